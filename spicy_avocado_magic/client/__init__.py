@@ -1,0 +1,1 @@
+"""Find, launch and talk to the host: ``up``, ``status``, ``down``, ``follow``."""

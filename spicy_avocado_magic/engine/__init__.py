@@ -1,0 +1,1 @@
+"""The Ollama server: installed, started, filled with models."""

@@ -1,0 +1,171 @@
+"""One tree of errors; each says what happened and what to do about it.
+
+AvocadoError
+├── UserMustAct                 only the user can mend it; never retried
+│   ├── UsageMistake            an option, value or line that cannot be right
+│   ├── SecretMissing           a token or ``$NAME`` that is nowhere
+│   ├── TokenRefused            ngrok does not accept the token (105, 106, 107 …)
+│   ├── EndpointRefused         ngrok does not give this URL (313, 334, 108 …)
+│   ├── ModelRefused            no such model, gated, or it needs a newer engine
+│   ├── PortTaken               a port that was asked for is in use
+│   └── VersionMismatch         the package was upgraded under a running host
+├── NotebookUnsupported         this machine cannot do it; never retried
+│   ├── DiskTooSmall            archive or model does not fit
+│   └── PlatformUnsupported     Windows, or a folder that is not ours
+├── ComponentFailed             a part fell over; retried with backoff
+│   ├── EngineFailed            ``ollama serve``
+│   ├── DownloadFailed          an archive, agent or blob that did not arrive whole
+│   ├── GatewayFailed           the authenticating proxy
+│   ├── TunnelFailed            the agent or its endpoint
+│   └── NetworkUnreachable      nothing answers; often no network at all
+├── HostUnreachable             the background process does not answer
+├── StillStarting               no progress for minutes; the host goes on trying
+└── AvocadoBug                  our mistake
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Final
+
+LOG_LINES_SHOWN: Final = 8
+
+
+class AvocadoError(Exception):
+    """Tell what happened and what to do; catch this to catch everything of ours.
+
+    Attributes:
+        problem: One sentence: what happened.
+        remedy: One sentence: what the user can do now.
+        log_tail: The last lines of the failed part's log, oldest first.
+        permanent: Whether trying again without the user's help is pointless.
+    """
+
+    permanent: ClassVar[bool] = False
+
+    def __init__(
+        self, problem: str, remedy: str, *, log_tail: Sequence[str] = ()
+    ) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+        self.log_tail = tuple(log_tail)
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+    def _render_traceback_(self) -> list[str]:
+        """Show these lines in place of a traceback (a hook of IPython ≥ 7)."""
+        lines = [f"✗ {self.problem}", f"  → {self.remedy}"]
+        lines += [f"    │ {line}" for line in self.log_tail[-LOG_LINES_SHOWN:]]
+        return lines
+
+
+class UserMustAct(AvocadoError):
+    """Only the user can mend this; it is never retried."""
+
+    permanent = True
+
+
+class UsageMistake(UserMustAct, ValueError):
+    """An option, value or line that cannot be right."""
+
+
+class SecretMissing(UserMustAct, LookupError):
+    """A token or ``$NAME`` that is nowhere to be found."""
+
+
+class TokenRefused(UserMustAct):
+    """The tunnel service does not accept the token."""
+
+
+class EndpointRefused(UserMustAct):
+    """The tunnel service accepts the token but does not give this URL."""
+
+
+class ModelRefused(UserMustAct):
+    """No such model, or one that may not be had with this engine or account."""
+
+
+class PortTaken(UserMustAct):
+    """A port that was asked for is in use by another program."""
+
+
+class VersionMismatch(UserMustAct):
+    """The running host speaks another protocol than the installed package."""
+
+
+class NotebookUnsupported(AvocadoError):
+    """This machine cannot do what was asked."""
+
+    permanent = True
+
+
+class DiskTooSmall(NotebookUnsupported):
+    """An archive or a model does not fit on the disk."""
+
+
+class PlatformUnsupported(NotebookUnsupported):
+    """An operating system or a folder that cannot be used."""
+
+
+class ComponentFailed(AvocadoError):
+    """A supervised part fell over; it is retried with backoff."""
+
+
+class EngineFailed(ComponentFailed):
+    """``ollama serve`` did not start, died or does not answer."""
+
+
+class DownloadFailed(ComponentFailed):
+    """An archive, agent or blob did not arrive, or not whole."""
+
+
+class GatewayFailed(ComponentFailed):
+    """The authenticating proxy could not be opened."""
+
+
+class TunnelFailed(ComponentFailed):
+    """The agent or its endpoint failed."""
+
+
+class NetworkUnreachable(ComponentFailed):
+    """Nothing out there answers."""
+
+
+class HostUnreachable(AvocadoError):
+    """The background process does not start or does not answer."""
+
+
+class StillStarting(AvocadoError, TimeoutError):
+    """Nothing moved for minutes; the host goes on trying."""
+
+
+class AvocadoBug(AvocadoError):
+    """Our own mistake."""
+
+
+def every_kind(root: type[AvocadoError] = AvocadoError) -> Iterator[type[AvocadoError]]:
+    """Yield the whole tree of error classes, the root first."""
+    yield root
+    for child in root.__subclasses__():
+        yield from every_kind(child)
+
+
+def revive(
+    kind: str, problem: str, remedy: str, log_tail: Sequence[str] = ()
+) -> AvocadoError:
+    """Rebuild an error that crossed from the host, by the name of its class."""
+    classes = {cls.__name__: cls for cls in every_kind()}
+    return classes.get(kind, AvocadoBug)(problem, remedy, log_tail=log_tail)
+
+
+def as_avocado_error(error: BaseException) -> AvocadoError:
+    """Return our own errors as they are; any other one is a bug of ours."""
+    if isinstance(error, AvocadoError):
+        return error
+    return AvocadoBug(
+        f"Unexpected {type(error).__name__}: {error}",
+        "Please report it with the log that %avocado_status names; "
+        "%avocado_up --restart usually helps.",
+    )

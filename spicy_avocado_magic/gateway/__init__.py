@@ -1,0 +1,1 @@
+"""The authenticating proxy, the only port that is exposed."""

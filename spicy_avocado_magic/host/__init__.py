@@ -1,0 +1,1 @@
+"""The one background process: supervisor, control socket and guard."""

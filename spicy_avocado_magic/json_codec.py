@@ -1,0 +1,68 @@
+"""Frozen dataclasses to and from JSON: what crosses between kernel and host."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """Return plain JSON for a dataclass, enum, tuple or scalar."""
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: to_json(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(cls: type[T], plain: Any) -> T:
+    """Rebuild ``cls`` from what ``to_json`` made.
+
+    Unknown fields are passed over and missing ones take their default, so that
+    a newer peer can be read.
+
+    Raises:
+        TypeError, ValueError: If the JSON does not fit the class.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(typing.cast("Any", cls))}
+    return cls(
+        **{
+            name: _value(hints[name], item)
+            for name, item in dict(plain).items()
+            if name in known
+        }
+    )
+
+
+def _value(hint: Any, plain: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if plain is None:
+            return None
+        return _value(next(arg for arg in arguments if arg is not type(None)), plain)
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is ...:  # noqa: PLR2004
+            return tuple(_value(arguments[0], item) for item in plain)
+        pairs = zip(arguments, plain, strict=True)
+        return tuple(_value(argument, item) for argument, item in pairs)
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast("type[Any]", hint), plain)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint(plain)
+    if hint is float:
+        return float(plain)
+    if isinstance(hint, type) and not isinstance(plain, hint):
+        message = f"expected {hint.__name__}, got {type(plain).__name__}"
+        raise TypeError(message)
+    return plain

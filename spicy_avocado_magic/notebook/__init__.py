@@ -1,0 +1,1 @@
+"""All that knows IPython: magics, their arguments and what is displayed."""

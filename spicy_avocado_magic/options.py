@@ -1,0 +1,218 @@
+"""The one table of options: it feeds the line, the cell body, Python and the help."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from . import settings as rules
+from .errors import UsageMistake
+
+
+def parse_flag(text: str) -> bool:
+    """Return the truth in ``true``, ``1``, ``yes``, ``on`` and their opposites."""
+    words = {"true": True, "1": True, "yes": True, "on": True}
+    words |= {"false": False, "0": False, "no": False, "off": False}
+    try:
+        return words[text.strip().lower()]
+    except KeyError:
+        raise UsageMistake(
+            f"{text!r} is neither true nor false.", "Use true or false."
+        ) from None
+
+
+def parse_text(text: str) -> str:
+    """Return a text as it is; empty ones are a mistake."""
+    if text:
+        return text
+    raise UsageMistake("An option has an empty value.", "Give it one or leave it out.")
+
+
+def parse_folder(text: str) -> str:
+    """Return an absolute folder, with ``~`` resolved."""
+    return str(Path(parse_text(text)).expanduser().absolute())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One thing that can be asked for besides models."""
+
+    name: str
+    """Of the setting, or of the call's own switch."""
+    help: str
+    parse: Callable[[str], Any] = parse_text
+    metavar: str = ""
+    """Empty for a flag."""
+    is_secret: bool = False
+    is_setting: bool = True
+    """False for what steers this call alone."""
+
+    @property
+    def flag(self) -> str:
+        """As typed on the line."""
+        stem = {"ttl_s": "ttl"}.get(self.name, self.name)
+        return "--" + stem.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """As a line of the cell body, or in the environment."""
+        named = {"token": "NGROK_AUTHTOKEN", "domain": "NGROK_DOMAIN"}
+        return named.get(
+            self.name, "AVOCADO_" + self.flag[2:].replace("-", "_").upper()
+        )
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it stands without a value."""
+        return not self.metavar
+
+
+def _flag(name: str, text: str, *, is_setting: bool = True) -> Option:
+    return Option(name=name, help=text, parse=parse_flag, is_setting=is_setting)
+
+
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option(
+        name="token",
+        metavar="TOKEN",
+        is_secret=True,
+        help="ngrok authtoken, best as $NAME of a notebook variable, environment "
+        "variable or secret; by default NGROK_AUTHTOKEN from those places",
+    ),
+    Option(
+        name="api_key",
+        metavar="KEY",
+        parse=rules.validate_key,
+        is_secret=True,
+        help="key that clients must send; by default one is made",
+    ),
+    _flag("hide_key", "do not show the key that was made"),
+    _flag("no_auth", "serve without a key: anybody with the URL can use it"),
+    Option(
+        name="domain",
+        metavar="HOST",
+        parse=rules.validate_domain,
+        help="your own ngrok domain; by default your account's fixed one",
+    ),
+    _flag("local", "no tunnel: serve on this machine only"),
+    _flag("path_key", "also accept URL/KEY/…, for clients that send no headers"),
+    _flag("manage", "let the key pull, create, copy and delete models"),
+    _flag("only", "serve exactly the models given", is_setting=False),
+    Option(
+        name="port",
+        metavar="N",
+        parse=rules.validate_port,
+        help="port of the gateway on this machine; by default a free one",
+    ),
+    Option(
+        name="context",
+        metavar="N",
+        parse=rules.validate_context,
+        help="context length in tokens; by default the engine chooses by VRAM",
+    ),
+    Option(
+        name="keep_alive",
+        metavar="D",
+        parse=rules.validate_keep_alive,
+        help="how long an idle model stays loaded, such as 30m; by default for ever",
+    ),
+    Option(
+        name="models_dir",
+        metavar="DIR",
+        parse=parse_folder,
+        help="where models are kept, such as a mounted drive",
+    ),
+    Option(
+        name="ollama_version",
+        metavar="X.Y.Z|latest",
+        parse=rules.validate_version,
+        help=f"Ollama release to install; by default {rules.OLLAMA_VERSION}, or the "
+        "ollama on PATH",
+    ),
+    Option(
+        name="ttl_s",
+        metavar="2h",
+        parse=rules.parse_duration_s,
+        help="end by itself after this long",
+    ),
+    _flag("detach", "live on after the notebook server has gone"),
+    _flag("background", "return at once and start in the background", is_setting=False),
+    _flag("restart", "end what runs and start it anew, same key", is_setting=False),
+    _flag(
+        "rehearse",
+        "run all of it on this machine: no account, no network, no GPU",
+        is_setting=False,
+    ),
+)
+
+OPTION_BY_NAME: Final = {option.name: option for option in OPTIONS}
+_BY_VARIABLE: Final = {option.variable: option for option in OPTIONS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What one ``up`` was asked for: settings given, and how to go about it."""
+
+    given: Mapping[str, Any]
+    only: bool = False
+    background: bool = False
+    restart: bool = False
+    rehearse: bool = False
+
+
+def wish_from(parsed: Mapping[str, Any]) -> Wish:
+    """Split parsed options into settings and the call's own switches."""
+    switches = {o.name for o in OPTIONS if not o.is_setting}
+    return Wish(
+        given={name: v for name, v in parsed.items() if name not in switches},
+        **{name: bool(parsed[name]) for name in switches if name in parsed},
+    )
+
+
+def parse_variables(variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """Read ``KEY=value`` pairs of a cell body.
+
+    Returns:
+        Parsed options by name; variables of the engine under ``engine_env``,
+        ``AVOCADO_MODEL`` under ``models``.
+
+    Raises:
+        UsageMistake: With every unknown or misused key, and the nearest known.
+    """
+    parsed: dict[str, Any] = {}
+    engine: dict[str, str] = {}
+    for key, value in variables.items():
+        if value is None:
+            raise UsageMistake(f"{key} has no value.", f"Write {key}=value.")
+        if key in _BY_VARIABLE:
+            option = _BY_VARIABLE[key]
+            parsed[option.name] = option.parse(value)
+        elif key in rules.ENGINE_VARIABLES:
+            engine[key] = value
+        elif key in ("AVOCADO_MODEL", "AVOCADO_MODELS"):
+            parsed["models"] = tuple(value.replace(",", " ").split())
+        else:
+            raise _unknown_key(key)
+    if engine:
+        parsed["engine_env"] = tuple(engine.items())
+    return parsed
+
+
+def _unknown_key(key: str) -> UsageMistake:
+    if key in rules.ENGINE_VARIABLES_OURS:
+        instead = rules.ENGINE_VARIABLES_OURS[key]
+        return UsageMistake(
+            f"{key} cannot be set here: {instead}.", f"Remove the line {key}=…"
+        )
+    known = [*_BY_VARIABLE, *rules.ENGINE_VARIABLES, "AVOCADO_MODEL"]
+    nearest = nearest_match(key.upper(), known)
+    hint = f"Did you mean {nearest}?" if nearest else "See %avocado_up --help."
+    return UsageMistake(f"{key} is not a known setting.", hint)
+
+
+def nearest_match(word: str, known: Iterable[str]) -> str:
+    """Return the known word most like a misspelt one, or an empty text."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")

@@ -1,0 +1,70 @@
+"""Every wait and bound in one value, so that a test can shrink them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All waits of the product, in seconds, and the few counts that go with them."""
+
+    launch_s: float = 20.0
+    """From starting the host process until its control socket answers."""
+    stalled_s: float = 300.0
+    """No progress in any stage for this long ends ``up`` as timed out."""
+    engine_start_s: float = 120.0
+    """From starting the engine until ``/api/version`` answers."""
+    engine_check_every_s: float = 5.0
+    engine_check_timeout_s: float = 5.0
+    engine_misses: int = 3
+    """This many missed checks in a row mean a hung engine."""
+    model_load_s: float = 600.0
+    """Longest load of the first model into memory."""
+    agent_start_s: float = 20.0
+    """From starting the agent until its endpoint exists."""
+    probe_s: float = 30.0
+    """From an endpoint's existence until it leads to this gateway."""
+    probe_idle_s: float = 900.0
+    """The public URL is probed after this many idle seconds."""
+    request_s: float = 30.0
+    """One short request to a release host, registry or the engine."""
+    stall_s: float = 20.0
+    """A download without a byte for this long is started anew."""
+    backoff_first_s: float = 0.5
+    backoff_max_s: float = 60.0
+    backoff_jitter_s: float = 0.5
+    stable_s: float = 60.0
+    """A life this long forgets the failures before it."""
+    first_start_tries: int = 3
+    """Failures before a component that was never ready is given up."""
+    restart_tries: int = 5
+    """Failures in a row before a component that once was ready is given up."""
+    tunnel_stop_s: float = 1.5
+    gateway_stop_s: float = 1.0
+    engine_stop_s: float = 2.0
+    down_s: float = 10.0
+    """Longest wait for a host that was told to end, before it is killed."""
+    owner_check_every_s: float = 2.0
+    owner_gone_s: float = 60.0
+    """The host ends this long after the kernel's owner has gone."""
+    heartbeat_s: float = 1.0
+    state_every_s: float = 0.25
+    """Shortest time between two snapshots sent to a follower."""
+    upstream_connect_s: float = 5.0
+    """From the gateway to the engine."""
+
+    def scaled(self, divisor: float) -> Self:
+        """Return the same policy with all waits divided; counts stay."""
+        shrunk = {
+            field.name: getattr(self, field.name) / divisor
+            for field in fields(self)
+            if field.name.endswith("_s")
+        }
+        counts = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if not field.name.endswith("_s")
+        }
+        return type(self)(**shrunk, **counts)

@@ -1,0 +1,1 @@
+"""A small world on loopback in which the product runs unchanged."""

@@ -1,0 +1,254 @@
+"""Everything a user can ask for, as one frozen value with its validation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Self
+
+from .errors import UsageMistake
+from .model_name import ModelName
+
+OLLAMA_VERSION: Final = "0.34.1"
+"""The release that is installed unless another is asked for; tested with this."""
+
+ENGINE_VARIABLES: Final = frozenset(
+    {
+        "OLLAMA_CONTEXT_LENGTH",
+        "OLLAMA_DEBUG",
+        "OLLAMA_FLASH_ATTENTION",
+        "OLLAMA_GPU_OVERHEAD",
+        "OLLAMA_KEEP_ALIVE",
+        "OLLAMA_KV_CACHE_TYPE",
+        "OLLAMA_LLM_LIBRARY",
+        "OLLAMA_LOAD_TIMEOUT",
+        "OLLAMA_MAX_LOADED_MODELS",
+        "OLLAMA_MAX_QUEUE",
+        "OLLAMA_MULTIUSER_CACHE",
+        "OLLAMA_NEW_ENGINE",
+        "OLLAMA_NOHISTORY",
+        "OLLAMA_NUM_PARALLEL",
+        "OLLAMA_SCHED_SPREAD",
+    }
+)
+"""What may be passed to the engine (``envconfig/config.go`` in ollama/ollama)."""
+
+ENGINE_VARIABLES_OURS: Final = {
+    "OLLAMA_HOST": "use --port for the gateway; the engine stays on loopback",
+    "OLLAMA_MODELS": "use --models-dir DIR",
+    "OLLAMA_ORIGINS": "the gateway answers browsers itself",
+    "OLLAMA_NO_CLOUD": "cloud models are switched off: they act as your account",
+    "OLLAMA_NOPRUNE": "half-fetched models are always kept, so that they resume",
+    "OLLAMA_REMOTES": "cloud models are switched off: they act as your account",
+    "OLLAMA_DEBUG_LOG_REQUESTS": "it would write your users' prompts to disk",
+}
+"""Variables that a user may not set, with what to do instead."""
+
+CHANGES: Final[Mapping[str, frozenset[str]]] = {
+    "models": frozenset({"models"}),
+    "token": frozenset({"tunnel"}),
+    "domain": frozenset({"tunnel"}),
+    "local": frozenset({"tunnel"}),
+    "port": frozenset({"gateway", "tunnel"}),
+    "context": frozenset({"engine"}),
+    "keep_alive": frozenset({"engine"}),
+    "models_dir": frozenset({"engine", "models"}),
+    "ollama_version": frozenset({"engine"}),
+    "engine_env": frozenset({"engine"}),
+}
+"""Which components start a new life when a setting changes; others are live."""
+
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-rc\d+)?")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MAX_PORT: Final = 65535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where archives, models and the tunnel come from; a rehearsal points elsewhere."""
+
+    rehearsal: bool = False
+    releases_url: str = "https://github.com/ollama/ollama/releases"
+    """``<releases_url>/download/v<version>/<asset>``."""
+    registry: str = ""
+    """Host that answers for names without one; empty is the engine's default."""
+    ngrok_path: str = ""
+    """Agent to start; empty is where pyngrok keeps its own."""
+    edge_address: str = ""
+    """``host:port`` the agent connects to; empty is the real service."""
+    engine_path: str = ""
+    """Engine to use as it is; empty searches PATH, then installs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is wanted; made from the options given and the values that run."""
+
+    models: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
+    api_key: str = field(default="", repr=False)
+    key_is_generated: bool = False
+    hide_key: bool = False
+    no_auth: bool = False
+    path_key: bool = False
+    manage: bool = False
+    domain: str = ""
+    local: bool = False
+    port: int = 0
+    """Of the gateway on loopback; 0 is any free one."""
+    context: int = 0
+    """Tokens; 0 is the engine's default."""
+    keep_alive: str = ""
+    """How long a model stays loaded; empty is for ever."""
+    models_dir: str = ""
+    ollama_version: str = ""
+    """``X.Y.Z``, ``latest``, or empty for the tested default."""
+    ttl_s: float = 0.0
+    """Seconds until the host ends itself; 0 is never."""
+    detach: bool = False
+    engine_env: tuple[tuple[str, str], ...] = ()
+    sources: Sources = Sources()
+
+    def merged(self, given: Mapping[str, Any], *, only: bool = False) -> Self:
+        """Return these settings with what was given, by the rules of ``up``.
+
+        A given option replaces the value; one not given keeps it. Models are
+        added to those wanted, engine variables to those set; with ``only`` the
+        models given are the exact list.
+
+        Raises:
+            UsageMistake: If a value cannot be right.
+        """
+        given = dict(given)
+        models = tuple(validate_model(name) for name in given.pop("models", ()))
+        if not only:
+            models = (*self.models, *models)
+        seen = {ModelName.parse(name).key: name for name in reversed(models)}
+        ordered = tuple(dict.fromkeys(seen[ModelName.parse(m).key] for m in models))
+        variables = dict(self.engine_env) | dict(given.pop("engine_env", ()))
+        if "api_key" in given:
+            given["key_is_generated"] = False
+        merged = replace(
+            self,
+            models=ordered,
+            engine_env=tuple(sorted(variables.items())),
+            **given,
+        )
+        merged.check()
+        return merged
+
+    def check(self) -> None:
+        """Refuse values that contradict each other.
+
+        Raises:
+            UsageMistake: With the two options that exclude each other.
+        """
+        if self.local and self.domain:
+            raise UsageMistake(
+                "--local opens no tunnel, so --domain has no use.",
+                "Leave one of the two out.",
+            )
+        if self.no_auth and self.manage:
+            raise UsageMistake(
+                "--manage would let anybody delete and replace your models.",
+                "Leave --no-auth or --manage out.",
+            )
+        if self.no_auth and self.path_key:
+            raise UsageMistake(
+                "--path-key has no use without a key.",
+                "Leave --no-auth or --path-key out.",
+            )
+
+    def changed_components(self, other: Settings) -> frozenset[str]:
+        """Return the components that must start a new life to become ``other``."""
+        differing = self.differences(other)
+        return frozenset().union(*(CHANGES.get(name, ()) for name in differing))
+
+    def differences(self, other: Settings) -> frozenset[str]:
+        """Return the names of the settings in which the two differ."""
+        return frozenset(
+            part.name
+            for part in fields(self)
+            if getattr(self, part.name) != getattr(other, part.name)
+        )
+
+
+def validate_model(name: str) -> str:
+    """Return a model's name if the engine would accept it; else UsageMistake."""
+    ModelName.parse(name)
+    return name
+
+
+def validate_domain(text: str) -> str:
+    """Return a public host name, freed of a pasted ``https://`` and slash."""
+    host = text.strip().lower().removeprefix("https://").rstrip("/")
+    if not _DOMAIN.fullmatch(host):
+        raise UsageMistake(
+            f"--domain {text!r} is not a host name.",
+            "Use one from your ngrok dashboard, such as name.ngrok.app.",
+        )
+    return host
+
+
+def validate_port(text: str) -> int:
+    """Return a port number a user may listen on."""
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_PORT:
+        return int(text)
+    raise UsageMistake(
+        f"--port {text!r} is not a port.", "Use a number from 1 to 65535."
+    )
+
+
+def validate_context(text: str) -> int:
+    """Return a context length in tokens."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageMistake(
+        f"--context {text!r} is not a number of tokens.", "Use one such as 8192."
+    )
+
+
+def validate_key(text: str) -> str:
+    """Return an API key that can stand in a header and in a path."""
+    if re.fullmatch(r"[A-Za-z0-9_.~-]{8,200}", text):
+        return text
+    raise UsageMistake(
+        "The --api-key cannot be used as it is.",
+        "Use 8 to 200 letters, digits or one of _ . ~ - without spaces.",
+    )
+
+
+def validate_version(text: str) -> str:
+    """Return ``latest`` or a version without its leading ``v``."""
+    version = text.removeprefix("v")
+    if version == "latest" or _VERSION.fullmatch(version):
+        return version
+    raise UsageMistake(
+        f"--ollama-version {text!r} is not a version.",
+        f"Use X.Y.Z such as {OLLAMA_VERSION}, or latest.",
+    )
+
+
+def validate_keep_alive(text: str) -> str:
+    """Return how long a model stays loaded, in the engine's form."""
+    if re.fullmatch(r"-?\d+", text) or _DURATION.fullmatch(text):
+        return text
+    raise UsageMistake(
+        f"--keep-alive {text!r} is not a duration.",
+        "Use one such as 30m or 2h, or -1 for ever.",
+    )
+
+
+def parse_duration_s(text: str) -> float:
+    """Return the seconds in ``2h``, ``90m``, ``1h30m`` or a bare number."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if _DURATION.fullmatch(text):
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+        return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    raise UsageMistake(
+        f"{text!r} is not a duration.", "Use one such as 90s, 45m, 2h or 1h30m."
+    )
