@@ -1,0 +1,159 @@
+"""Request bodies: read up to a cap, parsed once, rewritten as we understood them.
+
+The engine is written in Go, whose JSON decoder matches keys without case and lets
+the last one win: ``{"model":"a","MODEL":"b"}`` runs *b*. So what was checked here
+must be what is sent on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiohttp import web
+
+from ..errors import UsageMistake
+from ..model_name import DEFAULT_HOST, ModelName
+from .refusal import Refusal
+from .routes import Sends
+from .served import ServedModels
+
+REGISTRIES: Final = frozenset({DEFAULT_HOST, "hf.co", "huggingface.co"})
+"""Where models may come from: any other host could be inside the caller's network."""
+
+_FOR_ALL: Final = ("keep_alive", "shift")
+_FOR_ALL_OPTIONS: Final = (
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "num_thread",
+    "draft_num_predict",
+)
+"""What unloads or reloads a model for everybody who uses it.
+
+``Runner`` in ``api/types.go`` and ``needsReload`` in ``server/sched.go`` of
+github.com/ollama/ollama v0.34.1.
+"""
+
+
+class _Ambiguous(dict[str, Any]):
+    """An object two of whose keys differ at most in case."""
+
+
+async def read_body(request: web.BaseRequest, cap_bytes: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        Refusal: 413 above the cap, 400 for one that is not framed as HTTP demands.
+    """
+    if (request.content_length or 0) > cap_bytes:
+        raise _too_large(cap_bytes)
+    body = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > cap_bytes:
+                raise _too_large(cap_bytes)
+    except web.RequestPayloadError as error:
+        raise Refusal(400, "The request body is malformed.") from error
+    return bytes(body)
+
+
+def rewrite(raw: bytes, sends: Sends, served: ServedModels, *, manage: bool) -> bytes:
+    """Return our own serialisation of a JSON body that may go to the engine.
+
+    Raises:
+        Refusal: 400 for what is no clear JSON object, 403 for a registry that is not
+            allowed, 404 for a model that is not served.
+    """
+    body = _object(raw)
+    if body.get("options") is not None:
+        body["options"] = _folded(body["options"], "'options'")
+    if sends is Sends.MODEL_CALL:
+        _check_models(body, served)
+    else:
+        _check_registries(body)
+    if not manage:
+        _drop(body, _FOR_ALL)
+        _drop(body.get("options") or {}, _FOR_ALL_OPTIONS)
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError as error:
+        raise Refusal(400, "The request body holds a number too large.") from error
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_pairs,
+            parse_constant=_no_constant,
+        )
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "The request body is not valid JSON.") from error
+    return _folded(parsed, "The request body")
+
+
+def _folded(value: Any, what: str) -> dict[str, Any]:
+    """Return an object with its keys in the one spelling that the engine's API has."""
+    if not isinstance(value, dict):
+        raise Refusal(400, f"{what} must be a JSON object.")
+    if isinstance(value, _Ambiguous):
+        raise Refusal(400, f"{what} has the same key twice.")
+    return {key.casefold(): item for key, item in value.items()}
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len({key.casefold() for key, _ in pairs}) < len(pairs):
+        return _Ambiguous(made)
+    return made
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _drop(values: dict[str, Any], keys: Iterable[str]) -> None:
+    for key in keys:
+        values.pop(key, None)
+
+
+def _names(body: dict[str, Any], *fields: str) -> list[str]:
+    """Return the names given in these fields; a null one is taken out as not given."""
+    names = []
+    for field in fields:
+        value = body.get(field)
+        if value is None:
+            body.pop(field, None)
+        elif isinstance(value, str):
+            names.append(value)
+        else:
+            raise Refusal(400, f"'{field}' must be a text.")
+    return [name for name in names if name]
+
+
+def _check_models(body: dict[str, Any], served: ServedModels) -> None:
+    names = _names(body, "model", "name")
+    if not names:
+        raise Refusal(400, "'model' is missing.")
+    for name in names:
+        served.require(name)
+
+
+def _check_registries(body: dict[str, Any]) -> None:
+    body.pop("insecure", None)
+    for name in _names(body, "model", "name", "from"):
+        try:
+            host = ModelName.parse(name).host.lower()
+        except UsageMistake as error:
+            raise Refusal(400, error.problem) from error
+        if host not in REGISTRIES:
+            raise Refusal(403, f"Models of {host} may not be used through this URL.")
+
+
+def _too_large(cap_bytes: int) -> Refusal:
+    return Refusal(413, f"The request body is larger than {cap_bytes} bytes.")

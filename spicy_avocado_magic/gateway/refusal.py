@@ -1,0 +1,97 @@
+"""What the gateway itself answers, in the dialect of whoever asks."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+
+SERVER_NAME: Final = "avocado"
+"""Stands in place of the library's name and version."""
+RETRY_AFTER_S: Final = 5
+
+_ANTHROPIC_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+_SERVER_ERROR: Final = 500
+
+
+class Dialect(enum.Enum):
+    """The shape in which a family of clients expects an error."""
+
+    NATIVE = "native"
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+    @classmethod
+    def of(cls, path: str) -> Dialect:
+        """Return the dialect spoken under a path."""
+        if path == "/v1/messages" or path.startswith("/v1/messages/"):
+            return cls.ANTHROPIC
+        return cls.OPENAI if path.startswith("/v1/") else cls.NATIVE
+
+
+class Refusal(Exception):
+    """Ends a request with a status and one sentence that its sender may read.
+
+    Attributes:
+        status: The HTTP status.
+        message: What is wrong and what to do; holds nothing secret.
+        code: OpenAI's machine-readable ``code``, where it has one.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.headers = dict(headers or {})
+
+    def body(self, dialect: Dialect) -> dict[str, Any]:
+        """Return the error object from which stock clients make typed exceptions."""
+        is_ours = self.status >= _SERVER_ERROR
+        match dialect:
+            case Dialect.NATIVE:
+                return {"error": self.message}
+            case Dialect.OPENAI:
+                kind = "server_error" if is_ours else "invalid_request_error"
+                error: dict[str, Any] = {"message": self.message, "type": kind}
+                return {"error": error | {"param": None, "code": self.code}}
+            case Dialect.ANTHROPIC:
+                fallback = "api_error" if is_ours else "invalid_request_error"
+                kind = _ANTHROPIC_TYPES.get(self.status, fallback)
+                error = {"type": kind, "message": self.message}
+                return {"type": "error", "error": error}
+
+    def response(self, dialect: Dialect) -> web.Response:
+        """Return the answer in a dialect."""
+        return web.Response(
+            status=self.status,
+            body=json.dumps(self.body(dialect)).encode(),
+            content_type="application/json",
+            headers=self.headers | {"Server": SERVER_NAME},
+        )
+
+
+def still_loading() -> Refusal:
+    """Return the answer while there is no engine to ask."""
+    return Refusal(
+        503,
+        "The model is still loading; try again in a few seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )

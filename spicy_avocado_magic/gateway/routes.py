@@ -1,0 +1,120 @@
+"""Every route there is; a target that is not spelled like one does not exist."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+
+class Level(enum.Enum):
+    """What a caller needs to be let through."""
+
+    OPEN = "open"
+    KEY = "key"
+    MANAGE = "manage"
+
+
+class Sends(enum.Enum):
+    """What the body of a request to a route is."""
+
+    NOTHING = "nothing"
+    MODEL_CALL = "model call"
+    """A JSON object that names a model which must be one of those served."""
+    ORDER = "order"
+    """A JSON object that changes what is installed."""
+    BLOB = "blob"
+    """Raw bytes of any length, never held in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row of the table of routes.
+
+    Attributes:
+        label: How it is logged; also its only spelling, unless it holds ``{``.
+        methods: The methods the engine has for it.
+        level: Who may call it.
+        sends: What its request body is, for methods that have one.
+        lists: The field of the reply that lists models; empty where none does.
+    """
+
+    label: str
+    methods: tuple[str, ...]
+    level: Level = Level.KEY
+    sends: Sends = Sends.NOTHING
+    lists: str = ""
+
+
+_READ: Final = ("GET",)
+_READ_OR_HEAD: Final = ("GET", "HEAD")
+_CALLS: Final = (
+    "/api/generate",
+    "/api/chat",
+    "/api/embed",
+    "/api/embeddings",
+    "/api/show",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+)
+_ORDERS: Final = ("/api/pull", "/api/push", "/api/create", "/api/copy")
+
+_TABLE: Final = (
+    Route(label="/", methods=_READ_OR_HEAD, level=Level.OPEN),
+    Route(label="/api/version", methods=_READ_OR_HEAD, level=Level.OPEN),
+    Route(label="/api/status", methods=_READ),
+    Route(label="/api/tags", methods=_READ_OR_HEAD, lists="models"),
+    Route(label="/api/ps", methods=_READ, lists="models"),
+    Route(label="/v1/models", methods=_READ, lists="data"),
+    *(Route(label=p, methods=("POST",), sends=Sends.MODEL_CALL) for p in _CALLS),
+    *(
+        Route(label=path, methods=("POST",), level=Level.MANAGE, sends=Sends.ORDER)
+        for path in _ORDERS
+    ),
+    Route(
+        label="/api/delete",
+        methods=("DELETE",),
+        level=Level.MANAGE,
+        sends=Sends.ORDER,
+    ),
+)
+_BY_PATH: Final = {route.label: route for route in _TABLE}
+
+_BLOB: Final = Route(
+    label="/api/blobs/{digest}",
+    methods=("HEAD", "POST"),
+    level=Level.MANAGE,
+    sends=Sends.BLOB,
+)
+_BLOB_PATH: Final = re.compile(r"/api/blobs/sha256:[0-9a-f]{64}")
+_MODEL: Final = Route(label="/v1/models/{id}", methods=_READ)
+_MODEL_PREFIX: Final = "/v1/models/"
+
+ALL_ROUTES: Final = (*_TABLE, _BLOB, _MODEL)
+
+
+def find_route(path: str, model_ids: Collection[str], *, manage: bool) -> Route | None:
+    """Return the route that is spelled exactly so, byte for byte.
+
+    Args:
+        path: The raw request target without query and path key; never normalised.
+        model_ids: The ids for which ``/v1/models/{id}`` exists.
+        manage: Whether routes that change things exist.
+    """
+    route = _BY_PATH.get(path)
+    if route is None:
+        route = _pattern_route(path, model_ids)
+    if route is not None and route.level is Level.MANAGE and not manage:
+        return None
+    return route
+
+
+def _pattern_route(path: str, model_ids: Collection[str]) -> Route | None:
+    if path.startswith(_MODEL_PREFIX):
+        return _MODEL if path[len(_MODEL_PREFIX) :] in model_ids else None
+    return _BLOB if _BLOB_PATH.fullmatch(path) else None

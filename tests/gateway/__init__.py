@@ -1,0 +1,1 @@
+"""The gateway, from its rules to stock clients."""

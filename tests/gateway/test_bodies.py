@@ -1,0 +1,178 @@
+"""What of a request body reaches the engine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spicy_avocado_magic.gateway.bodies import rewrite
+from spicy_avocado_magic.gateway.refusal import Refusal
+from spicy_avocado_magic.gateway.routes import Sends
+from spicy_avocado_magic.gateway.served import ServedModels
+
+SERVED = ServedModels(("tiny",))
+
+
+def call(raw: str | bytes, *, manage: bool = False) -> Any:
+    """Return what the engine would get of an inference call."""
+    raw = raw if isinstance(raw, bytes) else raw.encode()
+    return json.loads(rewrite(raw, Sends.MODEL_CALL, SERVED, manage=manage))
+
+
+def order(body: Any) -> Any:
+    """Return what the engine would get of an order."""
+    raw = json.dumps(body).encode()
+    return json.loads(rewrite(raw, Sends.ORDER, SERVED, manage=True))
+
+
+def refused(raw: str | bytes) -> int:
+    """Return the status with which an inference call is refused."""
+    with pytest.raises(Refusal) as caught:
+        call(raw)
+    return caught.value.status
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"model":"tiny","MODEL":"other"}',
+        '{"model":"tiny","model":"other"}',
+        '{"model":"tiny","stream":true,"\u017ftream":false}',
+        '{"model":"tiny","options":{"seed":1,"Seed":2}}',
+        '{"model":"tiny","options":{},"Options":{}}',
+        '{"model":"tiny","keep_alive":0,"\u212aeep_alive":1}',
+    ],
+)
+def test_keys_that_the_engine_would_take_for_one_are_refused(raw: str) -> None:
+    """Go matches keys without case and the last wins: what was checked must run."""
+    assert refused(raw) == 400, f"{raw} went through"
+
+
+def test_tools_may_have_names_that_differ_in_case() -> None:
+    """Only where the engine reads keys of its own are twins a danger."""
+    body = {"model": "tiny", "tools": [{"properties": {"Name": 1, "name": 2}}]}
+    assert call(json.dumps(body)) == body, "a deep object was changed"
+
+
+def test_keys_arrive_in_the_spelling_of_the_api() -> None:
+    """Another spelling of a key is what the engine would read it as."""
+    sent = '{"MODEL":"tiny","Stream":true,"OPTIONS":{"Seed":1}}'
+    assert call(sent) == {"model": "tiny", "stream": True, "options": {"seed": 1}}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "[]",
+        '"tiny"',
+        "null",
+        "{",
+        '{"model":"tiny"}{}',
+        '{"model":"tiny","x":NaN}',
+        '{"model":"tiny","x":1e999}',
+        '{"model":"tiny","x":' + "9" * 5000 + "}",
+        '{"model":"tiny","x":' + "[" * 100_000,
+        '{"model":"tiny","options":[]}',
+        '\ufeff{"model":"tiny"}',
+        b'{"model":"tiny","x":"\xff"}',
+        '{"model":"tiny"}'.encode("utf-16"),
+        "{}",
+        '{"model":""}',
+        '{"model":null}',
+        '{"model":["tiny"]}',
+        '{"model":"tiny","name":1}',
+    ],
+)
+def test_what_is_no_clear_object_with_a_model_is_refused(raw: str | bytes) -> None:
+    """A body that two readers could read differently goes to neither."""
+    assert refused(raw) == 400, "the body went through"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ['{"model":"other"}', '{"name":"other"}', '{"model":"tiny","name":"other"}'],
+)
+def test_a_model_that_is_not_served_is_not_found(raw: str) -> None:
+    """Neither field can name another model."""
+    assert refused(raw) == 404, f"{raw} went through"
+
+
+def test_nobody_reloads_the_model_for_all_the_others() -> None:
+    """What unloads or reloads a model is dropped, whatever its spelling."""
+    sent = {
+        "model": "tiny",
+        "Keep_Alive": 0,
+        "shift": False,
+        "options": {
+            "NUM_CTX": 9,
+            "num_gpu": 0,
+            "num_batch": 1,
+            "main_gpu": 1,
+            "use_mmap": False,
+            "num_thread": 1,
+            "draft_num_predict": 1,
+            "seed": 1,
+        },
+    }
+    assert call(json.dumps(sent)) == {"model": "tiny", "options": {"seed": 1}}
+
+
+def test_who_manages_may_reload_the_model() -> None:
+    """The owner's own settings reach the engine."""
+    sent = {"model": "tiny", "keep_alive": 0, "options": {"num_ctx": 9}}
+    assert call(json.dumps(sent), manage=True) == sent
+
+
+def test_text_survives_the_way() -> None:
+    """Any text, half surrogates too, is what it was."""
+    sent = '{"model":"tiny","prompt":"\\ud800 \\u0000 🥑 </script>"}'
+    assert call(sent) == json.loads(sent)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"model": "169.254.169.254/x/y", "insecure": True}, 403),
+        ({"name": "evil.example:5000/library/tiny"}, 403),
+        ({"model": "mine", "from": "evil.example/a/b"}, 403),
+        ({"model": "a b"}, 400),
+    ],
+)
+def test_orders_reach_known_registries_only(body: Any, status: int) -> None:
+    """A pull from anywhere else could reach into the cloud's metadata service."""
+    with pytest.raises(Refusal) as caught:
+        order(body)
+    assert caught.value.status == status, f"{body} went through"
+
+
+def test_orders_to_known_registries_go_on() -> None:
+    """The registries of Ollama and Hugging Face are allowed, over TLS alone."""
+    assert order({"model": "hf.co/user/repo:Q4", "insecure": True}) == {
+        "model": "hf.co/user/repo:Q4"
+    }
+    assert order({"source": "tiny", "destination": "mine"}) == {
+        "source": "tiny",
+        "destination": "mine",
+    }
+
+
+_KEYS = st.sampled_from(["model", "MODEL", "Model", "name", "NAME", "options", "x"])
+_NAMES = st.sampled_from(["tiny", "other", "TINY:latest", "tiny:cloud", "", "a/b/c/d"])
+
+
+@given(st.lists(st.tuples(_KEYS, _NAMES), max_size=5))
+def test_no_body_names_another_model(pairs: list[tuple[str, str]]) -> None:
+    """Read as Go reads it, a body that goes on names a served model and no other."""
+    raw = "{" + ",".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in pairs) + "}"
+    try:
+        body = call(raw)
+    except Refusal:
+        return
+    names = [v for k, v in body.items() if k.lower() in {"model", "name"} and v]
+    assert names, "a body without a model went on"
+    assert all(SERVED.has(name) for name in names), f"{raw} went on as {body}"

@@ -1,0 +1,90 @@
+"""The table of routes: what exists, in which spelling, for whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level, find_route
+
+IDS = frozenset({"tiny:latest", "tiny"})
+DIGEST = "sha256:" + "ab" * 32
+NEVER = (
+    "/api/me",
+    "/api/signout",
+    "/api/user/keys/abc",
+    "/api/experimental/web_search",
+    "/api/experimental/web_fetch",
+    "/api/experimental/model-recommendations",
+    "/v1/audio/transcriptions",
+    "/v1/responses/compact",
+    "/metrics",
+    "/debug/pprof",
+)
+MISSPELT = (
+    "",
+    "//",
+    "/api",
+    "/api/",
+    "/api/tags/",
+    "//api/tags",
+    "/api//tags",
+    "/API/tags",
+    "/api/Tags",
+    "/api/%74ags",
+    "/api/./tags",
+    "/api/x/../tags",
+    "/api/tags;x",
+    "/api/tags#x",
+    "/api/tags\x00",
+    " /api/tags",
+    "/api\\tags",
+    "http://localhost/api/tags",
+    "*",
+    "/v1/models/",
+    "/v1/models/other",
+    "/v1/models/TINY",
+    "/v1/models/tiny%3Alatest",
+    "/api/blobs/" + DIGEST.upper(),
+    "/api/blobs/" + DIGEST[:-1],
+    "/api/blobs/" + DIGEST + "/",
+    "/api/blobs/" + DIGEST + "\n",
+    "/api/blobs/sha256-" + "ab" * 32,
+)
+
+
+@pytest.mark.parametrize("path", NEVER)
+def test_what_acts_for_the_machines_account_never_exists(path: str) -> None:
+    """No setting opens a route that the product does not pass on."""
+    assert find_route(path, IDS, manage=True) is None, f"{path} is open"
+
+
+@pytest.mark.parametrize("path", MISSPELT)
+def test_another_spelling_of_a_route_is_no_route(path: str) -> None:
+    """Nothing is normalised: a path is a route byte for byte, or none."""
+    assert find_route(path, IDS, manage=True) is None, f"{path!r} was taken for a route"
+
+
+def test_what_changes_things_exists_for_those_who_manage_only() -> None:
+    """Pull, push, create, copy, delete and blobs are closed by default."""
+    for path in (
+        "/api/pull",
+        "/api/push",
+        "/api/create",
+        "/api/copy",
+        "/api/delete",
+        f"/api/blobs/{DIGEST}",
+    ):
+        assert find_route(path, IDS, manage=False) is None, f"{path} is open to all"
+        assert find_route(path, IDS, manage=True) is not None, f"{path} is missing"
+
+
+def test_only_the_greeting_and_the_version_need_no_key() -> None:
+    """A stranger learns that a server is there, and which version."""
+    open_routes = {r.label for r in ALL_ROUTES if r.level is Level.OPEN}
+    assert open_routes == {"/", "/api/version"}, "the set of open routes has changed"
+
+
+def test_a_served_model_has_its_page() -> None:
+    """Both spellings of a served model's id exist under ``/v1/models``."""
+    for name in IDS:
+        assert find_route(f"/v1/models/{name}", IDS, manage=False), f"no {name}"
