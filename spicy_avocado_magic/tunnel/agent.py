@@ -1,0 +1,281 @@
+"""The ngrok agent: started, watched and ended through pyngrok, and never in its way.
+
+pyngrok's calls block, some without a limit, so each runs in a daemon thread and is
+unblocked by ending the agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from pyngrok import ngrok, process
+from pyngrok.conf import PyngrokConfig
+from pyngrok.exception import PyngrokError
+from pyngrok.log import NgrokLog
+from pyngrok.process import NgrokProcess
+
+from ..errors import (
+    LOG_LINES_SHOWN,
+    AvocadoError,
+    NetworkUnreachable,
+    TunnelFailed,
+)
+from ..policy import Policy
+from ..processes import Identity, end_group, identify
+from ..secrets import Redactor
+from . import install
+from .codes import code_of, explain, without_token
+from .config import read_token, write_script
+from .daemon_thread import in_daemon_thread
+
+T = TypeVar("T")
+
+_ENDPOINT_NAME: Final = "avocado"
+_SPAWN_CHECK_EVERY_S: Final = 0.01
+_UNBLOCK_S: Final = 2.0
+"""Longest wait for pyngrok to notice that its agent has ended."""
+
+# pyngrok logs each line of the agent, with a refused token in it, and without
+# a handler Python prints the errors among them.
+logging.getLogger("pyngrok").addHandler(logging.NullHandler())
+logging.getLogger("pyngrok").propagate = False
+
+
+def classify(line: str) -> Literal["lost", "established"] | None:
+    """Return what a line of the agent says of its session, if it says anything."""
+    if "session closed, starting reconnect loop" in line:
+        return "lost"
+    return "established" if "client session established" in line else None
+
+
+class Agent:
+    """One agent process at a time, with one endpoint.
+
+    Both callbacks run in the event loop.
+
+    Args:
+        ngrok_path: The agent's program; empty is where pyngrok keeps its own.
+        config_path: What ``write_config`` wrote; its folder gets a small script.
+        policy: The waits.
+        on_line: Told each line that the agent prints, without the token.
+        on_spawn: Told of each agent process before its endpoint exists.
+    """
+
+    def __init__(
+        self,
+        *,
+        ngrok_path: str,
+        config_path: Path,
+        policy: Policy,
+        on_line: Callable[[str], None],
+        on_spawn: Callable[[Identity], None],
+    ) -> None:
+        self._ngrok_path = install.program_path(ngrok_path)
+        self._config_path = config_path
+        self._policy = policy
+        self._on_line = on_line
+        self._on_spawn = on_spawn
+        self._redact = Redactor()
+        self._tail: deque[str] = deque(maxlen=LOG_LINES_SHOWN)
+        self._config: PyngrokConfig | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+        self._running: NgrokProcess | None = None
+        self._identity: Identity | None = None
+        self._exited: asyncio.Future[int] | None = None
+
+    async def fetch(self) -> str:
+        """Make sure that the agent is there and runs, and return its version.
+
+        Raises:
+            NetworkUnreachable, DownloadFailed: If it cannot be fetched.
+            UserMustAct: If the program there cannot be used.
+        """
+        return await install.ensure(self._ngrok_path, self._policy)
+
+    async def connect(
+        self, upstream_url: str, *, domain: str = "", pool: bool = False
+    ) -> str:
+        """Start the agent, create its endpoint and return the public URL.
+
+        Whatever ran before is ended first; if this fails or is cancelled, nothing
+        is left running.
+
+        Args:
+            upstream_url: Where the public URL leads to, such as the gateway.
+            domain: The host name to ask for; empty is the account's fixed one.
+            pool: Share the URL with other agents that also pool.
+
+        Raises:
+            TokenRefused, EndpointRefused: If the service says no.
+            NetworkUnreachable: If it cannot be reached.
+            TunnelFailed: If the agent does not do as it should.
+        """
+        await self.close(0)
+        options: dict[str, Any] = {"name": _ENDPOINT_NAME, "inspect": False}
+        if domain:
+            options["url"] = f"https://{domain}"
+        if pool:
+            options["pooling_enabled"] = True
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self.close, self._policy.tunnel_stop_s)
+            with self._explained():
+                config = self._config = self._prepare()
+                async with asyncio.timeout(self._policy.agent_start_s):
+                    await self._spawn(config)
+                    tunnel = await self._call(
+                        lambda: ngrok.connect(
+                            upstream_url, pyngrok_config=config, **options
+                        )
+                    )
+            undo.pop_all()
+        return str(tunnel.public_url)
+
+    async def wait_exit(self) -> None:
+        """Return as soon as the agent's process has ended, or if none was started."""
+        if self._exited is not None:
+            await asyncio.shield(self._exited)
+
+    async def close(self, grace_s: float) -> None:
+        """End the agent: TERM, and KILL after ``grace_s``; a no-op without one."""
+        if self._config is not None:
+            config, self._config = self._config, None
+            await asyncio.shield(in_daemon_thread(lambda: self._end(config, grace_s)))
+
+    def _prepare(self) -> PyngrokConfig:
+        """Write the script that pyngrok takes for the agent, and its settings."""
+        script = self._config_path.with_suffix(".sh")
+        write_script(script, self._ngrok_path)
+        _leave_loopback_to_us()
+        self._redact = Redactor([read_token(self._config_path)])
+        self._tail.clear()
+        self._running = self._identity = self._exited = None
+        loop = asyncio.get_running_loop()
+
+        def hear(log: NgrokLog) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has been closed
+                loop.call_soon_threadsafe(self._hear, log.line)
+
+        config = PyngrokConfig(
+            ngrok_path=str(script),
+            config_path=str(self._config_path),
+            log_event_callback=hear,
+            startup_timeout=math.ceil(self._policy.agent_start_s),
+            # No shorter than our own: a request that pyngrok gives up may succeed.
+            request_timeout=self._policy.agent_start_s,
+            start_new_session=True,
+        )
+        config.auth_token = config.api_key = None  # it reads them in the environment
+        return config
+
+    def _hear(self, line: str) -> None:
+        line = self._redact(line)
+        self._tail.append(line)
+        self._on_line(line)
+
+    def _call(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        self._idle.clear()
+
+        def run() -> T:
+            try:
+                return call()
+            finally:
+                self._idle.set()
+
+        return in_daemon_thread(run)
+
+    async def _spawn(self, config: PyngrokConfig) -> None:
+        """Start the agent, and tell who it is as soon as there is a process."""
+        start = self._call(lambda: ngrok.get_ngrok_process(config))
+        running = None
+        while running is None and not start.done():
+            await asyncio.wait([start], timeout=_SPAWN_CHECK_EVERY_S)
+            running = _known_to_pyngrok(config)
+        if running is not None:
+            self._running = running
+            self._exited = in_daemon_thread(running.proc.wait)
+            self._identity = identify(running.proc.pid)
+            if self._identity is not None:
+                self._on_spawn(self._identity)
+        await start
+
+    def _end(self, config: PyngrokConfig, grace_s: float) -> None:
+        """End the agent's group and let pyngrok forget it. Blocking."""
+        deadline = time.monotonic() + grace_s + _UNBLOCK_S
+        while True:
+            idle = self._idle.is_set()
+            running = self._running or _known_to_pyngrok(config)
+            identity = self._identity or (running and identify(running.proc.pid))
+            if identity:
+                end_group(identity, grace_s=grace_s)
+            if idle or time.monotonic() > deadline:
+                break
+            # A start under way may spawn its agent only now.
+            self._idle.wait(_SPAWN_CHECK_EVERY_S)
+        if idle:
+            ngrok.kill(config)
+        if running is not None:
+            _close_output(running)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what pyngrok and the agent's HTTP API raise into our errors."""
+        try:
+            yield
+        except TimeoutError as error:
+            said = "\n".join(self._tail)
+            limit_s = self._policy.agent_start_s
+            problem = f"The ngrok agent was not ready within {limit_s:g} s."
+            raise self._failure(said, problem) from error
+        except PyngrokError as error:
+            refusal = getattr(error, "body", "") or getattr(error, "ngrok_error", "")
+            said = refusal or "\n".join(self._tail)
+            raise self._failure(said, f"The ngrok agent failed: {error}") from error
+        except (OSError, HTTPException, ValueError) as error:
+            problem = f"The ngrok agent could not be started or asked: {error}."
+            raise self._failure("", problem) from error
+
+    def _failure(self, said: str, problem: str) -> AvocadoError:
+        """Return what ngrok said, if that is known, else the problem as we saw it."""
+        tail = tuple(self._tail)
+        explained = explain(said, log_tail=tail)
+        if code_of(said) is not None or isinstance(explained, NetworkUnreachable):
+            return explained
+        return TunnelFailed(
+            self._redact(without_token(problem)),
+            "It is tried again by itself; if it stays, read the log that "
+            "%avocado_status names.",
+            log_tail=tail,
+        )
+
+
+def _known_to_pyngrok(config: PyngrokConfig) -> NgrokProcess | None:
+    # pyngrok's own ways to ask for it start another agent, or wait for this one.
+    return process._current_processes.get(config.ngrok_path)  # noqa: SLF001
+
+
+def _close_output(running: NgrokProcess) -> None:
+    """Close the pipe from an agent that has ended, which pyngrok keeps for ever."""
+    monitor = running._monitor_thread  # noqa: SLF001  (it reads the pipe)
+    if monitor is not None:
+        monitor.join(_UNBLOCK_S)
+    if running.proc.stdout is not None and not (monitor and monitor.is_alive()):
+        running.proc.stdout.close()
+
+
+def _leave_loopback_to_us() -> None:
+    """Keep a proxy of the environment from pyngrok's calls to the agent's API."""
+    names = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if "127.0.0.1" not in names.split(","):
+        os.environ["no_proxy"] = f"{names},127.0.0.1".lstrip(",")

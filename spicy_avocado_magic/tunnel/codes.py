@@ -1,0 +1,152 @@
+"""What ngrok's error codes mean to a user: code → error class, problem, remedy.
+
+The codes are at https://ngrok.com/docs/errors; each has a page of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from ..errors import (
+    AvocadoError,
+    EndpointRefused,
+    NetworkUnreachable,
+    TokenRefused,
+    TunnelFailed,
+    UserMustAct,
+)
+from ..secrets import plain_text
+
+_CODE: Final = re.compile(r"ERR_NGROK_(\d+)")
+_SESSIONS: Final = re.compile(r"limited to (\d+)")
+_TOKEN: Final = re.compile(r"(your authtoken:\s*)[^\s\\\"']+", re.IGNORECASE)
+_NETWORK: Final = re.compile(
+    r"failed to dial|dial tcp|no such host|name resolution|name or service|"
+    r"network is unreachable|connection refused|i/o timeout|x509|urlopen error",
+    re.IGNORECASE,
+)
+_LONGEST_SHOWN: Final = 300
+
+_DASHBOARD: Final = "dashboard.ngrok.com/get-started/your-authtoken"
+_RERUN: Final = "Run %avocado_up again; %avocado_status shows each part."
+_RETRIED: Final = "It is tried again by itself; %avocado_status shows how it goes."
+_MONTH: Final = "Wait for the next month, or upgrade at dashboard.ngrok.com/billing."
+
+_MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
+    105: (
+        TokenRefused,
+        "The ngrok token is malformed",
+        f"Paste the Authtoken from {_DASHBOARD}, not an API key.",
+    ),
+    106: (
+        TokenRefused,
+        "The ngrok token is of an old kind that is no longer accepted",
+        f"Copy the current Authtoken from {_DASHBOARD}.",
+    ),
+    107: (
+        TokenRefused,
+        "The ngrok token was revoked or reset",
+        f"Copy the Authtoken again from {_DASHBOARD}.",
+    ),
+    108: (
+        EndpointRefused,
+        "This ngrok account already runs as many agents as it may",
+        "End the other notebook's, or a stale one at dashboard.ngrok.com/agents.",
+    ),
+    121: (
+        UserMustAct,
+        "The ngrok agent is too old for the service",
+        "Delete the ngrok program of this machine; the next run fetches a new one.",
+    ),
+    123: (
+        TokenRefused,
+        "The e-mail address of this ngrok account is not verified",
+        "Verify it at dashboard.ngrok.com/user/settings, then run the cell again.",
+    ),
+    313: (
+        EndpointRefused,
+        "A domain of your own needs a paid ngrok plan",
+        "Leave out --domain to get your account's fixed domain.",
+    ),
+    314: (
+        EndpointRefused,
+        "A domain of your own needs a paid ngrok plan",
+        "Leave out --domain to get your account's fixed domain.",
+    ),
+    324: (
+        EndpointRefused,
+        "This ngrok agent already has as many endpoints as it may",
+        "Close one of them, then run the cell again.",
+    ),
+    334: (
+        EndpointRefused,
+        "This public URL is already online elsewhere",
+        "Run %avocado_down in the other notebook, or give --pool in both.",
+    ),
+    338: (
+        EndpointRefused,
+        "This ngrok account is suspended",
+        "See dashboard.ngrok.com for the reason.",
+    ),
+    349: (TunnelFailed, "ngrok saw too many new sessions in a short time", _RETRIED),
+    702: (TunnelFailed, "ngrok saw too many requests in a minute", _RETRIED),
+    725: (EndpointRefused, "This month's ngrok bandwidth is used up", _MONTH),
+    726: (EndpointRefused, "This month's ngrok connections are used up", _MONTH),
+    727: (EndpointRefused, "This month's ngrok requests are used up", _MONTH),
+    3004: (TunnelFailed, "ngrok could not read the gateway's answer", _RERUN),
+    3200: (TunnelFailed, "The public URL is offline", _RERUN),
+    4018: (
+        TokenRefused,
+        "ngrok was given no token",
+        f"Pass --token with the Authtoken from {_DASHBOARD}.",
+    ),
+    8012: (TunnelFailed, "The public URL is up, but the gateway is not", _RERUN),
+    9009: (
+        UserMustAct,
+        "ngrok's free plan does not work through an HTTP proxy",
+        "Unset http_proxy and https_proxy, or use a paid plan.",
+    ),
+    9040: (
+        UserMustAct,
+        "ngrok does not serve this network's address",
+        "Use another network, or --local for no tunnel.",
+    ),
+}
+
+
+def without_token(text: str) -> str:
+    """Return a message of ngrok without the token that 105, 106 and 107 repeat."""
+    return _TOKEN.sub(r"\1•••", text)
+
+
+def code_of(text: str) -> int | None:
+    """Return the number of the first ``ERR_NGROK_<number>`` in a text."""
+    match = _CODE.search(text)
+    return int(match[1]) if match else None
+
+
+def explain(text: str, *, log_tail: Sequence[str] = ()) -> AvocadoError:
+    """Return the error that a message, log line or body of ngrok stands for."""
+    code = code_of(text)
+    if code in _MEANINGS:
+        kind, problem, remedy = _MEANINGS[code]
+        most = _SESSIONS.search(text) if code == 108 else None  # noqa: PLR2004
+        count = f": {most[1]}" if most else ""
+        named = f"{problem}{count} (ERR_NGROK_{code})."
+        return kind(named, remedy, log_tail=log_tail)
+    if code is None and _NETWORK.search(text):
+        return NetworkUnreachable(
+            "The ngrok service cannot be reached.",
+            "Check that this machine has internet access (on Kaggle: Settings → "
+            "Internet on), or use --local.",
+            log_tail=log_tail,
+        )
+    shown = " ".join(plain_text(without_token(text)).split())[:_LONGEST_SHOWN]
+    more = f"https://ngrok.com/docs/errors/err_ngrok_{code}" if code else ""
+    return TunnelFailed(
+        f"ngrok says: {shown or 'nothing'}",
+        f"See {more}" if more else _RERUN,
+        log_tail=log_tail,
+    )
