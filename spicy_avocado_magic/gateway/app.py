@@ -32,6 +32,7 @@ class _Entry:
 
     route: str = "-"
     status: int = CLIENT_LEFT
+    is_admitted: bool = False
 
 
 class Gateway:
@@ -106,7 +107,8 @@ class Gateway:
         self.metrics.opened(request.writer)
         try:
             response = await self._respond(request, entry)
-            if not request.content.is_eof():
+            if not (entry.is_admitted and request.content.is_eof()):
+                # What else comes on this connection may be no request at all.
                 response.force_close()
             await response.prepare(request)
             await response.write_eof()
@@ -129,6 +131,7 @@ class Gateway:
             if gate.is_public(request.headers):
                 self.metrics.last_tunnel_request = time.monotonic()
             visit = self._admit(gate, request, path, path_key)
+            entry.is_admitted = True
             if request.method == "OPTIONS":
                 allow = ", ".join((*visit.route.methods, "OPTIONS"))
                 return web.Response(
@@ -192,7 +195,7 @@ class Gateway:
         _check_framing(request)
         if sends is Sends.BLOB:
             return request.content.iter_any()
-        raw = await read_body(request, self._limits.body_bytes)
+        raw = await read_body(request, self._limits)
         return rewrite(raw, sends, gate.served, manage=gate.access.manage)
 
     def _write_log(

@@ -7,6 +7,7 @@ must be what is sent on.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from typing import Any, Final
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from ..errors import UsageMistake
 from ..model_name import DEFAULT_HOST, ModelName
+from .limits import Limits
 from .refusal import Refusal
 from .routes import Sends
 from .served import ServedModels
@@ -43,23 +45,32 @@ class _Ambiguous(dict[str, Any]):
     """An object two of whose keys differ at most in case."""
 
 
-async def read_body(request: web.BaseRequest, cap_bytes: int) -> bytes:
+async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
     """Return the whole body.
 
     Raises:
-        Refusal: 413 above the cap, 400 for one that is not framed as HTTP demands.
+        Refusal: 413 above the cap, 400 for one that is not framed as HTTP demands,
+            408 for one that stalls. The library lets a body whose framing breaks
+            midway stall for ever.
     """
-    if (request.content_length or 0) > cap_bytes:
-        raise _too_large(cap_bytes)
+    if (request.content_length or 0) > limits.body_bytes:
+        raise _too_large(limits.body_bytes)
     body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
+        while chunk := await _next_chunk(request, limits.body_idle_s):
             body += chunk
-            if len(body) > cap_bytes:
-                raise _too_large(cap_bytes)
+            if len(body) > limits.body_bytes:
+                raise _too_large(limits.body_bytes)
     except web.RequestPayloadError as error:
         raise Refusal(400, "The request body is malformed.") from error
+    except TimeoutError as error:
+        raise Refusal(408, "The rest of the request body did not arrive.") from error
     return bytes(body)
+
+
+async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
+    async with asyncio.timeout(idle_s):
+        return await request.content.readany()
 
 
 def rewrite(raw: bytes, sends: Sends, served: ServedModels, *, manage: bool) -> bytes:

@@ -11,5 +11,7 @@ class Limits:
 
     body_bytes: int = 64 * 2**20
     """Of a JSON body, images included; uploads of blobs are not held in memory."""
+    body_idle_s: float = 30.0
+    """Longest wait for the next bytes of a JSON body."""
     linger_s: float = 1.0
     """For how long a refused body is still read, so that the refusal arrives."""
