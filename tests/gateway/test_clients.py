@@ -147,10 +147,10 @@ async def _openai(front: Front, key: str = KEY) -> AsyncIterator[openai.AsyncOpe
 
 @asynccontextmanager
 async def _anthropic(
-    front: Front, **key: str
+    front: Front, key: str | None = KEY, token: str | None = None
 ) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
-        base_url=front.url, max_retries=0, **(key or {"api_key": KEY})
+        base_url=front.url, max_retries=0, api_key=key, auth_token=token
     ) as client:
         yield client
 
@@ -208,8 +208,8 @@ async def test_anthropic_sends_and_streams_messages(
     front: Front, speaking: Engine
 ) -> None:
     """Both of its ways to send a key are understood."""
-    for key in ({"api_key": KEY}, {"auth_token": KEY}):
-        async with _anthropic(front, **key) as client:
+    for key, token in ((KEY, None), (None, KEY)):
+        async with _anthropic(front, key, token) as client:
             whole = await client.messages.create(
                 model="tiny", max_tokens=9, messages=ASK
             )
@@ -222,7 +222,7 @@ async def test_anthropic_sends_and_streams_messages(
 
 async def test_anthropic_raises_its_own_errors(front: Front, speaking: Engine) -> None:
     """Wrong key, unknown model and loading each have their type."""
-    async with _anthropic(front, api_key="wrong-key") as client:
+    async with _anthropic(front, "wrong-key") as client:
         with pytest.raises(anthropic.AuthenticationError, match="key is wrong"):
             await client.messages.create(model="tiny", max_tokens=9, messages=ASK)
     async with _anthropic(front) as client:

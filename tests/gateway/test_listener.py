@@ -29,7 +29,7 @@ def request(line: str, *headers: str, body: bytes = b"") -> bytes:
 async def test_a_port_that_is_taken_is_told_with_its_remedy(front: Front) -> None:
     """A given port is taken or the user hears of it; no other one is chosen."""
     second = Gateway(access=OWNER, policy=Policy(), probe_secret=PROBE_SECRET)
-    with pytest.raises(PortTaken, match=f"{front.port}.*--port"):
+    with pytest.raises(PortTaken, match=rf"{front.port}.*--port"):
         await second.start(front.port)
     await second.stop(0)
 
@@ -236,7 +236,7 @@ async def test_stopping_lets_short_answers_arrive(front: Front, engine: Engine) 
     await engine.arrived.wait()
     stop = asyncio.create_task(front.gateway.stop(5))
     await asyncio.sleep(0)
-    with pytest.raises(OSError, match="."):
+    with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", front.port)
     go.set()
     status, _, body = await call

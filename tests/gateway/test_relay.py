@@ -213,7 +213,7 @@ async def test_a_client_that_leaves_with_half_a_body_never_reaches_the_engine(
     front: Front, engine: Engine
 ) -> None:
     """Nothing is asked of the engine before the body is whole."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(ASKED + CHAT[:5])
     await writer.drain()
     writer.close()
@@ -376,7 +376,7 @@ async def test_a_blob_whose_sender_leaves_ends_upstream(
 ) -> None:
     """Half an upload does not pass for a whole one."""
     front = await open_gateway(manage=True)
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(
         f"POST /api/blobs/{DIGEST} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
         "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n".encode()
