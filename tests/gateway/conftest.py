@@ -18,6 +18,10 @@ from spicy_avocado_magic.gateway.limits import Limits
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.secrets import Secret
 
+from ..real_engines import real_ollama
+
+__all__ = ["real_ollama"]
+
 KEY: Final = "right-key-0123456789"
 PUBLIC_HOST: Final = "spicy.ngrok.app"
 PROBE_SECRET: Final = b"probe-secret"

@@ -172,8 +172,9 @@ async def test_a_flood_of_strangers_gets_nothing_through(
 
     async def knock(number: int) -> None:
         lines = b"".join(
-            f"{method} {paths[(number + n) % len(paths)]} HTTP/1.1\r\nHost: localhost\r\n"
-            f"x-api-key: guess-{number}-{n}\r\nContent-Length: 0\r\n\r\n".encode()
+            f"{method} {paths[(number + n) % len(paths)]} HTTP/1.1\r\n"
+            f"Host: localhost\r\nx-api-key: guess-{number}-{n}\r\n"
+            "Content-Length: 0\r\n\r\n".encode()
             for n, method in enumerate(("POST", "GET", "DELETE", "HEAD"))
         )
         await exchange(front.port, lines)
