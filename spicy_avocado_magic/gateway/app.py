@@ -107,7 +107,7 @@ class Gateway:
         self.metrics.opened(request.writer)
         try:
             response = await self._respond(request, entry)
-            if not (entry.is_admitted and request.content.is_eof()):
+            if not entry.is_admitted:
                 # What else comes on this connection may be no request at all.
                 response.force_close()
             await response.prepare(request)

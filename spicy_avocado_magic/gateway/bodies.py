@@ -93,16 +93,14 @@ def rewrite(raw: bytes, sends: Sends, served: ServedModels, *, manage: bool) -> 
     try:
         return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
     except ValueError as error:
-        raise Refusal(400, "The request body holds a number too large.") from error
+        raise Refusal(
+            400, "The request body holds a number that JSON has not."
+        ) from error
 
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        parsed = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_pairs,
-            parse_constant=_no_constant,
-        )
+        parsed = json.loads(raw.decode("utf-8"), object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "The request body is not valid JSON.") from error
     return _folded(parsed, "The request body")
@@ -122,10 +120,6 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key.casefold() for key, _ in pairs}) < len(pairs):
         return _Ambiguous(made)
     return made
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
 
 
 def _drop(values: dict[str, Any], keys: Iterable[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -20,9 +19,6 @@ ADDRESS: Final = "127.0.0.1"
 _END_S: Final = 0.5
 """For the handlers' own ``finally`` once they have been cancelled."""
 
-_silent = logging.Logger("avocado.gateway.connection")  # noqa: LOG001  (kept apart: the library logs raw requests, which hold keys)
-_silent.addHandler(logging.NullHandler())
-
 
 class Connection(web.RequestHandler):
     """A client's connection, whose protocol errors are answered in our words."""
@@ -37,11 +33,8 @@ class Connection(web.RequestHandler):
         """Answer what is no HTTP; the library's text would repeat the request."""
         if request.writer.output_size > 0:
             raise ConnectionError
-        response = Refusal(status, "This is not a proper HTTP request.").response(
-            Dialect.NATIVE
-        )
-        response.force_close()
-        return response
+        refusal = Refusal(status, "This is not a proper HTTP request.")
+        return refusal.response(Dialect.NATIVE)
 
 
 class Listener:
@@ -71,7 +64,6 @@ class Listener:
             return Connection(
                 manager,
                 loop=loop,
-                logger=_silent,
                 access_log=None,  # type: ignore[arg-type]  # as AppRunner does it
                 lingering_time=self._limits.linger_s,
                 auto_decompress=False,

@@ -184,6 +184,14 @@ async def test_an_odd_nonce_proves_nothing(front: Front, nonce: str) -> None:
     assert PROOF_HEADER.encode() not in answer
 
 
+async def test_two_nonces_prove_nothing(front: Front) -> None:
+    """It must be clear which nonce was answered."""
+    lines = f"Host: localhost\r\n{PROBE_HEADER}: a\r\n{PROBE_HEADER}: b\r\n"
+    raw = f"GET /api/version HTTP/1.1\r\n{lines}\r\n"
+    answer = await exchange(front.port, raw.encode(), until=b"}")
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+
+
 @pytest.mark.parametrize(("method", "path"), [("HEAD", "/api/version"), ("GET", "/")])
 async def test_only_the_version_answers_probes(
     front: Front, method: str, path: str

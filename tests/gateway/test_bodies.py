@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.gateway.bodies import rewrite
+from spicy_avocado_magic.gateway.bodies import read_body, rewrite
+from spicy_avocado_magic.gateway.limits import Limits
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.gateway.routes import Sends
 from spicy_avocado_magic.gateway.served import ServedModels
@@ -176,3 +179,17 @@ def test_no_body_names_another_model(pairs: list[tuple[str, str]]) -> None:
     names = [v for k, v in body.items() if k.lower() in {"model", "name"} and v]
     assert names, "a body without a model went on"
     assert all(SERVED.has(name) for name in names), f"{raw} went on as {body}"
+
+
+async def test_a_body_that_the_library_finds_malformed_is_refused() -> None:
+    """Some versions of the parser report broken framing while it is read."""
+
+    async def broken() -> bytes:
+        raise web.RequestPayloadError
+
+    request = SimpleNamespace(
+        content_length=None, content=SimpleNamespace(readany=broken)
+    )
+    with pytest.raises(Refusal) as caught:
+        await read_body(cast("web.BaseRequest", request), Limits())
+    assert caught.value.status == 400

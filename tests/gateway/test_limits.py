@@ -35,6 +35,19 @@ async def test_a_body_beyond_the_cap_is_refused(
     assert not engine.seen, "a body beyond the cap went on"
 
 
+async def test_a_body_that_is_announced_beyond_the_cap_is_not_read(
+    open_gateway: Open,
+) -> None:
+    """413 comes before the first byte of it."""
+    front = await open_gateway(limits=Limits(body_bytes=1000, linger_s=0.1))
+    head = (
+        f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
+        "Content-Length: 1001\r\n\r\n"
+    )
+    answer = await exchange(front.port, head.encode(), until=b"}")
+    assert answer.startswith(b"HTTP/1.1 413 "), answer
+
+
 async def test_a_body_up_to_the_cap_is_taken(open_gateway: Open) -> None:
     """The cap itself is still allowed."""
     body = b'{"model":"tiny"}'

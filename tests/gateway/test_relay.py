@@ -371,6 +371,17 @@ async def test_a_blob_goes_up_as_it_comes(
     assert lengths == ["11" if has_length else None], "the length did not go along"
 
 
+async def test_asking_for_a_blob_sends_none(open_gateway: Open, engine: Engine) -> None:
+    """A HEAD has no body, whatever its sender says."""
+    front = await open_gateway(manage=True)
+    await front.call(
+        "HEAD", f"/api/blobs/{DIGEST}", data=b"not wanted", headers=WITH_KEY
+    )
+    (seen,) = engine.seen
+    assert (seen.method, seen.body) == ("HEAD", b"")
+    assert "Transfer-Encoding" not in seen.headers, "a body was announced"
+
+
 async def test_a_blob_whose_sender_leaves_ends_upstream(
     open_gateway: Open, engine: Engine
 ) -> None:
