@@ -1,0 +1,51 @@
+"""Open the rehearsal's world: ``python -P -m spicy_avocado_magic.rehearsal DIR``.
+
+One line of JSON on standard output says where it listens (``settings.Sources``).
+It ends on SIGTERM, SIGINT, or when its standard input does, so with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from threading import Thread
+
+from ..json_codec import to_json
+from .world import World
+
+
+async def main(folder: Path) -> None:
+    """Serve until told to end."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    world = World(folder)
+    try:
+        await world.start()
+        sys.stdout.write(json.dumps(to_json(world.sources())) + "\n")
+        sys.stdout.flush()
+        Thread(target=_await_stdin, args=(loop, ended), daemon=True).start()
+        await ended.wait()
+    finally:
+        await world.close()
+
+
+def _await_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    """Tell the loop when nothing more can come; reads past Python's own buffer.
+
+    A daemon thread that holds the lock of ``sys.stdin`` breaks the interpreter's end.
+    """
+    while os.read(0, 1024):
+        pass
+    with contextlib.suppress(RuntimeError):  # the loop may have ended first
+        loop.call_soon_threadsafe(ended.set)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,92 @@
+"""The stand-in engine's door: whom it serves, how it reads, how it refuses.
+
+The rules are those of ``server/routes.go`` in github.com/ollama/ollama; messages
+and statuses are those that a server of 0.34.1 was seen to give.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+
+from .dialects import JsonObject, told_error
+
+_OWN_ORIGIN: Final = re.compile(
+    r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0)(:\d+)?"
+    r"|(app|file|tauri|vscode-webview|vscode-file)://.*"
+)
+"""The default of ``AllowedOrigins`` (``envconfig/config.go`` in ollama/ollama)."""
+
+_LOCAL_NAME: Final = re.compile(r"|localhost|.+\.(localhost|local|internal)")
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Refusal(Exception):
+    """An error for the client, told in the dialect of the path."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@web.middleware
+async def door(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Check Origin and Host as Ollama does on loopback, and word all errors."""
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    is_same = origin.partition("://")[2] == request.host
+    if origin and not is_same and not _OWN_ORIGIN.fullmatch(origin):
+        return web.Response(status=403)
+    if not _is_own_host(request.host):
+        return web.Response(status=403)
+    if request.method == hdrs.METH_OPTIONS:
+        return web.Response(status=204)
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        told = told_error(request.path, refusal.status, str(refusal))
+        return web.json_response(told, status=refusal.status)
+    except web.HTTPNotFound:
+        return web.Response(status=404, text="404 page not found")
+    except web.HTTPMethodNotAllowed as error:
+        text, allow = "405 method not allowed", {hdrs.ALLOW: error.headers[hdrs.ALLOW]}
+        return web.Response(status=405, text=text, headers=allow)
+
+
+def _is_own_host(host: str) -> bool:
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    try:
+        address = ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return _LOCAL_NAME.fullmatch(name.lower()) is not None
+    return address.is_loopback or address.is_private or address.is_unspecified
+
+
+async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """Tell a browser that its page may read the answer."""
+    if hdrs.ORIGIN in request.headers and response.status != 403:  # noqa: PLR2004
+        origin = request.headers[hdrs.ORIGIN]
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+
+
+async def read_body(request: web.Request) -> JsonObject:
+    """Read JSON of any content type; keys match without case, the last one wins."""
+    text = await request.text()
+    is_native = request.path.startswith("/api/")
+    if not text.strip():
+        raise Refusal(400, "missing request body" if is_native else "EOF")
+    try:
+        body = json.loads(text, object_pairs_hook=_without_case)
+    except json.JSONDecodeError as error:
+        raise Refusal(400, "unexpected EOF") from error
+    if not isinstance(body, dict):
+        raise Refusal(400, "json: cannot unmarshal into Go value")
+    return body
+
+
+def _without_case(pairs: list[tuple[str, Any]]) -> JsonObject:
+    return {key.lower(): value for key, value in pairs}

@@ -1,0 +1,70 @@
+"""The rehearsal's world in one process: release host, registry and edge."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from aiohttp import web
+
+from ..settings import Sources
+from .agent import write_agent_script
+from .edge import Edge
+from .registry import create_registry
+from .release import RELEASES_PATH, create_releases
+
+
+class World:
+    """All that is outside of the product, on loopback; close it when done.
+
+    Args:
+        folder: Where the agent's program is written; made if it is not there.
+        engine_tree: A folder with ``bin`` and ``lib`` of a real Ollama, which the
+            release host serves instead of the stand-in.
+    """
+
+    def __init__(self, folder: Path, *, engine_tree: Path | None = None) -> None:
+        self._folder = folder
+        self._engine_tree = engine_tree
+        self._runners: list[web.AppRunner] = []
+        self.edge = Edge()
+        self._sources = Sources(rehearsal=True)
+
+    async def start(self) -> None:
+        """Open every part on a free port."""
+        await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
+        releases = await self._open(create_releases(engine_tree=self._engine_tree))
+        registry = await self._open(create_registry())
+        edge_address = await self.edge.start()
+        agent = await asyncio.to_thread(write_agent_script, self._folder / "ngrok")
+        self._sources = Sources(
+            rehearsal=True,
+            releases_url=f"http://{releases}{RELEASES_PATH}",
+            registry=registry,
+            ngrok_path=str(agent),
+            edge_address=edge_address,
+        )
+
+    def sources(self) -> Sources:
+        """Return what points the product at this world."""
+        return self._sources
+
+    async def close(self) -> None:
+        """Close every part and remove the agent's program."""
+        await self.edge.close()
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+        if self._sources.ngrok_path:
+            agent = Path(self._sources.ngrok_path)
+            await asyncio.to_thread(agent.unlink, missing_ok=True)
+
+    async def _open(self, app: web.Application) -> str:
+        runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        return f"{host}:{port}"
