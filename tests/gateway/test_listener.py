@@ -229,8 +229,11 @@ async def test_stopping_lets_short_answers_arrive(front: Front, engine: Engine) 
         await go.wait()
         return web.Response(body=b"done")
 
-    engine.reply = soon
     raw = request("POST /api/chat HTTP/1.1", "Content-Length: 16", body=CHAT)
+    idle_reader, idle_writer = await asyncio.open_connection("127.0.0.1", front.port)
+    idle_writer.write(request("OPTIONS /api/chat HTTP/1.1"))
+    await idle_reader.readuntil(b"\r\n\r\n")
+    engine.reply = soon
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(raw)
     await engine.arrived.wait()
@@ -238,6 +241,10 @@ async def test_stopping_lets_short_answers_arrive(front: Front, engine: Engine) 
     await asyncio.sleep(0)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", front.port)
+    idle_writer.write(request("GET /api/version HTTP/1.1"))
+    async with asyncio.timeout(1):
+        assert await idle_reader.read() == b"", "a kept connection is still served"
+    idle_writer.close()
     writer.write(raw)
     go.set()
     answer = await reader.read()
