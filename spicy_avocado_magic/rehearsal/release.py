@@ -80,7 +80,8 @@ class _Releases:
     async def _lead_to_asset(self, request: web.Request) -> web.Response:
         """Redirect to where the bytes are, as GitHub does."""
         version, asset = request.match_info["version"], request.match_info["asset"]
-        if asset not in {"sha256sum.txt", *self._offered(version)}:
+        offered = self._offered(version)
+        if not offered or asset not in {"sha256sum.txt", *offered}:
             raise web.HTTPNotFound
         raise web.HTTPFound(f"/release-assets/v{version}/{asset}")
 
