@@ -110,6 +110,8 @@ class Served:
     url: str
     process: asyncio.subprocess.Process
     log: Path
+    is_older: bool
+    """Whether it is the older of the real engines, whose words differ."""
 
 
 @pytest.fixture
@@ -144,7 +146,9 @@ def serve(tmp_path: Path) -> Serve:
                 while not await _answers(url):
                     assert process.returncode is None, log.read_text()
                     await asyncio.sleep(0.02)
-            yield Served(url=url, process=process, log=log)
+            told = (await call(f"{url}/api/version")).content
+            is_older = b'"0.11.' in told
+            yield Served(url=url, process=process, log=log, is_older=is_older)
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)

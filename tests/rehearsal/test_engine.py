@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from spicy_avocado_magic.rehearsal import engine
 from spicy_avocado_magic.rehearsal.archive import engine_script
 
-from .conftest import Serve
+from .conftest import Serve, call
 
 
 @pytest.fixture
@@ -34,6 +35,24 @@ async def test_it_serves_soon_and_ends_when_told(program: Path, serve: Serve) ->
         assert time.monotonic() - began < 3, "the start took too long"
         served.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(served.process.wait(), 3) == 0
+
+
+async def test_a_client_that_leaves_ends_its_work(
+    program: Path, serve: Serve, registry: str
+) -> None:
+    """The log says so, for tests of what stands before the engine."""
+    name = f"{registry}/library/tiny"
+    async with serve(program) as served, aiohttp.ClientSession() as session:
+        await call(f"{served.url}/api/pull", json={"model": name, "insecure": True})
+        ask = {"model": name, "prompt": "word " * 10_000, "stream": False}
+        url = f"{served.url}/api/generate"
+        asked = asyncio.create_task(session.post(url, json=ask))
+        while b"tiny" not in (await call(f"{served.url}/api/ps")).content:
+            assert not asked.done(), "it answered at once"
+        asked.cancel()
+        async with asyncio.timeout(5):
+            await call(url, json=ask | {"prompt": "next"})
+        assert 'msg="client gone" path=/api/generate' in served.log.read_text()
 
 
 async def test_a_taken_port_is_told_in_ollamas_words(

@@ -44,6 +44,8 @@ async def test_one_speaks_at_a_time_and_the_version_is_told_meanwhile(
         await first.content.readline()
         second = asyncio.create_task(session.post(f"{tiny}/api/generate", json=LONG))
         assert (await call(f"{tiny}/api/version")).status == 200
+        for _word in range(20):
+            await first.content.readline()
         assert not second.done(), "two speak at once"
         first.close()
         async with asyncio.timeout(2):
