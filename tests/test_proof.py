@@ -1,0 +1,12 @@
+"""The answer to a probe."""
+
+from __future__ import annotations
+
+from spicy_avocado_magic.proof import proof
+
+
+def test_the_proof_depends_on_secret_and_nonce() -> None:
+    """Nobody answers for another gateway, and no answer serves twice."""
+    proofs = {proof(secret, nonce) for secret in (b"a", b"b") for nonce in ("x", "y")}
+    assert len(proofs) == 4
+    assert proof(b"a", "x") == proof(b"a", "x")

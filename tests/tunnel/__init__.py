@@ -1,0 +1,1 @@
+"""Tests of the tunnel: agent, codes and probe."""

@@ -1,0 +1,333 @@
+"""Unmodified pyngrok against the stand-in agent and edge."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from spicy_avocado_magic.errors import (
+    AvocadoError,
+    EndpointRefused,
+    NetworkUnreachable,
+    TokenRefused,
+    TunnelFailed,
+)
+from spicy_avocado_magic.tunnel.agent import classify
+
+from ..tunnel_parts import TOKEN, AgentMaker, Service, Upstream, answering
+
+WriteProgram = Callable[[str], Path]
+
+HUNG_API = f"""#!{sys.executable}
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+print(f'lvl=info msg="starting web service" addr=127.0.0.1:{{server.getsockname()[1]}}')
+print('lvl=info msg="tunnel session started"')
+print('lvl=info msg="client session established"', flush=True)
+connection = server.accept()[0]
+input() if False else connection.recv(1) and __import__("time").sleep(60)
+"""
+
+
+def _alive_in_group(group: int) -> list[int]:
+    """Return the group's processes; a zombie nobody reaps does not count."""
+    alive = []
+    for process in psutil.process_iter(["pid", "status"]):
+        with suppress(ProcessLookupError):
+            is_member = os.getpgid(process.info["pid"]) == group
+            if is_member and process.info["status"] != psutil.STATUS_ZOMBIE:
+                alive.append(process.info["pid"])
+    return alive
+
+
+def _in_proc(text: str) -> list[Path]:
+    """Return the command lines and environments that hold a text."""
+    found = []
+    for path in (*Path("/proc").glob("*/cmdline"), *Path("/proc").glob("*/environ")):
+        with suppress(OSError):
+            if text.encode() in path.read_bytes():
+                found.append(path)
+    return found
+
+
+async def _get(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
+async def test_a_large_body_comes_back_whole(
+    make_agent: AgentMaker, upstream: Upstream
+) -> None:
+    """Bytes pass the public URL unchanged, both ways, also more than buffers hold."""
+    url = await make_agent().agent.connect(upstream.url)
+    body = os.urandom(3_000_000)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/echo", data=io.BytesIO(body)) as response,
+    ):
+        assert await response.read() == body, "the relay changed the bytes"
+
+
+async def test_bytes_arrive_while_the_answer_is_still_being_made(
+    make_agent: AgentMaker, upstream: Upstream
+) -> None:
+    """A part of an answer passes before the next part exists."""
+    url = await make_agent().agent.connect(upstream.url)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/stream") as response,
+    ):
+        async with asyncio.timeout(2):
+            assert await response.content.readexactly(3) == b"one"
+        upstream.go_on.set()
+        assert await response.content.readexactly(3) == b"two"
+
+
+async def test_a_client_that_leaves_cancels_the_work_upstream(
+    make_agent: AgentMaker, upstream: Upstream
+) -> None:
+    """The upstream's handler is cancelled when the public client closes."""
+    url = await make_agent().agent.connect(upstream.url)
+    async with aiohttp.ClientSession() as session:
+        response = await session.get(f"{url}/stream")
+        response.close()
+    async with asyncio.timeout(2):
+        await upstream.was_cancelled.wait()
+
+
+async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
+    make_agent: AgentMaker,
+) -> None:
+    """After kill -9 ``wait_exit`` returns, and ``connect`` gets the same URL."""
+    watched = make_agent()
+    async with answering("here") as upstream_url:
+        url = await watched.agent.connect(upstream_url)
+        os.kill(watched.spawned[0].pid, signal.SIGKILL)
+        began = time.monotonic()
+        await watched.agent.wait_exit()
+        assert time.monotonic() - began < 0.2, "the exit was noticed too late"
+        assert (await _get(url))[0] == 404, "a dead agent's URL must be offline"
+        assert await watched.agent.connect(upstream_url) == url
+        assert await _get(url) == (200, "here")
+    assert len(watched.spawned) == 2
+
+
+@pytest.mark.parametrize(
+    ("token", "kind", "number"),
+    [
+        ("malformed_2abcdefghijklmnopqrst", TokenRefused, 105),
+        ("revoked_2abcdefghijklmnopqrstuv", TokenRefused, 107),
+    ],
+)
+async def test_a_refused_token_is_told_without_the_token(
+    make_agent: AgentMaker,
+    capfd: pytest.CaptureFixture[str],
+    token: str,
+    kind: type[AvocadoError],
+    number: int,
+) -> None:
+    """The code is explained, and the token that ngrok repeats is shown nowhere."""
+    watched = make_agent(token=token)
+    with pytest.raises(kind, match=f"ERR_NGROK_{number}") as caught:
+        await watched.agent.connect("http://127.0.0.1:9")
+    told = str(caught.value) + "".join(caught.value.log_tail) + "".join(watched.lines)
+    assert "Your authtoken" in told, "the agent's own words are missing"
+    assert token not in told, "the token is in an error or in a line"
+    assert token not in "".join(capfd.readouterr()), "the token was printed"
+    assert watched.processes == [], "a refused agent was left running"
+
+
+async def test_an_agent_too_many_is_told_with_the_maximum(
+    make_agent: AgentMaker, service: Service
+) -> None:
+    """108 names how many agents the account may have."""
+    service.edge.max_sessions = 1
+    await make_agent().agent.connect("http://127.0.0.1:9")
+    with pytest.raises(EndpointRefused, match=r"as it may: 1 \(ERR_NGROK_108\)"):
+        await make_agent().agent.connect("http://127.0.0.1:9")
+
+
+async def test_a_url_that_is_online_is_refused_unless_both_pool(
+    make_agent: AgentMaker,
+) -> None:
+    """334 is explained, and the refused agent does not stay behind."""
+    await make_agent().agent.connect("http://127.0.0.1:9", domain="a.ngrok.app")
+    second = make_agent()
+    with pytest.raises(EndpointRefused, match="ERR_NGROK_334"):
+        await second.agent.connect(
+            "http://127.0.0.1:9", domain="a.ngrok.app", pool=True
+        )
+    assert second.processes == [], "the refused agent was left running"
+
+
+async def test_pooled_agents_share_one_url(make_agent: AgentMaker) -> None:
+    """Both members of a pool get requests of the same URL."""
+    async with AsyncExitStack() as servers:
+        urls = []
+        for text in ("left", "right"):
+            upstream_url = await servers.enter_async_context(answering(text))
+            urls.append(await make_agent().agent.connect(upstream_url, pool=True))
+        assert urls[0] == urls[1]
+        answers = {(await _get(urls[0]))[1] for _ in range(40)}
+    assert answers == {"left", "right"}, "one member of the pool got nothing"
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nexec sleep 60\n", HUNG_API])
+async def test_an_agent_that_never_gets_ready_is_bounded(
+    make_agent: AgentMaker, program: WriteProgram, text: str
+) -> None:
+    """Silence, or a local API that hangs, ends in an error within the policy."""
+    watched = make_agent(program=program(text), agent_start_s=0.6)
+    began = time.monotonic()
+    with pytest.raises(TunnelFailed, match=r"not ready within 0\.6 s"):
+        await watched.agent.connect("http://127.0.0.1:9")
+    assert time.monotonic() - began < 3.0, "the hung agent held up the caller"
+    assert watched.spawned, "nobody was told of the process"
+    assert watched.processes == [], "the hung agent was left running"
+
+
+async def test_an_agent_that_ends_at_once_shows_what_it_said(
+    make_agent: AgentMaker, program: WriteProgram
+) -> None:
+    """The last lines of an agent that dies at its start are in the error."""
+    broken = program("#!/bin/sh\necho 'ERROR: bad configuration' >&2\nexit 1\n")
+    with pytest.raises(TunnelFailed) as caught:
+        await make_agent(program=broken).agent.connect("http://127.0.0.1:9")
+    assert "ERROR: bad configuration" in caught.value.log_tail
+
+
+async def test_an_edge_out_of_reach_is_a_network_problem(
+    make_agent: AgentMaker, service: Service
+) -> None:
+    """An agent that cannot dial the service is told as no network."""
+    await service.edge.close()
+    with pytest.raises(NetworkUnreachable):
+        await make_agent(agent_start_s=1.0).agent.connect("http://127.0.0.1:9")
+
+
+async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
+    make_agent: AgentMaker, service: Service
+) -> None:
+    """The agent's own reconnect shows in its lines, and the URL works again."""
+    watched = make_agent()
+    async with answering("here") as upstream_url:
+        url = await watched.agent.connect(upstream_url)
+        seen = len(watched.lines)
+        service.edge.drop_sessions()
+        await watched.line_with("started tunnel", after=seen)
+        assert await _get(url) == (200, "here")
+    signs = [sign for line in watched.lines[seen:] if (sign := classify(line))]
+    assert signs == ["lost", "established"]
+
+
+async def test_a_taken_api_port_is_passed_over(make_agent: AgentMaker) -> None:
+    """Somebody else's agent on port 4040 is in nobody's way."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 4040))
+            taken.listen()
+        except OSError:
+            pass  # it is taken already
+        watched = make_agent()
+        await watched.agent.connect("http://127.0.0.1:9")
+    lines = [line for line in watched.lines if "starting web service" in line]
+    assert len(lines) == 1
+    assert "4040" not in lines[0]
+
+
+async def test_the_token_is_in_no_command_line_and_no_environment(
+    make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads the token in /proc, also if the environment holds one."""
+    monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
+    watched = make_agent()
+    await watched.agent.connect("http://127.0.0.1:9")
+    assert await asyncio.to_thread(_in_proc, TOKEN) == [], "the token is in /proc"
+    assert TOKEN not in "".join(watched.lines)
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_the_local_api(
+    make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``http_proxy`` does not catch pyngrok's calls to its agent."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.org")
+    await make_agent(agent_start_s=5.0).agent.connect("http://127.0.0.1:9")
+
+
+async def test_a_cancelled_connect_leaves_nothing_running(
+    make_agent: AgentMaker, program: WriteProgram
+) -> None:
+    """Cancelled at its first step or later, ``connect`` ends what it started."""
+    watched = make_agent(program=program("#!/bin/sh\nexec sleep 60\n"))
+    for delay_s in (0.0, 0.1):
+        connecting = asyncio.create_task(watched.agent.connect("http://127.0.0.1:9"))
+        await asyncio.sleep(delay_s)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        assert watched.processes == [], f"left after {delay_s} s"
+
+
+async def test_an_agent_that_ignores_the_request_to_end_is_killed(
+    make_agent: AgentMaker, program: WriteProgram
+) -> None:
+    """After the grace the whole group is killed, grandchildren too."""
+    stubborn = program(
+        "#!/bin/sh\ntrap '' TERM\nsleep 60 &\nwhile :; do sleep 1; done\n"
+    )
+    watched = make_agent(program=stubborn)
+    connecting = asyncio.create_task(watched.agent.connect("http://127.0.0.1:9"))
+    await watched.was_spawned.wait()
+    began = time.monotonic()
+    await watched.agent.close(0.3)
+    assert time.monotonic() - began < 2.0
+    with pytest.raises(TunnelFailed):
+        await connecting
+    assert watched.processes == []
+    assert not _alive_in_group(watched.spawned[0].pid), "a grandchild lives on"
+
+
+async def test_lives_do_not_pile_up_open_files(make_agent: AgentMaker) -> None:
+    """A closed agent leaves no pipe open, and nothing that a new one trips over."""
+    watched = make_agent()
+    counts = []
+    for _ in range(3):
+        await watched.agent.connect("http://127.0.0.1:9")
+        await watched.agent.close(1.0)
+        counts.append(psutil.Process().num_fds())
+    assert counts[-1] == counts[0], "each life leaves a file open"
+
+
+async def test_an_end_without_a_beginning_is_fine(make_agent: AgentMaker) -> None:
+    """``close`` and ``wait_exit`` return at once where nothing was started."""
+    watched = make_agent()
+    await watched.agent.wait_exit()
+    await watched.agent.close(1.0)
+
+
+async def test_fetch_tells_the_version_of_the_agent(make_agent: AgentMaker) -> None:
+    """An agent that is there is asked, not fetched."""
+    assert await make_agent().agent.fetch() == "3.30.0"
+
+
+def test_only_the_session_lines_say_something_of_the_session() -> None:
+    """Other lines are passed over."""
+    assert classify('lvl=info msg="client session established" obj=csess') == (
+        "established"
+    )
+    assert classify('msg="session closed, starting reconnect loop"') == "lost"
+    assert classify('msg="starting web service"') is None

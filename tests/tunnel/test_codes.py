@@ -1,0 +1,90 @@
+"""What ngrok's words become."""
+
+from __future__ import annotations
+
+import pytest
+
+from spicy_avocado_magic.errors import (
+    AvocadoError,
+    EndpointRefused,
+    NetworkUnreachable,
+    TokenRefused,
+    TunnelFailed,
+    UserMustAct,
+)
+from spicy_avocado_magic.tunnel.codes import code_of, explain, without_token
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        *((number, TokenRefused) for number in (105, 106, 107, 123, 4018)),
+        *((number, EndpointRefused) for number in (108, 313, 314, 324, 334, 338)),
+        *((number, EndpointRefused) for number in (725, 726, 727)),
+        *((number, TunnelFailed) for number in (349, 702, 3004, 3200, 8012)),
+        *((number, UserMustAct) for number in (121, 9009, 9040)),
+    ],
+)
+def test_a_known_code_has_its_class_and_names_itself(
+    number: int, kind: type[AvocadoError]
+) -> None:
+    """Each code becomes one class, with two plain sentences."""
+    error = explain(f'{{"details":{{"err":"no. ERR_NGROK_{number}\\r\\n"}}}}')
+    assert type(error) is kind
+    assert f"(ERR_NGROK_{number})." in error.problem
+    assert error.remedy.endswith(".")
+
+
+def test_too_many_agents_tells_how_many_are_allowed() -> None:
+    """108 carries the account's maximum."""
+    error = explain("limited to 3 simultaneous ngrok agent sessions. ERR_NGROK_108")
+    assert "may: 3 (" in error.problem
+
+
+def test_a_maximum_that_is_not_told_is_not_made_up() -> None:
+    """108 in other words is still explained."""
+    assert "may (ERR_NGROK_108)" in explain("ERR_NGROK_108").problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "failed to dial ngrok server with address x:443: lookup x: no such host",
+        "dial tcp 3.1.2.3:443: i/o timeout",
+        "<urlopen error [Errno -3] Temporary failure in name resolution>",
+    ],
+)
+def test_an_unreachable_service_is_a_network_problem(text: str) -> None:
+    """What a machine without a network says is recognised."""
+    assert type(explain(text)) is NetworkUnreachable
+
+
+def test_a_code_weighs_more_than_words_of_a_network() -> None:
+    """8012 speaks of ``dial tcp`` too, but it is the gateway that is away."""
+    error = explain("dial tcp 127.0.0.1:80: connection refused ERR_NGROK_8012")
+    assert type(error) is TunnelFailed
+
+
+def test_an_unknown_code_is_shown_without_token_and_control_characters() -> None:
+    """Raw words are cut, cleaned and free of the token."""
+    error = explain(f"\x1b[31mYour authtoken: s3cr3t\r\nERR_NGROK_99999 {'x' * 999}")
+    assert type(error) is TunnelFailed
+    assert "s3cr3t" not in str(error)
+    assert "\x1b" not in str(error)
+    assert len(error.problem) < 400, "a whole body was shown"
+    assert error.remedy == "See https://ngrok.com/docs/errors/err_ngrok_99999"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r'err="invalid.\nYour authtoken: s3cr3t\r\n\r\nERR"', "your authtoken: s3cr3t"],
+)
+def test_the_token_goes_and_the_rest_stays(text: str) -> None:
+    """Only the token is taken out, also from an escaped log line."""
+    assert without_token(text) == text.replace("s3cr3t", "•••")
+
+
+def test_a_text_without_a_code_has_none() -> None:
+    """A number alone is no code."""
+    assert code_of("HTTP 502") is None
+    assert code_of("ERR_NGROK_3200 and ERR_NGROK_8012") == 3200

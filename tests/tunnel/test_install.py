@@ -1,0 +1,148 @@
+"""Fetching the agent, and refusing one that cannot work."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from spicy_avocado_magic.errors import DownloadFailed, NetworkUnreachable, UserMustAct
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.tunnel import install
+
+from ..tunnel_parts import serving
+
+QUICK = replace(Policy(), backoff_first_s=0.001, agent_start_s=0.5)
+WriteProgram = Callable[[str], Path]
+
+
+def _archive(text: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        member = tarfile.TarInfo("ngrok")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return what a folder holds."""
+    return [path.name for path in folder.iterdir()]
+
+
+def _serve_from(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pyngrok's installer, in any new Python process, download from ``url``."""
+    (folder / "sitecustomize.py").write_text(
+        "from pyngrok import installer\n"
+        f"installer.PLATFORMS = dict.fromkeys(installer.PLATFORMS, {url!r})\n"
+    )
+    # The child's path is this process's path.
+    monkeypatch.syspath_prepend(folder)
+
+
+def _app(answer: Callable[[int], web.Response]) -> web.Application:
+    calls: list[int] = []
+
+    async def handle(_request: web.Request) -> web.Response:
+        calls.append(1)
+        return answer(len(calls))
+
+    app = web.Application()
+    app.router.add_get("/ngrok.tgz", handle)
+    return app
+
+
+async def test_a_missing_agent_is_fetched_and_tells_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first answer that fails is tried again; the agent arrives executable."""
+    agent = _archive("#!/bin/sh\necho ngrok version 3.41.2\n")
+
+    def answer(call: int) -> web.Response:
+        return web.Response(status=503) if call == 1 else web.Response(body=agent)
+
+    program = tmp_path / "cache" / "ngrok"
+    async with serving(_app(answer)) as url:
+        _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
+        assert await install.ensure(str(program), QUICK) == "3.41.2"
+    assert names_in(program.parent) == ["ngrok"], "a partial download stayed behind"
+
+
+async def test_an_archive_cut_short_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A truncated archive is a failed download, and no half agent is kept."""
+    cut = _archive("#!/bin/sh\n" + os.urandom(50_000).hex())[:20_000]
+    async with serving(_app(lambda _call: web.Response(body=cut))) as url:
+        _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
+        with pytest.raises(DownloadFailed, match="did not arrive whole"):
+            await install.ensure(str(tmp_path / "cache" / "ngrok"), QUICK)
+    assert names_in(tmp_path / "cache") == []
+
+
+async def test_no_network_is_told_as_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server out of reach is not called a broken download."""
+    _serve_from("http://127.0.0.1:9/ngrok.tgz", tmp_path, monkeypatch)
+    with pytest.raises(NetworkUnreachable):
+        await install.ensure(str(tmp_path / "cache" / "ngrok"), QUICK)
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file in the way of the agent's folder ends in words, not in a traceback."""
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DownloadFailed, match="cannot be put into"):
+        await install.ensure(str(tmp_path / "cache" / "bin" / "ngrok"), QUICK)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("#!/bin/sh\necho ngrok version 3.29.9\n", "3.29.9 is older than 3.30"),
+        ("#!/bin/sh\necho ngrok version 2.3.41\n", "2.3.41 is older than 3.30"),
+        ("#!/bin/sh\nexit 3\n", "not a working ngrok agent .exit code 3."),
+        ("#!/nowhere/python\n", "cannot be run: No such file"),
+        ("\x7fELF of another machine", "cannot be run: Exec format error"),
+        ("#!/bin/sh\nsleep 60\n", "did not tell its version within 0.5 s"),
+        ("#!/bin/sh\n# from pyngrok.ngrok import main\n", "is pyngrok's launcher"),
+    ],
+)
+async def test_a_program_that_cannot_work_is_refused_before_it_is_started(
+    program: WriteProgram, text: str, problem: str
+) -> None:
+    """Each useless program ends in a message that names it and what to do."""
+    path = program(text)
+    began = time.monotonic()
+    with pytest.raises(UserMustAct, match=problem) as caught:
+        await install.ensure(str(path), QUICK)
+    assert time.monotonic() - began < 2.0
+    assert str(path) in str(caught.value)
+
+
+async def test_a_program_that_may_not_be_executed_is_refused(
+    program: WriteProgram,
+) -> None:
+    """No raw PermissionError reaches the user."""
+    path = program("#!/bin/sh\n")
+    path.chmod(0o600)
+    with pytest.raises(UserMustAct, match="cannot be run: Permission denied"):
+        await install.ensure(str(path), QUICK)
+
+
+def test_without_a_path_pyngroks_own_place_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its environment variable counts, as pyngrok documents it."""
+    assert install.program_path("/given") == "/given"
+    monkeypatch.delenv("PYNGROK_NGROK_PATH", raising=False)
+    assert install.program_path("").endswith("ngrok")
+    monkeypatch.setenv("PYNGROK_NGROK_PATH", "/elsewhere/ngrok")
+    assert install.program_path("") == "/elsewhere/ngrok"
