@@ -19,6 +19,7 @@ AvocadoError
 │   ├── TunnelFailed            the agent or its endpoint
 │   └── NetworkUnreachable      nothing answers; often no network at all
 ├── HostUnreachable             the background process does not answer
+├── Interrupted                 by the user; what was begun was taken back
 ├── StillStarting               no progress for minutes; the host goes on trying
 └── AvocadoBug                  our mistake
 """
@@ -135,6 +136,10 @@ class NetworkUnreachable(ComponentFailed):
 
 class HostUnreachable(AvocadoError):
     """The background process does not start or does not answer."""
+
+
+class Interrupted(AvocadoError, KeyboardInterrupt):
+    """The user interrupted; what was begun and not yet ready was taken back."""
 
 
 class StillStarting(AvocadoError, TimeoutError):

@@ -51,10 +51,14 @@ class Option:
     """False for what steers this call alone."""
 
     @property
+    def python_name(self) -> str:
+        """As an argument of ``up()``."""
+        return self.name.removesuffix("_s")
+
+    @property
     def flag(self) -> str:
         """As typed on the line."""
-        stem = {"ttl_s": "ttl"}.get(self.name, self.name)
-        return "--" + stem.replace("_", "-")
+        return "--" + self.python_name.replace("_", "-")
 
     @property
     def variable(self) -> str:
@@ -148,7 +152,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
 )
 
-OPTION_BY_NAME: Final = {option.name: option for option in OPTIONS}
+OPTION_BY_NAME: Final = {option.python_name: option for option in OPTIONS}
 _BY_VARIABLE: Final = {option.variable: option for option in OPTIONS}
 
 

@@ -1,0 +1,121 @@
+"""The kernel's end of the control socket: bounded, synchronous, plain ``http.client``."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import HostUnreachable, VersionMismatch, revive
+from ..json_codec import from_json
+from ..state import PROTOCOL, Failure, State
+
+ANSWER_S: Final = 5.0
+"""A host that does not answer for this long is told as hung."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("host", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Talks to the host of one control socket."""
+
+    socket: Path
+
+    def state(self) -> State:
+        """Return the host's present state.
+
+        Raises:
+            HostUnreachable: If it does not answer in time.
+            VersionMismatch: If it speaks another protocol.
+        """
+        plain = self._ask("GET", "/state")
+        require_same_protocol(int(plain.get("protocol", 0)))
+        return from_json(State, plain)
+
+    def post(self, path: str, **wish: Any) -> dict[str, Any]:
+        """Ask the host for something and return its answer.
+
+        Raises:
+            AvocadoError: As the host raised it.
+            HostUnreachable: If it does not answer in time.
+        """
+        return self._ask("POST", path, json.dumps(wish))
+
+    def follow(self, after: int = 0) -> Iterator[State]:
+        """Yield the state now and after each change; ends when the host does.
+
+        A heartbeat comes at least each second, so silence means a hung host.
+
+        Raises:
+            HostUnreachable: If it falls silent.
+        """
+        connection = _UnixConnection(self.socket, ANSWER_S)
+        try:
+            connection.request("GET", f"/events?after={after}")
+            for line in connection.getresponse():
+                yield from_json(State, json.loads(line)["state"])
+        except TimeoutError as error:
+            raise _hung() from error
+        except (OSError, http.client.HTTPException):
+            return
+        finally:
+            connection.close()
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+        connection = _UnixConnection(self.socket, ANSWER_S)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, path, body, headers)
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        except TimeoutError as error:
+            raise _hung() from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise HostUnreachable(
+                "The background process does not answer.",
+                "Run %avocado_up again; it clears what is left of the old one.",
+            ) from error
+        finally:
+            connection.close()
+        if "failure" in answer:
+            raise revived(answer["failure"])
+        return answer
+
+
+def require_same_protocol(protocol: int) -> None:
+    """Refuse a host which another version of this package started.
+
+    Raises:
+        VersionMismatch: With the command that replaces it.
+    """
+    if protocol != PROTOCOL:
+        raise VersionMismatch(
+            "The running host was started by another version of Spicy Avocado.",
+            "Run %avocado_up --restart; the key stays the same.",
+        )
+
+
+def revived(plain: dict[str, Any]) -> Exception:
+    """Return the error that a host sent."""
+    failure = from_json(Failure, plain)
+    return revive(failure.kind, failure.problem, failure.remedy, failure.log_tail)
+
+
+def _hung() -> HostUnreachable:
+    return HostUnreachable(
+        f"The background process has not answered for {ANSWER_S:.0f} seconds.",
+        "Run %avocado_down, then %avocado_up.",
+    )

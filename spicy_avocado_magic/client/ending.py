@@ -1,0 +1,118 @@
+"""End a host and prove that nothing of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from ..errors import AvocadoError, HostUnreachable
+from ..policy import Policy
+from ..processes import Identity, end_group, find_by_argument
+from ..state_folder import Record, StateFolder
+from .connection import Connection
+from .launch import sweep
+
+_POLL_S: Final = 0.02
+_KILL_GRACE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What ``down`` ended.
+
+    Attributes:
+        was_running: Whether a host was alive.
+        processes: Names of the process groups that were ended.
+        seconds: How long it took.
+        rehearsal: Whether it was one.
+    """
+
+    was_running: bool
+    processes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    rehearsal: bool = False
+
+    def __bool__(self) -> bool:
+        return self.was_running or bool(self.processes)
+
+
+def end(
+    folder: StateFolder, *, policy: Policy | None = None, keep_wanted: bool = False
+) -> Ended:
+    """End the folder's host, whatever state it is in; a no-op where none is.
+
+    A host that does not end by itself in time is killed, then swept up after.
+
+    Raises:
+        HostUnreachable: If something is left that could not be ended.
+    """
+    policy = policy or Policy()
+    began = time.monotonic()
+    record = folder.read_record()
+    is_rehearsal = folder.path.name == "rehearsal"
+    if record is None or not record.host.is_alive:
+        swept = sweep(folder)
+        _remove(folder, keep_wanted=keep_wanted)
+        return Ended(was_running=False, processes=swept, rehearsal=is_rehearsal)
+    local_url = _tell(folder, keep_wanted=keep_wanted)
+    _wait_gone(record.host, policy.down_s)
+    sweep(folder)
+    _remove(folder, keep_wanted=keep_wanted)
+    _prove_gone(folder, record, local_url, keep_wanted=keep_wanted)
+    return Ended(
+        was_running=True,
+        processes=("host", *(child.name for child in record.children)),
+        seconds=time.monotonic() - began,
+        rehearsal=is_rehearsal,
+    )
+
+
+def _tell(folder: StateFolder, *, keep_wanted: bool) -> str:
+    """Tell the host to end and return where its gateway was."""
+    connection, local_url = Connection(folder.socket), ""
+    # A host that is hung, or of another version, is ended all the same.
+    with contextlib.suppress(AvocadoError):
+        local_url = connection.state().local_url
+    with contextlib.suppress(AvocadoError):
+        connection.post("/down", keep_wanted=keep_wanted)
+    return local_url
+
+
+def _wait_gone(host: Identity, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while host.is_alive and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    if host.is_alive:
+        end_group(host, grace_s=_KILL_GRACE_S)
+
+
+def _remove(folder: StateFolder, *, keep_wanted: bool) -> None:
+    folder.remove(keep=folder.secrets if keep_wanted else ())
+
+
+def _prove_gone(
+    folder: StateFolder, record: Record, local_url: str, *, keep_wanted: bool
+) -> None:
+    left = [c.name for c in record.children if c.identity.is_alive]
+    left += ["agent" for _ in find_by_argument(str(folder.agent_config))]
+    if record.host.is_alive:
+        left.append("host")
+    if local_url and _is_listening(local_url):
+        left.append(f"port {urlsplit(local_url).port}")
+    if not keep_wanted:
+        left += [path.name for path in folder.secrets if path.exists()]
+    if left:
+        raise HostUnreachable(
+            f"Still left after the end: {', '.join(left)}.",
+            "Run %avocado_down once more; if it stays so, restart the machine.",
+        )
+
+
+def _is_listening(url: str) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", urlsplit(url).port or 0)) == 0

@@ -1,0 +1,91 @@
+"""The ``avocado`` handle: the running service, as a notebook or a script holds it."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+from typing import Self
+
+from ..errors import AvocadoError
+from ..state import State
+from ..state_folder import StateFolder
+from ..text import handover_text
+from .ending import Ended, end
+from .launch import find_host
+
+
+class Avocado:
+    """A running service; every attribute asks the host, so it is always true.
+
+    Attributes:
+        outcome: How the ``up`` that returned this handle went: ``launched``,
+            ``reused``, ``changed``, ``accepted``, or ``restored`` by loading the
+            extension.
+    """
+
+    def __init__(
+        self, folder: StateFolder, outcome: str, *, is_mine: bool = False
+    ) -> None:
+        self._folder = folder
+        self._is_mine = is_mine
+        self.outcome = outcome
+
+    @property
+    def url(self) -> str:
+        """The public URL; empty under ``--local`` and while there is none."""
+        return self._state().url
+
+    @property
+    def local_url(self) -> str:
+        """The gateway on this machine."""
+        return self._state().local_url
+
+    @property
+    def api_key(self) -> str:
+        """What clients send as bearer token; empty under ``--no-auth``."""
+        return self._state().api_key
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that are wanted."""
+        return tuple(model.name for model in self._state().models)
+
+    def status(self) -> State | None:
+        """Return everything about the service, or None once it has ended."""
+        host = find_host(self._folder)
+        return host.state() if host else None
+
+    def down(self) -> Ended:
+        """End the service and all that belongs to it."""
+        return end(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_mine:
+            self.down()
+
+    def __repr__(self) -> str:
+        state = State()
+        with contextlib.suppress(AvocadoError):
+            state = self._state()
+        if not state.pid:
+            return "<avocado: not running>"
+        return f"<avocado {state.url or state.local_url}>"
+
+    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
+        """Show URL and a masked key where IPython shows a value."""
+        state = State()
+        with contextlib.suppress(AvocadoError):
+            state = self._state()
+        text = handover_text(state, show_key=False) if state.pid else repr(self)
+        printer.text(text)  # type: ignore[attr-defined]  # IPython's printer
+
+    def _state(self) -> State:
+        return self.status() or State()

@@ -1,0 +1,177 @@
+"""Start the host process, find a running one, and sweep up after a dead one."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ..environment import owner_pid
+from ..errors import HostUnreachable
+from ..json_codec import to_json
+from ..policy import Policy
+from ..processes import Identity, end_group, find_by_argument, identify
+from ..settings import Sources
+from ..state_folder import StateFolder, hold_lock
+from .connection import Connection, require_same_protocol, revived
+
+_LOCKED: Final = 75
+_SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY")
+_SWEEP_GRACE_S: Final = 1.0
+
+
+def find_host(folder: StateFolder) -> Connection | None:
+    """Return a connection to the folder's host; None if none is alive.
+
+    Raises:
+        VersionMismatch: If it was started by another version of the package.
+    """
+    record = folder.read_record()
+    if record is None or not record.host.is_alive:
+        return None
+    require_same_protocol(record.protocol)
+    return Connection(folder.socket)
+
+
+def sweep(folder: StateFolder) -> tuple[str, ...]:
+    """End what a host that died has left running; return the names of it.
+
+    Nothing is touched while a host holds the folder's lock.
+    """
+    ended = []
+    with hold_lock(folder.lock) as is_free:
+        if not is_free:
+            return ()
+        record = folder.read_record()
+        for child in record.children if record else ():
+            if child.identity.is_alive:
+                ended.append(child.name)
+            end_group(child.identity, grace_s=_SWEEP_GRACE_S)
+        for orphan in find_by_argument(str(folder.agent_config)):
+            end_group(orphan, grace_s=_SWEEP_GRACE_S)
+            ended.append("agent")
+        folder.record_path.unlink(missing_ok=True)
+        folder.socket.unlink(missing_ok=True)
+    return tuple(ended)
+
+
+def launch(
+    folder: StateFolder,
+    given: Mapping[str, Any],
+    *,
+    only: bool,
+    sources: Sources,
+    policy: Policy,
+) -> Connection | None:
+    """Start a host and return a connection to it; None if another one was faster.
+
+    Secrets go to its standard input, so that no argument and no environment
+    carries them.
+
+    Raises:
+        AvocadoError: As the host said why it cannot start.
+        HostUnreachable: If it neither starts nor says why.
+    """
+    owner = identify(owner_pid())
+    message = {
+        "given": to_json(dict_of(given)),
+        "only": only,
+        "sources": to_json(sources),
+        "policy": to_json(policy),
+        "owner": to_json(owner) if owner else None,
+    }
+    process = _start(folder)
+    try:
+        answer = _first_line(process, json.dumps(message), policy.launch_s)
+    except BaseException:
+        end_group(Identity(pid=process.pid, start=_start_of(process.pid)), grace_s=1.0)
+        raise
+    finally:
+        # Reaps the host when it ends; a zombie would count as alive elsewhere.
+        threading.Thread(target=process.wait, daemon=True, name="avocado-reap").start()
+    if "ready" in answer:
+        return Connection(folder.socket)
+    if "failure" in answer:
+        raise revived(answer["failure"])
+    if process.wait() == _LOCKED:
+        return None
+    raise HostUnreachable(
+        "The background process could not be started.",
+        f"Its log is {folder.log('host')}.",
+    )
+
+
+def dict_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options given as JSON can carry them."""
+    return {name: to_json(value) for name, value in given.items()}
+
+
+def _start(folder: StateFolder) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "spicy_avocado_magic.host"]
+    with folder.log("host").open("ab") as log:
+        return subprocess.Popen(
+            [*command, str(folder.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+
+
+def _environment() -> dict[str, str]:
+    """Return the kernel's environment without secrets, and with our package in it."""
+    environment = {k: v for k, v in os.environ.items() if k not in _SECRET_VARIABLES}
+    package = str(Path(__file__).parents[2])
+    paths = [package, *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return environment
+
+
+def _first_line(
+    process: subprocess.Popen[bytes], message: str, wait_s: float
+) -> dict[str, Any]:
+    if process.stdin is None or process.stdout is None:
+        return {}
+    with process.stdin as pipe, process.stdout as answers:
+        try:
+            pipe.write(message.encode() + b"\n")
+            pipe.flush()
+        except BrokenPipeError:
+            return {}
+        line = _read_line(answers, time.monotonic() + wait_s)
+    try:
+        answer: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return answer
+
+
+def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
+    line = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise HostUnreachable(
+                    "The background process did not start in time.",
+                    "Run %avocado_up again; if it stays so, restart the kernel.",
+                )
+            chunk = os.read(pipe.fileno(), 65536)
+            if not chunk:
+                break
+            line += chunk
+    return line
+
+
+def _start_of(pid: int) -> str:
+    identity = identify(pid)
+    return identity.start if identity else ""

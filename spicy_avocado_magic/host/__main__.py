@@ -1,0 +1,166 @@
+"""Entry of the host process: ``python -m spicy_avocado_magic.host FOLDER``.
+
+Reads one line of JSON on standard input (a ``Launch``, which may hold secrets),
+answers one on standard output (``{"ready": …}`` or ``{"failure": …}``), and lives
+until it is told to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..environment import cache_folder, detect_platform
+from ..errors import AvocadoError, HostUnreachable, as_avocado_error
+from ..json_codec import from_json
+from ..policy import Policy
+from ..processes import Identity, identify
+from ..secrets import Redactor
+from ..settings import Settings, Sources
+from ..state import State
+from ..state_folder import Record, StateFolder, hold_lock, read_private
+from ..tunnel.agent import read_token
+from .board import Board
+from .context import Children, Context, Log
+from .control import Control, decode_given, failure_line
+from .guard import Guard
+from .rehearse import World, start_world
+from .supervisor import Supervisor, no_model, with_key
+
+LOCKED = 75
+"""Exit status of a host that found another one alive (``EX_TEMPFAIL``)."""
+
+
+def main() -> int:
+    """Become the host of the folder named, unless there is one."""
+    folder = StateFolder(Path(sys.argv[1]))
+    launch = json.loads(sys.stdin.readline())
+    with hold_lock(folder.lock) as is_ours:
+        if not is_ours:
+            return LOCKED
+        try:
+            asyncio.run(_host(folder, launch))
+        except AvocadoError as error:
+            _answer(failure_line(error))
+            return 1
+        except Exception as error:
+            _answer(failure_line(as_avocado_error(error)))
+            raise
+    return 0
+
+
+async def _host(folder: StateFolder, launch: dict[str, Any]) -> None:
+    redact = Redactor()
+    log = Log(folder.log("host"), redact)
+    settings = _settings(folder, launch)
+    redact.add(settings.token, settings.api_key)
+    policy = from_json(Policy, launch["policy"])
+    host = identify(os.getpid())
+    if host is None:
+        raise HostUnreachable(
+            "This system does not tell about processes.", "Is /proc mounted?"
+        )
+    record = Record(version=__version__, host=host)
+    guard = Guard(folder.agent_config, folder.log("host"))
+    guard.start()
+    children = Children(folder, record, guard)
+    world = await _world(folder, children, launch, policy)
+    if world is not None:
+        settings = replace(settings, sources=world.sources)
+    context = Context(
+        settings=settings,
+        folder=folder,
+        policy=policy,
+        platform=detect_platform(),
+        board=Board(
+            State(
+                rehearsal=settings.sources.rehearsal,
+                version=__version__,
+                pid=os.getpid(),
+                log_path=str(folder.log("host")),
+            )
+        ),
+        children=children,
+        log=log,
+        redact=redact,
+        probe_secret=secrets.token_bytes(32),
+    )
+    owner = launch.get("owner")
+    supervisor = Supervisor(context, from_json(Identity, owner) if owner else None)
+    control = Control(supervisor)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        name = signal.Signals(number).name
+        loop.add_signal_handler(number, supervisor.end, f"got {name}")
+    guarding = asyncio.create_task(guard.keep(policy.heartbeat_s), name="guard")
+    try:
+        await control.start(folder.socket)
+        children.publish()
+        _answer(json.dumps({"ready": os.getpid()}))
+        _leave_the_kernel()
+        log(f"host {__version__} started, pid {os.getpid()}")
+        await supervisor.run()
+    finally:
+        guarding.cancel()
+        await control.stop()
+        if world is not None:
+            await world.stop()
+        guard.stop()
+        folder.remove(keep_wanted=supervisor.keeps_wanted)
+
+
+def _settings(folder: StateFolder, launch: dict[str, Any]) -> Settings:
+    """Merge what was given into what a host that died or restarts has left."""
+    given = decode_given(launch["given"])
+    left = read_private(folder.wanted)
+    base = Settings(sources=from_json(Sources, launch["sources"]))
+    if left is not None:
+        stored = from_json(Settings, json.loads(left))
+        base = replace(
+            stored, token=read_token(folder.agent_config), sources=base.sources
+        )
+    settings = with_key(base.merged(given, only=launch["only"]))
+    if not settings.models:
+        raise no_model()
+    return settings
+
+
+async def _world(
+    folder: StateFolder, children: Children, launch: dict[str, Any], policy: Policy
+) -> World | None:
+    if not launch["sources"]["rehearsal"]:
+        return None
+    place = cache_folder(rehearsal=True)
+    world = await start_world(place, folder.log("rehearsal"), ready_s=policy.launch_s)
+    if world.identity is not None:
+        children.add("rehearsal", world.identity)
+    return world
+
+
+def _answer(line: str) -> None:
+    """Say one line to the kernel, if it still listens."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        return
+
+
+def _leave_the_kernel() -> None:
+    """Let go of the kernel's pipes, so that neither can block the other."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

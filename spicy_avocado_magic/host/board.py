@@ -1,0 +1,192 @@
+"""The board: what every component says of itself, kept as one ``State``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from ..errors import AvocadoError
+from ..state import (
+    STAGES,
+    Event,
+    Failure,
+    ModelState,
+    Phase,
+    Progress,
+    Stage,
+    State,
+)
+
+EVENTS_KEPT: Final = 1000
+_RATE_WINDOW_S: Final = 5.0
+_RUNNING: Final = (Phase.STARTING, Phase.BACKOFF)
+
+
+@dataclass(slots=True)
+class _Timer:
+    """How long a stage took, or has taken so far."""
+
+    began: float | None = None
+    took_s: float = 0.0
+
+    def turn(self, phase: Phase, now: float) -> None:
+        if phase in _RUNNING and self.began is None:
+            self.began = now
+        elif phase not in _RUNNING and self.began is not None:
+            self.took_s, self.began = now - self.began, None
+
+    def elapsed_s(self, now: float) -> float:
+        return self.took_s if self.began is None else now - self.began
+
+
+@dataclass(slots=True)
+class RateMeter:
+    """Bytes a second over the last seconds, from running totals."""
+
+    samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, at_s: float, done_bytes: int) -> float:
+        """Take a sample and return the present rate in bytes a second."""
+        self.samples.append((at_s, done_bytes))
+        while at_s - self.samples[0][0] > _RATE_WINDOW_S:
+            self.samples.popleft()
+        first_s, first_bytes = self.samples[0]
+        span_s = at_s - first_s
+        return max(0.0, (done_bytes - first_bytes) / span_s) if span_s else 0.0
+
+
+class Board:
+    """Holds the host's state and its last events; one writer, many followers."""
+
+    def __init__(
+        self, state: State, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._stages = {name: Stage(name=name, component=c) for name, c in STAGES}
+        self._timers = {name: _Timer() for name, _ in STAGES}
+        self._rates: dict[str, RateMeter] = {}
+        self._state = state
+        self._changed = asyncio.Event()
+        self.version = 0
+        """Grows with every change, progress and counts included."""
+        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self.ends_at: float | None = None
+
+    @property
+    def sequence(self) -> int:
+        """Number of the last event."""
+        return self._state.sequence
+
+    def snapshot(self) -> State:
+        """Return everything as it is now."""
+        now = self._clock()
+        stages = tuple(
+            replace(stage, elapsed_s=round(self._timers[name].elapsed_s(now), 3))
+            for name, stage in self._stages.items()
+        )
+        return replace(
+            self._state,
+            stages=stages,
+            uptime_s=round(now - self._began, 3),
+            ends_in_s=None if self.ends_at is None else max(0.0, self.ends_at - now),
+        )
+
+    async def wait_change(self) -> None:
+        """Return after the next change of anything."""
+        await self._changed.wait()
+
+    def update(self, **facts: Any) -> None:
+        """Set plain facts of the state, such as ``url`` or ``compute``."""
+        self._state = replace(self._state, **facts)
+        self._notify()
+
+    def stage(self, name: str, phase: Phase, detail: str | None = None) -> None:
+        """Move a stage to a phase; a new phase or detail is an event."""
+        before = self._stages[name]
+        text = before.detail if detail is None else detail
+        if (before.phase, before.detail) == (phase, text):
+            return
+        keeps_progress = phase in (Phase.STARTING, Phase.READY)
+        progress = before.progress if keeps_progress else None
+        self._timers[name].turn(phase, self._clock())
+        self._stages[name] = replace(
+            before, phase=phase, detail=text, progress=progress, failure=None
+        )
+        self._record(name, phase, text)
+
+    def progress(self, name: str, done_bytes: int, total_bytes: int) -> None:
+        """Tell how far a stage's download is; it never runs backwards."""
+        before = self._stages[name].progress
+        if before is not None and before.total_bytes == total_bytes:
+            done_bytes = max(done_bytes, before.done_bytes)
+        rate = self._rates.setdefault(name, RateMeter()).add(self._clock(), done_bytes)
+        progress = Progress(
+            done_bytes=done_bytes, total_bytes=total_bytes, rate_bytes_s=rate
+        )
+        self._stages[name] = replace(self._stages[name], progress=progress)
+        self._notify()
+
+    def fail(self, component: str, error: AvocadoError, *, again: bool) -> None:
+        """Mark a component's unfinished stage as failed, or as to be tried again."""
+        phase = Phase.BACKOFF if again else Phase.FAILED
+        failure = failure_of(error)
+        own = [s for s in self._stages.values() if s.component == component]
+        unfinished = [s for s in own if s.phase not in (Phase.READY, Phase.OFF)]
+        running = [s for s in unfinished if s.phase is not Phase.WAITING]
+        name = (running or unfinished or own[-1:])[-1].name
+        self.stage(name, phase, error.problem)
+        self._stages[name] = replace(self._stages[name], failure=failure)
+        self._notify()
+
+    def reset(self, component: str) -> None:
+        """Put a component's stages back to waiting, before a new life."""
+        for name, stage in list(self._stages.items()):
+            if stage.component == component and stage.phase is not Phase.WAITING:
+                self._rates.pop(name, None)
+                self.stage(name, Phase.WAITING, "")
+
+    def models(self, models: Iterable[ModelState]) -> None:
+        """Replace the list of wanted models."""
+        self.update(models=tuple(models))
+
+    def model(self, name: str, **facts: Any) -> None:
+        """Set facts of one wanted model."""
+        self.models(
+            replace(model, **facts) if model.name == name else model
+            for model in self._state.models
+        )
+
+    def _record(self, name: str, phase: Phase, text: str) -> None:
+        sequence = self._state.sequence + 1
+        self._state = replace(self._state, sequence=sequence)
+        self.events.append(
+            Event(
+                sequence=sequence,
+                at_s=time.time(),
+                component=self._stages[name].component,
+                stage=name,
+                phase=phase,
+                text=text,
+            )
+        )
+        self._notify()
+
+    def _notify(self) -> None:
+        self.version += 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def failure_of(error: AvocadoError) -> Failure:
+    """Return an error in the form that crosses processes."""
+    return Failure(
+        kind=type(error).__name__,
+        problem=error.problem,
+        remedy=error.remedy,
+        log_tail=error.log_tail,
+    )

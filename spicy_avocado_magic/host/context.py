@@ -1,0 +1,94 @@
+"""What all lives of one host share: settings, folders, the board and the children."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..environment import Platform, cache_folder, models_folder
+from ..policy import Policy
+from ..processes import Identity
+from ..secrets import Redactor
+from ..settings import Settings
+from ..state_folder import Child, Record, StateFolder
+from .board import Board
+from .guard import Guard
+
+
+class Log:
+    """The host's log: one line an event, redacted, without control characters."""
+
+    def __init__(self, path: Path, redact: Redactor) -> None:
+        self._path, self._redact = path, redact
+
+    def __call__(self, text: str) -> None:
+        """Append one line."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
+        with self._path.open("a", encoding="utf-8") as file:
+            for line in self._redact(text).splitlines():
+                file.write(f"{stamp} {line}\n")
+
+
+class Children:
+    """The process groups that the host started: on record, and under guard."""
+
+    def __init__(self, folder: StateFolder, record: Record, guard: Guard) -> None:
+        self._folder, self._record, self._guard = folder, record, guard
+        self._children: dict[str, Identity] = {}
+
+    def add(self, name: str, identity: Identity) -> None:
+        """Put a group on record before anything else happens with it."""
+        self._children[name] = identity
+        self._guard.add(name, identity)
+        self.publish()
+
+    def done(self, name: str) -> None:
+        """Take a group that has ended off the record."""
+        self._children.pop(name, None)
+        self._guard.done(name)
+        self.publish()
+
+    def all(self) -> dict[str, Identity]:
+        """Return the groups that are on record now, by name."""
+        return dict(self._children)
+
+    def publish(self) -> None:
+        """Write the record, by which kernels find the host."""
+        children = tuple(
+            Child(name=name, identity=identity)
+            for name, identity in self._children.items()
+        )
+        self._folder.write_record(
+            Record(
+                version=self._record.version,
+                host=self._record.host,
+                children=children,
+            )
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """Handed to every life; ``settings`` is replaced when they change."""
+
+    settings: Settings
+    folder: StateFolder
+    policy: Policy
+    platform: Platform
+    board: Board
+    children: Children
+    log: Log
+    redact: Redactor
+    probe_secret: bytes = field(repr=False)
+
+    @property
+    def cache(self) -> Path:
+        """Where engines are kept."""
+        return cache_folder(rehearsal=self.settings.sources.rehearsal)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where models are kept."""
+        sources = self.settings.sources
+        return models_folder(self.settings.models_dir, rehearsal=sources.rehearsal)

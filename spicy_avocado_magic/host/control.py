@@ -1,0 +1,127 @@
+"""The control API: HTTP over a Unix socket that only this user can open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import AvocadoError, as_avocado_error
+from ..json_codec import to_json
+from .board import Board, failure_of
+from .supervisor import Supervisor
+
+
+class Control:
+    """Answers kernels: state, events, and what to change.
+
+    ``GET /state``, ``GET /events?after=N`` (newline-delimited JSON),
+    ``POST /up``, ``POST /withdraw``, ``POST /down``.
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._context = supervisor.context
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, socket: Path) -> None:
+        """Listen; a socket left by a dead host is replaced."""
+        app = web.Application(middlewares=[self._tell_errors])
+        app.router.add_get("/state", self._state)
+        app.router.add_get("/events", self._events)
+        app.router.add_post("/up", self._up)
+        app.router.add_post("/withdraw", self._withdraw)
+        app.router.add_post("/down", self._down)
+        socket.unlink(missing_ok=True)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(socket)).start()
+        socket.chmod(0o600)
+
+    async def stop(self) -> None:
+        """Close the socket; followers see the end of their stream."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _tell_errors(self, request: web.Request, handler: Any) -> Any:
+        try:
+            return await handler(request)
+        except web.HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001  (told to the kernel, whole)
+            known = as_avocado_error(error)
+            self._context.log(f"control: {type(error).__name__}: {known}")
+            failure = to_json(failure_of(known))
+            return web.json_response({"failure": failure}, status=400)
+
+    async def _state(self, _request: web.Request) -> web.Response:
+        return web.json_response(to_json(self._context.board.snapshot()))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_type = "application/x-ndjson"
+        await response.prepare(request)
+        after = int(request.query.get("after", "0"))
+        async for message in self._follow(after):
+            await response.write(json.dumps(message).encode() + b"\n")
+        return response
+
+    async def _follow(self, after: int) -> AsyncIterator[dict[str, Any]]:
+        policy, board = self._context.policy, self._context.board
+        while not self._supervisor.ending.is_set():
+            version, state = board.version, board.snapshot()
+            news = [event for event in board.events if event.sequence > after]
+            after = state.sequence
+            yield {"state": to_json(state), "events": to_json(news)}
+            await asyncio.sleep(policy.state_every_s)
+            if board.version == version:
+                await self._next_change_or_heartbeat(board)
+
+    async def _next_change_or_heartbeat(self, board: Board) -> None:
+        waits = [
+            asyncio.ensure_future(board.wait_change()),
+            asyncio.ensure_future(self._supervisor.ending.wait()),
+        ]
+        _, pending = await asyncio.wait(
+            waits,
+            timeout=self._context.policy.heartbeat_s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        for task in pending:
+            task.cancel()
+
+    async def _up(self, request: web.Request) -> web.Response:
+        wish = await request.json()
+        number, changed = self._supervisor.change(
+            decode_given(wish["given"]), only=wish["only"]
+        )
+        return web.json_response({"change": number, "changed": sorted(changed)})
+
+    async def _withdraw(self, request: web.Request) -> web.Response:
+        wish = await request.json()
+        return web.json_response({"done": self._supervisor.withdraw(wish["change"])})
+
+    async def _down(self, request: web.Request) -> web.Response:
+        wish = await request.json()
+        self._supervisor.end("told to", keep_wanted=wish["keep_wanted"])
+        return web.json_response({})
+
+
+def decode_given(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the options given, with JSON's lists as the tuples of ``Settings``."""
+    given = dict(plain)
+    if "models" in given:
+        given["models"] = tuple(given["models"])
+    if "engine_env" in given:
+        given["engine_env"] = tuple((k, v) for k, v in given["engine_env"])
+    return given
+
+
+def failure_line(error: AvocadoError) -> str:
+    """Return what a host that cannot start says to its kernel."""
+    return json.dumps({"failure": to_json(failure_of(error))})

@@ -1,0 +1,79 @@
+"""The gateway as a component, and what it lets in as settings change."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from ..gateway.access import Access
+from ..gateway.app import Gateway
+from ..secrets import Secret
+from ..settings import Settings
+from ..state import Phase
+from .context import Context
+from .keeper import Readiness
+
+
+class GatewayLife:
+    """Opens the gateway and keeps its access rules in step with the settings."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.gateway = Gateway(
+            access=access_of(context.settings),
+            policy=context.policy,
+            probe_secret=context.probe_secret,
+            log=context.log,
+        )
+
+    def refresh(self) -> None:
+        """Let the present settings decide from the next request on."""
+        now = self.gateway.access
+        self.gateway.access = replace(
+            access_of(self._context.settings),
+            public_host=now.public_host,
+            models=now.models,
+        )
+
+    def serve(self, models: tuple[str, ...]) -> None:
+        """Let clients use exactly these models."""
+        self.gateway.access = replace(self.gateway.access, models=models)
+
+    def announce(self, public_host: str) -> None:
+        """Accept requests for this public host."""
+        access = replace(self.gateway.access, public_host=public_host)
+        self.gateway.access = access
+
+    async def live(self, ready: Readiness) -> None:
+        """Open the port, then count requests until cancelled."""
+        context = self._context
+        context.board.stage("gateway", Phase.STARTING, "opening its port")
+        try:
+            local_url = await self.gateway.start(context.settings.port)
+            guarded = "no key" if context.settings.no_auth else "key required"
+            context.board.update(local_url=local_url)
+            context.board.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
+            ready.rise()
+            while True:
+                await asyncio.sleep(context.policy.state_every_s)
+                self._count()
+        finally:
+            self._count()
+            await self.gateway.stop(context.policy.gateway_stop_s)
+
+    def _count(self) -> None:
+        metrics, state = self.gateway.metrics, self._context.board.snapshot()
+        counts = (metrics.requests, metrics.refused, metrics.bytes_out)
+        if counts != (state.requests, state.refused, state.bytes_out):
+            self._context.board.update(
+                requests=counts[0], refused=counts[1], bytes_out=counts[2]
+            )
+
+
+def access_of(settings: Settings) -> Access:
+    """Return the access rules that the settings ask for."""
+    return Access(
+        key=None if settings.no_auth else Secret(settings.api_key),
+        path_key=settings.path_key,
+        manage=settings.manage,
+    )

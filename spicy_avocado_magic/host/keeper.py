@@ -1,0 +1,187 @@
+"""Keeps one component true: life after life, with backoff, until told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from ..errors import (
+    AvocadoError,
+    NetworkUnreachable,
+    as_avocado_error,
+)
+from ..policy import Policy
+from .board import Board
+
+Live = Callable[["Readiness"], Awaitable[None]]
+
+
+class Renewed(Exception):
+    """A life was ended on purpose, so that the next begins with new settings."""
+
+
+class Readiness:
+    """Whether a component is up, to be awaited both ways."""
+
+    def __init__(self) -> None:
+        self._up, self._down = asyncio.Event(), asyncio.Event()
+        self._down.set()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is ready now."""
+        return self._up.is_set()
+
+    def rise(self) -> None:
+        """Say that it is ready."""
+        self._down.clear()
+        self._up.set()
+
+    def fall(self) -> None:
+        """Say that it is not ready any more."""
+        self._up.clear()
+        self._down.set()
+
+    async def up(self) -> None:
+        """Return once it is ready."""
+        await self._up.wait()
+
+    async def down(self) -> None:
+        """Return once it is not ready."""
+        await self._down.wait()
+
+
+def next_delay_s(policy: Policy, failures: int, chance: float) -> float:
+    """Return the seconds before another try: doubled each time, with jitter."""
+    longest = policy.backoff_first_s * 2.0 ** min(failures - 1, 32)
+    return min(policy.backoff_max_s, longest) + chance * policy.backoff_jitter_s
+
+
+class Keeper:
+    """Runs lives of one component.
+
+    A life is a coroutine: bring up, ``rise``, watch. Returning means that
+    something it depends on fell, and is followed by the next life at once; an
+    error is a failed life, followed by backoff or, when pointless, by giving up.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        live: Live,
+        board: Board,
+        policy: Policy,
+        *,
+        log: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.ready = Readiness()
+        self._live, self._board, self._policy = live, board, policy
+        self._log, self._clock = log, clock
+        self._failures = 0
+        self._was_ready = False
+        self._life: asyncio.Task[None] | None = None
+        self._renewal = asyncio.Event()
+
+    def renew(self) -> None:
+        """Begin a new life now, with failures forgotten; ends a running one."""
+        self._failures = 0
+        self._board.reset(self.name)
+        self._renewal.set()
+        if self._life is not None:
+            self._life.cancel()
+
+    async def run(self) -> None:
+        """Run lives until cancelled; a component given up waits for ``renew``."""
+        while True:
+            try:
+                await self._tries()(self._one_life)
+            except Renewed:
+                continue
+            except AvocadoError as error:
+                self._log(f"{self.name}: given up: {error}")
+                self._board.fail(self.name, error, again=False)
+                await self._renewal.wait()
+
+    def _tries(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(self._is_worth_another_try),
+            wait=lambda _: next_delay_s(
+                self._policy,
+                self._failures,
+                random.random(),  # noqa: S311  (jitter needs no cryptographic chance)
+            ),
+            before_sleep=self._say_backoff,
+            sleep=self._sleep,
+            reraise=True,
+        )
+
+    def _is_worth_another_try(self, error: BaseException) -> bool:
+        if not isinstance(error, AvocadoError) or error.permanent:
+            return False
+        if not self._was_ready:
+            return self._failures < self._policy.first_start_tries
+        return (
+            isinstance(error, NetworkUnreachable)
+            or self._failures < self._policy.restart_tries
+        )
+
+    def _say_backoff(self, attempt: RetryCallState) -> None:
+        error = attempt.outcome.exception() if attempt.outcome else None
+        if isinstance(error, AvocadoError):
+            self._log(f"{self.name}: failed life {self._failures}: {error}")
+            self._board.fail(self.name, error, again=True)
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._renewal.wait()
+
+    async def _one_life(self) -> None:
+        self._renewal.clear()
+        began = self._clock()
+        self._life = asyncio.create_task(self._whole_life(), name=self.name)
+        try:
+            await self._life
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Renewed from None
+        except Exception as error:
+            is_stable = self.ready.is_up and (
+                self._clock() - began >= self._policy.stable_s
+            )
+            self._failures = 1 if is_stable else self._failures + 1
+            raise as_avocado_error(error) from error
+        finally:
+            self._was_ready = self._was_ready or self.ready.is_up
+            self.ready.fall()
+        raise Renewed
+
+    async def _whole_life(self) -> None:
+        await self._live(self.ready)
+
+
+async def race(*contenders: Coroutine[Any, Any, Any]) -> int:
+    """Return the index of the first to finish; the others are cancelled.
+
+    An error of the first is raised.
+    """
+    tasks = [asyncio.ensure_future(contender) for contender in contenders]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    first = next(index for index, task in enumerate(tasks) if task in done)
+    await tasks[first]
+    return first

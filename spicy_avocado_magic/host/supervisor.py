@@ -1,0 +1,218 @@
+"""The supervisor: owns one task for each component, and all that may change them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from ..errors import UsageMistake
+from ..json_codec import to_json
+from ..model_name import ModelName
+from ..processes import Identity, end_group, signal_group
+from ..settings import Settings
+from ..state import ModelState, Phase
+from ..state_folder import write_private
+from ..tunnel.agent import write_config
+from .context import Context
+from .engine_life import EngineLife
+from .gateway_life import GatewayLife
+from .keeper import Keeper
+from .models_life import ModelsLife
+from .tunnel_life import TunnelLife
+
+KEY_BYTES: Final = 24
+
+
+class Supervisor:
+    """Starts, changes and stops the four components of one host."""
+
+    def __init__(self, context: Context, owner: Identity | None) -> None:
+        self.context = context
+        self.ending = asyncio.Event()
+        self.keeps_wanted = False
+        """Whether the host, once ended, leaves its settings for the next one."""
+        self._owner = owner
+        self._change = 0
+        self._before: Settings | None = None
+        self.gateway = GatewayLife(context)
+        engine = EngineLife(context, self.gateway.gateway)
+        models = ModelsLife(context, self.gateway, engine)
+        tunnel = TunnelLife(context, self.gateway)
+        lives = {
+            "engine": engine.live,
+            "models": models.live,
+            "gateway": self.gateway.live,
+            "tunnel": tunnel.live,
+        }
+        self._keepers = {
+            name: Keeper(name, live, context.board, context.policy, log=context.log)
+            for name, live in lives.items()
+        }
+        engine.readiness = self._keepers["engine"].ready
+        models.engine_ready = self._keepers["engine"].ready
+        tunnel.gateway_ready = self._keepers["gateway"].ready
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watches: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Keep everything true until told to end, then end it in order."""
+        self._adopt(self.context.settings)
+        for name, keeper in self._keepers.items():
+            self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
+        self._watches = [asyncio.create_task(self._watch_owner(), name="owner")]
+        self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
+        try:
+            await self.ending.wait()
+        finally:
+            await self._stop()
+
+    def end(self, why: str, *, keep_wanted: bool = False) -> None:
+        """Begin to end the host."""
+        self.context.log(f"ending: {why}")
+        self.keeps_wanted = keep_wanted
+        self.ending.set()
+
+    def change(self, given: Mapping[str, Any], *, only: bool) -> tuple[int, set[str]]:
+        """Make what was given true, and only what differs.
+
+        Returns:
+            A number by which this change can be withdrawn, and the names of the
+            settings that differ.
+
+        Raises:
+            UsageMistake: If the wish cannot be right; nothing is changed then.
+        """
+        before = self.context.settings
+        wanted = with_key(before.merged(given, only=only))
+        if not wanted.models:
+            raise no_model()
+        differing = set(before.differences(wanted))
+        if given.get("ttl_s"):
+            differing.add("ttl_s")
+        self._change += 1
+        self._before = before
+        self._become(wanted, renew=before.changed_components(wanted))
+        return self._change, differing
+
+    def withdraw(self, number: int) -> bool:
+        """Take a change back, unless another one came after it."""
+        if number != self._change or self._before is None:
+            return False
+        now, self._before = self._before, None
+        renew = self.context.settings.changed_components(now)
+        self.context.log("the last change is taken back")
+        self._become(now, renew=renew)
+        return True
+
+    def _become(self, wanted: Settings, *, renew: frozenset[str]) -> None:
+        board = self.context.board
+        was_ttl_s = self.context.settings.ttl_s
+        self.context.settings = wanted
+        self._adopt(wanted, restart_ttl=wanted.ttl_s != was_ttl_s)
+        failed = {
+            name
+            for name in self._keepers
+            if board.snapshot().component(name) in (Phase.FAILED, Phase.BACKOFF)
+        }
+        for name in renew | failed:
+            self._keepers[name].renew()
+
+    def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
+        context = self.context
+        context.redact.add(settings.token, settings.api_key)
+        if settings.token:
+            write_config(
+                context.folder.agent_config,
+                settings.token,
+                settings.sources.edge_address,
+            )
+        stored = to_json(replace(settings, token=""))
+        write_private(context.folder.wanted, json.dumps(stored))
+        known = {model.name: model for model in context.board.snapshot().models}
+        context.board.models(
+            known.get(name, ModelState(name=name)) for name in settings.models
+        )
+        context.board.update(
+            api_key=settings.api_key,
+            key_is_generated=settings.key_is_generated,
+            hide_key=settings.hide_key,
+            path_key=settings.path_key,
+        )
+        self.gateway.refresh()
+        if restart_ttl:
+            now = asyncio.get_running_loop().time()
+            context.board.ends_at = now + settings.ttl_s if settings.ttl_s else None
+
+    async def _watch_owner(self) -> None:
+        policy = self.context.policy
+        gone_s = 0.0
+        while True:
+            await asyncio.sleep(policy.owner_check_every_s)
+            is_owned = self._owner is None or self._owner.is_alive
+            if is_owned or self.context.settings.detach:
+                gone_s = 0.0
+                continue
+            gone_s += policy.owner_check_every_s
+            if gone_s >= policy.owner_gone_s:
+                self.end("its owner, the notebook server or program, has gone")
+
+    async def _watch_ttl(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.context.policy.heartbeat_s)
+            ends_at = self.context.board.ends_at
+            if ends_at is not None and loop.time() >= ends_at:
+                self.end("its time to live ran out")
+
+    async def _stop(self) -> None:
+        policy = self.context.policy
+        for watch in self._watches:
+            watch.cancel()
+        bounds = {
+            "tunnel": policy.tunnel_stop_s,
+            "gateway": policy.gateway_stop_s,
+            "models": policy.engine_stop_s,
+            "engine": policy.engine_stop_s,
+        }
+        for name, bound_s in bounds.items():
+            task = self._tasks[name]
+            task.cancel()
+            # A margin, since the life's own stop has this same bound.
+            await asyncio.wait([task], timeout=bound_s + 0.5)
+            identity = self.context.children.all().get(_GROUP_OF.get(name, name))
+            if identity is not None:
+                signal_group(identity.pid, signal.SIGKILL)
+        for name, identity in self.context.children.all().items():
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(end_group, identity, grace_s=0.5)
+            self.context.children.done(name)
+
+
+_GROUP_OF: Final = {"tunnel": "agent"}
+
+
+def with_key(settings: Settings) -> Settings:
+    """Return settings with a key: the one given, or one that is made now."""
+    if settings.api_key or settings.no_auth:
+        return settings
+    key = "avocado-" + secrets.token_urlsafe(KEY_BYTES)
+    return replace(settings, api_key=key, key_is_generated=True)
+
+
+def no_model() -> UsageMistake:
+    """Return the error for a start without a model."""
+    return UsageMistake(
+        "No model was named.",
+        "Name one, as in: %avocado_up llama3 (see ollama.com/library).",
+    )
+
+
+def names_of(settings: Settings) -> tuple[ModelName, ...]:
+    """Return the wanted models as full names."""
+    return tuple(ModelName.parse(name) for name in settings.models)

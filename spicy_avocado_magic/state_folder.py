@@ -1,0 +1,165 @@
+"""The state folder: which files are in it, who may read them, and the host's record."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from .environment import private_folder, runtime_folder
+from .errors import PlatformUnsupported
+from .json_codec import from_json, to_json
+from .processes import Identity
+from .state import PROTOCOL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A process group that the host started."""
+
+    name: str
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a kernel must know to find the host, or to sweep up after it."""
+
+    protocol: int = PROTOCOL
+    version: str = ""
+    host: Identity
+    children: tuple[Child, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """A 0700 folder on this machine with all that one host leaves on disk."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, *, rehearsal: bool) -> Self:
+        """Return this user's folder; a rehearsal has one of its own.
+
+        Raises:
+            PlatformUnsupported: If it belongs to somebody else.
+        """
+        root = runtime_folder()
+        return cls(private_folder(root / ("rehearsal" if rehearsal else "host")))
+
+    @property
+    def lock(self) -> Path:
+        """Held by ``flock`` as long as a host lives."""
+        return self.path / "lock"
+
+    @property
+    def socket(self) -> Path:
+        """The host's control socket."""
+        return self.path / "control.sock"
+
+    @property
+    def record_path(self) -> Path:
+        """The ``Record``; holds no secret."""
+        return self.path / "record.json"
+
+    @property
+    def wanted(self) -> Path:
+        """Settings with keys, 0600."""
+        return self.path / "wanted.json"
+
+    @property
+    def agent_config(self) -> Path:
+        """The agent's config with the tunnel's token, 0600."""
+        return self.path / "ngrok.yml"
+
+    @property
+    def secrets(self) -> tuple[Path, Path]:
+        """The two files that hold secrets; ``down`` removes them."""
+        return (self.wanted, self.agent_config)
+
+    def log(self, name: str) -> Path:
+        """Return the log file of ``host``, ``engine`` or ``agent``."""
+        return self.path / f"{name}.log"
+
+    def read_record(self) -> Record | None:
+        """Return the record, or None where there is none that can be read.
+
+        Raises:
+            PlatformUnsupported: If somebody else could have written it.
+        """
+        text = read_private(self.record_path)
+        if text is None:
+            return None
+        try:
+            return from_json(Record, json.loads(text))
+        except (ValueError, TypeError):
+            return None
+
+    def write_record(self, record: Record) -> None:
+        """Replace the record in one step."""
+        write_private(self.record_path, json.dumps(to_json(record)))
+
+    def remove(self, *, keep: Collection[Path] = ()) -> None:
+        """Remove what a host left, but for the lock and what is to be kept."""
+        for file in self.path.iterdir():
+            if file != self.lock and file not in keep:
+                with contextlib.suppress(OSError):
+                    file.unlink()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, replacing it in one step."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_private(path: Path) -> str | None:
+    """Return the text of a file that only we could have written, or None.
+
+    Raises:
+        PlatformUnsupported: If it is foreign-owned, or open to others.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    with os.fdopen(descriptor) as file:
+        found = os.fstat(file.fileno())
+        if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise PlatformUnsupported(
+                f"{path} could have been written or read by others.",
+                "Remove it, and run %avocado_up again.",
+            )
+        try:
+            return file.read()
+        except UnicodeDecodeError:
+            return None
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path) -> Iterator[bool]:
+    """Yield whether the lock could be had at once; held until the block ends."""
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
