@@ -87,6 +87,11 @@ class StateFolder:
         """Return the log file of ``host``, ``engine`` or ``agent``."""
         return self.path / f"{name}.log"
 
+    @property
+    def logs(self) -> tuple[Path, ...]:
+        """The logs of host, engine, agent and rehearsal that exist."""
+        return tuple(self.path.glob("*.log"))
+
     def read_record(self) -> Record | None:
         """Return the record, or None where there is none that can be read.
 

@@ -124,7 +124,7 @@ def key_text(state: State, *, show_key: bool) -> str:
 
 
 def curl_line(state: State, *, show_key: bool) -> str:
-    """Return a line that works when pasted, or names the variable that holds the key."""
+    """Return a line that works when pasted; a hidden key is a variable in it."""
     model = state.models[0].name if state.models else "MODEL"
     body = json.dumps(
         {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}

@@ -1,4 +1,4 @@
-"""The kernel's end of the control socket: bounded, synchronous, plain ``http.client``."""
+"""The kernel's end of the control socket: bounded, synchronous ``http.client``."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -41,7 +42,11 @@ class Ended:
 
 
 def end(
-    folder: StateFolder, *, policy: Policy | None = None, keep_wanted: bool = False
+    folder: StateFolder,
+    *,
+    policy: Policy | None = None,
+    keep_wanted: bool = False,
+    keep_logs: bool = False,
 ) -> Ended:
     """End the folder's host, whatever state it is in; a no-op where none is.
 
@@ -52,16 +57,18 @@ def end(
     """
     policy = policy or Policy()
     began = time.monotonic()
+    kept: tuple[Path, ...] = folder.secrets if keep_wanted else ()
+    kept += folder.logs if keep_logs else ()
     record = folder.read_record()
     is_rehearsal = folder.path.name == "rehearsal"
     if record is None or not record.host.is_alive:
         swept = sweep(folder)
-        _remove(folder, keep_wanted=keep_wanted)
+        folder.remove(keep=kept)
         return Ended(was_running=False, processes=swept, rehearsal=is_rehearsal)
     local_url = _tell(folder, keep_wanted=keep_wanted)
     _wait_gone(record.host, policy.down_s)
     sweep(folder)
-    _remove(folder, keep_wanted=keep_wanted)
+    folder.remove(keep=kept)
     _prove_gone(folder, record, local_url, keep_wanted=keep_wanted)
     return Ended(
         was_running=True,
@@ -88,10 +95,6 @@ def _wait_gone(host: Identity, wait_s: float) -> None:
         time.sleep(_POLL_S)
     if host.is_alive:
         end_group(host, grace_s=_KILL_GRACE_S)
-
-
-def _remove(folder: StateFolder, *, keep_wanted: bool) -> None:
-    folder.remove(keep=folder.secrets if keep_wanted else ())
 
 
 def _prove_gone(

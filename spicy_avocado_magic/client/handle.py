@@ -79,7 +79,7 @@ class Avocado:
             return "<avocado: not running>"
         return f"<avocado {state.url or state.local_url}>"
 
-    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
+    def _repr_pretty_(self, printer: object, _cycle: bool) -> None:
         """Show URL and a masked key where IPython shows a value."""
         state = State()
         with contextlib.suppress(AvocadoError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, assert_never
 
 from ..environment import require_supported
@@ -153,7 +153,7 @@ def _bring_up(
                 done=lambda state: Launched(
                     state=state, seconds=time.monotonic() - began
                 ),
-                undo=lambda: end(folder, policy=policy) and None,
+                undo=lambda: end(folder, policy=policy, keep_logs=True),
             )
         host = Connection(folder.socket)
     return _change(host, wish, show, policy)
@@ -178,7 +178,7 @@ def _change(host: Connection, wish: Wish, show: Show, policy: Policy) -> Outcome
         done=lambda state: Changed(
             state=state, what=changed, seconds=time.monotonic() - began
         ),
-        undo=lambda: host.post("/withdraw", change=number) and None,
+        undo=lambda: host.post("/withdraw", change=number),
     )
 
 
@@ -189,7 +189,7 @@ def _after(
     policy: Policy,
     *,
     done: Callable[[State], Outcome],
-    undo: Callable[[], None],
+    undo: Callable[[], object],
 ) -> Outcome:
     """Follow what was begun; take it back if it fails or is interrupted."""
     if wish.background:
@@ -215,10 +215,13 @@ def _after(
 
 
 def _with_token(
-    given: Any, folder: StateFolder, sources: Sources, ask: Callable[[str], str] | None
+    wished: Mapping[str, Any],
+    folder: StateFolder,
+    sources: Sources,
+    ask: Callable[[str], str] | None,
 ) -> dict[str, Any]:
     """Return what was given, with a token wherever a tunnel will need one."""
-    given = dict(given)
+    given = dict(wished)
     if given.get("local"):
         return given
     if not given.get("token"):

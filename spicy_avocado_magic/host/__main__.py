@@ -27,7 +27,7 @@ from ..secrets import Redactor
 from ..settings import Settings, Sources
 from ..state import State
 from ..state_folder import Record, StateFolder, hold_lock, read_private
-from ..tunnel.agent import read_token
+from ..tunnel.config import read_token
 from .board import Board
 from .context import Children, Context, Log
 from .control import Control, decode_given, failure_line
@@ -114,7 +114,8 @@ async def _host(folder: StateFolder, launch: dict[str, Any]) -> None:
         if world is not None:
             await world.stop()
         guard.stop()
-        folder.remove(keep_wanted=supervisor.keeps_wanted)
+        kept = folder.secrets if supervisor.keeps_wanted else ()
+        folder.remove(keep=(*kept, *folder.logs))
 
 
 def _settings(folder: StateFolder, launch: dict[str, Any]) -> Settings:

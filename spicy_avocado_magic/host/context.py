@@ -29,6 +29,12 @@ class Log:
             for line in self._redact(text).splitlines():
                 file.write(f"{stamp} {line}\n")
 
+    def tail(self, count: int) -> list[str]:
+        """Return the last lines, oldest first."""
+        if not self._path.exists():
+            return []
+        return self._path.read_text(encoding="utf-8").splitlines()[-count:]
+
 
 class Children:
     """The process groups that the host started: on record, and under guard."""

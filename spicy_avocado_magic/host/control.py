@@ -36,11 +36,10 @@ class Control:
         app.router.add_post("/up", self._up)
         app.router.add_post("/withdraw", self._withdraw)
         app.router.add_post("/down", self._down)
-        socket.unlink(missing_ok=True)
+        await asyncio.to_thread(socket.unlink, missing_ok=True)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(socket)).start()
-        socket.chmod(0o600)
 
     async def stop(self) -> None:
         """Close the socket; followers see the end of their stream."""

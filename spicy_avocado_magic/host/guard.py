@@ -34,6 +34,8 @@ def main(lines: Iterable[str]) -> None:
                 groups.pop(name, None)
             case "stand-down":
                 return
+            case _:
+                continue
     for name in sorted(groups, key=lambda name: name != "agent"):
         _kill(groups[name])
     # An agent that was being started when the host died is not listed yet.

@@ -21,7 +21,7 @@ async def start_world(folder: Path, log: Path, *, ready_s: float) -> World:
     Raises:
         ComponentFailed: If it does not say where it listens in time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "spicy_avocado_magic.rehearsal", str(folder)]
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(

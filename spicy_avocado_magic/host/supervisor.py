@@ -13,16 +13,15 @@ from typing import Any, Final
 
 from ..errors import UsageMistake
 from ..json_codec import to_json
-from ..model_name import ModelName
 from ..processes import Identity, end_group, signal_group
 from ..settings import Settings
 from ..state import ModelState, Phase
 from ..state_folder import write_private
-from ..tunnel.agent import write_config
+from ..tunnel.config import write_config
 from .context import Context
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife
-from .keeper import Keeper
+from .keeper import Keeper, Live
 from .models_life import ModelsLife
 from .tunnel_life import TunnelLife
 
@@ -42,23 +41,22 @@ class Supervisor:
         self._before: Settings | None = None
         self.gateway = GatewayLife(context)
         engine = EngineLife(context, self.gateway.gateway)
-        models = ModelsLife(context, self.gateway, engine)
-        tunnel = TunnelLife(context, self.gateway)
-        lives = {
-            "engine": engine.live,
-            "models": models.live,
-            "gateway": self.gateway.live,
-            "tunnel": tunnel.live,
-        }
-        self._keepers = {
-            name: Keeper(name, live, context.board, context.policy, log=context.log)
-            for name, live in lives.items()
-        }
-        engine.readiness = self._keepers["engine"].ready
-        models.engine_ready = self._keepers["engine"].ready
-        tunnel.gateway_ready = self._keepers["gateway"].ready
+        self._keepers: dict[str, Keeper] = {}
+        self._keep("engine", engine.live)
+        self._keep("gateway", self.gateway.live)
+        engine_ready = self._keepers["engine"].ready
+        gateway_ready = self._keepers["gateway"].ready
+        models = ModelsLife(context, self.gateway, engine, engine_ready)
+        self._keep("models", models.live)
+        self._keep("tunnel", TunnelLife(context, self.gateway, gateway_ready).live)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: list[asyncio.Task[None]] = []
+
+    def _keep(self, name: str, live: Live) -> None:
+        context = self.context
+        self._keepers[name] = Keeper(
+            name, live, context.board, context.policy, log=context.log
+        )
 
     async def run(self) -> None:
         """Keep everything true until told to end, then end it in order."""
@@ -211,8 +209,3 @@ def no_model() -> UsageMistake:
         "No model was named.",
         "Name one, as in: %avocado_up llama3 (see ollama.com/library).",
     )
-
-
-def names_of(settings: Settings) -> tuple[ModelName, ...]:
-    """Return the wanted models as full names."""
-    return tuple(ModelName.parse(name) for name in settings.models)

@@ -1,0 +1,124 @@
+"""The engine as a component: installed, served, and watched."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from ..engine.install import install
+from ..engine.release import Installed, examine, find_on_path
+from ..engine.server import EngineServer
+from ..environment import has_nvidia_gpu
+from ..errors import LOG_LINES_SHOWN, EngineFailed
+from ..gateway.app import Gateway
+from ..processes import Identity
+from ..state import Phase
+from .context import Context
+from .keeper import Readiness, race
+
+# Native code for every NVIDIA card that free notebooks have; cuda_v13 must be
+# compiled for them at the first load, which takes a minute.
+NVIDIA_LIBRARIES: Final = frozenset({"cuda_v12"})
+
+
+class EngineLife:
+    """Brings the engine up; while it is down the gateway says so."""
+
+    def __init__(self, context: Context, gateway: Gateway) -> None:
+        self._context = context
+        self._gateway = gateway
+        self._server: EngineServer | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Where the running engine answers; empty while there is none."""
+        return self._server.base_url if self._server else ""
+
+    async def live(self, ready: Readiness) -> None:
+        """Install, serve, and watch until the engine exits or hangs."""
+        context = self._context
+        installed = await self._install()
+        context.board.stage("serve", Phase.STARTING, "starting the engine")
+        server = EngineServer(
+            executable=installed.path,
+            models_dir=context.models_folder,
+            log_path=context.folder.log("engine"),
+            settings=context.settings,
+            policy=context.policy,
+            on_spawn=self._on_spawn,
+            library_path=self._library_path(),
+        )
+        try:
+            await server.start()
+            self._server = server
+            self._describe(installed, server)
+            self._gateway.set_upstream(server.base_url)
+            ready.rise()
+            await race(self._watch_exit(server), self._watch_health(server))
+        finally:
+            ready.fall()
+            self._server = None
+            self._gateway.set_upstream(None)
+            await server.stop(context.policy.engine_stop_s)
+            context.children.done("engine")
+
+    def _on_spawn(self, identity: Identity) -> None:
+        self._context.children.add("engine", identity)
+
+    def _library_path(self) -> tuple[str, ...]:
+        path = self._context.platform.library_path
+        return (path,) if path and Path(path).is_dir() else ()
+
+    async def _install(self) -> Installed:
+        board, settings = self._context.board, self._context.settings
+        board.stage("install", Phase.STARTING, "looking for ollama")
+        installed = None
+        if settings.sources.engine_path:
+            path = Path(settings.sources.engine_path)
+            installed = await asyncio.to_thread(examine, path, origin="given")
+        elif not settings.ollama_version:
+            installed = await asyncio.to_thread(find_on_path)
+        if installed is None:
+            has_gpu = await asyncio.to_thread(has_nvidia_gpu)
+            installed = await install(
+                settings.ollama_version,
+                releases_url=settings.sources.releases_url,
+                cache=self._context.cache,
+                policy=self._context.policy,
+                gpu_libraries=NVIDIA_LIBRARIES if has_gpu else frozenset(),
+                on_progress=lambda done, all_: board.progress("install", done, all_),
+                on_detail=lambda text: board.stage("install", Phase.STARTING, text),
+            )
+        origin = f"Ollama {installed.version}, {installed.origin}"
+        board.stage("install", Phase.READY, origin)
+        return installed
+
+    def _describe(self, installed: Installed, server: EngineServer) -> None:
+        board, compute = self._context.board, server.compute()
+        board.update(
+            engine=f"Ollama {installed.version}",
+            compute=compute.text or "CPU",
+            warnings=compute.warnings,
+        )
+        what = f"Ollama {installed.version} on {compute.text or 'CPU'}"
+        board.stage("serve", Phase.READY, what)
+
+    async def _watch_exit(self, server: EngineServer) -> None:
+        await server.wait_exit()
+        raise EngineFailed(
+            "The engine ended by itself.",
+            "It is started again; if it keeps ending, try a smaller model.",
+            log_tail=server.log_tail(LOG_LINES_SHOWN),
+        )
+
+    async def _watch_health(self, server: EngineServer) -> None:
+        policy, missed = self._context.policy, 0
+        while missed < policy.engine_misses:
+            await asyncio.sleep(policy.engine_check_every_s)
+            missed = 0 if await server.is_healthy() else missed + 1
+        raise EngineFailed(
+            f"The engine has not answered {missed} times in a row.",
+            "It is started again; requests that were running are lost.",
+            log_tail=server.log_tail(LOG_LINES_SHOWN),
+        )

@@ -1,0 +1,128 @@
+"""The tunnel as a component: agent, endpoint, and the proof that it leads to us."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from urllib.parse import urlsplit
+
+from ..errors import LOG_LINES_SHOWN, TunnelFailed
+from ..processes import Identity
+from ..proof import proof
+from ..state import Phase
+from ..tunnel.agent import Agent, classify
+from ..tunnel.probe import probe
+from .context import Context, Log
+from .gateway_life import GatewayLife
+from .keeper import Readiness, race
+
+
+class TunnelLife:
+    """Keeps one public URL leading to the gateway."""
+
+    def __init__(
+        self, context: Context, gateway: GatewayLife, gateway_ready: Readiness
+    ) -> None:
+        self._context, self._gateway = context, gateway
+        self._gateway_ready = gateway_ready
+        self._session = Readiness()
+        self._agent_log = Log(context.folder.log("agent"), context.redact)
+
+    async def live(self, ready: Readiness) -> None:
+        """Fetch the agent, connect, prove the URL, and watch all three."""
+        context = self._context
+        board, settings, policy = context.board, context.settings, context.policy
+        if settings.local:
+            await self._stay_off(ready)
+        board.stage("tunnel", Phase.STARTING, "getting the ngrok agent")
+        agent = Agent(
+            ngrok_path=settings.sources.ngrok_path,
+            config_path=context.folder.agent_config,
+            policy=policy,
+            on_line=self._hear,
+            on_spawn=self._on_spawn,
+        )
+        try:
+            version = await agent.fetch()
+            await self._gateway_ready.up()
+            board.stage("tunnel", Phase.STARTING, f"ngrok {version}: connecting")
+            local_url = board.snapshot().local_url
+            url = await agent.connect(local_url, domain=settings.domain)
+            self._session.rise()
+            self._gateway.announce(urlsplit(url).netloc)
+            board.stage("tunnel", Phase.READY, f"ngrok {version}")
+            await self._prove(url)
+            board.update(url=url)
+            ready.rise()
+            await race(
+                self._watch_exit(agent),
+                self._watch_session(url),
+                self._gateway_ready.down(),
+            )
+        finally:
+            ready.fall()
+            self._gateway.announce("")
+            await agent.close(policy.tunnel_stop_s)
+            context.children.done("agent")
+
+    async def _stay_off(self, ready: Readiness) -> None:
+        self._context.board.update(url="")
+        for stage in ("tunnel", "probe"):
+            self._context.board.stage(stage, Phase.OFF, "not wanted (--local)")
+        ready.rise()
+        await asyncio.Event().wait()
+
+    async def _prove(self, url: str) -> None:
+        board = self._context.board
+        board.stage("probe", Phase.STARTING, f"calling {url}")
+        nonce = secrets.token_hex(16)
+        await probe(
+            url,
+            nonce=nonce,
+            expect=proof(self._context.probe_secret, nonce),
+            deadline_s=self._context.policy.probe_s,
+        )
+        board.stage("probe", Phase.READY, f"{url} leads here")
+
+    async def _watch_exit(self, agent: Agent) -> None:
+        await agent.wait_exit()
+        raise TunnelFailed(
+            "The ngrok agent ended by itself.",
+            "It is started again, with the same URL.",
+            log_tail=self._agent_log.tail(LOG_LINES_SHOWN),
+        )
+
+    async def _watch_session(self, url: str) -> None:
+        """Prove the URL again after each reconnect, and after long silence."""
+        policy, board = self._context.policy, self._context.board
+        while True:
+            if self._session.is_up:
+                await self._idle_or_lost(policy.probe_idle_s)
+            if not self._session.is_up:
+                board.stage("probe", Phase.BACKOFF, "the tunnel is reconnecting")
+                await self._session.up()
+            await self._prove(url)
+
+    async def _idle_or_lost(self, idle_s: float) -> None:
+        loop, metrics = asyncio.get_running_loop(), self._gateway.gateway.metrics
+        deadline = loop.time() + idle_s
+        while self._session.is_up and loop.time() < deadline:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._session.down()
+            except TimeoutError:
+                # Requests that came through the tunnel are proof enough.
+                deadline = max(deadline, (metrics.last_tunnel_request or 0) + idle_s)
+
+    def _on_spawn(self, identity: Identity) -> None:
+        self._context.children.add("agent", identity)
+
+    def _hear(self, line: str) -> None:
+        self._agent_log(line)
+        match classify(line):
+            case "lost":
+                self._session.fall()
+            case "established":
+                self._session.rise()
+            case None:
+                return
