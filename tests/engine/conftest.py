@@ -1,0 +1,43 @@
+"""Servers on loopback and short waits, for all tests of the engine room."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from spicy_avocado_magic.policy import Policy
+
+Serve = Callable[[web.Application], Awaitable[str]]
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """Return the product's waits, hurried."""
+    return Policy(
+        request_s=5.0,
+        stall_s=0.3,
+        backoff_first_s=0.01,
+        backoff_max_s=0.05,
+        backoff_jitter_s=0.0,
+        engine_start_s=20.0,
+        model_load_s=30.0,
+    )
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Return a function that serves an application and gives its base URL."""
+    runners: list[web.AppRunner] = []
+
+    async def start(app: web.Application) -> str:
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()

@@ -1,0 +1,56 @@
+"""When it is tried again, and when it is given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from spicy_avocado_magic.engine.patience import TRIES, Interrupted, keep_trying
+from spicy_avocado_magic.errors import DownloadFailed
+from spicy_avocado_magic.policy import Policy
+
+
+class Link:
+    """A connection that brings so many bytes at each attempt, then breaks."""
+
+    def __init__(self, *brings: int) -> None:
+        self.brings = list(brings)
+        self.position = 0
+        self.attempts = 0
+
+    async def attempt(self) -> None:
+        """Bring what is next; succeed when there is nothing left to bring."""
+        self.attempts += 1
+        if not self.brings:
+            return
+        self.position += self.brings.pop(0)
+        raise Interrupted(DownloadFailed("Cut.", "Again."))
+
+
+async def keep(link: Link, policy: Policy) -> None:
+    """Try until the link has brought all."""
+    await keep_trying(link.attempt, position=lambda: link.position, policy=policy)
+
+
+async def test_failures_in_a_row_without_a_byte_are_the_end(policy: Policy) -> None:
+    """The attempt's own error is what the caller sees."""
+    link = Link(*[0] * 50)
+    with pytest.raises(DownloadFailed, match=r"Cut\."):
+        await keep(link, policy)
+    assert link.attempts == TRIES
+
+
+async def test_a_byte_forgets_the_failures_before_it(policy: Policy) -> None:
+    """Failures count only in a row."""
+    link = Link(*[0, 0, 0, 1] * 5)
+    await keep(link, policy)
+    assert link.attempts == 21
+
+
+async def test_other_errors_are_not_tried_again(policy: Policy) -> None:
+    """Only an interruption is worth another attempt."""
+
+    async def fail() -> None:
+        raise DownloadFailed("Never.", "Nothing.")
+
+    with pytest.raises(DownloadFailed, match=r"Never\."):
+        await keep_trying(fail, position=lambda: 0, policy=policy)

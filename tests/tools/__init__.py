@@ -1,0 +1,1 @@
+"""What the tests and CI need built or measured; run as modules."""
