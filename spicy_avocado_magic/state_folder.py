@@ -7,16 +7,19 @@ import json
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from .environment import private_folder, runtime_folder
 from .errors import PlatformUnsupported
 from .json_codec import from_json, to_json
 from .processes import Identity
 from .state import PROTOCOL
+
+_LOCK_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,17 +157,23 @@ def read_private(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path) -> Iterator[bool]:
-    """Yield whether the lock could be had at once; held until the block ends."""
-    import fcntl
-
+def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[bool]:
+    """Yield whether the lock could be had in time; held until the block ends."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        deadline = time.monotonic() + wait_s
+        while not (is_ours := _try_lock(descriptor)) and time.monotonic() < deadline:
+            time.sleep(_LOCK_POLL_S)
+        yield is_ours
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

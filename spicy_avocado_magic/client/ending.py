@@ -62,13 +62,11 @@ def end(
     record = folder.read_record()
     is_rehearsal = folder.path.name == "rehearsal"
     if record is None or not record.host.is_alive:
-        swept = sweep(folder)
-        folder.remove(keep=kept)
+        swept = sweep(folder, keep=kept) or ()
         return Ended(was_running=False, processes=swept, rehearsal=is_rehearsal)
     local_url = _tell(folder, keep_wanted=keep_wanted)
     _wait_gone(record.host, policy.down_s)
-    sweep(folder)
-    folder.remove(keep=kept)
+    sweep(folder, keep=kept)
     _prove_gone(folder, record, local_url, keep_wanted=keep_wanted)
     return Ended(
         was_running=True,

@@ -10,7 +10,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 
 from ..errors import GatewayFailed, HostUnreachable, revive
@@ -65,7 +65,7 @@ def check_health(state: State, policy: Policy) -> None:
     tries = Retrying(
         retry=retry_if_exception_type(requests.RequestException),
         stop=stop_after_delay(policy.request_s),
-        wait=wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.05),
+        wait=wait_random_exponential(multiplier=0.05, max=2.0),
         reraise=True,
     )
     with session:

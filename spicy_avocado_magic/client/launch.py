@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -25,6 +25,7 @@ from .connection import Connection, require_same_protocol, revived
 _LOCKED: Final = 75
 _SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY")
 _SWEEP_GRACE_S: Final = 1.0
+_LOCK_WAIT_S: Final = 1.0
 
 
 def find_host(folder: StateFolder) -> Connection | None:
@@ -40,15 +41,25 @@ def find_host(folder: StateFolder) -> Connection | None:
     return Connection(folder.socket)
 
 
-def sweep(folder: StateFolder) -> tuple[str, ...]:
-    """End what a host that died has left running; return the names of it.
+def sweep(
+    folder: StateFolder, *, keep: Collection[Path] | None = None
+) -> tuple[str, ...] | None:
+    """End what a host that died has left running, and remove its files.
 
     Nothing is touched while a host holds the folder's lock.
+
+    Args:
+        folder: Of the host.
+        keep: Files to leave; by default settings and logs, for the next host.
+
+    Returns:
+        Names of what was ended; None if a host lives, or is just being started.
     """
     ended = []
-    with hold_lock(folder.lock) as is_free:
+    # A killed host lets go of its lock only when its last thread has gone.
+    with hold_lock(folder.lock, wait_s=_LOCK_WAIT_S) as is_free:
         if not is_free:
-            return ()
+            return None
         record = folder.read_record()
         for child in record.children if record else ():
             if child.identity.is_alive:
@@ -57,8 +68,7 @@ def sweep(folder: StateFolder) -> tuple[str, ...]:
         for orphan in find_by_argument(str(folder.agent_config)):
             end_group(orphan, grace_s=_SWEEP_GRACE_S)
             ended.append("agent")
-        folder.record_path.unlink(missing_ok=True)
-        folder.socket.unlink(missing_ok=True)
+        folder.remove(keep=(*folder.secrets, *folder.logs) if keep is None else keep)
     return tuple(ended)
 
 

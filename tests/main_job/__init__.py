@@ -1,0 +1,1 @@
+"""The whole path, from `up` to `down`, with real processes on loopback."""

@@ -1,0 +1,268 @@
+"""The main job in rehearsal, through the Python API."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import openai
+import pytest
+import requests
+
+from spicy_avocado_magic import down, status
+from spicy_avocado_magic.client.verbs import restore, up
+from spicy_avocado_magic.errors import ModelRefused, UsageMistake
+from spicy_avocado_magic.state import COMPONENTS, STAGES, Phase, State
+from spicy_avocado_magic.text import curl_line, handover_text, status_text
+
+from .chat import stream_chat
+from .home import PACKAGE_PARENT, Home
+
+
+def test_up_gives_a_public_url_that_chats_until_down(home: Home) -> None:
+    """One call, a chat through the public URL with a stock client, one call back."""
+    seen: list[State] = []
+    avocado = home.up("tiny", show=seen.append)
+    assert avocado.outcome == "launched", "a first up did not say that it launched"
+    assert "avocado" in stream_chat(avocado.url, avocado.api_key).lower()
+    state = avocado.status()
+    assert state is not None, "a running host has no state"
+    assert state.is_ready, status_text(state)
+    assert state.rehearsal, "a rehearsal does not say that it is one"
+    assert "REHEARSAL" in handover_text(state, show_key=True)
+    assert "REHEARSAL" in status_text(state)
+    assert len(seen) > 1, "no stage was shown as it happened"
+    (ended,) = down()
+    assert set(ended.processes) == {"host", "engine", "agent", "rehearsal"}
+    assert status() is None, "a state outlived down"
+    assert avocado.url == "", "the handle names a URL that is no more"
+    assert not home.wait_no_processes()
+
+
+def test_every_stage_tells_what_it_did_and_how_long_it_took(home: Home) -> None:
+    """All seven stages end ready, with a detail and a duration."""
+    state = home.up("tiny").status()
+    assert state is not None
+    assert [stage.name for stage in state.stages] == [name for name, _ in STAGES]
+    for stage in state.stages:
+        assert stage.phase is Phase.READY, f"{stage.name} is {stage.phase}"
+        assert stage.detail, f"{stage.name} says nothing of what it did"
+        assert stage.elapsed_s > 0, f"{stage.name} does not say how long it took"
+    assert all(state.component(name) is Phase.READY for name in COMPONENTS)
+    pull = state.stage("pull").progress
+    assert pull is not None, "the pull shows no bytes"
+    assert pull.done_bytes == pull.total_bytes > 300_000
+
+
+def test_the_curl_line_of_the_handover_works_when_pasted(home: Home) -> None:
+    """The line that is shown, run by a shell as it is, gets an answer."""
+    state = home.up("tiny").status()
+    assert state is not None
+    line = curl_line(state, show_key=True)
+    answer = subprocess.run(
+        ["sh", "-c", f"{line} -sS -f"], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, f"{line}\n{answer.stderr}"
+    assert '"choices"' in answer.stdout, answer.stdout
+
+
+def test_the_same_up_again_changes_nothing_and_says_reused(home: Home) -> None:
+    """Re-running the cell is harmless."""
+    first = home.up("tiny")
+    before = first.status()
+    again = home.up("tiny")
+    after = again.status()
+    assert again.outcome == "reused"
+    assert before is not None
+    assert after is not None
+    assert (after.pid, after.url, after.api_key) == (
+        before.pid,
+        before.url,
+        before.api_key,
+    )
+
+
+def test_another_model_is_added_and_the_first_goes_on(home: Home) -> None:
+    """`up` adds models; URL and key stay; `--only` makes the list exact."""
+    avocado = home.up("tiny")
+    url, key = avocado.url, avocado.api_key
+    assert home.up("other").outcome == "changed"
+    assert set(avocado.models) == {"tiny", "other"}
+    assert (avocado.url, avocado.api_key) == (url, key), "URL or key changed"
+    for model in ("tiny", "other"):
+        assert stream_chat(url, key, model), f"{model} does not answer"
+    assert home.up("other", only=True).outcome == "changed"
+    assert avocado.models == ("other",)
+    with pytest.raises(openai.NotFoundError):
+        stream_chat(url, key, "tiny")
+
+
+def test_a_model_that_does_not_exist_is_taken_back_and_the_rest_serves_on(
+    home: Home,
+) -> None:
+    """A failed change of a running host leaves it as it was."""
+    avocado = home.up("tiny")
+    url, key = avocado.url, avocado.api_key
+    with pytest.raises(ModelRefused, match="missing-one"):
+        home.up("missing-one")
+    assert avocado.models == ("tiny",), "the unknown model is still wanted"
+    assert stream_chat(url, key), "the first model stopped serving"
+    assert home.up("tiny").outcome in ("reused", "changed")
+
+
+def test_a_key_that_the_user_gives_is_the_key(home: Home) -> None:
+    """The given key opens, another does not, and output masks it."""
+    avocado = home.up("tiny", api_key="given-key-0123456789")
+    assert stream_chat(avocado.url, "given-key-0123456789")
+    with pytest.raises(openai.AuthenticationError):
+        stream_chat(avocado.url, "another-key-0123456789")
+    state = avocado.status()
+    assert state is not None
+    for text in (handover_text(state, show_key=True), status_text(state)):
+        assert "given-key-0123456789" not in text, "a given key was shown"
+
+
+def test_access_changes_at_once_without_touching_the_url(home: Home) -> None:
+    """A new key replaces the old one on a running host; the path key opens too."""
+    avocado = home.up("tiny")
+    url, old = avocado.url, avocado.api_key
+    changed = home.up(api_key="second-key-0123456789", path_key=True)
+    assert changed.outcome == "changed"
+    assert changed.url == url
+    with pytest.raises(openai.AuthenticationError):
+        stream_chat(url, old)
+    by_path = requests.get(f"{url}/second-key-0123456789/api/tags", timeout=5)
+    assert by_path.status_code == 200, "the path key does not open"
+
+
+def test_no_auth_serves_without_a_key(home: Home) -> None:
+    """`--no-auth` opens the inference routes, and says so."""
+    avocado = home.up("tiny", no_auth=True)
+    assert avocado.api_key == ""
+    assert requests.get(f"{avocado.url}/api/tags", timeout=5).status_code == 200
+    state = avocado.status()
+    assert state is not None
+    assert "anybody" in handover_text(state, show_key=True)
+
+
+def test_local_opens_no_tunnel(home: Home) -> None:
+    """`--local` starts no agent; a later `up` opens the tunnel."""
+    avocado = home.up("tiny", local=True)
+    assert avocado.url == ""
+    assert stream_chat(avocado.local_url, avocado.api_key)
+    commands = " ".join(" ".join(p.cmdline()) for p in home.processes())
+    assert "rehearsal.agent" not in commands, "an agent runs under --local"
+    assert home.up(local=False).outcome == "changed"
+    assert stream_chat(avocado.url, avocado.api_key)
+
+
+def test_a_port_and_a_domain_are_used(home: Home) -> None:
+    """`--port` is the gateway's port and `--domain` is asked of the service."""
+    port = 29717
+    avocado = home.up("tiny", port=port, domain="my.ngrok.app")
+    assert avocado.local_url.endswith(f":{port}")
+    url = avocado.url
+    assert stream_chat(url, avocado.api_key)
+    assert home.up(domain="other.ngrok.app").url != url, "the domain was not used"
+
+
+def test_engine_settings_restart_the_engine_alone(home: Home) -> None:
+    """`--context` starts the engine anew; URL and key stay."""
+    avocado = home.up("tiny")
+    url, key = avocado.url, avocado.api_key
+    assert home.up(context=512).outcome == "changed"
+    assert (avocado.url, avocado.api_key) == (url, key)
+    assert stream_chat(url, key)
+    (engine,) = [
+        p for p in home.processes() if p.environ().get("OLLAMA_CONTEXT_LENGTH")
+    ]
+    assert engine.environ()["OLLAMA_CONTEXT_LENGTH"] == "512"
+
+
+def test_restart_keeps_key_and_models(home: Home) -> None:
+    """`--restart` is a new host with the same key."""
+    avocado = home.up("tiny", "other")
+    before = avocado.status()
+    assert before is not None
+    again = home.up(restart=True)
+    after = again.status()
+    assert after is not None
+    assert after.pid != before.pid, "the host was not restarted"
+    assert again.api_key == before.api_key
+    assert again.models == ("tiny", "other")
+    assert stream_chat(again.url, again.api_key)
+
+
+def test_background_returns_before_all_is_ready(home: Home) -> None:
+    """`--background` returns once the host has accepted; it goes on by itself."""
+    avocado = home.up("tiny", background=True)
+    assert avocado.outcome == "accepted"
+    deadline = time.monotonic() + 10
+    while not ((state := avocado.status()) and state.is_ready):
+        assert time.monotonic() < deadline, "it never became ready"
+        time.sleep(0.05)
+    assert stream_chat(avocado.url, avocado.api_key)
+
+
+def test_time_to_live_ends_everything(home: Home) -> None:
+    """`--ttl` ends the host by itself, with all that belongs to it."""
+    avocado = home.up("tiny", ttl_s=3.0)
+    state = avocado.status()
+    assert state is not None
+    assert state.ends_in_s is not None
+    assert 0 < state.ends_in_s <= 3
+    assert not home.wait_no_processes(within_s=8), "it outlived its time to live"
+    assert not home.secret_files()
+
+
+def test_with_ends_only_what_it_launched(home: Home) -> None:
+    """Leaving `with up(…)` ends a host that it launched, and no other."""
+    with home.up("tiny") as first:
+        with home.up("tiny") as second:
+            assert second.outcome == "reused"
+        assert first.url, "a reused host was ended by `with`"
+    assert status() is None, "the host that `with` launched outlived it"
+
+
+def test_restore_finds_the_running_host(home: Home) -> None:
+    """A new kernel finds what runs, without changing anything."""
+    assert restore() is None
+    avocado = home.up("tiny")
+    found = restore()
+    assert found is not None
+    assert (found.url, found.outcome) == (avocado.url, "restored")
+
+
+def test_down_where_nothing_runs_is_a_no_op(home: Home) -> None:
+    """It ends nothing, raises nothing and says so by being empty."""
+    assert down() == ()
+
+
+def test_two_launches_in_the_same_instant_become_one_host(home: Home) -> None:
+    """One wins the lock, the other attaches."""
+    script = (
+        "from spicy_avocado_magic import up\n"
+        "a = up('tiny', rehearse=True, detach=True)\n"
+        "print(a.outcome, a.status().pid, a.url)"
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONPATH": str(PACKAGE_PARENT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [run.communicate(timeout=30)[0].split() for run in runs]
+    assert said[0][1:] == said[1][1:], f"two hosts: {said}"
+    assert "launched" in (said[0][0], said[1][0])
+
+
+def test_python_up_names_the_nearest_option(home: Home) -> None:
+    """A misspelt option of `up()` is an error that helps."""
+    with pytest.raises(UsageMistake, match="domain"):
+        up("tiny", domian="x.ngrok.app", rehearse=True)
