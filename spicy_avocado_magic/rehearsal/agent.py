@@ -10,14 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import itertools
-import json
-import os
 import shlex
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,11 +20,9 @@ from typing import Any, Final
 import yaml
 from aiohttp import web
 
-from .wire import read_message, splice, write_message
+from .link import Link, Refused, host_and_port, log
 
 VERSION: Final = "3.30.0"
-_RECONNECT_FIRST_S: Final = 0.1
-_RECONNECT_MAX_S: Final = 2.0
 _API_PORTS_TRIED: Final = 100
 
 
@@ -46,42 +39,20 @@ def write_agent_script(path: Path) -> Path:
     return path
 
 
-def log(level: str, message: str, **fields: object) -> None:
-    """Print one line of the agent's log, in logfmt."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    pairs = [f"t={now} lvl={level} msg={json.dumps(message)}"]
-    pairs += [f"{name}={_logfmt(value)}" for name, value in fields.items()]
-    print(*pairs, flush=True)  # noqa: T201  (the log is this program's output)
-
-
-def _logfmt(value: object) -> str:
-    text = str(value)
-    return json.dumps(text) if not text or set(text) & set(" =\"'\r\n") else text
-
-
-class Refused(Exception):
-    """The edge said no, with its reason."""
-
-
 class StandInAgent:
-    """One agent process: its session with the edge, and its local API."""
+    """One agent process: its link to the edge, and its local API."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self._token = str(settings.get("authtoken") or "")
-        self._edge = _host_and_port(str(settings.get("connect_url") or ""), 443)
-        self._api = _host_and_port(str(settings.get("web_addr") or ""), 4040)
-        self._endpoints: dict[str, dict[str, Any]] = {}
-        self._writer: asyncio.StreamWriter | None = None
-        self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._ids = itertools.count(1)
-        self._streams: set[asyncio.Task[None]] = set()
+        token = str(settings.get("authtoken") or "")
+        self._link = Link(token, str(settings.get("connect_url") or ""))
+        self._api = host_and_port(str(settings.get("web_addr") or ""), 4040)
 
     async def run(self) -> int:
         """Serve until a signal ends it, or the edge refuses the token."""
         runner = web.AppRunner(self._app(), access_log=None)
         await runner.setup()
         await self._open_api(runner)
-        session = asyncio.ensure_future(self._stay_connected())
+        session = asyncio.ensure_future(self._link.stay_connected())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, session.cancel)
         try:
@@ -109,102 +80,6 @@ class StandInAgent:
             return
         raise Refused(f"no free port for the local API from {first}")
 
-    async def _stay_connected(self) -> None:
-        wait_s = _RECONNECT_FIRST_S
-        while True:
-            try:
-                reader, writer = await asyncio.open_connection(*self._edge)
-            except OSError as error:
-                err = f"failed to dial ngrok server with address {self._edge}: {error}"
-                log("eror", "failed to reconnect session", obj="csess", err=err)
-                await asyncio.sleep(wait_s)
-                wait_s = min(_RECONNECT_MAX_S, wait_s * 2)
-                continue
-            try:
-                if await self._session(reader, writer):
-                    wait_s = _RECONNECT_FIRST_S
-                    log("warn", "session closed, starting reconnect loop", obj="csess")
-            finally:
-                self._writer = None
-                for reply in self._replies.values():
-                    reply.cancel()
-                writer.close()
-            await asyncio.sleep(wait_s)
-
-    async def _session(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        """Live through one session; False if the edge went before it began."""
-        write_message(writer, {"token": self._token})
-        welcome = await read_message(reader)
-        if welcome is None:
-            return False
-        if "error" in welcome:
-            raise Refused(welcome["error"])
-        self._writer = writer
-        log("info", "tunnel session started", obj="tunnels.session")
-        log("info", "client session established", obj="csess", id=os.getpid())
-        claims = asyncio.ensure_future(self._claim_again())
-        try:
-            while (message := await read_message(reader)) is not None:
-                if "open" in message:
-                    self._relay(message)
-                elif (reply := self._replies.pop(message["id"], None)) is not None:
-                    reply.set_result(message)
-        finally:
-            claims.cancel()
-        return True
-
-    async def _claim_again(self) -> None:
-        for endpoint in list(self._endpoints.values()):
-            try:
-                await self._claim(endpoint)
-            except Refused as error:
-                log("eror", "failed to start endpoint", obj="csess", err=error)
-
-    async def _ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        if self._writer is None:
-            raise Refused("the session with the ngrok service is not established")
-        number = next(self._ids)
-        self._replies[number] = asyncio.get_running_loop().create_future()
-        write_message(self._writer, {"id": number, **message})
-        reply = await self._replies[number]
-        if "error" in reply:
-            raise Refused(reply["error"])
-        return reply
-
-    async def _claim(self, endpoint: dict[str, Any]) -> None:
-        reply = await self._ask(
-            {"bind": endpoint["asked"], "pool": endpoint["pooling_enabled"]}
-        )
-        endpoint["url"] = reply["url"]
-        upstream = endpoint["upstream"]["url"]
-        log("info", "started tunnel", obj="tunnels", addr=upstream, url=reply["url"])
-
-    def _relay(self, message: dict[str, Any]) -> None:
-        task = asyncio.ensure_future(self._carry(message["open"], message["url"]))
-        self._streams.add(task)
-        task.add_done_callback(self._streams.discard)
-
-    async def _carry(self, ticket: str, url: str) -> None:
-        """Join one public connection to the upstream."""
-        hello = {"data": ticket}
-        upstream = None
-        for endpoint in self._endpoints.values():
-            if endpoint.get("url") == url:
-                address = _host_and_port(endpoint["upstream"]["url"], 80)
-                try:
-                    upstream = await asyncio.open_connection(*address)
-                except OSError as error:
-                    hello["error"] = f"dial tcp {address[0]}:{address[1]}: {error}"
-        with contextlib.suppress(OSError):
-            data = await asyncio.open_connection(*self._edge)
-            write_message(data[1], hello if upstream else {"error": "gone", **hello})
-            if upstream is None:
-                data[1].close()
-            else:
-                await splice(upstream, data)
-
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_logged])
         app.router.add_get("/api/status", self._on_status)
@@ -214,11 +89,11 @@ class StandInAgent:
         return app
 
     async def _on_status(self, _request: web.Request) -> web.Response:
-        status = "online" if self._writer is not None else "reconnecting"
+        status = "online" if self._link.is_online else "reconnecting"
         return web.json_response({"status": status, "agent_version": VERSION})
 
     async def _on_list(self, _request: web.Request) -> web.Response:
-        online = [_shown(e) for e in self._endpoints.values() if "url" in e]
+        online = [_shown(e) for e in self._link.endpoints.values() if "url" in e]
         return web.json_response({"endpoints": online})
 
     async def _on_create(self, request: web.Request) -> web.Response:
@@ -231,11 +106,11 @@ class StandInAgent:
             "pooling_enabled": bool(asked.get("pooling_enabled")),
             "asked": str(asked.get("url") or ""),
         }
-        self._endpoints[name] = endpoint
+        self._link.endpoints[name] = endpoint
         try:
-            await self._claim(endpoint)
+            await self._link.claim(endpoint)
         except Refused as error:
-            del self._endpoints[name]
+            del self._link.endpoints[name]
             body = {
                 "error_code": 103,
                 "status_code": 502,
@@ -246,10 +121,10 @@ class StandInAgent:
         return web.json_response(_shown(endpoint), status=201)
 
     async def _on_delete(self, request: web.Request) -> web.Response:
-        endpoint = self._endpoints.pop(request.match_info["name"], None)
+        endpoint = self._link.endpoints.pop(request.match_info["name"], None)
         if endpoint is None:
             raise web.HTTPNotFound
-        await self._ask({"unbind": endpoint["asked"]})
+        await self._link.ask({"unbind": endpoint["asked"]})
         return web.Response(status=204)
 
 
@@ -263,11 +138,6 @@ async def _logged(request: web.Request, handler: Any) -> web.StreamResponse:
 
 def _shown(endpoint: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in endpoint.items() if name != "asked"}
-
-
-def _host_and_port(address: str, default_port: int) -> tuple[str, int]:
-    host, _, port = address.rpartition("://")[2].rstrip("/").partition(":")
-    return host or "127.0.0.1", int(port or default_port)
 
 
 def _save_token(path: Path, token: str) -> None:

@@ -28,23 +28,17 @@ def refusal(token: str, sessions: int, max_sessions: int) -> str:
     Like the real service, it repeats a token that it refuses.
     """
     if not _TOKEN.fullmatch(token) or "malformed" in token:
-        return (
-            "authentication failed: The authtoken you specified does not look like "
-            f"a proper ngrok authtoken.\nYour authtoken: {token}\r\n\r\n"
-            "ERR_NGROK_105\r\n"
-        )
-    if "revoked" in token:
-        return (
-            "authentication failed: The authtoken you specified is properly formed, "
-            f"but it is invalid.\nYour authtoken: {token}\r\n\r\nERR_NGROK_107\r\n"
-        )
-    if sessions >= max_sessions:
-        return (
-            "authentication failed: Your account is limited to "
-            f"{max_sessions} simultaneous ngrok agent sessions.\r\n\r\n"
-            "ERR_NGROK_108\r\n"
-        )
-    return ""
+        said = f"does not look like a proper ngrok authtoken.\nYour authtoken: {token}"
+        why, code = f"The authtoken you specified {said}", 105
+    elif "revoked" in token:
+        said = f"is properly formed, but it is invalid.\nYour authtoken: {token}"
+        why, code = f"The authtoken you specified {said}", 107
+    elif sessions >= max_sessions:
+        limit = f"limited to {max_sessions} simultaneous ngrok agent sessions."
+        why, code = f"Your account is {limit}", 108
+    else:
+        return ""
+    return f"authentication failed: {why}\r\n\r\nERR_NGROK_{code}\r\n"
 
 
 class _Session:
@@ -183,7 +177,8 @@ class Edge:
                     reply |= await self._bind(session, message)
                 else:
                     name = self._name(session.token, str(message.get("unbind", "")))
-                    self._endpoints[name].members.pop(session, None)
+                    if name in self._endpoints:
+                        self._endpoints[name].members.pop(session, None)
                 write_message(session.writer, reply)
         finally:
             self._sessions.discard(session)

@@ -23,9 +23,10 @@ async def read_message(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     """Return the next object of a session, or None at its end."""
     try:
         line = await reader.readline()
-        return dict(json.loads(line)) if line else None
+        message = json.loads(line) if line else None
     except (OSError, ValueError):
         return None
+    return message if isinstance(message, dict) else None
 
 
 def write_message(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

@@ -227,6 +227,7 @@ class Agent:
             ngrok.kill(config)
         if running is not None:
             _close_output(running)
+        Path(config.ngrok_path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

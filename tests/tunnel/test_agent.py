@@ -310,6 +310,8 @@ async def test_lives_do_not_pile_up_open_files(make_agent: AgentMaker) -> None:
         await watched.agent.close(1.0)
         counts.append(psutil.Process().num_fds())
     assert counts[-1] == counts[0], "each life leaves a file open"
+    left = list(watched.config_path.parent.iterdir())
+    assert left == [watched.config_path], "a closed agent leaves its script behind"
 
 
 async def test_an_end_without_a_beginning_is_fine(make_agent: AgentMaker) -> None:
