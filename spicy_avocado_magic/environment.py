@@ -120,7 +120,7 @@ def cache_folder(*, rehearsal: bool) -> Path:
     import platformdirs
 
     folder = Path(platformdirs.user_cache_dir(APP, appauthor=False))
-    return folder / "rehearsal" if rehearsal else folder
+    return folder / "rehearsal-world" if rehearsal else folder
 
 
 def models_folder(models_dir: str, *, rehearsal: bool) -> Path:

@@ -127,7 +127,11 @@ def without_ollama(path: str) -> str:
 def running_world(folder: Path) -> Iterator[Sources]:
     """Run the loopback world as a process and yield where its parts are."""
     command = [sys.executable, "-P", "-m", "spicy_avocado_magic.rehearsal", str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE_PARENT)}
+    # A runtime folder of its own, by which it is told from what runs in a home.
+    environment = os.environ | {
+        "PYTHONPATH": str(PACKAGE_PARENT),
+        "XDG_RUNTIME_DIR": str(folder),
+    }
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as process:

@@ -1,0 +1,228 @@
+"""The main job as a user types it, in a real kernel of this IPython."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic import down, status
+from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+
+from .kernel import Kernel, Output, new_kernel
+
+CHAT = """
+import json, urllib.request
+request = urllib.request.Request(
+    avocado.url + "/v1/chat/completions",
+    json.dumps({"model": "tiny", "stream": True, "max_tokens": 8,
+                "messages": [{"role": "user", "content": "hello"}]}).encode(),
+    {"Authorization": "Bearer " + avocado.api_key, "Content-Type": "application/json"})
+lines = urllib.request.urlopen(request).read().decode().splitlines()
+print(sum(line.startswith("data: {") for line in lines), "chunks")
+"""
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """Give the kernel a home of its own; at its end nothing may be left."""
+    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
+    with new_home(monkeypatch.setenv) as made:
+        monkeypatch.setenv("IPYTHONDIR", str(made.path / "ipython"))
+        yield made
+
+
+@pytest.fixture
+def kernel(home: Home) -> Iterator[Kernel]:
+    """Start a kernel with the extension loaded."""
+    with new_kernel() as started:
+        loaded = started.run("%load_ext spicy_avocado_magic")
+        assert loaded.status == "ok", loaded.text
+        yield started
+        down()
+
+
+def _good(output: Output) -> str:
+    assert output.status == "ok", output.text
+    return output.text
+
+
+def _failed(output: Output, *words: str) -> None:
+    """Expect a failed cell with one short message, and no traceback."""
+    assert output.status == "error", f"the cell did not fail: {output.text}"
+    for word in words:
+        assert word in output.text, f"{word!r} is not in: {output.text}"
+    assert "Traceback" not in output.text, output.text
+    assert 'File "' not in output.text, output.text
+    assert len(output.traceback) <= 12, output.traceback
+
+
+def test_the_main_job_from_load_to_down(kernel: Kernel, home: Home) -> None:
+    """Up, chat, status, restart, status, chat again, down."""
+    up = _good(kernel.run("%avocado_up tiny --rehearse"))
+    assert "REHEARSAL" in up
+    assert "http://127.0.0.1:" in up, "the URL is not shown"
+    assert "curl" in up
+    assert "avocado-" in up, "the generated key is not shown"
+    assert "chunks" in _good(kernel.run(CHAT))
+    url = _good(kernel.run("print(avocado.url)")).strip()
+    told = _good(kernel.run("%avocado_status"))
+    for word in ("install", "tunnel", url, "tiny"):
+        assert word in told, f"status does not tell {word}"
+    kernel.restart()
+    assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
+    assert url in _good(kernel.run("%avocado_status"))
+    assert "chunks" in _good(kernel.run(CHAT))
+    assert "nded" in _good(kernel.run("%avocado_down"))
+    assert status() is None
+    assert not home.wait_no_processes() or _only_kernels(home)
+
+
+def _only_kernels(home: Home) -> bool:
+    lines = home.wait_no_processes(0)
+    return all("ipykernel" in line for line in lines)
+
+
+def test_the_service_outlives_a_killed_kernel(kernel: Kernel, home: Home) -> None:
+    """Kill -9 of the kernel does not take the URL down."""
+    _good(kernel.run("%avocado_up tiny --rehearse"))
+    url = _good(kernel.run("print(avocado.url)")).strip()
+    kernel.kill()
+    assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
+
+
+def test_json_status_and_friendly_no_ops(kernel: Kernel) -> None:
+    """`--json` is a dict; status and down where nothing runs say so."""
+    assert "othing" in _good(kernel.run("%avocado_status"))
+    assert "othing" in _good(kernel.run("%avocado_down"))
+    _good(kernel.run("MODEL = 'tiny'\n%avocado_up $MODEL --rehearse --local"))
+    code = "s = %avocado_status --json\nprint(type(s).__name__, s['models'][0]['name'])"
+    assert "dict tiny" in _good(kernel.run(code))
+
+
+def test_a_cell_body_configures(kernel: Kernel) -> None:
+    """KEY=value lines go to the engine and to us; the line wins."""
+    cell = (
+        "%%avocado_up tiny --rehearse --context 256\n"
+        "# a comment\n"
+        "OLLAMA_NUM_PARALLEL=2\n"
+        'AVOCADO_API_KEY="key-from-the-body-1"\n'
+        "AVOCADO_CONTEXT=512\n"
+        "AVOCADO_LOCAL=true\n"
+    )
+    _good(kernel.run(cell))
+    assert "key-from-the-body-1" in _good(kernel.run("print(avocado.api_key)"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("%avocado_up --rehearse", ("No model",)),
+        ("%avocado_up tiny --domian x.y --rehearse", ("--domain",)),
+        ("%avocado_up tiny --token $NOWHERE", ("NOWHERE",)),
+        ("%avocado_up $NOWHERE --rehearse", ("NOWHERE",)),
+        ("%avocado_up tiny --port many --rehearse", ("port",)),
+        ("%avocado_up missing-x --rehearse", ("missing-x",)),
+        (
+            "%%avocado_up tiny --rehearse\nOLLAMA_NUM_PARALEL=2",
+            ("OLLAMA_NUM_PARALEL", "OLLAMA_NUM_PARALLEL"),
+        ),
+        ("%%avocado_up tiny --rehearse\nOLLAMA_HOST=0.0.0.0", ("OLLAMA_HOST",)),
+        ("%avocado_up tiny", ("token",)),
+    ],
+)
+def test_mistakes_end_in_one_short_message(
+    kernel: Kernel, cell: str, words: tuple[str, ...]
+) -> None:
+    """The cell fails, without a traceback, and nothing is left running."""
+    _failed(kernel.run(cell), *words)
+    assert status() is None
+
+
+def test_an_interrupt_takes_back_what_up_began(kernel: Kernel, home: Home) -> None:
+    """The stop button during `up` leaves nothing running."""
+    message = kernel.send("%avocado_up tiny --rehearse")
+    kernel.collect(message, until_text="install")
+    kernel.interrupt()
+    output = kernel.collect(message)
+    if output.status == "ok":  # it was faster than the interrupt
+        pytest.skip("up was ready before the interrupt came")
+    assert "Interrupted" in output.text, output.text
+    assert "Traceback" not in output.text, output.text
+    assert status() is None
+
+
+def test_loading_twice_and_reset_lose_nothing(kernel: Kernel) -> None:
+    """A second load is harmless, and the next magic puts `avocado` back."""
+    _good(kernel.run("%avocado_up tiny --rehearse --local"))
+    _good(kernel.run("%load_ext spicy_avocado_magic"))
+    _good(kernel.run("%reload_ext spicy_avocado_magic"))
+    _good(kernel.run("%reset -f"))
+    _good(kernel.run("%avocado_status"))
+    assert "http" in _good(kernel.run("print(avocado.local_url)"))
+
+
+def test_a_name_of_the_users_own_is_left_alone(kernel: Kernel) -> None:
+    """`avocado = 3` stays 3."""
+    _good(kernel.run("avocado = 3"))
+    _good(kernel.run("%avocado_up tiny --rehearse --local"))
+    assert "3" in _good(kernel.run("print(avocado)"))
+
+
+def test_a_second_kernel_finds_the_first_ones_host(kernel: Kernel) -> None:
+    """Two kernels on one machine share one host."""
+    _good(kernel.run("%avocado_up tiny --rehearse"))
+    url = _good(kernel.run("print(avocado.url)")).strip()
+    with new_kernel() as second:
+        code = "%load_ext spicy_avocado_magic\n%avocado_up tiny --rehearse\n"
+        _good(second.run(code))
+        assert url in _good(second.run("print(avocado.url, avocado.outcome)"))
+        assert "reused" in _good(second.run("print(avocado.outcome)"))
+
+
+def test_help_is_shown_without_doing_anything(kernel: Kernel) -> None:
+    """`--help` and `?` tell the options."""
+    assert "--domain" in _good(kernel.run("%avocado_up --help"))
+    assert status() is None
+
+
+def test_terminal_ipython_runs_the_example(home: Home) -> None:
+    """The README's rehearsal, in terminal IPython."""
+    example = PACKAGE_PARENT / "examples" / "rehearse.ipy"
+    ran = subprocess.run(
+        [sys.executable, "-m", "IPython", "--no-banner", str(example)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ,
+        cwd=home.path,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "REHEARSAL" in ran.stdout + ran.stderr
+    assert "http://127.0.0.1:" in ran.stdout, ran.stdout
+    assert not home.wait_no_processes(), "the example left something running"
+
+
+def test_a_notebook_runs_through_nbclient(home: Home, tmp_path: Path) -> None:
+    """The quickstart notebook, unchanged, in rehearsal."""
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    os.environ["AVOCADO_REHEARSE"] = "1"
+    try:
+        path = PACKAGE_PARENT / "examples" / "quickstart.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        # What is to be tested is this checkout, which nothing need install.
+        notebook.cells = [c for c in notebook.cells if "%pip" not in c.source]
+        nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    finally:
+        del os.environ["AVOCADO_REHEARSE"]
+    outputs = str([cell.get("outputs") for cell in notebook.cells])
+    assert "REHEARSAL" in outputs
+    assert "http://127.0.0.1:" in outputs

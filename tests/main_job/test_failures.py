@@ -1,0 +1,376 @@
+"""Bad input and failure: one short error with a remedy, and nothing left running."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from spicy_avocado_magic import down, status
+from spicy_avocado_magic.errors import (
+    AvocadoError,
+    DiskTooSmall,
+    DownloadFailed,
+    EndpointRefused,
+    EngineFailed,
+    ModelRefused,
+    NetworkUnreachable,
+    PortTaken,
+    SecretMissing,
+    TokenRefused,
+    UsageMistake,
+    UserMustAct,
+    VersionMismatch,
+)
+from spicy_avocado_magic.json_codec import to_json
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.rehearsal.archive import build_archive
+from spicy_avocado_magic.rehearsal.release import asset_names
+from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.state_folder import StateFolder
+
+from .chat import stream_chat
+from .home import PACKAGE_PARENT, Home
+
+TOKEN = "token-for-the-loopback-edge-0001"
+QUICK = Policy(
+    backoff_first_s=0.05, backoff_jitter_s=0.05, agent_start_s=4.0, probe_s=2.0
+)
+
+
+def _refuse(
+    home: Home, kind: type[AvocadoError], *models: str, **options: object
+) -> AvocadoError:
+    """Bring up what must fail, and return the error; nothing may be left then."""
+    options.setdefault("policy", QUICK)
+    with pytest.raises(kind) as caught:
+        home.up(*models, **options)  # type: ignore[arg-type]  # options of up
+    assert status() is None, "a host outlived the failed up"
+    left = home.wait_no_processes()
+    assert not left, f"still running after the failed up: {left}"
+    assert not home.secret_files(), "files with secrets outlived the failed up"
+    assert caught.value.remedy, "the error names no remedy"
+    return caught.value
+
+
+def test_no_model_is_told(home: Home) -> None:
+    """`%avocado_up` alone, with nothing running."""
+    _refuse(home, UsageMistake)
+
+
+def test_a_malformed_model_is_told(home: Home) -> None:
+    """A name that the engine would not accept."""
+    error = _refuse(home, UsageMistake, "ti ny//x")
+    assert "ti ny" in error.problem
+
+
+def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
+    """The registry's 404 becomes a sentence that names the model."""
+    error = _refuse(home, ModelRefused, "missing-model")
+    assert "missing-model" in error.problem
+
+
+def test_no_token_is_told(home: Home, world: Sources) -> None:
+    """Nobody to ask, and nowhere a token."""
+    _refuse(home, SecretMissing, "tiny", sources=world)
+
+
+def test_a_malformed_token_is_told_before_anything_starts(
+    home: Home, world: Sources
+) -> None:
+    """105: refused by its shape, without its text in the message."""
+    error = _refuse(home, TokenRefused, "tiny", sources=world, token="short one")
+    assert "short one" not in str(error)
+
+
+def test_a_revoked_token_is_told(home: Home, world: Sources) -> None:
+    """107: the service refuses it; the message does not carry it."""
+    token = "revoked-token-0123456789abcdef"
+    error = _refuse(home, TokenRefused, "tiny", sources=world, token=token)
+    assert "107" in str(error)
+    assert token not in str(error)
+    assert not any(token in line for line in error.log_tail)
+
+
+def test_a_url_that_is_taken_is_told(home: Home, world: Sources) -> None:
+    """334: somebody else's endpoint is at this domain."""
+    with _other_host(home, world):
+        error = _refuse_beside(home, world, "334")
+    assert isinstance(error, EndpointRefused)
+
+
+def test_no_network_is_told(home: Home, world: Sources) -> None:
+    """Neither edge, release host nor registry answers."""
+    nowhere = replace(
+        world,
+        releases_url=f"http://127.0.0.1:{_closed_port()}/releases",
+        registry=f"127.0.0.1:{_closed_port()}",
+        edge_address=f"127.0.0.1:{_closed_port()}",
+    )
+    _refuse(home, NetworkUnreachable, "tiny", sources=nowhere, token=TOKEN)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "corrupt"])
+def test_a_damaged_archive_is_told_and_never_run(
+    home: Home, world: Sources, damage: str
+) -> None:
+    """A wrong checksum ends the install; no file of it is placed."""
+    with _damaged_releases(damage) as url:
+        sources = replace(world, releases_url=url)
+        _refuse(home, DownloadFailed, "tiny", sources=sources, token=TOKEN)
+    placed = list((home.path / "cache").rglob("bin/ollama"))
+    assert not placed, f"a damaged engine was placed: {placed}"
+
+
+def test_a_disk_too_small_for_the_model_is_told_before_the_first_byte(
+    home: Home, world: Sources
+) -> None:
+    """The manifest's sizes are held against the disk."""
+    with _huge_registry() as (registry, asked):
+        sources = replace(world, registry=registry)
+        error = _refuse(home, DiskTooSmall, "huge", sources=sources, token=TOKEN)
+    assert "GiB are free" in error.problem, error.problem
+    assert not any("/blobs/" in path for path in asked), "bytes were fetched"
+
+
+def test_a_port_that_is_taken_is_told(home: Home) -> None:
+    """`--port` of another program."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = _refuse(home, PortTaken, "tiny", port=port)
+    assert str(port) in error.problem
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ('echo "ngrok version 3.3.1"', UserMustAct),
+        ("exit 3", AvocadoError),
+        ("sleep 600", AvocadoError),
+    ],
+    ids=["too old", "broken", "silent"],
+)
+def test_an_agent_that_cannot_be_used_is_told(
+    home: Home, world: Sources, tmp_path: Path, script: str, kind: type[AvocadoError]
+) -> None:
+    """An old, broken or silent ngrok program."""
+    agent = _program(tmp_path / "ngrok", script)
+    sources = replace(world, ngrok_path=str(agent))
+    policy = replace(QUICK, agent_start_s=1.0, request_s=1.0)
+    _refuse(home, kind, "tiny", sources=sources, token=TOKEN, policy=policy)
+
+
+def test_an_engine_that_dies_at_start_shows_its_last_lines(
+    home: Home, world: Sources, tmp_path: Path
+) -> None:
+    """The engine's own words come with the error."""
+    script = (
+        'case "$1" in --version) echo "ollama version is 0.34.1";;'
+        ' *) echo "Error: cannot find my stomach" >&2; exit 77;; esac'
+    )
+    engine = _program(tmp_path / "ollama", script)
+    sources = replace(world, engine_path=str(engine))
+    error = _refuse(home, EngineFailed, "tiny", sources=sources, token=TOKEN)
+    assert any("cannot find my stomach" in line for line in error.log_tail)
+
+
+def test_an_interrupt_takes_back_what_up_began(home: Home) -> None:
+    """Ctrl-C during `up` leaves no process and no secret."""
+    script = (
+        "import sys\n"
+        "from spicy_avocado_magic import up\n"
+        "up('tiny', rehearse=True, show=lambda s: print('on', flush=True))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE_PARENT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "on\n"
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=20)
+    assert run.returncode != 0
+    assert "Interrupted" in errors
+    assert status() is None
+    assert not home.wait_no_processes()
+
+
+def test_a_host_of_another_protocol_is_told_and_can_be_replaced(home: Home) -> None:
+    """After an upgrade the running host cannot be talked to; --restart mends it."""
+    avocado = home.up("tiny")
+    key = avocado.api_key
+    folder = StateFolder.find(rehearsal=True)
+    record = folder.read_record()
+    assert record is not None
+    folder.write_record(replace(record, protocol=record.protocol + 1))
+    with pytest.raises(VersionMismatch, match="--restart"):
+        home.up("tiny")
+    with pytest.raises(VersionMismatch):
+        status()
+    again = home.up(restart=True)
+    assert again.api_key == key
+    assert stream_chat(again.url, key)
+
+
+def test_the_token_is_in_its_file_and_nowhere_else(home: Home, world: Sources) -> None:
+    """No process shows it in argv or environment, no other file or output has it."""
+    texts: list[str] = []
+    avocado = home.up(
+        "tiny",
+        sources=world,
+        token=TOKEN,
+        show=lambda state: texts.append(repr(state)),
+    )
+    processes = [*home.processes(), psutil.Process()]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            shown = " ".join(process.cmdline()) + json.dumps(process.environ())
+            assert TOKEN not in shown, f"in argv or environment of {process}"
+    holders = [
+        file.name
+        for file in home.path.rglob("*")
+        if file.is_file() and TOKEN.encode() in file.read_bytes()
+    ]
+    assert holders == ["ngrok.yml"], f"the token is in {holders}"
+    config = home.state_folders[0] / "ngrok.yml"
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert not any(TOKEN in text for text in (*texts, repr(avocado.status())))
+
+
+def _program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def _closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def _other_host(home: Home, world: Sources) -> Iterator[None]:
+    """Let another notebook, with a state folder of its own, hold the URL."""
+    script = (
+        "import json, sys\n"
+        "from spicy_avocado_magic.client.bringing import bring_up\n"
+        "from spicy_avocado_magic.client.verbs import down\n"
+        "from spicy_avocado_magic.json_codec import from_json\n"
+        "from spicy_avocado_magic.options import wish_from\n"
+        "from spicy_avocado_magic.settings import Sources\n"
+        "sources = from_json(Sources, json.loads(sys.argv[1]))\n"
+        "wish = wish_from({'models': ('tiny',), 'token': sys.argv[2]})\n"
+        "bring_up(wish, show=lambda s: None, sources=sources)\n"
+        "print('up', flush=True)\n"
+        "sys.stdin.read()\n"
+        "down()\n"
+    )
+    elsewhere = home.path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    with subprocess.Popen(
+        [sys.executable, "-c", script, json.dumps(to_json(world)), TOKEN],
+        env=os.environ
+        | {"PYTHONPATH": str(PACKAGE_PARENT), "XDG_RUNTIME_DIR": str(elsewhere)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "up\n", "the other notebook did not start"
+        yield
+        other.communicate(timeout=20)
+
+
+def _refuse_beside(home: Home, world: Sources, code: str) -> AvocadoError:
+    with pytest.raises(AvocadoError, match=code) as caught:
+        home.up("tiny", sources=world, token=TOKEN, policy=QUICK)
+    assert status() is None
+    return caught.value
+
+
+@contextlib.contextmanager
+def _serving(
+    answer: Callable[[str], tuple[int, bytes]],
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve bytes on loopback; yield its address and the paths asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            code, body = answer(self.path)
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
+def _damaged_releases(damage: str) -> Iterator[str]:
+    def answer(path: str) -> tuple[int, bytes]:
+        name = path.rsplit("/", 1)[-1]
+        if name == "sha256sum.txt":
+            lines = [
+                f"{hashlib.sha256(build_archive('0.34.1', one)).hexdigest()}  ./{one}"
+                for one in asset_names("0.34.1")
+            ]
+            return 200, "\n".join(lines).encode()
+        whole = build_archive("0.34.1", name)
+        if damage == "truncated":
+            return 200, whole[: len(whole) // 2]
+        return 200, whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:]
+
+    with _serving(answer) as (address, _):
+        yield f"http://{address}/releases"
+
+
+@contextlib.contextmanager
+def _huge_registry() -> Iterator[tuple[str, list[str]]]:
+    manifest = {
+        "schemaVersion": 2,
+        "config": {"digest": "sha256:" + "0" * 64, "size": 10},
+        "layers": [{"digest": "sha256:" + "1" * 64, "size": 10**16}],
+    }
+    with _serving(lambda _: (200, json.dumps(manifest).encode())) as (address, asked):
+        yield address, asked
+
+
+def test_the_quick_policy_is_still_patient_enough_for_success(
+    home: Home, world: Sources
+) -> None:
+    """The policy of these tests lets a sound world come up; it does not fail all."""
+    began = time.monotonic()
+    avocado = home.up("tiny", sources=world, token=TOKEN, policy=QUICK)
+    assert avocado.outcome == "launched", f"after {time.monotonic() - began:.1f} s"
+    down()

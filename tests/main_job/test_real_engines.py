@@ -1,0 +1,104 @@
+"""The main job on real Ollama servers, old and new, with stock clients."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import anthropic
+import ollama
+import psutil
+import pytest
+
+from spicy_avocado_magic import down
+from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.state import Phase
+
+from .chat import stream_chat
+from .home import Home
+
+OLDER = "0.11.4"
+
+
+@pytest.fixture
+def avocado(home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch) -> Avocado:
+    """Bring up with the real engine first on PATH, as a user has it."""
+    path = os.pathsep.join((str(real_ollama.parent), os.environ["PATH"]))
+    monkeypatch.setenv("PATH", path)
+    return home.up("tiny", path_key=True)
+
+
+def _is_older(avocado: Avocado) -> bool:
+    state = avocado.status()
+    assert state is not None
+    return OLDER in state.engine
+
+
+def test_the_whole_path_works_on_a_real_engine(home: Home, avocado: Avocado) -> None:
+    """Up, a streamed chat, all stages ready with facts, down; nothing is left."""
+    assert stream_chat(avocado.url, avocado.api_key), "the model said nothing"
+    state = avocado.status()
+    assert state is not None
+    (model,) = state.models
+    assert model.phase is Phase.READY
+    assert model.memory_bytes > 0, "the model's memory is not known"
+    assert model.gpu_bytes == 0, "a machine without a GPU reports GPU memory"
+    assert "PATH" in state.stage("install").detail
+    engines = [p for p in home.processes() if p.name() == "ollama"]
+    assert engines, "the engine is not the real one"
+    down()
+    assert not home.wait_no_processes()
+
+
+def test_stock_clients_work_with_url_and_key_alone(avocado: Avocado) -> None:
+    """`ollama` for Python, `anthropic`, and curl."""
+    headers = {"Authorization": f"Bearer {avocado.api_key}"}
+    with ollama.Client(host=avocado.url, headers=headers) as client:
+        said = client.chat(
+            model="tiny",
+            messages=[{"role": "user", "content": "hi"}],
+            options={"num_predict": 4},
+        )
+    assert said.done, "ollama for Python got no whole answer"
+    if not _is_older(avocado):
+        with anthropic.Anthropic(base_url=avocado.url, api_key=avocado.api_key) as api:
+            message = api.messages.create(
+                model="tiny",
+                max_tokens=4,
+                messages=[{"role": "user", "content": "hi"}],
+            )
+        assert message.role == "assistant"
+    curl = ["curl", "-sSf", "-H", f"x-api-key: {avocado.api_key}"]
+    tags = subprocess.run(
+        [*curl, f"{avocado.url}/api/tags"], capture_output=True, text=True, check=True
+    )
+    assert "tiny" in tags.stdout
+
+
+def test_the_ollama_program_works_through_the_path_key(
+    avocado: Avocado, real_ollama: Path
+) -> None:
+    """`OLLAMA_HOST=URL/KEY ollama run` needs nothing else."""
+    host = {"OLLAMA_HOST": f"{avocado.url}/{avocado.api_key}"}
+    listed = subprocess.run(
+        [str(real_ollama), "list"],
+        env=os.environ | host,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert "tiny" in listed.stdout, listed.stderr
+
+
+def test_killing_the_host_ends_the_real_engine_and_its_runner(
+    home: Home, avocado: Avocado
+) -> None:
+    """No runner keeps its memory after its host was killed."""
+    assert stream_chat(avocado.url, avocado.api_key)
+    state = avocado.status()
+    assert state is not None
+    psutil.Process(state.pid).kill()
+    left = home.wait_no_processes(within_s=1.0)
+    assert not left, f"a second after the host: {left}"
