@@ -46,10 +46,9 @@ _SPAWN_CHECK_EVERY_S: Final = 0.01
 _UNBLOCK_S: Final = 2.0
 """Longest wait for pyngrok to notice that its agent has ended."""
 
-# pyngrok logs each line of the agent, with a refused token in it, and without
-# a handler Python prints the errors among them.
-logging.getLogger("pyngrok").addHandler(logging.NullHandler())
-logging.getLogger("pyngrok").propagate = False
+# pyngrok logs each line of the agent, with a refused token in it, and where
+# logging was not set up Python prints the errors among them.
+logging.getLogger("pyngrok").setLevel(logging.CRITICAL + 1)
 
 
 def classify(line: str) -> Literal["lost", "established"] | None:
@@ -94,6 +93,7 @@ class Agent:
         self._running: NgrokProcess | None = None
         self._identity: Identity | None = None
         self._exited: asyncio.Future[int] | None = None
+        self._ending: asyncio.Future[None] | None = None
 
     async def fetch(self) -> str:
         """Make sure that the agent is there and runs, and return its version.
@@ -151,7 +151,9 @@ class Agent:
         """End the agent: TERM, and KILL after ``grace_s``; a no-op without one."""
         if self._config is not None:
             config, self._config = self._config, None
-            await asyncio.shield(in_daemon_thread(lambda: self._end(config, grace_s)))
+            self._ending = in_daemon_thread(lambda: self._end(config, grace_s))
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
 
     def _prepare(self) -> PyngrokConfig:
         """Write the script that pyngrok takes for the agent, and its settings."""

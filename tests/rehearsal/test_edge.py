@@ -183,6 +183,18 @@ async def test_an_upstream_that_is_down_is_told_as_8012(edge: Edge) -> None:
             assert await asking == (502, "ERR_NGROK_8012")
 
 
+async def test_a_refusal_waits_until_the_request_has_been_sent(edge: Edge) -> None:
+    """A client that is still sending gets the answer, not a reset connection."""
+    async with _session(await edge.start()) as (_, url):
+        pass
+    async with _dialled(url) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\n\r\n")
+        assert b"ERR_NGROK_3200" in await reader.read()
+        writer.write(bytes(8_000_000))
+        await writer.drain()
+        writer.write_eof()
+
+
 async def test_a_dropped_session_takes_its_connections_along(edge: Edge) -> None:
     """What an agent carried ends with it, and its URL is offline."""
     address = await edge.start()

@@ -10,6 +10,7 @@ import pytest
 
 from spicy_avocado_magic.rehearsal.edge import Edge
 from spicy_avocado_magic.rehearsal.link import Link, Refused, host_and_port, log
+from spicy_avocado_magic.rehearsal.wire import read_message, write_message
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -38,6 +39,27 @@ async def test_nothing_is_asked_without_a_session() -> None:
     """A request before the session is refused, not kept waiting."""
     with pytest.raises(Refused, match="not established"):
         await Link(TOKEN, "127.0.0.1:9").ask({"bind": ""})
+
+
+async def test_what_is_asked_while_the_session_ends_is_refused() -> None:
+    """A caller of the local API is not left hanging."""
+
+    async def edge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_message(reader)
+        write_message(writer, {"ok": True})
+        await read_message(reader)
+        writer.close()
+
+    server = await asyncio.start_server(edge, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    link = Link(TOKEN, f"127.0.0.1:{port}")
+    staying = asyncio.create_task(link.stay_connected())
+    await _until_online(link)
+    with pytest.raises(Refused, match="session has ended"):
+        async with asyncio.timeout(2):
+            await link.ask({"bind": ""})
+    staying.cancel()
+    server.close()
 
 
 async def test_it_comes_back_after_an_outage_and_claims_its_endpoints(

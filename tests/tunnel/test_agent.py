@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -16,6 +17,9 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from pyngrok import ngrok, process
+from pyngrok.conf import PyngrokConfig
+from pyngrok.process import NgrokProcess
 
 from spicy_avocado_magic.errors import (
     AvocadoError,
@@ -44,11 +48,11 @@ input() if False else connection.recv(1) and __import__("time").sleep(60)
 def _alive_in_group(group: int) -> list[int]:
     """Return the group's processes; a zombie nobody reaps does not count."""
     alive = []
-    for process in psutil.process_iter(["pid", "status"]):
+    for found in psutil.process_iter(["pid", "status"]):
         with suppress(ProcessLookupError):
-            is_member = os.getpgid(process.info["pid"]) == group
-            if is_member and process.info["status"] != psutil.STATUS_ZOMBIE:
-                alive.append(process.info["pid"])
+            is_member = os.getpgid(found.info["pid"]) == group
+            if is_member and found.info["status"] != psutil.STATUS_ZOMBIE:
+                alive.append(found.info["pid"])
     return alive
 
 
@@ -114,6 +118,8 @@ async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
     watched = make_agent()
     async with answering("here") as upstream_url:
         url = await watched.agent.connect(upstream_url)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(watched.agent.wait_exit(), 0.05)
         os.kill(watched.spawned[0].pid, signal.SIGKILL)
         began = time.monotonic()
         await watched.agent.wait_exit()
@@ -134,6 +140,7 @@ async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
 async def test_a_refused_token_is_told_without_the_token(
     make_agent: AgentMaker,
     capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     token: str,
     kind: type[AvocadoError],
     number: int,
@@ -146,6 +153,7 @@ async def test_a_refused_token_is_told_without_the_token(
     assert "Your authtoken" in told, "the agent's own words are missing"
     assert token not in told, "the token is in an error or in a line"
     assert token not in "".join(capfd.readouterr()), "the token was printed"
+    assert token not in caplog.text, "the token was logged"
     assert watched.processes == [], "a refused agent was left running"
 
 
@@ -224,6 +232,7 @@ async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
     watched = make_agent()
     async with answering("here") as upstream_url:
         url = await watched.agent.connect(upstream_url)
+        await watched.line_with("started tunnel")
         seen = len(watched.lines)
         service.edge.drop_sessions()
         await watched.line_with("started tunnel", after=seen)
@@ -265,6 +274,8 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_the_local_api(
     """``http_proxy`` does not catch pyngrok's calls to its agent."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "example.org")
+    # It remembers the proxies of its first use.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     await make_agent(agent_start_s=5.0).agent.connect("http://127.0.0.1:9")
 
 
@@ -280,6 +291,27 @@ async def test_a_cancelled_connect_leaves_nothing_running(
         with pytest.raises(asyncio.CancelledError):
             await connecting
         assert watched.processes == [], f"left after {delay_s} s"
+
+
+async def test_a_start_under_way_is_waited_for_and_ended(
+    make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled before pyngrok has an agent, the one that it then starts ends too."""
+    watched = make_agent()
+    get_ngrok_process = ngrok.get_ngrok_process
+
+    def slowly(config: PyngrokConfig) -> NgrokProcess:
+        time.sleep(0.2)
+        return get_ngrok_process(config)
+
+    monkeypatch.setattr(ngrok, "get_ngrok_process", slowly)
+    connecting = asyncio.create_task(watched.agent.connect("http://127.0.0.1:9"))
+    await asyncio.sleep(0.01)
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    assert watched.agent._idle.is_set(), "pyngrok was still starting an agent"
+    assert watched.processes == []
 
 
 async def test_an_agent_that_ignores_the_request_to_end_is_killed(
@@ -301,6 +333,22 @@ async def test_an_agent_that_ignores_the_request_to_end_is_killed(
     assert not _alive_in_group(watched.spawned[0].pid), "a grandchild lives on"
 
 
+async def test_an_end_that_was_cancelled_is_waited_for_by_the_next_start(
+    make_agent: AgentMaker,
+) -> None:
+    """A new life does not overlap with the end of the one before."""
+    watched = make_agent()
+    await watched.agent.connect("http://127.0.0.1:9")
+    os.kill(watched.spawned[0].pid, signal.SIGSTOP)  # so that it ends late
+    closing = asyncio.create_task(watched.agent.close(0.3))
+    await asyncio.sleep(0)
+    closing.cancel()
+    with suppress(asyncio.CancelledError):
+        await closing
+    await watched.agent.connect("http://127.0.0.1:9")
+    assert watched.processes == [watched.spawned[1]]
+
+
 async def test_lives_do_not_pile_up_open_files(make_agent: AgentMaker) -> None:
     """A closed agent leaves no pipe open, and nothing that a new one trips over."""
     watched = make_agent()
@@ -310,6 +358,8 @@ async def test_lives_do_not_pile_up_open_files(make_agent: AgentMaker) -> None:
         await watched.agent.close(1.0)
         counts.append(psutil.Process().num_fds())
     assert counts[-1] == counts[0], "each life leaves a file open"
+    known = [path for path in process._current_processes if "agent-0" in path]
+    assert known == [], "pyngrok still knows the closed agent"
     left = list(watched.config_path.parent.iterdir())
     assert left == [watched.config_path], "a closed agent leaves its script behind"
 

@@ -63,6 +63,7 @@ def test_a_code_weighs_more_than_words_of_a_network() -> None:
     """8012 speaks of ``dial tcp`` too, but it is the gateway that is away."""
     error = explain("dial tcp 127.0.0.1:80: connection refused ERR_NGROK_8012")
     assert type(error) is TunnelFailed
+    assert type(explain("dial tcp ERR_NGROK_99999")) is TunnelFailed
 
 
 def test_an_unknown_code_is_shown_without_token_and_control_characters() -> None:

@@ -31,6 +31,9 @@ async def test_the_loop_goes_on_and_the_program_may_end() -> None:
 async def test_a_caller_that_gave_up_is_not_disturbed() -> None:
     """A result that comes after the cancellation is dropped."""
     go_on, ended = threading.Event(), threading.Event()
+    troubles: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: troubles.append(context))
 
     def work() -> None:
         go_on.wait()
@@ -42,6 +45,7 @@ async def test_a_caller_that_gave_up_is_not_disturbed() -> None:
     await asyncio.to_thread(ended.wait)
     await asyncio.sleep(0.01)
     assert call.cancelled()
+    assert troubles == []
 
 
 def test_a_call_may_outlive_its_loop() -> None:

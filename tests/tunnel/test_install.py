@@ -68,11 +68,25 @@ async def test_a_missing_agent_is_fetched_and_tells_its_version(
     def answer(call: int) -> web.Response:
         return web.Response(status=503) if call == 1 else web.Response(body=agent)
 
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("TMPDIR", str(shared))
     program = tmp_path / "cache" / "ngrok"
     async with serving(_app(answer)) as url:
         _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
         assert await install.ensure(str(program), QUICK) == "3.41.2"
     assert names_in(program.parent) == ["ngrok"], "a partial download stayed behind"
+    assert names_in(shared) == [], "the archive went through the shared folder"
+
+
+async def test_a_server_that_has_no_agent_is_not_called_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer with an error status is a failed download."""
+    async with serving(_app(lambda _call: web.Response(status=404))) as url:
+        _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
+        with pytest.raises(DownloadFailed, match="404"):
+            await install.ensure(str(tmp_path / "cache" / "ngrok"), QUICK)
 
 
 async def test_an_archive_cut_short_leaves_nothing(

@@ -87,13 +87,17 @@ async def test_a_stranger_behind_the_url_is_not_taken_for_the_gateway(
 
 
 async def test_an_endpoint_that_needs_a_moment_is_waited_for() -> None:
-    """Answers of the edge before the endpoint is online are no failure."""
+    """Each attempt is a new connection, as a pooled URL needs it."""
+    peers = set()
 
     def answer(call: int, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
         return _edge_says("ERR_NGROK_3200") if call < 3 else _proven(call, request)
 
     async with serving(_gateway(answer)) as url:
         await _probe(url, deadline_s=5)
+    assert len(peers) == 3, "an attempt used the connection of the one before"
 
 
 async def test_what_no_wait_mends_is_told_at_once() -> None:
