@@ -2,4 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .client.handle import Avocado
+    from .client.verbs import down, status, up
+    from .errors import AvocadoError
+
 __version__ = "0.1.0"
+__all__ = ["Avocado", "AvocadoError", "down", "status", "up"]
+
+_HOMES: Final = {
+    "Avocado": ".client.handle",
+    "AvocadoError": ".errors",
+    "down": ".client.verbs",
+    "status": ".client.verbs",
+    "up": ".client.verbs",
+}
+
+
+def load_ipython_extension(ip: Any) -> None:
+    """Register the magics; find a running service again. Starts nothing.
+
+    Raises:
+        PlatformUnsupported: On Windows.
+    """
+    from .notebook.magics import load
+
+    load(ip)
+
+
+def unload_ipython_extension(ip: Any) -> None:
+    """Take the magics and ``avocado`` out of this session; the service runs on."""
+    from .notebook.magics import unload
+
+    unload(ip)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that loading stays fast."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

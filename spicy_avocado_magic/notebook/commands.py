@@ -1,0 +1,98 @@
+"""The three magics as values: which options each takes, and its help."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Final
+
+from ..options import OPTIONS, Option, parse_flag
+
+_COLUMN: Final = 32
+_WIDTH: Final = 88
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One magic: what it is called, what it takes and what it is for."""
+
+    name: str
+    summary: str
+    options: tuple[Option, ...]
+    examples: tuple[str, ...]
+    takes_models: bool = False
+    notes: str = ""
+
+    @property
+    def option_by_flag(self) -> dict[str, Option]:
+        """Its options as they are typed."""
+        return {option.flag: option for option in self.options}
+
+    def help(self) -> str:
+        """Return what ``--help`` prints and ``%name?`` shows."""
+        models = " [MODEL …]" if self.takes_models else ""
+        lines = [self.summary, "", f"    %{self.name}{models} [options]", ""]
+        for option in self.options:
+            head = f"  {option.flag} {option.metavar}".rstrip()
+            lines += _columns(head, option.help)
+        lines += _columns("  --help", "show this")
+        lines += ["", "Examples:", "", *(f"    {line}" for line in self.examples)]
+        if self.notes:
+            lines += ["", *textwrap.wrap(self.notes, _WIDTH)]
+        return "\n".join(lines) + "\n"
+
+
+def _columns(head: str, text: str) -> list[str]:
+    wrapped = textwrap.wrap(text, _WIDTH - _COLUMN)
+    first, *more = wrapped
+    return [f"{head:<{_COLUMN}}{first}", *(" " * _COLUMN + line for line in more)]
+
+
+_REHEARSE: Final = Option(
+    name="rehearse",
+    help="look at a rehearsal only, never at a real service",
+    parse=parse_flag,
+    is_setting=False,
+)
+
+UP: Final = Command(
+    name="avocado_up",
+    summary="Bring up a public, authenticated URL for your own Ollama models.",
+    options=OPTIONS,
+    takes_models=True,
+    examples=(
+        "%avocado_up llama3 --token $NGROK",
+        "%avocado_up $MODEL --context 8192 --ttl 2h",
+        "%avocado_up tiny --rehearse",
+        "",
+        "%%avocado_up qwen3:8b",
+        "NGROK_AUTHTOKEN=$NGROK",
+        "OLLAMA_NUM_PARALLEL=4",
+    ),
+    notes="The same again changes nothing; an option that is given becomes the wanted "
+    "value, one that is not keeps its value, and models are added. A flag is undone "
+    "with =false. $NAME is a notebook variable, an environment variable or a secret "
+    "of the platform. The body of a cell takes NGROK_AUTHTOKEN, NGROK_DOMAIN, "
+    "AVOCADO_<OPTION> and the engine's OLLAMA_… variables; the line wins over the "
+    "body, and the body over the environment.",
+)
+STATUS: Final = Command(
+    name="avocado_status",
+    summary="Show every part of the running service, its URL, models and requests.",
+    options=(
+        Option(
+            name="json",
+            help="return it as a dict instead",
+            parse=parse_flag,
+            is_setting=False,
+        ),
+        _REHEARSE,
+    ),
+    examples=("%avocado_status", "facts = %avocado_status --json"),
+)
+DOWN: Final = Command(
+    name="avocado_down",
+    summary="End everything that Spicy Avocado started, and make sure of it.",
+    options=(_REHEARSE,),
+    examples=("%avocado_down",),
+)

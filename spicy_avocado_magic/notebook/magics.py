@@ -1,0 +1,273 @@
+"""The magics ``%avocado_up``, ``%avocado_status`` and ``%avocado_down``."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import sys
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
+
+from ..environment import detect_platform, require_supported
+from ..errors import AvocadoError, HostUnreachable, Interrupted, as_avocado_error
+from ..json_codec import to_json
+from ..options import Wish, parse_flag
+from ..secrets import TOKEN_VARIABLE, masked, platform_secret
+from ..state_folder import StateFolder
+from .arguments import read_switches, read_up
+from .commands import DOWN, STATUS, UP, Command
+from .names import Names
+from .view import CardView, LineView, View, ended_text, say, show_status
+
+if TYPE_CHECKING:
+    from ..client.handle import Avocado
+
+NAME: Final = "avocado"
+NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _magic(kind: Any, command: Command) -> Callable[[_Function], _Function]:
+    """Mark a method as a magic that resolves its own ``$NAME``, with its help."""
+
+    def mark(function: _Function) -> _Function:
+        function.__doc__ = command.help()
+        marked: _Function = no_var_expand(needs_local_scope(kind(function)))
+        return marked
+
+    return mark
+
+
+@magics_class
+class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
+    """The magics of one IPython session."""
+
+    _has_told_policy = False
+
+    @_magic(line_cell_magic, UP)
+    def avocado_up(
+        self,
+        line: str,
+        cell: str | None = None,
+        local_ns: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replaced by the help of the command."""
+        with _translated():
+            names = self._names(local_ns)
+            request = read_up(line, cell, names)
+            if request is None:
+                say(UP.help())
+                return
+            for notice in request.notices:
+                say(f"! {notice}")
+            self._bring_up(_with_own_token(request.wish, names))
+
+    @_magic(line_magic, STATUS)
+    def avocado_status(
+        self,
+        line: str,
+        local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
+    ) -> dict[str, Any] | None:
+        """Replaced by the help of the command."""
+        with _translated():
+            asked = read_switches(line, STATUS)
+            if asked is None:
+                say(STATUS.help())
+                return None
+            from ..client import verbs
+
+            state = verbs.status(rehearse=asked["rehearse"])
+            if state is None:
+                say(NOTHING_RUNS, rehearsal=asked["rehearse"])
+                return {} if asked["json"] else None
+            _give_back(self.shell, rehearsal=state.rehearsal)
+            if asked["json"]:
+                plain: dict[str, Any] = to_json(state)
+                plain["api_key"] = masked(state.api_key) if state.api_key else ""
+                return plain
+            show_status(state, in_notebook=_is_notebook(self.shell))
+            return None
+
+    @_magic(line_magic, DOWN)
+    def avocado_down(
+        self,
+        line: str,
+        local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
+    ) -> None:
+        """Replaced by the help of the command."""
+        with _translated():
+            asked = read_switches(line, DOWN)
+            if asked is None:
+                say(DOWN.help())
+                return
+            from ..client import verbs
+
+            ended = verbs.down(rehearse=asked["rehearse"])
+            for one in ended:
+                say(ended_text(one), rehearsal=one.rehearsal)
+            if not ended:
+                say(NOTHING_RUNS, rehearsal=asked["rehearse"])
+
+    def _bring_up(self, wish: Wish) -> None:
+        from ..client.bringing import bring_up
+
+        self._tell_policy()
+        view: View = CardView() if _is_notebook(self.shell) else LineView()
+        with view:
+            avocado = bring_up(wish, show=view.show, ask=_asking(self.shell))
+            _give(self.shell, avocado)
+            state = avocado.status()
+            if state is None:
+                raise HostUnreachable(
+                    "The service ended right after it had started.",
+                    "Run %avocado_up again.",
+                )
+            if avocado.outcome == "accepted":
+                view.show(state)
+                say("It starts in the background; %avocado_status tells how it is.")
+                return
+            # Shown whole once: by the up that made it.
+            is_new = avocado.outcome == "launched" and not wish.restart
+            view.hand_over(state, show_key=is_new)
+
+    def _tell_policy(self) -> None:
+        policy = detect_platform().policy
+        if policy and not self._has_told_policy:
+            self._has_told_policy = True
+            say(f"! {policy}")
+
+    def _names(self, local_ns: Mapping[str, Any] | None) -> Names:
+        return Names(
+            namespace=ChainMap(dict(local_ns or {}), self.shell.user_ns),
+            environ=os.environ,
+            platform_secret=platform_secret,
+        )
+
+
+def load(ip: Any) -> None:
+    """Register the magics, once, and give back ``avocado`` if a service runs.
+
+    Raises:
+        PlatformUnsupported: On Windows.
+    """
+    require_supported()
+    if AvocadoMagics.__name__ in ip.magics_manager.registry:
+        return
+    ip.register_magics(AvocadoMagics)
+    try:
+        _restore(ip)
+    except AvocadoError as error:
+        say(f"! {error}")
+
+
+def unload(ip: Any) -> None:
+    """Take the magics and our ``avocado`` out of a session."""
+    magics = ip.magics_manager.registry.pop(AvocadoMagics.__name__, None)
+    for kind, registered in (magics.magics if magics else {}).items():
+        for name in registered:
+            ip.magics_manager.magics[kind].pop(name, None)
+    if NAME in ip.user_ns and _is_ours(ip.user_ns[NAME]):
+        del ip.user_ns[NAME]
+
+
+def _restore(ip: Any) -> None:
+    """Give ``avocado`` back if a host lives; a real one goes before a rehearsal."""
+    rehearse = parse_flag(os.environ.get("AVOCADO_REHEARSE") or "0")
+    for rehearsal in (True,) if rehearse else (False, True):
+        folder = StateFolder.find(rehearsal=rehearsal)
+        # Without a record there is no host, and no need to import the client.
+        if not folder.record_path.exists():
+            continue
+        from ..client.handle import Avocado
+        from ..client.launch import find_host
+
+        if find_host(folder) is not None:
+            is_given = _give(ip, Avocado(folder, "restored"))
+            where = f"`{NAME}` is it" if is_given else f"the name `{NAME}` is taken"
+            text = f"A service is running: {where}, %avocado_status shows it."
+            say(text, rehearsal=rehearsal)
+            return
+
+
+def _is_ours(value: object) -> bool:
+    from ..client.handle import Avocado
+
+    return isinstance(value, Avocado)
+
+
+def _give(shell: Any, avocado: Avocado) -> bool:
+    """Put a handle into the user's namespace unless the name is the user's own."""
+    is_free = NAME not in shell.user_ns or _is_ours(shell.user_ns[NAME])
+    if is_free:
+        shell.user_ns[NAME] = avocado
+    return is_free
+
+
+def _give_back(shell: Any, *, rehearsal: bool) -> None:
+    """Put a handle back after ``%reset``; one that still holds is kept."""
+    from ..client.handle import Avocado
+
+    held = shell.user_ns.get(NAME)
+    if not isinstance(held, Avocado) or held.status() is None:
+        _give(shell, Avocado(StateFolder.find(rehearsal=rehearsal), "restored"))
+
+
+def _with_own_token(wish: Wish, names: Names) -> Wish:
+    """Return the wish with the notebook's ``NGROK_AUTHTOKEN`` where one is wanted."""
+    is_wanted = not (
+        wish.rehearse or wish.given.get("token") or wish.given.get("local")
+    )
+    if not is_wanted or names.namespace.get(TOKEN_VARIABLE) is None:
+        return wish
+    if StateFolder.find(rehearsal=False).agent_config.exists():
+        return wish
+    token = names.resolve(f"${TOKEN_VARIABLE}")
+    return replace(wish, given={**wish.given, "token": token})
+
+
+def _asking(shell: Any) -> Callable[[str], str] | None:
+    """Return a way to ask for a token where a person is there to answer."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        is_attended = bool(getattr(kernel, "_allow_stdin", False))
+    else:
+        is_attended = sys.stdin.isatty()
+
+    def ask(prompt: str) -> str:
+        try:
+            return getpass.getpass(prompt)
+        except EOFError:
+            return ""
+
+    return ask if is_attended else None
+
+
+def _is_notebook(shell: Any) -> bool:
+    return getattr(shell, "kernel", None) is not None
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Let nothing but our own errors out, which show as lines without a traceback."""
+    try:
+        yield
+    except AvocadoError:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted; nothing was begun.", "Run it again when you like."
+        ) from None
+    except Exception as error:
+        raise as_avocado_error(error) from error
