@@ -146,8 +146,10 @@ def _change(
         wish,
         show,
         policy,
-        done=lambda state: Changed(
-            state=state, what=changed, seconds=time.monotonic() - began
+        done=lambda state: (
+            Changed(state=state, what=changed, seconds=time.monotonic() - began)
+            if changed
+            else Reused(state=state)
         ),
         undo=lambda: host.post("/withdraw", change=number),
     )

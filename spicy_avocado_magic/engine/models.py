@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -76,25 +77,31 @@ async def warm(base_url: str, model: ModelName, *, policy: Policy) -> Loaded:
         )
     if status != 200:  # noqa: PLR2004  (HTTP's "OK")
         raise load_error(model, status, _error_text(text))
+    loaded = (await list_loaded(base_url, policy=policy)).get(model.key)
+    if loaded is None:
+        raise EngineFailed(
+            f"{model.short} was loaded but left memory at once.",
+            "Another model may have pushed it out: run fewer, or a smaller --context.",
+        )
+    return loaded
+
+
+async def list_loaded(base_url: str, *, policy: Policy) -> dict[str, Loaded]:
+    """Return what is in memory, by the models' keys (``ModelName.key``).
+
+    Raises:
+        EngineFailed: If the engine does not answer.
+    """
     _, text = await _call(base_url, "GET", "/api/ps", None, policy.request_s)
+    found = {}
     for entry in json.loads(text).get("models") or ():
-        if _is_named(entry, model):
-            return Loaded(
+        with contextlib.suppress(UsageMistake):
+            found[ModelName.parse(str(entry.get("name", ""))).key] = Loaded(
                 memory_bytes=int(entry.get("size") or 0),
                 gpu_bytes=int(entry.get("size_vram") or 0),
                 context=int(entry.get("context_length") or 0),
             )
-    raise EngineFailed(
-        f"{model.short} was loaded but left memory at once.",
-        "Another model may have pushed it out: run fewer, or a smaller --context.",
-    )
-
-
-def _is_named(entry: Any, model: ModelName) -> bool:
-    try:
-        return ModelName.parse(str(entry.get("name", ""))).key == model.key
-    except UsageMistake:
-        return False
+    return found
 
 
 async def adopt(

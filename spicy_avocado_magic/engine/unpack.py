@@ -129,7 +129,11 @@ def _refused(name: str, why: str) -> DownloadFailed:
 
 
 class _Tree:
-    """What has been unpacked so far, and the rules for what may come next."""
+    """What has been unpacked so far, and the rules for what may come next.
+
+    Files and links are made exclusively, so that what comes twice is damage, also
+    where the disk takes upper and lower case for the same.
+    """
 
     def __init__(
         self, root: Path, max_bytes: int, is_cancelled: Callable[[], bool]
@@ -137,7 +141,6 @@ class _Tree:
         self._root = root
         self._left_bytes = max_bytes
         self._is_cancelled = is_cancelled
-        self._seen: set[PurePosixPath] = set()
         self._files: set[PurePosixPath] = set()
         self._links: set[PurePosixPath] = set()
 
@@ -171,9 +174,6 @@ class _Tree:
             raise _refused(member.name, "it would run as another user")
         if any(parent in self._links for parent in (path, *path.parents)):
             raise _refused(member.name, "it writes through a link")
-        if path in self._seen and not member.isdir():
-            raise _refused(member.name, "it comes twice")
-        self._seen.add(path)
         if member.size > self._left_bytes or member.issparse():
             raise _refused(member.name, "it is larger than any release")
 

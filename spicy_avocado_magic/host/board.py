@@ -156,10 +156,12 @@ class Board:
 
     def model(self, name: str, **facts: Any) -> None:
         """Set facts of one wanted model."""
-        self.models(
+        models = tuple(
             replace(model, **facts) if model.name == name else model
             for model in self._state.models
         )
+        if models != self._state.models:
+            self.models(models)
 
     def _record(self, name: str, phase: Phase, text: str) -> None:
         sequence = self._state.sequence + 1

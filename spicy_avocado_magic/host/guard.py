@@ -8,6 +8,7 @@ tunnel outlives the gateway and no stranger can slip behind the public URL.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -64,6 +65,7 @@ class Guard:
 
     def start(self) -> None:
         """Start a guard and tell it all that it must know."""
+        self._let_go()
         command = [sys.executable, "-P", "-m", "spicy_avocado_magic.host.guard"]
         with self._log.open("ab") as log:
             self._process = spawn(command, log=log, stdin=subprocess.PIPE)
@@ -91,11 +93,16 @@ class Guard:
     def stop(self) -> None:
         """Let the guard go; everything that it watched has ended."""
         self._tell("stand-down", "")
-        if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process.wait()
-            self._process = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the pipe, if there is one, and wait for the guard's end."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            # A dead guard's pipe may still hold a line that nobody reads.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.wait()
 
     def _tell(self, *words: str) -> None:
         pipe = self._process.stdin if self._process else None

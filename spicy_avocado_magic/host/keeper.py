@@ -151,11 +151,10 @@ class Keeper:
         try:
             await self._life
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+            _raise_own_cancel()
             raise Renewed from None
         except Exception as error:
+            _raise_own_cancel()
             is_stable = self.ready.is_up and (
                 self._clock() - began >= self._policy.stable_s
             )
@@ -164,10 +163,18 @@ class Keeper:
         finally:
             self._was_ready = self._was_ready or self.ready.is_up
             self.ready.fall()
+        _raise_own_cancel()
         raise Renewed
 
     async def _whole_life(self) -> None:
         await self._live(self.ready)
+
+
+def _raise_own_cancel() -> None:
+    """Go on with a cancel of the keeper itself, however its life took it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def race(*contenders: Coroutine[Any, Any, Any]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +15,7 @@ from ..engine.registry import (
     read_manifest,
     source_of,
 )
+from ..errors import EngineFailed
 from ..model_name import ModelName
 from ..state import Phase
 from ..text import bytes_text
@@ -107,7 +110,28 @@ class ModelsLife:
                 await self._warm(one)
         self._say_pulled(wanted)
         ready.rise()
-        await self._engine_ready.down()
+        while True:
+            await asyncio.sleep(context.policy.engine_check_every_s)
+            # Whether the engine is well is for its own component to judge.
+            with contextlib.suppress(EngineFailed):
+                await self._tell_memory(wanted)
+
+    async def _tell_memory(self, wanted: list[_Wanted]) -> None:
+        """Keep in step with models that requests load and the engine unloads."""
+        board, base_url = self._context.board, self._engine.base_url
+        loaded = await engine_models.list_loaded(base_url, policy=self._context.policy)
+        for one in wanted:
+            now = loaded.get(one.name.key)
+            board.model(
+                one.text,
+                memory_bytes=now.memory_bytes if now else 0,
+                gpu_bytes=self._on_gpu(now) if now else 0,
+            )
+
+    def _on_gpu(self, loaded: engine_models.Loaded) -> int:
+        # A foreign runner on a machine without a GPU reports all as VRAM [run].
+        is_cpu = self._context.board.snapshot().compute == "CPU"
+        return 0 if is_cpu else loaded.gpu_bytes
 
     def _say_pulled(self, wanted: list[_Wanted]) -> None:
         fetched = [one for one in wanted if not one.is_installed]
@@ -137,10 +161,7 @@ class ModelsLife:
         loaded = await engine_models.warm(
             self._engine.base_url, one.name, policy=policy
         )
-        gpu_bytes = loaded.gpu_bytes
-        if board.snapshot().compute == "CPU":
-            # A foreign runner on a machine without a GPU reports all as VRAM [run].
-            gpu_bytes = 0
+        gpu_bytes = self._on_gpu(loaded)
         board.model(one.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
         share = gpu_bytes / loaded.memory_bytes if loaded.memory_bytes else 0.0
         where = f"{share:.0%} on the GPU" if gpu_bytes else "on the CPU"

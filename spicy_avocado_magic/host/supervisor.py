@@ -92,10 +92,14 @@ class Supervisor:
             raise no_model()
         differing = set(before.differences(wanted))
         if given.get("ttl_s"):
-            differing.add("ttl_s")
+            differing.add("ttl_s")  # the same time, but from now on
         self._change += 1
         self._before = before
-        self._become(wanted, renew=before.changed_components(wanted))
+        self._become(
+            wanted,
+            renew=before.changed_components(wanted),
+            restart_ttl="ttl_s" in given,
+        )
         return self._change, differing
 
     def withdraw(self, number: int) -> bool:
@@ -105,14 +109,15 @@ class Supervisor:
         now, self._before = self._before, None
         renew = self.context.settings.changed_components(now)
         self.context.log("the last change is taken back")
-        self._become(now, renew=renew)
+        self._become(now, renew=renew, restart_ttl=False)
         return True
 
-    def _become(self, wanted: Settings, *, renew: frozenset[str]) -> None:
+    def _become(
+        self, wanted: Settings, *, renew: frozenset[str], restart_ttl: bool
+    ) -> None:
         board = self.context.board
-        was_ttl_s = self.context.settings.ttl_s
         self.context.settings = wanted
-        self._adopt(wanted, restart_ttl=wanted.ttl_s != was_ttl_s)
+        self._adopt(wanted, restart_ttl=restart_ttl)
         failed = {
             name
             for name in self._keepers
