@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import signal
 import socket
@@ -242,19 +243,17 @@ async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
 
 
 async def test_a_taken_api_port_is_passed_over(make_agent: AgentMaker) -> None:
-    """Somebody else's agent on port 4040 is in nobody's way."""
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", 4040))
-            taken.listen()
-        except OSError:
-            pass  # it is taken already
-        watched = make_agent()
+    """Somebody else's agent on the port of the local API is in nobody's way."""
+    watched = make_agent()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings = json.loads(watched.config_path.read_text())
+        settings["agent"]["web_addr"] = address
+        watched.config_path.write_text(json.dumps(settings))
         await watched.agent.connect("http://127.0.0.1:9")
     lines = [line for line in watched.lines if "starting web service" in line]
     assert len(lines) == 1
-    assert "4040" not in lines[0]
+    assert f"addr={address}" not in lines[0]
 
 
 async def test_the_token_is_in_no_command_line_and_no_environment(
