@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -19,7 +17,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from pyngrok import ngrok, process
+from pyngrok import ngrok
 from pyngrok.conf import PyngrokConfig
 from pyngrok.exception import PyngrokError
 from pyngrok.log import NgrokLog
@@ -38,6 +36,7 @@ from . import install
 from .codes import code_of, explain, without_token
 from .config import read_token, write_script
 from .daemon_thread import in_daemon_thread
+from .pyngrok_gaps import close_output, leave_loopback_alone, running_agent
 
 T = TypeVar("T")
 
@@ -45,10 +44,6 @@ _ENDPOINT_NAME: Final = "avocado"
 _SPAWN_CHECK_EVERY_S: Final = 0.01
 _UNBLOCK_S: Final = 2.0
 """Longest wait for pyngrok to notice that its agent has ended."""
-
-# pyngrok logs each line of the agent, with a refused token in it, and where
-# logging was not set up Python prints the errors among them.
-logging.getLogger("pyngrok").setLevel(logging.CRITICAL + 1)
 
 
 def classify(line: str) -> Literal["lost", "established"] | None:
@@ -159,7 +154,7 @@ class Agent:
         """Write the script that pyngrok takes for the agent, and its settings."""
         script = self._config_path.with_suffix(".sh")
         write_script(script, self._ngrok_path)
-        _leave_loopback_to_us()
+        leave_loopback_alone()
         self._redact = Redactor([read_token(self._config_path)])
         self._tail.clear()
         self._running = self._identity = self._exited = None
@@ -203,7 +198,7 @@ class Agent:
         running = None
         while running is None and not start.done():
             await asyncio.wait([start], timeout=_SPAWN_CHECK_EVERY_S)
-            running = _known_to_pyngrok(config)
+            running = running_agent(config)
         if running is not None:
             self._running = running
             self._exited = in_daemon_thread(running.proc.wait)
@@ -217,7 +212,7 @@ class Agent:
         deadline = time.monotonic() + grace_s + _UNBLOCK_S
         while True:
             idle = self._idle.is_set()
-            running = self._running or _known_to_pyngrok(config)
+            running = self._running or running_agent(config)
             identity = self._identity or (running and identify(running.proc.pid))
             if identity:
                 end_group(identity, grace_s=grace_s)
@@ -228,7 +223,7 @@ class Agent:
         if idle:
             ngrok.kill(config)
         if running is not None:
-            _close_output(running)
+            close_output(running, _UNBLOCK_S)
         Path(config.ngrok_path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -261,24 +256,3 @@ class Agent:
             "%avocado_status names.",
             log_tail=tail,
         )
-
-
-def _known_to_pyngrok(config: PyngrokConfig) -> NgrokProcess | None:
-    # pyngrok's own ways to ask for it start another agent, or wait for this one.
-    return process._current_processes.get(config.ngrok_path)  # noqa: SLF001
-
-
-def _close_output(running: NgrokProcess) -> None:
-    """Close the pipe from an agent that has ended, which pyngrok keeps for ever."""
-    monitor = running._monitor_thread  # noqa: SLF001  (it reads the pipe)
-    if monitor is not None:
-        monitor.join(_UNBLOCK_S)
-    if running.proc.stdout is not None and not (monitor and monitor.is_alive()):
-        running.proc.stdout.close()
-
-
-def _leave_loopback_to_us() -> None:
-    """Keep a proxy of the environment from pyngrok's calls to the agent's API."""
-    names = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if "127.0.0.1" not in names.split(","):
-        os.environ["no_proxy"] = f"{names},127.0.0.1".lstrip(",")

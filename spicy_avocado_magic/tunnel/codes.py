@@ -83,7 +83,7 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
     334: (
         EndpointRefused,
         "This public URL is already online elsewhere",
-        "Run %avocado_down in the other notebook, or give --pool in both.",
+        "Run %avocado_down in the other notebook, or give another --domain.",
     ),
     338: (
         EndpointRefused,
