@@ -6,7 +6,11 @@ import asyncio
 import hashlib
 import io
 import platform
+import shutil
 import tarfile
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.engine.install import install
 from spicy_avocado_magic.engine.release import Installed, archive_for
-from spicy_avocado_magic.errors import DownloadFailed, UsageMistake
+from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed, UsageMistake
 from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
@@ -54,6 +58,8 @@ class ReleaseHost:
     content: bytes = RELEASE
     sums: str = f"{hashlib.sha256(RELEASE).hexdigest()}  ./{NAME}\n"
     fetched: list[str] = field(default_factory=list)
+    sent: int = 0
+    """How often the archive was sent."""
 
     def application(self) -> web.Application:
         """Return the server."""
@@ -66,6 +72,10 @@ class ReleaseHost:
         self.fetched.append(name)
         if name == "sha256sum.txt":
             return web.Response(text=f"{'0' * 64}  ./other.tgz\n{self.sums}")
+        if "Range" in request.headers:
+            end = {"Content-Range": f"bytes */{len(self.content)}"}
+            return web.Response(status=416, headers=end)
+        self.sent += 1
         return web.Response(body=self.content)
 
 
@@ -110,7 +120,8 @@ async def test_a_release_is_installed_once(
     assert host.fetched == ["sha256sum.txt", NAME]
     assert await installation.run(url) == first
     assert len(host.fetched) == 2, "an installed release was fetched again"
-    assert not list(installation.cache.rglob(NAME)), "the archive was kept"
+    kept = list(installation.cache.rglob(f"*{NAME}*"))
+    assert not kept, "the archive was kept"
 
 
 @pytest.mark.parametrize(
@@ -174,10 +185,12 @@ async def test_an_archive_without_ollama_is_refused(
     """What unpacks but holds no program does not count as installed."""
     content = release({"readme": b"x"})
     sums = f"{hashlib.sha256(content).hexdigest()}  {NAME}\n"
-    url = await serve(ReleaseHost(content=content, sums=sums).application())
+    host = ReleaseHost(content=content, sums=sums)
+    url = await serve(host.application())
     for _ in range(2):
         with pytest.raises(DownloadFailed, match="no ollama program"):
             await installation.run(url)
+    assert host.fetched.count(NAME) == 2, "the useless release was kept"
 
 
 async def test_two_hosts_install_one_after_the_other(
@@ -192,14 +205,54 @@ async def test_two_hosts_install_one_after_the_other(
     assert any("waiting" in detail for detail in installation.details)
 
 
+@pytest.mark.parametrize(("left", "sent"), [(RELEASE, 0), (b"altered since", 1)])
 async def test_what_a_killed_host_left_is_cleared_or_used(
-    installation: Installation, serve: Serve
+    installation: Installation, serve: Serve, left: bytes, sent: int
 ) -> None:
     """A half-unpacked folder goes; an archive is verified again before it is used."""
     folder = installation.cache / "ollama"
     (folder / ".unpacking-old").mkdir(parents=True)
-    (folder / f"{VERSION}-{NAME}").write_bytes(b"not what was verified")
-    url = await serve(ReleaseHost().application())
-    installed = await installation.run(url)
+    (folder / f"{VERSION}-{NAME}").write_bytes(left)
+    host = ReleaseHost()
+    installed = await installation.run(await serve(host.application()))
+    assert host.sent == sent
     assert installed.path.exists()
     assert not (folder / ".unpacking-old").exists()
+
+
+async def test_a_disk_too_small_for_the_unpacked_is_told_at_once(
+    installation: Installation, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for the archive alone is not enough."""
+    usage = shutil.disk_usage("/")._replace(free=len(RELEASE) + 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(DiskTooSmall):
+        await installation.run(
+            await serve(ReleaseHost().application()), gpu=("cuda_v12",)
+        )
+    assert not list(installation.cache.rglob("bin"))
+
+
+async def test_a_cancel_ends_the_unpacking(
+    installation: Installation, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread is told, so that it takes back what it wrote."""
+    begun, ended = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(*_: object, is_cancelled: Callable[[], bool], **__: object) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        for _turn in range(500):
+            if is_cancelled():
+                ended.set()
+                return
+            time.sleep(0.01)
+
+    monkeypatch.setattr("spicy_avocado_magic.engine.install.unpack", slow)
+    url = await serve(ReleaseHost().application())
+    task = asyncio.create_task(installation.run(url))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(ended.wait, 1), "the thread goes on"

@@ -184,9 +184,11 @@ async def test_a_pull_that_stands_still_is_begun_anew(
     policy: Policy, serve: Serve
 ) -> None:
     """Lines that come while no byte does are a stall."""
-    still = layer(4, repeat=100, pause=0.02)
+    still = layer(4, repeat=1000, pause=0.02)
     stub = PullStub([layer(2), still], [layer(4), layer(9), SUCCESS])
-    progress = await pull(await serve(stub.application()), TINY, policy)
+    url = await serve(stub.application())
+    async with asyncio.timeout(5):
+        progress = await pull(url, TINY, policy)
     assert progress[-1] == (9, 9)
     assert len(stub.bodies) == 2
 

@@ -53,6 +53,10 @@ class Registry:
     manifest_status: int = 200
     blob_status: int = 200
     accepted: str = ""
+    cuts: int = 0
+    """How many times the large blob breaks off near its end; it knows no ranges."""
+    is_read: asyncio.Event = field(default_factory=asyncio.Event)
+    """When to break off."""
     fetched: list[str] = field(default_factory=list)
 
     def application(self) -> web.Application:
@@ -66,12 +70,23 @@ class Registry:
         self.accepted = request.headers["Accept"]
         return web.Response(status=self.manifest_status, text=self.manifest)
 
-    async def _give_blob(self, request: web.Request) -> web.Response:
+    async def _give_blob(self, request: web.Request) -> web.StreamResponse:
         self.fetched.append(request.match_info["digest"])
         if self.blob_status != 200:
             return web.Response(status=self.blob_status)
         blobs = {described(blob)["digest"]: blob for blob in (WEIGHTS, CONFIG)}
-        return web.Response(body=blobs[self.fetched[-1]])
+        blob = blobs[self.fetched[-1]]
+        if not self.cuts or len(blob) < 1000:
+            return web.Response(body=blob)
+        self.cuts -= 1
+        response = web.StreamResponse()
+        response.content_length = len(blob)
+        await response.prepare(request)
+        await response.write(blob[:-1000])
+        await self.is_read.wait()
+        assert request.transport is not None
+        request.transport.close()
+        return response
 
 
 def named(base_url: str) -> ModelName:
@@ -168,6 +183,7 @@ class Fetching:
     models_dir: Path
     policy: Policy
     progress: list[tuple[int, int]] = field(default_factory=list)
+    watcher: Callable[[int], None] = lambda _done: None
 
     async def run(self, base_url: str) -> bool:
         """Fetch the one model's blobs."""
@@ -180,8 +196,12 @@ class Fetching:
             Manifest(model=source, layers=layers),
             self.models_dir,
             policy=self.policy,
-            on_progress=lambda done, total: self.progress.append((done, total)),
+            on_progress=self._note,
         )
+
+    def _note(self, done: int, total: int) -> None:
+        self.progress.append((done, total))
+        self.watcher(done)
 
 
 @pytest.fixture
@@ -203,6 +223,18 @@ async def test_blobs_are_named_as_the_engine_wants_them(
     total = len(WEIGHTS) + len(CONFIG)
     assert done == sorted(done), "progress ran backwards"
     assert fetching.progress[-1] == (total, total)
+
+
+async def test_progress_never_runs_backwards_when_a_blob_starts_over(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """A registry without ranges costs bytes, but not the users' trust."""
+    registry = Registry(cuts=1)
+    fetching.watcher = lambda done: registry.is_read.set() if done > 50_000 else None
+    assert await fetching.run(await serve(registry.application()))
+    assert len(registry.fetched) == 3, "nothing was cut"
+    done = [done for done, _ in fetching.progress]
+    assert done == sorted(done), "progress ran backwards"
 
 
 async def test_blobs_that_are_there_are_not_fetched(

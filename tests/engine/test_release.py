@@ -40,6 +40,7 @@ def stub(folder: Path, script: str) -> Path:
         ("echo ollama version is 0.1.0; echo client version is 0.12.0", "0.12.0"),
         ("echo 'ollama version is 0.0.0'", "0.0.0"),
         ("echo 'ollama version is 0.11.3'", None),
+        ("[ $OLLAMA_HOST = 127.0.0.1:1 ] && echo ollama version is 0.30.0", "0.30.0"),
         ("echo 'something else'", None),
         ("exit 77", None),
     ],

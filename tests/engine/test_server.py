@@ -216,6 +216,16 @@ async def test_a_cancelled_stop_still_kills(make_server: MakeServer) -> None:
     assert not identity.is_alive
 
 
+async def test_the_usual_port_is_used_where_it_is_free(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    """Tools that look for Ollama in its usual place find it."""
+    monkeypatch.setattr(server_module, "USUAL_PORT", unused_tcp_port)
+    server = make_server(SERVE)
+    await server.start()
+    assert server.base_url == f"http://127.0.0.1:{unused_tcp_port}"
+
+
 async def test_a_taken_port_is_left_to_its_owner(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,8 @@ def test_ours_are_set_and_cannot_be_overruled() -> None:
     """Loopback, our folder, no cloud, no pruning: whatever the user's shell says."""
     made = variables(OLLAMA_HOST="0.0.0.0", OLLAMA_MODELS="/x", OLLAMA_NO_CLOUD="0")
     assert made["OLLAMA_HOST"] == "127.0.0.1:4711"
+    sneaked = Settings(engine_env=(("OLLAMA_HOST", "0.0.0.0"),))
+    assert variables(sneaked)["OLLAMA_HOST"] == "127.0.0.1:4711"
     assert made["OLLAMA_MODELS"] == "/models"
     assert made["OLLAMA_NO_CLOUD"] == made["OLLAMA_NOPRUNE"] == "1"
     assert made["OLLAMA_KEEP_ALIVE"] == "-1"
