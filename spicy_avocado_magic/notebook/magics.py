@@ -267,7 +267,7 @@ def _translated() -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         raise Interrupted(
-            "Interrupted; nothing was begun.", "Run it again when you like."
+            "Interrupted.", "%avocado_status tells how things are."
         ) from None
     except Exception as error:
         raise as_avocado_error(error) from error

@@ -1,0 +1,1 @@
+"""Tests of the notebook room: lines, magics and what is displayed."""

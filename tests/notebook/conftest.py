@@ -1,0 +1,160 @@
+"""An IPython session without a terminal, and a client that starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+import spicy_avocado_magic
+from spicy_avocado_magic.client import bringing, verbs
+from spicy_avocado_magic.client.ending import Ended
+from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.options import Wish
+from spicy_avocado_magic.state import ModelState, Phase, Progress, Stage, State
+from spicy_avocado_magic.state_folder import StateFolder
+
+KEY = "avocado-0123456789abcdef"
+READY = State(
+    pid=1,
+    rehearsal=False,
+    url="https://name.ngrok.app",
+    local_url="http://127.0.0.1:5000",
+    api_key=KEY,
+    key_is_generated=True,
+    engine="Ollama 0.34.1",
+    compute="CPU",
+    warnings=("No GPU was found.",),
+    stages=(
+        Stage(
+            name="pull",
+            component="models",
+            phase=Phase.READY,
+            detail="llama3: 4.7 GB",
+            elapsed_s=2.0,
+            progress=Progress(done_bytes=47, total_bytes=47),
+        ),
+    ),
+    models=(ModelState(name="llama3", phase=Phase.READY),),
+    log_path="host.log",
+)
+
+
+@dataclass
+class Service:
+    """Stands in for the host: what was asked of it, and what it answers."""
+
+    folder: StateFolder
+    state: State | None = None
+    outcome: str = "launched"
+    error: BaseException | None = None
+    wishes: list[Wish] = field(default_factory=list)
+    asks: list[Any] = field(default_factory=list)
+
+    def bring_up(
+        self, wish: Wish, *, show: Callable[[State], None], ask: Any = None
+    ) -> Avocado:
+        """Be ready at once, or fail as told."""
+        self.wishes.append(wish)
+        self.asks.append(ask)
+        if self.error is not None:
+            raise self.error
+        self.state = replace(READY, rehearsal=wish.rehearse)
+        show(self.state)
+        return Avocado(self.folder, self.outcome)
+
+    def status(self, *, rehearse: bool = False) -> State | None:
+        """Return where things are."""
+        return self.state
+
+    def down(self, *, rehearse: bool = False) -> tuple[Ended, ...]:
+        """End it."""
+        if self.state is None:
+            return ()
+        is_rehearsal, self.state = self.state.rehearsal, None
+        one = Ended(
+            was_running=True,
+            processes=("host", "engine"),
+            seconds=1.25,
+            rehearsal=is_rehearsal,
+        )
+        return (one,)
+
+
+@dataclass
+class Session:
+    """A notebook session: run a cell, see what came of it."""
+
+    shell: InteractiveShell
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, cell: str) -> Any:
+        """Run a cell that works; return its value."""
+        result = self.shell.run_cell(cell)
+        result.raise_error()
+        return result.result
+
+    def fail(self, cell: str) -> BaseException:
+        """Run a cell that fails; return its error."""
+        error: BaseException | None = self.shell.run_cell(cell).error_in_exec
+        assert error is not None, f"this cell did not fail: {cell}"
+        return error
+
+    def printed(self) -> str:
+        """Return what was printed since the last look."""
+        return self.capsys.readouterr().out
+
+    @property
+    def displays(self) -> list[dict[str, Any]]:
+        """What was displayed so far, updates included."""
+        outputs: list[dict[str, Any]] = self.shell.display_pub.outputs
+        return outputs
+
+    def pretend_to_be_a_kernel(self, *, allow_stdin: bool = False) -> None:
+        """Make the session look as it does under ipykernel."""
+        self.shell.kernel = SimpleNamespace(_allow_stdin=allow_stdin)
+
+
+@pytest.fixture
+def bare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Session]:
+    """A session in which nothing is loaded, with folders of its own."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    for name in ("NGROK_AUTHTOKEN", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance(config=config)
+    shell.display_pub = CapturingDisplayPublisher(parent=shell)
+    capsys.readouterr()
+    yield Session(shell, capsys)
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def service(bare: Session, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A service that the magics find in place of a real one."""
+    fake = Service(StateFolder.find(rehearsal=False))
+    monkeypatch.setattr(bringing, "bring_up", fake.bring_up)
+    monkeypatch.setattr(verbs, "status", fake.status)
+    monkeypatch.setattr(verbs, "down", fake.down)
+    monkeypatch.setattr(Avocado, "status", lambda _handle: fake.state)
+    return fake
+
+
+@pytest.fixture
+def session(bare: Session, service: Service) -> Session:
+    """A session with the extension loaded, and no service running."""
+    spicy_avocado_magic.load_ipython_extension(bare.shell)
+    return bare

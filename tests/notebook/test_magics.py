@@ -1,0 +1,368 @@
+"""The three magics in a session, with a client that starts nothing."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import spicy_avocado_magic
+from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.errors import (
+    AvocadoBug,
+    Interrupted,
+    SecretMissing,
+    TokenRefused,
+    UsageMistake,
+)
+from spicy_avocado_magic.notebook.commands import DOWN, STATUS, UP
+from spicy_avocado_magic.processes import identify
+from spicy_avocado_magic.state import PROTOCOL
+from spicy_avocado_magic.state_folder import Record, StateFolder
+from spicy_avocado_magic.text import REHEARSAL_MARK
+
+from .conftest import KEY, READY, Service, Session
+
+TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
+
+
+def run_a_host(*, rehearsal: bool = False, protocol: int = PROTOCOL) -> None:
+    """Leave the record of a host that lives: this very process stands for it."""
+    me = identify(os.getpid())
+    assert me is not None
+    folder = StateFolder.find(rehearsal=rehearsal)
+    folder.write_record(Record(host=me, protocol=protocol))
+
+
+def test_up_hands_over_url_key_and_handle(session: Session, service: Service) -> None:
+    """One cell later all that a client needs is on the screen."""
+    session.shell.user_ns["T"] = TOKEN
+    assert session.run("%avocado_up llama3 --token $T") is None, "the cell has a value"
+    assert dict(service.wishes[0].given)["token"] == TOKEN
+    shown = session.printed()
+    assert READY.url in shown
+    assert KEY in shown, "the key that was made is shown once, whole"
+    assert "! No GPU was found." in shown
+    assert TOKEN not in shown
+    assert isinstance(session.shell.user_ns["avocado"], Avocado)
+
+
+def test_a_cell_body_reaches_the_wish(session: Session, service: Service) -> None:
+    """The cell magic takes settings line by line."""
+    session.shell.user_ns["MODEL"] = "qwen3 llama3"
+    session.run("%%avocado_up $MODEL\nOLLAMA_NUM_PARALLEL=4\nAVOCADO_LOCAL=yes")
+    assert dict(service.wishes[0].given) == {
+        "models": ("qwen3", "llama3"),
+        "engine_env": (("OLLAMA_NUM_PARALLEL", "4"),),
+        "local": True,
+    }
+
+
+def test_a_variable_of_a_function_is_found(session: Session, service: Service) -> None:
+    """``$NAME`` sees what Python would see at that place."""
+    session.run("def go(where):\n    %avocado_up $where\ngo('llama3')")
+    assert service.wishes[0].given["models"] == ("llama3",)
+
+
+def test_ipython_fills_nothing_in_by_itself(session: Session, service: Service) -> None:
+    """A value with spaces stays one value, and the advice is for literals alone."""
+    session.shell.user_ns["FOLDER"] = "/my models"
+    session.shell.user_ns["T"] = TOKEN
+    session.run("%avocado_up llama3 --models-dir $FOLDER --token $T")
+    assert service.wishes[0].given["models_dir"] == "/my models"
+    assert "$NAME" not in session.printed()
+
+
+@pytest.mark.parametrize("outcome", ["reused", "changed"])
+def test_the_key_is_whole_only_where_it_was_made(
+    session: Session, service: Service, outcome: str
+) -> None:
+    """A later cell's output does not carry it again."""
+    service.outcome = outcome
+    session.run("%avocado_up llama3 --local")
+    assert KEY not in session.printed()
+
+
+def test_a_restart_does_not_show_the_old_key_again(
+    session: Session, service: Service
+) -> None:
+    """It was shown by the up that made it."""
+    session.run("%avocado_up llama3 --local --restart")
+    assert KEY not in session.printed()
+
+
+def test_a_name_of_the_users_own_is_not_taken(
+    session: Session, service: Service
+) -> None:
+    """Somebody's data may be called ``avocado``."""
+    session.run("avocado = 'prices'\n%avocado_up llama3 --local")
+    session.run("%avocado_status")
+    spicy_avocado_magic.unload_ipython_extension(session.shell)
+    assert session.shell.user_ns["avocado"] == "prices"
+
+
+def test_reset_wipes_the_name_and_the_next_magic_puts_it_back(
+    session: Session, service: Service
+) -> None:
+    """State is kept elsewhere; the name is a convenience."""
+    session.run("%avocado_up llama3 --local")
+    session.run("%reset -f")
+    assert "avocado" not in session.shell.user_ns
+    session.run("%avocado_status")
+    assert session.shell.user_ns["avocado"].outcome == "restored"
+
+
+def test_status_keeps_a_handle_that_holds(session: Session, service: Service) -> None:
+    """What ``up`` said about its outcome stays."""
+    session.run("%avocado_up llama3 --local")
+    session.run("%avocado_status")
+    assert session.shell.user_ns["avocado"].outcome == "launched"
+
+
+def test_status_as_a_dict_masks_the_key(session: Session, service: Service) -> None:
+    """A dict is easily printed, so it holds no key."""
+    service.state = READY
+    facts = session.run("%avocado_status --json")
+    assert facts["url"] == READY.url
+    assert KEY not in str(facts)
+    assert session.printed().count(READY.url) <= 1, "a dict is returned, not shown"
+
+
+def test_nothing_running_is_a_friendly_line(session: Session, service: Service) -> None:
+    """Neither status nor down fails where nothing runs."""
+    for cell, value in (
+        ("%avocado_status", None),
+        ("%avocado_status --json", {}),
+        ("%avocado_down", None),
+    ):
+        assert session.run(cell) == value
+        assert "Nothing is running" in session.printed()
+
+
+def test_down_says_what_it_ended(session: Session, service: Service) -> None:
+    """One line: what, how long, and that nothing is left."""
+    service.state = READY
+    session.run("%avocado_down")
+    printed = session.printed()
+    assert printed.startswith("Ended in 1.2 s: host, engine. Nothing is left")
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["%avocado_up tiny --rehearse", "%avocado_status --rehearse", "%avocado_down"],
+)
+def test_every_output_of_a_rehearsal_says_so(
+    session: Session, service: Service, cell: str
+) -> None:
+    """Nobody takes a rehearsal for the real thing."""
+    service.state = replace(READY, rehearsal=True)
+    session.run(cell)
+    assert REHEARSAL_MARK in session.printed()
+
+
+@pytest.mark.parametrize("command", [UP, STATUS, DOWN], ids=lambda c: c.name)
+def test_help_is_printed_and_nothing_is_done(
+    session: Session, service: Service, command: Any
+) -> None:
+    """``--help`` prints what ``?`` shows."""
+    session.run(f"%{command.name} --help")
+    assert session.printed() == command.help() + "\n"
+    assert service.wishes == []
+    kinds = session.shell.magics_manager.magics
+    assert kinds["line"][command.name].__doc__ == command.help()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TokenRefused("No.", "Another."),
+        Interrupted("Stopped.", "Again."),
+    ],
+)
+def test_our_errors_show_two_lines_and_fail_the_cell(
+    session: Session, service: Service, error: BaseException
+) -> None:
+    """No traceback, in a session as in a kernel, and nothing is handed over."""
+    service.error = error
+    assert session.fail("%avocado_up llama3 --local") is error
+    shown = session.printed()
+    assert shown.strip().splitlines() == [
+        f"✗ {error.args[0]}",
+        f"  → {error.args[1]}",
+    ]
+    assert "avocado" not in session.shell.user_ns
+
+
+def test_an_unknown_option_starts_nothing(session: Session, service: Service) -> None:
+    """A mistake is told before anything begins."""
+    assert isinstance(session.fail("%avocado_up llama3 --tokn x"), UsageMistake)
+    assert service.wishes == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "shown"), [(KeyboardInterrupt(), Interrupted), (KeyError(1), AvocadoBug)]
+)
+def test_no_other_error_gets_out(
+    session: Session,
+    service: Service,
+    raised: BaseException,
+    shown: type[BaseException],
+) -> None:
+    """An interrupt or a mistake of ours shows two lines as well."""
+    service.error = raised
+    assert isinstance(session.fail("%avocado_up llama3 --local"), shown)
+
+
+def test_a_literal_token_is_advised_against(session: Session, service: Service) -> None:
+    """In one line, which does not repeat it."""
+    session.run(f"%avocado_up llama3 --token {TOKEN}")
+    printed = session.printed()
+    assert "--token $NAME" in printed
+    assert TOKEN not in printed
+
+
+def test_the_platforms_policy_is_told_once(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ``up`` of a session says what the platform restricts."""
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "x")
+    session.run("%avocado_up llama3 --local")
+    assert "! Colab's terms" in session.printed()
+    session.run("%avocado_up llama3 --local")
+    assert "Colab" not in session.printed()
+
+
+def test_a_notebook_variable_of_the_tokens_name_is_used(
+    session: Session, service: Service
+) -> None:
+    """It goes before the environment, but not into a rehearsal or ``--local``."""
+    session.shell.user_ns["NGROK_AUTHTOKEN"] = TOKEN
+    for line in ("llama3", "llama3 --local", "tiny --rehearse"):
+        session.run(f"%avocado_up {line}")
+    assert [wish.given.get("token") for wish in service.wishes] == [TOKEN, None, None]
+
+
+def test_the_token_of_a_running_service_is_left_alone(
+    session: Session, service: Service
+) -> None:
+    """An option that is not given keeps its running value."""
+    session.shell.user_ns["NGROK_AUTHTOKEN"] = TOKEN
+    service.folder.agent_config.touch()
+    session.run("%avocado_up llama3")
+    assert "token" not in service.wishes[0].given
+
+
+def test_a_token_is_asked_for_only_where_somebody_can_answer(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook that runs by itself does not wait for an answer."""
+    session.pretend_to_be_a_kernel(allow_stdin=False)
+    session.run("%avocado_up llama3")
+    session.pretend_to_be_a_kernel(allow_stdin=True)
+    session.run("%avocado_up llama3")
+    nobody, somebody = service.asks
+    assert nobody is None
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: TOKEN)
+    assert somebody("token: ") == TOKEN
+
+
+def test_a_prompt_that_is_closed_is_an_empty_answer(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-D ends in our message of a missing token."""
+    session.pretend_to_be_a_kernel(allow_stdin=True)
+    session.run("%avocado_up llama3")
+
+    def close(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(getpass, "getpass", close)
+    assert service.asks[0]("token: ") == ""
+
+
+def test_a_missing_name_is_named_in_the_cell(
+    session: Session, service: Service
+) -> None:
+    """The line is not passed on unexpanded, as IPython does by itself."""
+    error = session.fail("%avocado_up llama3 --token $NGROK")
+    assert isinstance(error, SecretMissing)
+    assert "$NGROK is not defined" in session.printed()
+
+
+def test_background_returns_without_a_hand_over(
+    session: Session, service: Service
+) -> None:
+    """There is no URL yet, and the line says how to look."""
+    service.outcome = "accepted"
+    session.run("%avocado_up llama3 --local --background")
+    printed = session.printed()
+    assert "%avocado_status" in printed
+    assert KEY not in printed
+
+
+def test_loading_twice_is_harmless(bare: Session, service: Service) -> None:
+    """One message, one set of magics."""
+    run_a_host()
+    spicy_avocado_magic.load_ipython_extension(bare.shell)
+    assert bare.printed().count("A service is running") == 1
+    held = bare.shell.user_ns["avocado"]
+    assert held.outcome == "restored"
+    spicy_avocado_magic.load_ipython_extension(bare.shell)
+    assert bare.printed() == ""
+    assert bare.shell.user_ns["avocado"] is held
+
+
+def test_loading_says_when_the_name_is_taken(bare: Session, service: Service) -> None:
+    """The user's own value stays, and the line says so."""
+    run_a_host()
+    bare.shell.user_ns["avocado"] = 1
+    spicy_avocado_magic.load_ipython_extension(bare.shell)
+    assert "is taken" in bare.printed()
+    assert bare.shell.user_ns["avocado"] == 1
+
+
+def test_a_running_rehearsal_is_restored_as_one(
+    bare: Session, service: Service
+) -> None:
+    """With its mark."""
+    run_a_host(rehearsal=True)
+    spicy_avocado_magic.load_ipython_extension(bare.shell)
+    assert REHEARSAL_MARK in bare.printed()
+
+
+def test_with_rehearsals_asked_for_a_real_service_is_not_touched(
+    bare: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``AVOCADO_REHEARSE=1`` sees rehearsals alone."""
+    run_a_host()
+    monkeypatch.setenv("AVOCADO_REHEARSE", "1")
+    spicy_avocado_magic.load_ipython_extension(bare.shell)
+    assert "avocado" not in bare.shell.user_ns
+
+
+def test_loading_beside_a_host_of_another_version_works(
+    bare: Session, service: Service
+) -> None:
+    """The magics are there, so that the remedy can be typed."""
+    run_a_host(protocol=PROTOCOL + 1)
+    spicy_avocado_magic.load_ipython_extension(bare.shell)
+    assert "--restart" in bare.printed()
+    assert "avocado_up" in bare.shell.magics_manager.magics["line"]
+
+
+def test_unloading_takes_everything_out(session: Session, service: Service) -> None:
+    """No magic and no handle stays; the service runs on."""
+    session.run("%avocado_up llama3 --local")
+    spicy_avocado_magic.unload_ipython_extension(session.shell)
+    kinds = session.shell.magics_manager.magics
+    left = [name for kind in kinds.values() for name in kind if "avocado" in name]
+    assert left == []
+    assert "avocado" not in session.shell.user_ns
+    assert service.state is not None
+    spicy_avocado_magic.unload_ipython_extension(session.shell)
+    spicy_avocado_magic.load_ipython_extension(session.shell)
+    session.run("%avocado_status")

@@ -1,0 +1,59 @@
+"""The package's front door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import spicy_avocado_magic
+from spicy_avocado_magic import Avocado, AvocadoError, down, status, up
+
+HEAVY = ("aiohttp", "dotenv", "psutil", "pyngrok", "requests", "tenacity", "zstandard")
+LOAD = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+config = Config()
+config.HistoryManager.enabled = False
+shell = InteractiveShell.instance(config=config)
+before = set(sys.modules)
+shell.run_line_magic("load_ext", "spicy_avocado_magic")
+added = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(added))
+"""
+
+
+def test_the_public_names_are_these() -> None:
+    """A name is added or taken away on purpose."""
+    assert spicy_avocado_magic.__all__ == [
+        "Avocado",
+        "AvocadoError",
+        "down",
+        "status",
+        "up",
+    ]
+    assert all(callable(verb) for verb in (up, status, down))
+    assert issubclass(AvocadoError, Exception)
+    assert isinstance(Avocado, type)
+
+
+def test_other_names_are_not_there() -> None:
+    """As in any module."""
+    with pytest.raises(AttributeError, match="guacamole"):
+        _ = spicy_avocado_magic.guacamole
+
+
+def test_loading_imports_nothing_heavy(tmp_path: object) -> None:
+    """``%load_ext`` stays instant: what is heavy is imported when it is needed."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    added = set(done.stdout.split())
+    assert "spicy_avocado_magic" in added, done.stdout + done.stderr
+    assert not added & set(HEAVY)
