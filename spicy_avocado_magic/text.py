@@ -86,7 +86,9 @@ def status_text(state: State) -> str:
     for stage in state.stages:
         if stage.failure is not None:
             lines += failure_lines(stage.failure)
-    lines += ["", f"url      {state.url or '(none yet)'}"]
+    is_off = state.component("tunnel") is Phase.OFF
+    no_url = "(none: --local)" if is_off else "(none yet)"
+    lines += ["", f"url      {state.url or no_url}"]
     lines.append(f"local    {state.local_url}")
     lines.append(f"key      {key_text(state, show_key=False)}")
     lines.append(f"engine   {plain_text(state.engine)} on {plain_text(state.compute)}")

@@ -36,7 +36,12 @@ class Command:
             head = f"  {option.flag} {option.metavar}".rstrip()
             lines += _columns(head, option.help)
         lines += _columns("  --help", "show this")
-        lines += ["", "Examples:", "", *(f"    {line}" for line in self.examples)]
+        lines += [
+            "",
+            "Examples:",
+            "",
+            *(f"    {line}".rstrip() for line in self.examples),
+        ]
         if self.notes:
             lines += ["", *textwrap.wrap(self.notes, _WIDTH)]
         return "\n".join(lines) + "\n"
