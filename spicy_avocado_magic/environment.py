@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -103,7 +104,9 @@ def private_folder(folder: Path) -> Path:
     Raises:
         PlatformUnsupported: If it is a link, foreign-owned or cannot be made 0700.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # What is no folder is refused below.
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PlatformUnsupported(

@@ -13,6 +13,7 @@ DEFAULT_NAMESPACE: Final = "library"
 DEFAULT_TAG: Final = "latest"
 
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
+_NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _LOOPBACK = re.compile(r"(localhost|127\.\d+\.\d+\.\d+)(:\d+)?", re.IGNORECASE)
 
@@ -46,7 +47,8 @@ class ModelName:
         is_valid = (
             len(parts) <= 3  # noqa: PLR2004
             and _HOST.fullmatch(host)
-            and all(_PART.fullmatch(part) for part in (namespace, model, tag))
+            and _NAMESPACE.fullmatch(namespace)
+            and all(_PART.fullmatch(part) for part in (model, tag))
         )
         if not is_valid:
             raise UsageMistake(

@@ -58,9 +58,11 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """Return the text without known secrets and control characters."""
+        # Stripped first: escape sequences inside a secret must not hide it.
+        text = plain_text(text)
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "•••")
-        return plain_text(text)
+        return text
 
 
 def plain_text(text: str) -> str:
@@ -181,8 +183,8 @@ def _look_up(
     environ: Mapping[str, str] | None,
     platform: Callable[[str], str | None] | None,
 ) -> str | None:
-    if name in namespace:
-        value = namespace[name]
+    value = namespace.get(name)
+    if value is not None:
         return value.open() if isinstance(value, Secret) else str(value)
     environ = os.environ if environ is None else environ
     if name in environ:

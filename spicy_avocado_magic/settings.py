@@ -60,8 +60,8 @@ CHANGES: Final[Mapping[str, frozenset[str]]] = {
 """Which components start a new life when a setting changes; others are live."""
 
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
-_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-rc\d+)?")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-rc\d+)?", re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MAX_PORT: Final = 65535
 
@@ -234,7 +234,7 @@ def validate_version(text: str) -> str:
 
 def validate_keep_alive(text: str) -> str:
     """Return how long a model stays loaded, in the engine's form."""
-    if re.fullmatch(r"-?\d+", text) or _DURATION.fullmatch(text):
+    if re.fullmatch(r"-?[0-9]+", text) or _DURATION.fullmatch(text):
         return text
     raise UsageMistake(
         f"--keep-alive {text!r} is not a duration.",
@@ -244,7 +244,7 @@ def validate_keep_alive(text: str) -> str:
 
 def parse_duration_s(text: str) -> float:
     """Return the seconds in ``2h``, ``90m``, ``1h30m`` or a bare number."""
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         return float(text)
     if _DURATION.fullmatch(text):
         parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)

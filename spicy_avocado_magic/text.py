@@ -29,7 +29,7 @@ _COLUMN: Final = 8
 def bytes_text(size_bytes: float) -> str:
     """Return a size as people read it: ``4.7 GB``."""
     for unit in ("B", "kB", "MB", "GB"):
-        if size_bytes < _KILO:
+        if round(size_bytes, 1) < _KILO:
             return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
         size_bytes /= _KILO
     return f"{size_bytes:.1f} TB"
@@ -37,11 +37,12 @@ def bytes_text(size_bytes: float) -> str:
 
 def seconds_text(seconds: float) -> str:
     """Return a duration as people read it: ``0.4 s``, ``2 min 5 s``, ``3 h 10 min``."""
-    if seconds < _MINUTE_S:
+    if round(seconds, 1) < _MINUTE_S:
         return f"{seconds:.1f} s"
-    if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S:.0f} min {seconds % _MINUTE_S:.0f} s"
-    return f"{seconds // _HOUR_S:.0f} h {seconds % _HOUR_S // _MINUTE_S:.0f} min"
+    whole_s = round(seconds)
+    if whole_s < _HOUR_S:
+        return f"{whole_s // _MINUTE_S} min {whole_s % _MINUTE_S} s"
+    return f"{whole_s // _HOUR_S} h {whole_s % _HOUR_S // _MINUTE_S} min"
 
 
 def progress_text(progress: Progress) -> str:
@@ -83,9 +84,11 @@ def progress_lines(state: State) -> list[str]:
 def status_text(state: State) -> str:
     """Return every component, the URL, uptime, models with memory, and requests."""
     lines = progress_lines(state)
-    for stage in state.stages:
-        if stage.failure is not None:
-            lines += failure_lines(stage.failure)
+    failures = [stage.failure for stage in state.stages]
+    failures += [model.failure for model in state.models]
+    for failure in dict.fromkeys(failures):
+        if failure is not None:
+            lines += failure_lines(failure)
     is_off = state.component("tunnel") is Phase.OFF
     no_url = "(none: --local)" if is_off else "(none yet)"
     lines += ["", f"url      {state.url or no_url}"]

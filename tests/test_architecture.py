@@ -1,0 +1,251 @@
+"""The shape of the program: who may import whom, how long, under which names."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from spicy_avocado_magic.errors import AvocadoError, every_kind
+from spicy_avocado_magic.options import OPTIONS
+
+ROOT: Final = Path(__file__).parents[1]
+PACKAGE: Final = "spicy_avocado_magic"
+SOURCES: Final = sorted((ROOT / PACKAGE).rglob("*.py"))
+LONGEST_MODULE: Final = 280
+
+TOP_LEVEL: Final = (
+    "errors",
+    "policy",
+    "proof",
+    "processes",
+    "json_codec",
+    "state",
+    "model_name",
+    "settings",
+    "options",
+    "environment",
+    "secrets",
+    "state_folder",
+    "text",
+)
+"""Each of these imports only those before it, so that there is no cycle."""
+
+ROOMS: Final[dict[str, frozenset[str]]] = {
+    "engine": frozenset(),
+    "gateway": frozenset(),
+    "tunnel": frozenset(),
+    "rehearsal": frozenset(),
+    "host": frozenset({"engine", "gateway", "tunnel"}),
+    "client": frozenset(),
+    "notebook": frozenset({"client"}),
+}
+"""Which other rooms a room may import; the top level is open to all of them."""
+
+STARTED_BY_NAME: Final = {
+    "client/launch.py": "host",
+    "host/guard.py": "host.guard",
+    "host/rehearse.py": "rehearsal",
+}
+"""The only modules that name another for ``python -m``."""
+
+SCENARIOS: Final = {
+    "gateway/test_break_in.py",
+    "gateway/test_clients.py",
+    "gateway/test_real_engine.py",
+}
+"""Tests of a room as a whole, which mirror no module of their own."""
+
+COMMANDS: Final = {"up", "status", "down"}
+KNOWN_FLAGS: Final = {option.flag for option in OPTIONS} | {"--json", "--help"}
+
+
+def relative(path: Path) -> str:
+    """Return a source's path inside the package."""
+    return path.relative_to(ROOT / PACKAGE).as_posix()
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """Return a source, parsed."""
+    return ast.parse(path.read_text())
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield what a module imports of the package: ``errors``, ``host.board``, ….
+
+    The package itself is an empty text; imports inside functions count as well.
+    """
+    here = [PACKAGE, *path.relative_to(ROOT / PACKAGE).parts[:-1]]
+    for node in ast.walk(tree(path)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [whole(module, alias.name) for alias in node.names]
+        for name in names:
+            if name == PACKAGE or name.startswith(PACKAGE + "."):
+                yield name.removeprefix(PACKAGE).removeprefix(".")
+
+
+def whole(module: str, name: str) -> str:
+    """Return the module meant by ``from module import name``."""
+    place = ROOT / module.replace(".", "/") / name
+    is_module = place.is_dir() or place.with_suffix(".py").is_file()
+    return f"{module}.{name}" if is_module else module
+
+
+def allowed_tops(path: Path) -> set[str]:
+    """Return the first names a module may import from."""
+    parts = Path(relative(path)).parts
+    if len(parts) > 1:
+        return {*TOP_LEVEL, "", parts[0], *ROOMS[parts[0]]}
+    if path.stem == "__init__":
+        return {*TOP_LEVEL, "client", "notebook"}
+    return set(TOP_LEVEL[: TOP_LEVEL.index(path.stem)])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_imports_point_downwards_only(path: Path) -> None:
+    """A module imports what its row of the table allows, and nothing else."""
+    reached = {name.split(".")[0] for name in imported(path)}
+    forbidden = reached - allowed_tops(path)
+    assert not forbidden, f"{relative(path)} must not import {sorted(forbidden)}"
+
+
+def test_every_module_has_a_place_in_the_table() -> None:
+    """A new room or top-level module is entered in the table first."""
+    tops = {path.stem for path in (ROOT / PACKAGE).glob("*.py")} - {"__init__"}
+    assert tops == set(TOP_LEVEL)
+    rooms = {path.parent.name for path in (ROOT / PACKAGE).glob("*/__init__.py")}
+    assert rooms == set(ROOMS)
+
+
+def test_rooms_hold_no_cycle() -> None:
+    """The modules of a room can be put in an order, too."""
+    graph = {
+        module_name(path): {name for name in imported(path) if name}
+        for path in SOURCES
+        if path.name != "__init__.py"
+    }
+    open_now: list[str] = []
+    closed: set[str] = set()
+
+    def visit(name: str) -> None:
+        assert name not in open_now, f"a cycle: {[*open_now, name]}"
+        if name not in closed:
+            open_now.append(name)
+            for other in sorted(graph.get(name, ())):
+                visit(other)
+            closed.add(open_now.pop())
+
+    for name in graph:
+        visit(name)
+
+
+def module_name(path: Path) -> str:
+    """Return a source's dotted name inside the package."""
+    return relative(path).removesuffix(".py").replace("/", ".")
+
+
+def test_a_module_is_named_for_a_process_in_one_place_only() -> None:
+    """Rehearsal is imported by nobody; each process has one place that starts it."""
+    named = {
+        relative(path): text.removeprefix(PACKAGE + ".")
+        for path in SOURCES
+        for text in strings(path)
+        if text.startswith(PACKAGE + ".")
+    }
+    assert named == STARTED_BY_NAME
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_no_module_is_too_long(path: Path) -> None:
+    """A module has one subject, so it fits on a few pages."""
+    lines = len(path.read_text().splitlines())
+    assert lines <= LONGEST_MODULE, f"{relative(path)} has {lines} lines"
+
+
+def test_no_module_is_a_drawer() -> None:
+    """A file is named for its subject."""
+    words = {"utils", "util", "helpers", "helper", "manager", "common"}
+    sources = [*SOURCES, *(ROOT / "tests").rglob("*.py")]
+    drawers = [str(p) for p in sources if words & set(p.stem.split("_"))]
+    assert not drawers
+
+
+def test_tests_mirror_the_source() -> None:
+    """Every test module is named for the module that it tests."""
+    strays = []
+    for test in (ROOT / "tests").rglob("test_*.py"):
+        inside = test.relative_to(ROOT / "tests")
+        if len(inside.parts) == 1 or inside.parts[0] not in ROOMS:
+            continue
+        subject = inside.stem.removeprefix("test_")
+        room = ROOT / PACKAGE / inside.parent
+        candidates = (room / f"{subject}.py", room / f"__{subject}__.py")
+        if not any(c.is_file() for c in candidates):
+            strays.append(inside.as_posix())
+    assert set(strays) <= SCENARIOS, sorted(set(strays) - SCENARIOS)
+
+
+def test_the_list_of_scenarios_is_not_stale() -> None:
+    """An exception from the pairing is a file that exists."""
+    assert all((ROOT / "tests" / name).is_file() for name in SCENARIOS)
+
+
+@pytest.mark.parametrize("kind", list(every_kind()), ids=lambda kind: kind.__name__)
+def test_an_error_shows_two_lines_and_no_traceback(kind: type[AvocadoError]) -> None:
+    """A user sees what happened and what to do, and nothing of our insides."""
+    with pytest.raises(kind) as caught:
+        raise kind("It broke.", "Mend it.")
+    shown = caught.value._render_traceback_()
+    assert shown == ["✗ It broke.", "  → Mend it."]
+
+
+def strings(path: Path) -> Iterator[str]:
+    """Yield a module's text constants, docstrings and parts of f-strings included."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_every_command_that_is_mentioned_exists(path: Path) -> None:
+    """No remedy sends a user to a command or an option that there is not."""
+    for text in strings(path):
+        for command, rest in re.findall(r"%avocado_(\w+)([^%]*)", text):
+            assert command in COMMANDS, text
+            flags = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
+            assert flags <= KNOWN_FLAGS, f"{sorted(flags - KNOWN_FLAGS)} in {text!r}"
+
+
+def tracked_files() -> list[Path]:
+    """Return the files under version control; skips where there is none."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, so nothing tells which files are tracked")
+    listed = subprocess.run(
+        [git, "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_the_repository_names_no_machine_paths() -> None:
+    """Nothing in it works on one machine alone."""
+    places = [f"/{'/'.join(parts)}" for parts in (("tmp", "ava"), ("work", ""))]
+    places.append("/{}/".format("root"))
+    for path in tracked_files():
+        if path.is_file():
+            text = path.read_bytes().decode(errors="replace")
+            found = [place for place in places if place in text]
+            assert not found, f"{path.relative_to(ROOT)} names {found}"

@@ -1,0 +1,93 @@
+"""The tree of errors: what each shows, and how it crosses from the host."""
+
+from __future__ import annotations
+
+import builtins
+
+import pytest
+
+from spicy_avocado_magic import errors
+from spicy_avocado_magic.errors import (
+    LOG_LINES_SHOWN,
+    AvocadoBug,
+    AvocadoError,
+    ComponentFailed,
+    EngineFailed,
+    Interrupted,
+    NotebookUnsupported,
+    SecretMissing,
+    StillStarting,
+    UsageMistake,
+    UserMustAct,
+    as_avocado_error,
+    every_kind,
+    revive,
+)
+
+KINDS = list(every_kind())
+
+
+def test_the_drawing_at_the_top_shows_every_class() -> None:
+    """Who reads the module's first lines knows the whole tree."""
+    assert errors.__doc__ is not None
+    drawn = {word for word in errors.__doc__.split() if word.isidentifier()}
+    missing = [kind.__name__ for kind in KINDS if kind.__name__ not in drawn]
+    assert not missing
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_error_crosses_from_the_host_whole(kind: type[AvocadoError]) -> None:
+    """The kernel raises the very class that the host met, with its log."""
+    error = revive(kind.__name__, "It broke.", "Mend it.", ("a", "b"))
+    assert type(error) is kind
+    assert (error.problem, error.remedy) == ("It broke.", "Mend it.")
+    assert error.log_tail == ("a", "b")
+    assert str(error) == "It broke. Mend it."
+
+
+def test_a_class_that_this_version_lacks_is_still_told() -> None:
+    """A newer host's error is not lost on an older kernel."""
+    error = revive("FromTheFuture", "It broke.", "Mend it.")
+    assert type(error) is AvocadoBug
+    assert error.problem == "It broke."
+
+
+def test_only_the_end_of_a_long_log_is_shown() -> None:
+    """A crash's last words fit under the cell."""
+    tail = [str(number) for number in range(50)]
+    shown = EngineFailed("It died.", "Wait.", log_tail=tail)._render_traceback_()
+    assert len(shown) == 2 + LOG_LINES_SHOWN
+    assert shown[-1].endswith("│ 49")
+
+
+def test_retrying_is_pointless_where_only_the_user_can_mend() -> None:
+    """The second level of the tree says who must act."""
+    for kind in KINDS:
+        is_permanent = issubclass(kind, (UserMustAct, NotebookUnsupported))
+        assert kind.permanent == is_permanent, kind.__name__
+    assert not ComponentFailed.permanent
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (UsageMistake, "ValueError"),
+        (SecretMissing, "LookupError"),
+        (Interrupted, "KeyboardInterrupt"),
+        (StillStarting, "TimeoutError"),
+    ],
+)
+def test_python_programs_can_catch_the_usual_class(
+    kind: type[AvocadoError], builtin: str
+) -> None:
+    """From Python, a mistake is what it is everywhere else."""
+    assert issubclass(kind, getattr(builtins, builtin))
+
+
+def test_a_foreign_error_becomes_a_bug_of_ours_and_ours_stay() -> None:
+    """Nothing reaches the user as a bare exception of a library."""
+    ours = UsageMistake("No.", "Yes.")
+    assert as_avocado_error(ours) is ours
+    bug = as_avocado_error(KeyError("x"))
+    assert type(bug) is AvocadoBug
+    assert "KeyError" in bug.problem

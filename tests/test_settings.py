@@ -1,0 +1,178 @@
+"""What a user can ask for: validation, merging, and what a change restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.settings import (
+    CHANGES,
+    ENGINE_VARIABLES,
+    ENGINE_VARIABLES_OURS,
+    Settings,
+    parse_duration_s,
+    validate_context,
+    validate_domain,
+    validate_keep_alive,
+    validate_key,
+    validate_model,
+    validate_port,
+    validate_version,
+)
+from spicy_avocado_magic.state import COMPONENTS
+
+
+def test_an_option_not_given_keeps_its_running_value() -> None:
+    """``up`` is declarative: only what is given changes."""
+    before = Settings(models=("a",), port=8000, hide_key=True)
+    after = before.merged({"context": 4096})
+    assert after == replace(before, context=4096)
+    assert before.merged({}) == before
+
+
+def test_models_given_are_added_once() -> None:
+    """Another spelling of a wanted model is the same model; the first one stays."""
+    after = Settings(models=("a", "b")).merged({"models": ("A:latest", "c", "b")})
+    assert after.models == ("a", "b", "c")
+
+
+def test_only_makes_the_list_exact() -> None:
+    """With ``--only`` what is not named goes."""
+    after = Settings(models=("a", "b")).merged({"models": ("c", "b")}, only=True)
+    assert after.models == ("c", "b")
+
+
+def test_engine_variables_are_added_to_those_set() -> None:
+    """A new value replaces the old one of the same variable."""
+    before = Settings(engine_env=(("OLLAMA_DEBUG", "1"), ("OLLAMA_MAX_QUEUE", "9")))
+    after = before.merged({"engine_env": (("OLLAMA_DEBUG", "0"),)})
+    assert dict(after.engine_env) == {"OLLAMA_DEBUG": "0", "OLLAMA_MAX_QUEUE": "9"}
+
+
+def test_a_key_that_was_given_is_not_a_generated_one() -> None:
+    """Only a key that we made may be shown whole."""
+    before = Settings(api_key="made-by-us", key_is_generated=True)
+    assert not before.merged({"api_key": "my-own-key"}).key_is_generated
+    assert before.merged({}).key_is_generated
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"local": True, "domain": "a.ngrok.app"},
+        {"no_auth": True, "manage": True},
+        {"no_auth": True, "path_key": True},
+        {"models": ("not a name",)},
+    ],
+)
+def test_what_cannot_be_right_is_refused(given: dict[str, Any]) -> None:
+    """Contradictions are told before anything starts."""
+    with pytest.raises(UsageMistake):
+        Settings().merged(given)
+
+
+def test_a_change_restarts_only_what_it_touches() -> None:
+    """A live setting restarts nothing; a port moves gateway and tunnel."""
+    before = Settings(models=("a",))
+    assert before.changed_components(before) == frozenset()
+    live = replace(before, api_key="another-key", hide_key=True, manage=True)
+    assert before.changed_components(live) == frozenset()
+    moved = replace(before, port=8000, context=1)
+    assert before.changed_components(moved) == {"gateway", "tunnel", "engine"}
+
+
+def test_the_table_of_changes_names_real_settings_and_components() -> None:
+    """A renamed setting does not silently become a live one."""
+    assert CHANGES.keys() <= {field.name for field in fields(Settings)}
+    assert frozenset().union(*CHANGES.values()) <= set(COMPONENTS)
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    """Printing settings, as a traceback may, tells no secret."""
+    shown = repr(Settings(token="t0ken-t0ken", api_key="k3y-k3y-k3y"))
+    assert "t0ken" not in shown
+    assert "k3y" not in shown
+
+
+def test_no_engine_variable_is_both_ours_and_free() -> None:
+    """What may be set and what may not are two lists."""
+    assert not ENGINE_VARIABLES & ENGINE_VARIABLES_OURS.keys()
+
+
+@pytest.mark.parametrize(
+    ("validate", "text", "value"),
+    [
+        (validate_model, "qwen3:8b", "qwen3:8b"),
+        (validate_domain, " https://My-Name.ngrok.app/ ", "my-name.ngrok.app"),
+        (validate_port, "65535", 65535),
+        (validate_context, "8192", 8192),
+        (validate_key, "abc_DEF.1~2-3", "abc_DEF.1~2-3"),
+        (validate_version, "v0.34.1", "0.34.1"),
+        (validate_version, "0.35.0-rc1", "0.35.0-rc1"),
+        (validate_version, "latest", "latest"),
+        (validate_keep_alive, "1h30m", "1h30m"),
+        (validate_keep_alive, "-1", "-1"),
+        (parse_duration_s, "90", 90.0),
+        (parse_duration_s, "1h30m", 5400.0),
+        (parse_duration_s, "1.5h", 5400.0),
+        (parse_duration_s, "500ms", 0.5),
+    ],
+)
+def test_a_right_value_is_taken(
+    validate: Callable[[str], Any], text: str, value: Any
+) -> None:
+    """What people write is understood."""
+    assert validate(text) == value
+
+
+@pytest.mark.parametrize(
+    ("validate", "text"),
+    [
+        (validate_model, "a b"),
+        (validate_domain, "localhost"),
+        (validate_domain, "http://a.example"),
+        (validate_domain, "a.example/path"),
+        (validate_domain, "a.example:80"),
+        (validate_domain, "-a.example"),
+        (validate_port, "0"),
+        (validate_port, "65536"),
+        (validate_port, "-1"),
+        (validate_port, "8O"),
+        (validate_port, "²"),
+        (validate_context, "0"),
+        (validate_context, "8k"),
+        (validate_key, "short"),
+        (validate_key, "with space"),
+        (validate_key, "with/slash"),
+        (validate_key, "line-end-\n"),
+        (validate_key, "x" * 201),
+        (validate_version, "0.34"),
+        (validate_version, "../0.34.1"),
+        (validate_version, "٣.٣.٣"),
+        (validate_keep_alive, "soon"),
+        (validate_keep_alive, "٣m"),
+        (validate_keep_alive, "5x"),
+        (parse_duration_s, ""),
+        (parse_duration_s, "2 h"),
+        (parse_duration_s, "-2h"),
+        (parse_duration_s, "h"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_an_example(
+    validate: Callable[[str], Any], text: str
+) -> None:
+    """A slip costs one short message."""
+    with pytest.raises(UsageMistake) as caught:
+        validate(text)
+    assert caught.value.remedy.startswith("Use ")
+
+
+def test_a_key_that_is_refused_is_not_repeated() -> None:
+    """An error message is no place for a secret."""
+    with pytest.raises(UsageMistake) as caught:
+        validate_key("my secret key")
+    assert "my secret" not in str(caught.value)

@@ -1,0 +1,186 @@
+"""A state in plain words."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.state import (
+    Failure,
+    ModelState,
+    Phase,
+    Progress,
+    Stage,
+    State,
+)
+from spicy_avocado_magic.text import (
+    REHEARSAL_MARK,
+    bytes_text,
+    curl_line,
+    handover_text,
+    key_text,
+    model_line,
+    narrate,
+    progress_text,
+    seconds_text,
+    stage_line,
+    status_text,
+)
+
+KEY = "avocado-0123456789abcdef"
+FAILURE = Failure(
+    kind="EngineFailed", problem="It died.", remedy="Wait.", log_tail=("\x1b[1mlast",)
+)
+SERVE = Stage(name="serve", component="engine", phase=Phase.READY, detail="up")
+STATE = State(
+    url="https://a.ngrok.app",
+    local_url="http://127.0.0.1:8000",
+    api_key=KEY,
+    key_is_generated=True,
+    stages=(SERVE,),
+    models=(ModelState(name="tiny", phase=Phase.READY),),
+)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_960, "1.0 MB"),
+        (4_700_000_000, "4.7 GB"),
+        (2e15, "2000.0 TB"),
+    ],
+)
+def test_sizes_read_as_people_write_them(size_bytes: float, text: str) -> None:
+    """Decimal units, as disks and registries use them."""
+    assert bytes_text(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.44, "0.4 s"),
+        (59.94, "59.9 s"),
+        (59.97, "1 min 0 s"),
+        (119.7, "2 min 0 s"),
+        (125, "2 min 5 s"),
+        (3599.7, "1 h 0 min"),
+        (11_400, "3 h 10 min"),
+    ],
+)
+def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
+    """No ``1 min 60 s``."""
+    assert seconds_text(seconds) == text
+
+
+def test_progress_tells_bytes_rate_and_time_left() -> None:
+    """While nothing moves, no time is promised."""
+    moving = Progress(done_bytes=500, total_bytes=2000, rate_bytes_s=100)
+    assert progress_text(moving) == "500 B of 2.0 kB, 100 B/s, 15.0 s left"
+    assert progress_text(replace(moving, rate_bytes_s=0)) == "500 B of 2.0 kB"
+    assert progress_text(replace(moving, done_bytes=2000)) == "2.0 kB of 2.0 kB"
+
+
+def test_a_stage_is_one_line_without_control_characters() -> None:
+    """What came from outside cannot write over the screen."""
+    stage = replace(SERVE, detail="\x1b[2Jup", elapsed_s=0.31)
+    assert stage_line(stage) == "✓ serve    up · 0.3 s"
+    assert stage_line(replace(stage, phase=Phase.WAITING, detail="")) == "· serve"
+
+
+def test_the_status_shows_every_failure_once() -> None:
+    """A failed model says why; one told by its stage is not told again."""
+    stage = replace(SERVE, phase=Phase.FAILED, failure=FAILURE)
+    gone = Failure(kind="ModelRefused", problem="No such model.", remedy="Look.")
+    models = (
+        ModelState(name="a", phase=Phase.FAILED, failure=FAILURE),
+        ModelState(name="b", phase=Phase.FAILED, failure=gone),
+    )
+    text = status_text(replace(STATE, stages=(stage,), models=models))
+    assert text.count("✗ It died.") == 1
+    assert "→ Wait." in text
+    assert "│ last\n" in text
+    assert "✗ No such model." in text
+
+
+def test_the_status_has_a_line_for_everything() -> None:
+    """URL, key, engine, models, requests, uptime and log."""
+    text = status_text(replace(STATE, requests=3, refused=1, ends_in_s=90, uptime_s=5))
+    assert "https://a.ngrok.app" in text
+    assert "3 served, 1 refused" in text
+    assert "5.0 s, ends in 1 min 30 s" in text
+    assert KEY not in text
+
+
+def test_a_model_tells_where_in_memory_it_is() -> None:
+    """The part on the GPU is what decides its speed."""
+    model = ModelState(
+        name="m", phase=Phase.READY, size_bytes=10, memory_bytes=1000, gpu_bytes=500
+    )
+    assert model_line(model) == (
+        "m: ready, 10 B on disk, 1.0 kB in memory, 50% on the GPU"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "show_key", "is_shown"),
+    [
+        (STATE, True, True),
+        (STATE, False, False),
+        (replace(STATE, hide_key=True), True, False),
+        (replace(STATE, key_is_generated=False), True, False),
+    ],
+)
+def test_a_key_is_shown_only_where_we_made_it_and_it_may_be_seen(
+    state: State, show_key: bool, is_shown: bool
+) -> None:
+    """A key of the user's own never lands in a saved notebook."""
+    for text in (
+        key_text(state, show_key=show_key),
+        curl_line(state, show_key=show_key),
+        handover_text(state, show_key=show_key),
+    ):
+        assert (KEY in text) is is_shown
+
+
+def test_no_key_is_said_plainly() -> None:
+    """``--no-auth`` reminds of what it means."""
+    open_state = replace(STATE, api_key="")
+    assert "anybody" in key_text(open_state, show_key=True)
+    assert "Authorization" not in curl_line(open_state, show_key=True)
+
+
+def test_the_curl_line_is_one_that_a_shell_takes() -> None:
+    """Pasted, it asks the first model with the right key."""
+    words = shlex.split(curl_line(STATE, show_key=True))
+    assert words[:2] == ["curl", "https://a.ngrok.app/v1/chat/completions"]
+    assert f"Authorization: Bearer {KEY}" in words
+    assert json.loads(words[-1])["model"] == "tiny"
+    local = curl_line(replace(STATE, url=""), show_key=True)
+    assert "http://127.0.0.1:8000/v1" in local
+
+
+def test_every_text_of_a_rehearsal_says_so() -> None:
+    """Nobody takes the loopback world for the real one."""
+    state = replace(STATE, rehearsal=True)
+    said: list[str] = []
+    narrate(said.append)(state)
+    for text in (status_text(state), handover_text(state, show_key=True), said[0]):
+        assert text.startswith(REHEARSAL_MARK)
+    assert REHEARSAL_MARK not in status_text(STATE)
+
+
+def test_the_narrator_says_only_what_is_new() -> None:
+    """A log file gets a line a change, and none for what waits."""
+    said: list[str] = []
+    show = narrate(said.append)
+    starting = replace(SERVE, phase=Phase.STARTING, detail="starting")
+    waiting = replace(SERVE, name="warm", phase=Phase.WAITING)
+    for serve in (starting, starting, SERVE, SERVE):
+        show(State(stages=(serve, waiting)))
+    assert said == ["… serve    starting\n", "✓ serve    up\n"]
