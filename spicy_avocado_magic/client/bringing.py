@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -16,7 +18,8 @@ from ..policy import Policy
 from ..secrets import check_token, find_token, platform_secret
 from ..settings import Sources
 from ..state import State
-from ..state_folder import StateFolder
+from ..state_folder import StateFolder, read_private
+from ..text import seconds_text
 from .connection import Connection
 from .ending import end
 from .follow import Show, check_health, follow
@@ -36,35 +39,38 @@ def bring_up(
     *,
     show: Show,
     ask: Callable[[str], str] | None = None,
+    namespace: Mapping[str, Any] | None = None,
     sources: Sources | None = None,
     policy: Policy | None = None,
 ) -> Avocado:
-    """Do what ``up`` does for a parsed wish; ``ask`` prompts for a token."""
+    """Do what ``up`` does for a parsed wish.
+
+    Args:
+        wish: What was asked for.
+        show: Called with each state.
+        ask: Prompts for a token where a person is there.
+        namespace: The notebook's variables, where a token may be.
+        sources: Where everything comes from; by default the real places.
+        policy: The waits.
+
+    Raises:
+        AvocadoError: With problem and remedy; what this call began is taken back.
+    """
     require_supported()
     policy = policy or Policy()
     is_rehearsal = wish.rehearse or is_rehearsal_asked_for()
     sources = sources or Sources(rehearsal=is_rehearsal)
     folder = StateFolder.find(rehearsal=sources.rehearsal)
-    outcome = _bring_up(folder, wish, show, ask, sources, policy)
-    match outcome:
-        case Failed(error=error):
-            raise error
-        case TimedOut(waiting_for=stages):
-            raise StillStarting(
-                f"Nothing has moved for {policy.stalled_s / 60:.0f} minutes "
-                f"({stages}); the background process goes on trying.",
-                "Look again with %avocado_status, or give up with %avocado_down.",
-            )
-        case Launched():
-            return Avocado(folder, "launched", is_mine=True)
-        case Reused():
-            return Avocado(folder, "reused")
-        case Changed():
-            return Avocado(folder, "changed")
-        case Accepted():
-            return Avocado(folder, "accepted", is_mine=True)
-        case _:
-            assert_never(outcome)
+    bringing = _Bringing(
+        folder=folder,
+        wish=wish,
+        show=show,
+        ask=ask,
+        namespace=namespace or {},
+        sources=sources,
+        policy=policy,
+    )
+    return _handle(folder, bringing.run(), policy)
 
 
 def is_rehearsal_asked_for() -> bool:
@@ -72,137 +78,176 @@ def is_rehearsal_asked_for() -> bool:
     return parse_flag(os.environ.get(REHEARSE_VARIABLE, "0"))
 
 
-def _bring_up(
-    folder: StateFolder,
-    wish: Wish,
-    show: Show,
-    ask: Callable[[str], str] | None,
-    sources: Sources,
-    policy: Policy,
-) -> Outcome:
-    if wish.restart:
-        end(folder, policy=policy, keep_wanted=True)
-    began = time.monotonic()
-    while time.monotonic() - began < policy.launch_s:
-        host = find_host(folder)
-        if host is not None:
-            _await_answer(host, policy)
-            return _change(host, folder, wish, show, ask, sources, policy)
-        sweep(folder)
-        given = _with_token(wish.given, folder, sources, ask)
-        host = launch(folder, given, only=wish.only, sources=sources, policy=policy)
-        if host is not None:
-            return _after(
-                host,
-                wish,
-                show,
-                policy,
-                done=lambda state: Launched(
-                    state=state, seconds=time.monotonic() - began
-                ),
-                undo=lambda: end(folder, policy=policy, keep_logs=True),
+def _handle(folder: StateFolder, outcome: Outcome, policy: Policy) -> Avocado:
+    """Word an outcome, or raise what it is.
+
+    Raises:
+        AvocadoError: For what failed.
+        StillStarting: If nothing moved for the policy's time.
+    """
+    match outcome:
+        case Failed(error=error):
+            raise error
+        case TimedOut(waiting_for=stages):
+            raise StillStarting(
+                f"Nothing has moved for {seconds_text(policy.stalled_s)} "
+                f"({stages}); the background process goes on trying.",
+                "Look again with %avocado_status, or give up with %avocado_down.",
             )
-        # Another launch holds the lock, and will be found here in a moment.
-        time.sleep(_ANOTHER_LOOK_S)
-    raise HostUnreachable(
-        "Another launch is under way and does not come to an end.",
-        "Run %avocado_down, then %avocado_up.",
-    )
+        case Launched(seconds=seconds, has_new_key=is_new):
+            headline = f"Launched in {seconds_text(seconds)}."
+            return Avocado(
+                folder, "launched", headline, has_new_key=is_new, is_mine=True
+            )
+        case Reused():
+            return Avocado(folder, "reused", "Reused: all was as wanted already.")
+        case Changed(what=what, seconds=seconds, has_new_key=is_new):
+            names = ", ".join(name.removesuffix("_s") for name in what)
+            headline = f"Changed {names} in {seconds_text(seconds)}."
+            return Avocado(folder, "changed", headline, has_new_key=is_new)
+        case Accepted(launched=launched, has_new_key=is_new):
+            headline = "It starts in the background; %avocado_status tells how it is."
+            return Avocado(
+                folder, "accepted", headline, has_new_key=is_new, is_mine=launched
+            )
+        case _:
+            assert_never(outcome)
 
 
-def _await_answer(host: Connection, policy: Policy) -> None:
-    """Wait for a host that is just being started by somebody else."""
-    tries = Retrying(
-        retry=retry_if_exception_type(HostUnreachable),
-        stop=stop_after_delay(policy.launch_s),
-        wait=wait_fixed(_ANOTHER_LOOK_S),
-        reraise=True,
-    )
-    tries(host.state)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bringing:
+    """One ``up`` on its way."""
 
+    folder: StateFolder
+    wish: Wish
+    show: Show
+    ask: Callable[[str], str] | None
+    namespace: Mapping[str, Any]
+    sources: Sources
+    policy: Policy
+    began: float = field(default_factory=time.monotonic)
 
-def _change(
-    host: Connection,
-    folder: StateFolder,
-    wish: Wish,
-    show: Show,
-    ask: Callable[[str], str] | None,
-    sources: Sources,
-    policy: Policy,
-) -> Outcome:
-    began = time.monotonic()
-    given = dict(wish.given)
-    opens_tunnel = given.get("local") is False
-    if given.get("token") or opens_tunnel:
-        given = _with_token(given, folder, sources, ask)
-    answer = host.post("/up", given=dict_of(given), only=wish.only)
-    changed, number = tuple(answer["changed"]), answer["change"]
-    state = host.state()
-    if not changed and state.is_ready:
-        show(state)
-        return Reused(state=state)
-    return _after(
-        host,
-        wish,
-        show,
-        policy,
-        done=lambda state: (
-            Changed(state=state, what=changed, seconds=time.monotonic() - began)
-            if changed
-            else Reused(state=state)
-        ),
-        undo=lambda: host.post("/withdraw", change=number),
-    )
+    def run(self) -> Outcome:
+        """Launch a host, or change the one that runs, and follow it."""
+        if self.wish.restart:
+            end(self.folder, policy=self.policy, keep_wanted=True)
+        while self._seconds() < self.policy.launch_s:
+            host = find_host(self.folder)
+            if host is not None:
+                return self._change(host)
+            outcome = self._launch()
+            if outcome is not None:
+                return outcome
+            # Another launch holds the lock, and will be found here in a moment.
+            time.sleep(_ANOTHER_LOOK_S)
+        raise HostUnreachable(
+            "Another launch is under way and does not come to an end.",
+            "Run %avocado_down, then %avocado_up.",
+        )
 
+    def _launch(self) -> Outcome | None:
+        sweep(self.folder)
+        has_new_key = not self.folder.wanted.exists() and not self.wish.given.get(
+            "api_key"
+        )
+        given = self._with_token(is_local=bool(self._left().get("local")))
+        host = launch(
+            self.folder,
+            given,
+            only=self.wish.only,
+            sources=self.sources,
+            policy=self.policy,
+        )
+        if host is None:
+            return None
+        if self.wish.background:
+            state = host.state()
+            return Accepted(state=state, launched=True, has_new_key=has_new_key)
+        result = self._follow(
+            host, lambda: end(self.folder, policy=self.policy, keep_logs=True)
+        )
+        if not isinstance(result, State):
+            return result
+        return Launched(state=result, seconds=self._seconds(), has_new_key=has_new_key)
 
-def _after(
-    host: Connection,
-    wish: Wish,
-    show: Show,
-    policy: Policy,
-    *,
-    done: Callable[[State], Outcome],
-    undo: Callable[[], object],
-) -> Outcome:
-    """Follow what was begun; take it back if it fails or is interrupted."""
-    if wish.background:
-        return Accepted(state=host.state())
-    try:
-        result = follow(host, show, policy)
-        if isinstance(result, State):
-            check_health(result, policy)
-    except KeyboardInterrupt:
-        undo()
-        raise Interrupted(
-            "Interrupted; what this cell had begun was taken back.",
-            "Run %avocado_up again; downloads go on where they were.",
-        ) from None
-    except AvocadoError:
-        undo()
-        raise
-    if isinstance(result, State):
-        return done(result)
-    if isinstance(result, Failed):
-        undo()
-    return result
+    def _change(self, host: Connection) -> Outcome:
+        before = self._first_state(host)
+        given = self._with_token(is_local=not _has_tunnel(before))
+        answer = host.post("/up", given=dict_of(given), only=self.wish.only)
+        what, number = tuple(answer["changed"]), answer["change"]
+        if self.wish.background:
+            return Accepted(state=host.state(), launched=False, has_new_key=False)
+        result = self._follow(
+            host, lambda: host.post("/withdraw", change=number), is_new=bool(what)
+        )
+        if not isinstance(result, State):
+            return result
+        if not what:
+            return Reused(state=result)
+        is_other = result.api_key != before.api_key
+        return Changed(
+            state=result,
+            what=what,
+            seconds=self._seconds(),
+            has_new_key=is_other and result.key_is_generated,
+        )
 
+    def _follow(
+        self, host: Connection, undo: Callable[[], object], *, is_new: bool = True
+    ) -> State | Failed | TimedOut:
+        """Follow what was begun; take it back if it fails or is interrupted."""
+        try:
+            result = follow(host, self.show, self.policy)
+            if is_new and isinstance(result, State):
+                check_health(result, self.policy)
+        except KeyboardInterrupt:
+            undo()
+            raise Interrupted(
+                "Interrupted; what this cell had begun was taken back.",
+                "Run %avocado_up again; downloads go on where they were.",
+            ) from None
+        except AvocadoError:
+            undo()
+            raise
+        if isinstance(result, Failed):
+            undo()
+        return result
 
-def _with_token(
-    wished: Mapping[str, Any],
-    folder: StateFolder,
-    sources: Sources,
-    ask: Callable[[str], str] | None,
-) -> dict[str, Any]:
-    """Return what was given, with a token wherever a tunnel will need one."""
-    given = dict(wished)
-    if given.get("local"):
+    def _first_state(self, host: Connection) -> State:
+        """Return the state of a host that may just be being started."""
+        tries = Retrying(
+            retry=retry_if_exception_type(HostUnreachable),
+            stop=stop_after_delay(self.policy.launch_s),
+            wait=wait_fixed(_ANOTHER_LOOK_S),
+            reraise=True,
+        )
+        return tries(host.state)
+
+    def _left(self) -> dict[str, Any]:
+        """Return the settings that a host which died or restarts has left."""
+        text = read_private(self.folder.wanted)
+        left: dict[str, Any] = json.loads(text) if text else {}
+        return left
+
+    def _with_token(self, *, is_local: bool) -> dict[str, Any]:
+        """Return what was given, with a token wherever a tunnel will need one."""
+        given = dict(self.wish.given)
+        if not given.get("token"):
+            will_be_local = bool(given.get("local", is_local))
+            if will_be_local or self.folder.agent_config.exists():
+                return given
+            given["token"] = self._find_token()
+        given["token"] = check_token(given["token"])
         return given
-    if not given.get("token"):
-        if folder.agent_config.exists():
-            return given
-        if sources.rehearsal:
-            given["token"] = REHEARSAL_TOKEN
-        else:
-            given["token"] = find_token({}, os.environ, platform_secret, ask)
-    given["token"] = check_token(given["token"])
-    return given
+
+    def _find_token(self) -> str:
+        if self.sources.rehearsal:
+            return REHEARSAL_TOKEN
+        return find_token(self.namespace, os.environ, platform_secret, self.ask)
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+def _has_tunnel(state: State) -> bool:
+    return any(s.name == "tunnel" and s.phase != "off" for s in state.stages)

@@ -21,14 +21,24 @@ class Avocado:
         outcome: How the ``up`` that returned this handle went: ``launched``,
             ``reused``, ``changed``, ``accepted``, or ``restored`` by loading the
             extension.
+        headline: The same in a sentence.
+        has_new_key: Whether that ``up`` made the key, to be shown in full once.
     """
 
     def __init__(
-        self, folder: StateFolder, outcome: str, *, is_mine: bool = False
+        self,
+        folder: StateFolder,
+        outcome: str,
+        headline: str = "",
+        *,
+        has_new_key: bool = False,
+        is_mine: bool = False,
     ) -> None:
         self._folder = folder
         self._is_mine = is_mine
         self.outcome = outcome
+        self.headline = headline
+        self.has_new_key = has_new_key
 
     @property
     def url(self) -> str:

@@ -14,6 +14,8 @@ class Launched:
 
     state: State
     seconds: float
+    has_new_key: bool
+    """Whether this call made the key, which is then shown in full, once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class Changed:
     state: State
     what: tuple[str, ...]
     seconds: float
+    has_new_key: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Accepted:
     """``--background``: the host works on it."""
 
     state: State
+    launched: bool
+    has_new_key: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

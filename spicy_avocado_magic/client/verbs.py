@@ -68,14 +68,6 @@ def down(*, rehearse: bool = False) -> tuple[Ended, ...]:
     return tuple(one for one in ended if one)
 
 
-def restore() -> Avocado | None:
-    """Return a handle to a host that runs already, changing and sweeping nothing."""
-    for folder in _folders(rehearse=False):
-        if find_host(folder) is not None:
-            return Avocado(folder, "restored")
-    return None
-
-
 def _folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
     rehearsal = StateFolder.find(rehearsal=True)
     if rehearse or is_rehearsal_asked_for():

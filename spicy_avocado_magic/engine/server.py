@@ -174,7 +174,10 @@ class EngineServer:
         if self._process is None:
             return False
         try:
-            connections = psutil.Process(self._process.pid).net_connections("tcp4")
+            process = psutil.Process(self._process.pid)
+            # Renamed in psutil 6; Colab has 5.9.5.
+            name = "net_connections" if psutil.version_info >= (6,) else "connections"
+            connections = getattr(process, name)("tcp4")
         except psutil.NoSuchProcess:
             return False
         except psutil.AccessDenied:

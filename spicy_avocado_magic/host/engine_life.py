@@ -77,6 +77,8 @@ class EngineLife:
         if settings.sources.engine_path:
             path = Path(settings.sources.engine_path)
             installed = await asyncio.to_thread(examine, path, origin="given")
+            if installed is None:
+                raise EngineFailed(f"{path} is no ollama.", "Name another program.")
         elif not settings.ollama_version:
             installed = await asyncio.to_thread(find_on_path)
         if installed is None:

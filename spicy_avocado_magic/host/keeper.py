@@ -13,6 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from ..errors import (
     AvocadoError,
+    EndpointRefused,
     NetworkUnreachable,
     as_avocado_error,
 )
@@ -32,6 +33,8 @@ class Readiness:
     def __init__(self) -> None:
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._down.set()
+        self.has_risen = False
+        """Whether it was ready at any time in this life, however it fell."""
 
     @property
     def is_up(self) -> bool:
@@ -40,6 +43,7 @@ class Readiness:
 
     def rise(self) -> None:
         """Say that it is ready."""
+        self.has_risen = True
         self._down.clear()
         self._up.set()
 
@@ -90,9 +94,14 @@ class Keeper:
         self._life: asyncio.Task[None] | None = None
         self._renewal = asyncio.Event()
 
-    def renew(self) -> None:
-        """Begin a new life now, with failures forgotten; ends a running one."""
+    def renew(self, *, with_new_settings: bool = False) -> None:
+        """Begin a new life now, with failures forgotten; ends a running one.
+
+        With settings that have never worked it is as new: what then fails is told
+        after a few tries, to whoever asked for them.
+        """
         self._failures = 0
+        self._was_ready = self._was_ready and not with_new_settings
         self._board.reset(self.name)
         self._renewal.set()
         if self._life is not None:
@@ -124,7 +133,11 @@ class Keeper:
         )
 
     def _is_worth_another_try(self, error: BaseException) -> bool:
-        if not isinstance(error, AvocadoError) or error.permanent:
+        if not isinstance(error, AvocadoError):
+            return False
+        # After a lost network the service may take our old session for another's.
+        is_passing = isinstance(error, EndpointRefused) and self._was_ready
+        if error.permanent and not is_passing:
             return False
         if not self._was_ready:
             return self._failures < self._policy.first_start_tries
@@ -146,6 +159,7 @@ class Keeper:
 
     async def _one_life(self) -> None:
         self._renewal.clear()
+        self.ready.has_risen = False
         began = self._clock()
         self._life = asyncio.create_task(self._whole_life(), name=self.name)
         try:
@@ -155,13 +169,12 @@ class Keeper:
             raise Renewed from None
         except Exception as error:
             _raise_own_cancel()
-            is_stable = self.ready.is_up and (
-                self._clock() - began >= self._policy.stable_s
-            )
+            has_lasted = self._clock() - began >= self._policy.stable_s
+            is_stable = self.ready.has_risen and has_lasted
             self._failures = 1 if is_stable else self._failures + 1
             raise as_avocado_error(error) from error
         finally:
-            self._was_ready = self._was_ready or self.ready.is_up
+            self._was_ready = self._was_ready or self.ready.has_risen
             self.ready.fall()
         _raise_own_cancel()
         raise Renewed

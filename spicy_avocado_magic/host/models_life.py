@@ -84,7 +84,8 @@ class ModelsLife:
     async def _look_up(self, text: str) -> _Wanted:
         name = ModelName.parse(text)
         source = source_of(name, self._context.settings.sources.registry)
-        present = installed_manifest(name, self._context.models_folder)
+        folder = self._context.models_folder
+        present = await asyncio.to_thread(installed_manifest, name, folder)
         manifest = present or await read_manifest(source, policy=self._context.policy)
         return _Wanted(
             text=text,

@@ -124,7 +124,7 @@ class Supervisor:
             if board.snapshot().component(name) in (Phase.FAILED, Phase.BACKOFF)
         }
         for name in renew | failed:
-            self._keepers[name].renew()
+            self._keepers[name].renew(with_new_settings=name in renew)
 
     def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
         context = self.context

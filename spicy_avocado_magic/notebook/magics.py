@@ -8,7 +8,6 @@ import os
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from IPython.core.magic import (
@@ -24,8 +23,9 @@ from ..environment import detect_platform, require_supported
 from ..errors import AvocadoError, HostUnreachable, Interrupted, as_avocado_error
 from ..json_codec import to_json
 from ..options import Wish, parse_flag
-from ..secrets import TOKEN_VARIABLE, masked, platform_secret
+from ..secrets import masked, platform_secret
 from ..state_folder import StateFolder
+from ..text import key_text
 from .arguments import read_switches, read_up
 from .commands import DOWN, STATUS, UP, Command
 from .names import Names
@@ -72,7 +72,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 return
             for notice in request.notices:
                 say(f"! {notice}")
-            self._bring_up(_with_own_token(request.wish, names))
+            self._bring_up(request.wish, names)
 
     @_magic(line_magic, STATUS)
     def avocado_status(
@@ -120,13 +120,18 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
             if not ended:
                 say(NOTHING_RUNS, rehearsal=asked["rehearse"])
 
-    def _bring_up(self, wish: Wish) -> None:
+    def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up
 
         self._tell_policy()
         view: View = CardView() if _is_notebook(self.shell) else LineView()
         with view:
-            avocado = bring_up(wish, show=view.show, ask=_asking(self.shell))
+            avocado = bring_up(
+                wish,
+                show=view.show,
+                ask=_asking(self.shell),
+                namespace=names.namespace,
+            )
             _give(self.shell, avocado)
             state = avocado.status()
             if state is None:
@@ -136,11 +141,11 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 )
             if avocado.outcome == "accepted":
                 view.show(state)
-                say("It starts in the background; %avocado_status tells how it is.")
+                say(avocado.headline)
+                if avocado.has_new_key:
+                    say(f"key {key_text(state, show_key=True)}")
                 return
-            # Shown whole once: by the up that made it.
-            is_new = avocado.outcome == "launched" and not wish.restart
-            view.hand_over(state, show_key=is_new)
+            view.hand_over(state, avocado.headline, show_key=avocado.has_new_key)
 
     def _tell_policy(self) -> None:
         policy = detect_platform().policy
@@ -222,19 +227,6 @@ def _give_back(shell: Any, *, rehearsal: bool) -> None:
     held = shell.user_ns.get(NAME)
     if not isinstance(held, Avocado) or held.status() is None:
         _give(shell, Avocado(StateFolder.find(rehearsal=rehearsal), "restored"))
-
-
-def _with_own_token(wish: Wish, names: Names) -> Wish:
-    """Return the wish with the notebook's ``NGROK_AUTHTOKEN`` where one is wanted."""
-    is_wanted = not (
-        wish.rehearse or wish.given.get("token") or wish.given.get("local")
-    )
-    if not is_wanted or names.namespace.get(TOKEN_VARIABLE) is None:
-        return wish
-    if StateFolder.find(rehearsal=False).agent_config.exists():
-        return wish
-    token = names.resolve(f"${TOKEN_VARIABLE}")
-    return replace(wish, given={**wish.given, "token": token})
 
 
 def _asking(shell: Any) -> Callable[[str], str] | None:

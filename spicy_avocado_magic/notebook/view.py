@@ -41,7 +41,7 @@ class View(Protocol):
     def show(self, state: State) -> None:
         """Show where things are."""
 
-    def hand_over(self, state: State, *, show_key: bool) -> None:
+    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
         """Show URL, key and how to use them."""
 
     def __enter__(self) -> Self: ...
@@ -69,16 +69,20 @@ class CardView:
         if self._clock() - self._drawn_at >= _SHORTEST_PAUSE_S:
             self._draw_pending()
 
-    def hand_over(self, state: State, *, show_key: bool) -> None:
+    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
         """Put URL, key and the rest below the stages."""
         self._pending = None
         text = handover_text(state, show_key=show_key)
         stages = "\n".join(progress_lines(state))
         self._draw(
             _frame(
-                state, _stages(state) + _warnings(state) + _handover(state, show_key)
+                state,
+                _stages(state)
+                + _warnings(state)
+                + f"<div>{html.escape(headline)}</div>"
+                + _handover(state, show_key),
             ),
-            f"{stages}\n\n{text.removeprefix(REHEARSAL_MARK).lstrip()}",
+            f"{stages}\n\n{headline}\n{text.removeprefix(REHEARSAL_MARK).lstrip()}",
         )
 
     def __enter__(self) -> Self:
@@ -124,9 +128,9 @@ class LineView:
                 self._warned.add(warning)
                 say(f"! {plain_text(warning)}")
 
-    def hand_over(self, state: State, *, show_key: bool) -> None:
+    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
         """Print URL, key and the rest."""
-        say("\n" + handover_text(state, show_key=show_key))
+        say(f"\n{headline}\n{handover_text(state, show_key=show_key)}")
 
     def __enter__(self) -> Self:
         return self

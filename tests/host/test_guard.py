@@ -150,7 +150,7 @@ def test_the_agent_is_ended_first(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(guard_module, "_kill", lambda who: ended.append(who.pid))
-    main(["add\tengine\t11\ta\n", "add\tagent\t12\tb\n", "add\tzoo\t13\tc\n"])
+    main(["add\tengine\t11\ta\n", "add\tagent\t12\tb\n", "add\ta part\t13\tc\n"])
     assert ended == [12, 11, 13]
 
 

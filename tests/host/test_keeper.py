@@ -13,6 +13,7 @@ from spicy_avocado_magic.errors import (
     AvocadoBug,
     AvocadoError,
     ComponentFailed,
+    EndpointRefused,
     NetworkUnreachable,
     TokenRefused,
     TunnelFailed,
@@ -41,6 +42,7 @@ def fall(error: Exception, *, rises: bool = False) -> Act:
         if rises:
             ready.rise()
         await asyncio.sleep(0)
+        ready.fall()  # as real lives do, before their error is seen
         raise error
 
     return act
@@ -163,6 +165,27 @@ async def test_a_lost_network_is_waited_for_without_limit() -> None:
         await up(bench)
 
 
+async def test_a_refused_url_is_tried_again_if_it_was_ours_before() -> None:
+    """After a lost network the service may take our old session for another's."""
+    refused = EndpointRefused("The URL is online (334).", "End the other.")
+    bench = Bench([fall(refused, rises=True)])
+    async with kept(bench):
+        async with asyncio.timeout(2):
+            while bench.lives < 2:
+                await bench.board.wait_change()
+    assert bench.lives == 2, "the refused URL was given up"
+
+
+async def test_new_settings_that_fail_are_given_up_after_the_first_tries() -> None:
+    """Whoever asked for the change is told soon, though all was well before."""
+    bench = Bench([watch, *(fall(net()) for _ in range(9))])
+    async with kept(bench):
+        await up(bench)
+        bench.keeper.renew(with_new_settings=True)
+        await bench.phase(Phase.FAILED)
+    assert bench.lives == 1 + QUICK.first_start_tries
+
+
 async def test_a_stable_life_forgets_the_failures_before_it() -> None:
     """A crash a day is never given up."""
     bench = Bench([])
@@ -226,6 +249,19 @@ async def test_renew_cuts_a_backoff_short() -> None:
         await bench.phase(Phase.BACKOFF)
         bench.keeper.renew()
         await up(bench)
+        assert bench.lives == 2
+
+
+async def test_a_life_after_renew_backs_off_like_any_other() -> None:
+    """One wish of the user does not turn every delay off."""
+    bench = Bench([fall(fell()), fall(fell())], SLOW)
+    async with kept(bench):
+        await bench.phase(Phase.BACKOFF)
+        bench.keeper.renew()
+        await bench.phase(Phase.BACKOFF)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await bench.keeper.ready.up()
         assert bench.lives == 2
 
 

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from spicy_avocado_magic import down, status
+from spicy_avocado_magic.client.bringing import bring_up
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DiskTooSmall,
@@ -37,6 +38,7 @@ from spicy_avocado_magic.errors import (
     VersionMismatch,
 )
 from spicy_avocado_magic.json_codec import to_json
+from spicy_avocado_magic.options import wish_from
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.rehearsal.archive import build_archive
 from spicy_avocado_magic.rehearsal.release import asset_names
@@ -87,6 +89,18 @@ def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
 def test_no_token_is_told(home: Home, world: Sources) -> None:
     """Nobody to ask, and nowhere a token."""
     _refuse(home, SecretMissing, "tiny", sources=world)
+
+
+def test_a_token_among_the_notebooks_variables_is_found(
+    home: Home, world: Sources
+) -> None:
+    """It goes before the environment; a second `up` needs none at all."""
+    wish = wish_from({"models": ("tiny",)})
+    variables = {"NGROK_AUTHTOKEN": TOKEN}
+    bring_up(wish, show=lambda _: None, namespace=variables, sources=world)
+    config = home.state_folders[0] / "ngrok.yml"
+    assert TOKEN in config.read_text()
+    assert home.up("other", sources=world).outcome == "changed"
 
 
 def test_a_malformed_token_is_told_before_anything_starts(

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.client.verbs import restore, up
+from spicy_avocado_magic.client.verbs import up
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
 from spicy_avocado_magic.state import COMPONENTS, STAGES, Phase, State
 from spicy_avocado_magic.text import curl_line, handover_text, status_text
@@ -226,13 +226,20 @@ def test_with_ends_only_what_it_launched(home: Home) -> None:
     assert status() is None, "the host that `with` launched outlived it"
 
 
-def test_restore_finds_the_running_host(home: Home) -> None:
-    """A new kernel finds what runs, without changing anything."""
-    assert restore() is None
-    avocado = home.up("tiny")
-    found = restore()
-    assert found is not None
-    assert (found.url, found.outcome) == (avocado.url, "restored")
+def test_a_local_host_restarts_without_a_token(home: Home) -> None:
+    """What was local stays local; nobody is asked for a token that has no use."""
+    home.up("tiny", local=True)
+    again = home.up(restart=True)
+    assert again.outcome == "launched"
+    assert again.url == ""
+
+
+def test_the_key_is_new_only_for_the_up_that_made_it(home: Home) -> None:
+    """By this the notebook shows a key in full once."""
+    first = home.up("tiny", local=True)
+    assert first.has_new_key, "the up that made the key does not say so"
+    assert not home.up("tiny").has_new_key
+    assert not home.up(restart=True).has_new_key
 
 
 def test_down_where_nothing_runs_is_a_no_op(home: Home) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,18 +57,27 @@ class Service:
     error: BaseException | None = None
     wishes: list[Wish] = field(default_factory=list)
     asks: list[Any] = field(default_factory=list)
+    namespaces: list[Mapping[str, Any]] = field(default_factory=list)
 
     def bring_up(
-        self, wish: Wish, *, show: Callable[[State], None], ask: Any = None
+        self,
+        wish: Wish,
+        *,
+        show: Callable[[State], None],
+        ask: Any = None,
+        namespace: Mapping[str, Any],
     ) -> Avocado:
         """Be ready at once, or fail as told."""
         self.wishes.append(wish)
         self.asks.append(ask)
+        self.namespaces.append(namespace)
         if self.error is not None:
             raise self.error
         self.state = replace(READY, rehearsal=wish.rehearse)
         show(self.state)
-        return Avocado(self.folder, self.outcome)
+        is_new = self.outcome in ("launched", "accepted") and not wish.restart
+        headline = f"{self.outcome}, says the service."
+        return Avocado(self.folder, self.outcome, headline, has_new_key=is_new)
 
     def status(self, *, rehearse: bool = False) -> State | None:
         """Return where things are."""

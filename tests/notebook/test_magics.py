@@ -236,24 +236,21 @@ def test_the_platforms_policy_is_told_once(
     assert "Colab" not in session.printed()
 
 
-def test_a_notebook_variable_of_the_tokens_name_is_used(
+def test_the_notebooks_variables_are_where_a_token_is_looked_for(
     session: Session, service: Service
 ) -> None:
-    """It goes before the environment, but not into a rehearsal or ``--local``."""
+    """``NGROK_AUTHTOKEN`` may be a variable of the notebook, or of a function."""
     session.shell.user_ns["NGROK_AUTHTOKEN"] = TOKEN
-    for line in ("llama3", "llama3 --local", "tiny --rehearse"):
-        session.run(f"%avocado_up {line}")
-    assert [wish.given.get("token") for wish in service.wishes] == [TOKEN, None, None]
-
-
-def test_the_token_of_a_running_service_is_left_alone(
-    session: Session, service: Service
-) -> None:
-    """An option that is not given keeps its running value."""
-    session.shell.user_ns["NGROK_AUTHTOKEN"] = TOKEN
-    service.folder.agent_config.touch()
     session.run("%avocado_up llama3")
-    assert "token" not in service.wishes[0].given
+    assert service.namespaces[0]["NGROK_AUTHTOKEN"] == TOKEN
+
+
+@pytest.mark.parametrize("outcome", ["launched", "reused", "changed"])
+def test_up_says_how_it_went(session: Session, service: Service, outcome: str) -> None:
+    """A re-run cell says that all was as wanted."""
+    service.outcome = outcome
+    session.run("%avocado_up llama3 --local")
+    assert f"{outcome}, says the service." in session.printed()
 
 
 def test_a_token_is_asked_for_only_where_somebody_can_answer(
@@ -300,8 +297,9 @@ def test_background_returns_without_a_hand_over(
     service.outcome = "accepted"
     session.run("%avocado_up llama3 --local --background")
     printed = session.printed()
-    assert "%avocado_status" in printed
-    assert KEY not in printed
+    assert "accepted, says the service." in printed
+    assert "curl" not in printed
+    assert KEY in printed, "the key that was made is shown once, whole"
 
 
 def test_loading_twice_is_harmless(bare: Session, service: Service) -> None:

@@ -77,7 +77,7 @@ def test_a_card_is_drawn_once_and_then_updated_in_place(bare: Session) -> None:
         view.show(PULLING)
         clock.now = 1.0
         view.show(READY)
-    view.hand_over(READY, show_key=True)
+    view.hand_over(READY, "Launched.", show_key=True)
     first, *others = bare.displays
     assert not first["update"]
     assert all(other["update"] for other in others)
@@ -115,7 +115,7 @@ def test_a_card_has_a_plain_text_twin(bare: Session) -> None:
     """Where HTML is not shown the text says the same."""
     with CardView() as view:
         view.show(PULLING)
-    view.hand_over(READY, show_key=True)
+    view.hand_over(READY, "Launched.", show_key=True)
     texts = [output["data"]["text/plain"] for output in bare.displays]
     assert texts[0] == "\n".join(progress_lines(PULLING))
     assert texts[-1].endswith(handover_text(READY, show_key=True))
@@ -154,7 +154,7 @@ def test_everything_from_outside_is_text(bare: Session, rehearsal: bool) -> None
     )
     with CardView() as view:
         view.show(state)
-    view.hand_over(state, show_key=True)
+    view.hand_over(state, "Launched.", show_key=True)
     show_status(state, in_notebook=True)
     assert len(bare.displays) == 3
     for output in bare.displays:
