@@ -1,0 +1,190 @@
+"""The control API over its socket, before a supervisor that only listens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+import pytest
+
+from spicy_avocado_magic.errors import TunnelFailed, UsageMistake
+from spicy_avocado_magic.host.board import Board
+from spicy_avocado_magic.host.control import Control, decode_given, failure_line
+from spicy_avocado_magic.host.supervisor import Supervisor
+from spicy_avocado_magic.json_codec import from_json
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.settings import Settings
+from spicy_avocado_magic.state import Phase, State
+
+
+class Listener:
+    """Takes what kernels ask for, in place of a supervisor."""
+
+    def __init__(self) -> None:
+        self.ending = asyncio.Event()
+        self.log: list[str] = []
+        self.wishes: list[tuple[Mapping[str, Any], bool]] = []
+        self.error: Exception | None = None
+        self.context = SimpleNamespace(
+            board=Board(State()), policy=Policy().scaled(20), log=self.log.append
+        )
+
+    def change(self, given: Mapping[str, Any], *, only: bool) -> tuple[int, set[str]]:
+        """Note a wish."""
+        if self.error is not None:
+            raise self.error
+        self.wishes.append((given, only))
+        return len(self.wishes), {"port", "context"}
+
+    def withdraw(self, number: int) -> bool:
+        """Only the last change can be taken back."""
+        return number == len(self.wishes)
+
+    def end(self, why: str, *, keep_wanted: bool = False) -> None:
+        """Note the end."""
+        self.log.append(f"{why} {keep_wanted}")
+        self.ending.set()
+
+
+@pytest.fixture
+def socket() -> Iterator[Path]:
+    """A path short enough for a Unix socket, with something left in its place."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "control.sock"
+        path.touch()
+        yield path
+
+
+@pytest.fixture
+async def listener(socket: Path) -> AsyncIterator[Listener]:
+    """A listener behind a running control API."""
+    listening = Listener()
+    control = Control(cast("Supervisor", listening))
+    await control.start(socket)
+    yield listening
+    await control.stop()
+
+
+@pytest.fixture
+async def kernel(
+    listener: Listener, socket: Path
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client on the socket."""
+    connector = aiohttp.UnixConnector(path=str(socket))
+    async with aiohttp.ClientSession("http://host", connector=connector) as session:
+        yield session
+
+
+def test_a_socket_left_by_a_dead_host_is_replaced(
+    listener: Listener, socket: Path
+) -> None:
+    """What lies in the way of the socket does not stop the next host."""
+    assert socket.is_socket()
+
+
+async def test_the_state_is_the_boards(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """A kernel reads everything at once."""
+    listener.context.board.update(url="https://x.example")
+    async with kernel.get("/state") as response:
+        state = from_json(State, await response.json())
+    assert state.url == "https://x.example"
+
+
+async def test_a_follower_gets_what_is_new_and_a_heartbeat(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """Events after the number that was given, each once, and the end of the host."""
+    board = listener.context.board
+    board.stage("serve", Phase.STARTING, "one")
+    board.stage("serve", Phase.STARTING, "two")
+    async with asyncio.timeout(5), kernel.get("/events?after=1") as response:
+        first = json.loads(await response.content.readline())
+        assert [event["text"] for event in first["events"]] == ["two"]
+        heartbeat = json.loads(await response.content.readline())
+        assert heartbeat["events"] == []
+        board.stage("serve", Phase.READY, "three")
+        message = heartbeat
+        while not message["events"]:
+            message = json.loads(await response.content.readline())
+        assert [event["text"] for event in message["events"]] == ["three"]
+        assert message["state"]["sequence"] == 3
+        listener.ending.set()
+        await response.content.read()
+
+
+async def test_a_wish_arrives_with_the_types_of_the_settings(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """JSON's lists are tuples again, and the answer names what differs."""
+    given = {"models": ["a"], "engine_env": [["OLLAMA_DEBUG", "1"]], "port": 1}
+    async with kernel.post("/up", json={"given": given, "only": True}) as response:
+        assert await response.json() == {"change": 1, "changed": ["context", "port"]}
+    wanted = {"models": ("a",), "engine_env": (("OLLAMA_DEBUG", "1"),), "port": 1}
+    assert listener.wishes == [(wanted, True)]
+    assert Settings().merged(decode_given(given)).port == 1
+
+
+async def test_a_change_is_taken_back_by_its_number(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """An interrupted ``up`` does not undo somebody else's."""
+    await change(kernel)
+    for number, done in ((7, False), (1, True)):
+        async with kernel.post("/withdraw", json={"change": number}) as response:
+            assert await response.json() == {"done": done}
+
+
+async def change(kernel: aiohttp.ClientSession) -> None:
+    """Make one change."""
+    async with kernel.post("/up", json={"given": {}, "only": False}) as response:
+        assert response.status == 200
+
+
+async def test_down_ends_the_host(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """Whether settings are kept for the next host is the kernel's choice."""
+    async with kernel.post("/down", json={"keep_wanted": True}) as response:
+        assert response.status == 200
+    assert listener.ending.is_set()
+    assert listener.log == ["told to True"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(UsageMistake("No.", "Yes."), "UsageMistake"), (OSError("disk"), "AvocadoBug")],
+)
+async def test_an_error_is_told_to_the_kernel_and_to_the_log(
+    listener: Listener, kernel: aiohttp.ClientSession, error: Exception, kind: str
+) -> None:
+    """The cell fails with the host's own words."""
+    listener.error = error
+    async with kernel.post("/up", json={"given": {}, "only": False}) as response:
+        assert response.status == 400
+        assert (await response.json())["failure"]["kind"] == kind
+    assert len(listener.log) == 1
+
+
+async def test_a_request_that_makes_no_sense_is_answered(
+    kernel: aiohttp.ClientSession,
+) -> None:
+    """A broken client does not end the host."""
+    async with kernel.post("/up", data="{") as response:
+        assert response.status == 400
+    async with kernel.get("/nothing") as response:
+        assert response.status == 404
+
+
+def test_a_host_that_cannot_start_says_why_in_one_line() -> None:
+    """The kernel reads one line and knows the error."""
+    line = failure_line(TunnelFailed("It fell.\nBadly.", "Wait."))
+    assert "\n" not in line
+    assert json.loads(line)["failure"]["kind"] == "TunnelFailed"
