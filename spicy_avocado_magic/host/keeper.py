@@ -101,7 +101,9 @@ class Keeper:
         after a few tries, to whoever asked for them.
         """
         self._failures = 0
-        self._was_ready = self._was_ready and not with_new_settings
+        if with_new_settings:
+            # The life that is ended here must not count for the new settings.
+            self._was_ready = self.ready.has_risen = False
         self._board.reset(self.name)
         self._renewal.set()
         if self._life is not None:
