@@ -64,9 +64,12 @@ class Option:
     def variable(self) -> str:
         """As a line of the cell body, or in the environment."""
         named = {"token": "NGROK_AUTHTOKEN", "domain": "NGROK_DOMAIN"}
-        return named.get(
-            self.name, "AVOCADO_" + self.flag[2:].replace("-", "_").upper()
-        )
+        return named.get(self.name, self.own_variable)
+
+    @property
+    def own_variable(self) -> str:
+        """``AVOCADO_<OPTION>``, which every option has."""
+        return "AVOCADO_" + self.python_name.upper()
 
     @property
     def is_flag(self) -> bool:
@@ -153,7 +156,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
 )
 
 OPTION_BY_NAME: Final = {option.python_name: option for option in OPTIONS}
-_BY_VARIABLE: Final = {option.variable: option for option in OPTIONS}
+_BY_VARIABLE: Final = {
+    name: option
+    for option in OPTIONS
+    for name in {option.variable, option.own_variable}
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +191,7 @@ def parse_variables(variables: Mapping[str, str | None]) -> dict[str, Any]:
         ``AVOCADO_MODEL`` under ``models``.
 
     Raises:
-        UsageMistake: With every unknown or misused key, and the nearest known.
+        UsageMistake: With the first unknown or misused key, and the nearest known.
     """
     parsed: dict[str, Any] = {}
     engine: dict[str, str] = {}

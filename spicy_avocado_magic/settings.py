@@ -115,7 +115,8 @@ class Settings:
     def merged(self, given: Mapping[str, Any], *, only: bool = False) -> Self:
         """Return these settings with what was given, by the rules of ``up``.
 
-        A given option replaces the value; one not given keeps it. Models are
+        A given option replaces the value; one not given keeps it, unless the two
+        exclude each other: then the given one wins. Models are
         added to those wanted, engine variables to those set; with ``only`` the
         models given are the exact list.
 
@@ -131,8 +132,15 @@ class Settings:
         variables = dict(self.engine_env) | dict(given.pop("engine_env", ()))
         if "api_key" in given:
             given["key_is_generated"] = False
+        yielding: dict[str, Any] = {
+            other: "" if other == "domain" else False
+            for name, others in _EXCLUDES.items()
+            for other in others
+            if given.get(name) and other not in given
+        }
+        kept = replace(self, **yielding)
         merged = replace(
-            self,
+            kept,
             models=ordered,
             engine_env=tuple(sorted(variables.items())),
             **given,
@@ -174,6 +182,16 @@ class Settings:
             for part in fields(self)
             if getattr(self, part.name) != getattr(other, part.name)
         )
+
+
+_EXCLUDES: Final[Mapping[str, tuple[str, ...]]] = {
+    "local": ("domain",),
+    "domain": ("local",),
+    "no_auth": ("manage", "path_key"),
+    "manage": ("no_auth",),
+    "path_key": ("no_auth",),
+}
+"""Settings that a given one switches off, unless they are given as well."""
 
 
 def validate_model(name: str) -> str:

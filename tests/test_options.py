@@ -137,3 +137,9 @@ def test_a_word_like_none_has_no_nearest() -> None:
     """A wild guess helps nobody."""
     assert nearest_match("--tokn", ["--token", "--ttl"]) == "--token"
     assert not nearest_match("xyz", ["--token"])
+
+
+def test_every_option_has_a_variable_of_our_own() -> None:
+    """The token and the domain may be written as ``AVOCADO_…`` too."""
+    parsed = parse_variables({"AVOCADO_TOKEN": "t", "AVOCADO_DOMAIN": "a.ngrok.app"})
+    assert parsed == {"token": "t", "domain": "a.ngrok.app"}

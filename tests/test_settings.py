@@ -75,6 +75,22 @@ def test_what_cannot_be_right_is_refused(given: dict[str, Any]) -> None:
         Settings().merged(given)
 
 
+@pytest.mark.parametrize(
+    ("running", "given"),
+    [
+        ({"domain": "a.ngrok.app"}, "local"),
+        ({"manage": True}, "no_auth"),
+        ({"path_key": True}, "no_auth"),
+        ({"no_auth": True}, "manage"),
+    ],
+)
+def test_what_is_given_wins_over_what_runs(running: dict[str, Any], given: str) -> None:
+    """Nobody is told to leave out an option that was not typed."""
+    merged = Settings().merged(running).merged({given: True})
+    assert getattr(merged, given) is True
+    assert not any(getattr(merged, name) for name in running)
+
+
 def test_a_change_restarts_only_what_it_touches() -> None:
     """A live setting restarts nothing; a port moves gateway and tunnel."""
     before = Settings(models=("a",))

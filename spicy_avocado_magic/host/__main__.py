@@ -21,6 +21,7 @@ from .. import __version__
 from ..environment import cache_folder, detect_platform
 from ..errors import AvocadoError, HostUnreachable, as_avocado_error
 from ..json_codec import from_json
+from ..options import OPTIONS
 from ..policy import Policy
 from ..processes import Identity, identify
 from ..secrets import Redactor
@@ -43,22 +44,22 @@ def main() -> int:
     """Become the host of the folder named, unless there is one."""
     folder = StateFolder(Path(sys.argv[1]))
     launch = json.loads(sys.stdin.readline())
+    redact = Redactor(_secrets_in(launch["given"]))
     with hold_lock(folder.lock) as is_ours:
         if not is_ours:
             return LOCKED
         try:
-            asyncio.run(_host(folder, launch))
+            asyncio.run(_host(folder, launch, redact))
         except AvocadoError as error:
-            _answer(failure_line(error))
+            _answer(failure_line(error, redact))
             return 1
         except Exception as error:
-            _answer(failure_line(as_avocado_error(error)))
+            _answer(failure_line(as_avocado_error(error), redact))
             raise
     return 0
 
 
-async def _host(folder: StateFolder, launch: dict[str, Any]) -> None:
-    redact = Redactor()
+async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -> None:
     log = Log(folder.log("host"), redact)
     settings = _settings(folder, launch)
     redact.add(settings.token, settings.api_key)
@@ -86,7 +87,8 @@ async def _host(folder: StateFolder, launch: dict[str, Any]) -> None:
                 version=__version__,
                 pid=os.getpid(),
                 log_path=str(folder.log("host")),
-            )
+            ),
+            redact=redact,
         ),
         children=children,
         log=log,
@@ -116,6 +118,10 @@ async def _host(folder: StateFolder, launch: dict[str, Any]) -> None:
         guard.stop()
         kept = folder.secrets if supervisor.keeps_wanted else ()
         folder.remove(keep=(*kept, *folder.logs))
+
+
+def _secrets_in(given: dict[str, Any]) -> list[str]:
+    return [given[o.name] for o in OPTIONS if o.is_secret and given.get(o.name)]
 
 
 def _settings(folder: StateFolder, launch: dict[str, Any]) -> Settings:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..errors import AvocadoError
+from ..secrets import Redactor
 from ..state import (
     STAGES,
     Event,
@@ -63,8 +64,13 @@ class Board:
     """Holds the host's state and its last events; one writer, many followers."""
 
     def __init__(
-        self, state: State, *, clock: Callable[[], float] = time.monotonic
+        self,
+        state: State,
+        *,
+        redact: Redactor | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._redact = redact or Redactor()
         self._clock = clock
         self._began = clock()
         self._stages = {name: Stage(name=name, component=c) for name, c in STAGES}
@@ -134,12 +140,12 @@ class Board:
     def fail(self, component: str, error: AvocadoError, *, again: bool) -> None:
         """Mark a component's unfinished stage as failed, or as to be tried again."""
         phase = Phase.BACKOFF if again else Phase.FAILED
-        failure = failure_of(error)
+        failure = failure_of(error, self._redact)
         own = [s for s in self._stages.values() if s.component == component]
         unfinished = [s for s in own if s.phase not in (Phase.READY, Phase.OFF)]
         running = [s for s in unfinished if s.phase is not Phase.WAITING]
         name = (running or unfinished or own[-1:])[-1].name
-        self.stage(name, phase, error.problem)
+        self.stage(name, phase, failure.problem)
         self._stages[name] = replace(self._stages[name], failure=failure)
         self._notify()
 
@@ -184,11 +190,14 @@ class Board:
         changed.set()
 
 
-def failure_of(error: AvocadoError) -> Failure:
-    """Return an error in the form that crosses processes."""
+def failure_of(error: AvocadoError, redact: Redactor) -> Failure:
+    """Return an error in the form that crosses processes, without secrets.
+
+    A library's message that an error repeats may quote what it was given.
+    """
     return Failure(
         kind=type(error).__name__,
-        problem=error.problem,
-        remedy=error.remedy,
-        log_tail=error.log_tail,
+        problem=redact(error.problem),
+        remedy=redact(error.remedy),
+        log_tail=tuple(redact(line) for line in error.log_tail),
     )

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ..errors import AvocadoError, as_avocado_error
 from ..json_codec import to_json
+from ..secrets import Redactor
 from .board import Board, failure_of
 from .supervisor import Supervisor
 
@@ -55,7 +56,7 @@ class Control:
         except Exception as error:  # noqa: BLE001  (told to the kernel, whole)
             known = as_avocado_error(error)
             self._context.log(f"control: {type(error).__name__}: {known}")
-            failure = to_json(failure_of(known))
+            failure = to_json(failure_of(known, self._context.redact))
             return web.json_response({"failure": failure}, status=400)
 
     async def _state(self, _request: web.Request) -> web.Response:
@@ -121,6 +122,6 @@ def decode_given(plain: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def failure_line(error: AvocadoError) -> str:
+def failure_line(error: AvocadoError, redact: Redactor) -> str:
     """Return what a host that cannot start says to its kernel."""
-    return json.dumps({"failure": to_json(failure_of(error))})
+    return json.dumps({"failure": to_json(failure_of(error, redact))})

@@ -142,7 +142,7 @@ class Supervisor:
             known.get(name, ModelState(name=name)) for name in settings.models
         )
         context.board.update(
-            api_key=settings.api_key,
+            api_key="" if settings.no_auth else settings.api_key,
             key_is_generated=settings.key_is_generated,
             hide_key=settings.hide_key,
             path_key=settings.path_key,

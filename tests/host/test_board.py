@@ -8,6 +8,7 @@ import pytest
 
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.host.board import EVENTS_KEPT, Board, RateMeter, failure_of
+from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state import ModelState, Phase, State
 
 
@@ -123,7 +124,7 @@ def test_a_failure_marks_the_stage_that_was_running(
     state = board.snapshot()
     assert state.stage("install").phase is Phase.READY
     assert state.stage("serve").phase is phase
-    assert state.stage("serve").failure == failure_of(ERROR)
+    assert state.stage("serve").failure == failure_of(ERROR, Redactor())
     assert (state.failure is None) == again
 
 
@@ -176,3 +177,13 @@ async def test_every_follower_learns_of_a_change(board: Board) -> None:
     assert not again.done()
     board.update(url="")
     await again
+
+
+def test_a_failure_carries_no_secret() -> None:
+    """A library's message may quote the token that it was given."""
+    board = Board(State(), redact=Redactor(["token-of-somebody"]))
+    error = EngineFailed(
+        "No token-of-somebody.", "Wait.", log_tail=["token-of-somebody"]
+    )
+    board.fail("engine", error, again=False)
+    assert "token-of-somebody" not in repr(board.snapshot())

@@ -19,6 +19,7 @@ from spicy_avocado_magic.host.control import Control, decode_given, failure_line
 from spicy_avocado_magic.host.supervisor import Supervisor
 from spicy_avocado_magic.json_codec import from_json
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state import Phase, State
 
@@ -32,7 +33,10 @@ class Listener:
         self.wishes: list[tuple[Mapping[str, Any], bool]] = []
         self.error: Exception | None = None
         self.context = SimpleNamespace(
-            board=Board(State()), policy=Policy().scaled(20), log=self.log.append
+            redact=Redactor(),
+            board=Board(State()),
+            policy=Policy().scaled(20),
+            log=self.log.append,
         )
 
     def change(self, given: Mapping[str, Any], *, only: bool) -> tuple[int, set[str]]:
@@ -185,6 +189,6 @@ async def test_a_request_that_makes_no_sense_is_answered(
 
 def test_a_host_that_cannot_start_says_why_in_one_line() -> None:
     """The kernel reads one line and knows the error."""
-    line = failure_line(TunnelFailed("It fell.\nBadly.", "Wait."))
+    line = failure_line(TunnelFailed("It fell.\nBadly.", "Wait."), Redactor())
     assert "\n" not in line
     assert json.loads(line)["failure"]["kind"] == "TunnelFailed"
