@@ -225,8 +225,10 @@ class _Bringing:
 
     def _left(self) -> dict[str, Any]:
         """Return the settings that a host which died or restarts has left."""
-        text = read_private(self.folder.wanted)
-        left: dict[str, Any] = json.loads(text) if text else {}
+        try:
+            left: dict[str, Any] = json.loads(read_private(self.folder.wanted) or "{}")
+        except ValueError:
+            return {}
         return left
 
     def _with_token(self, *, is_local: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ until it is told to end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -127,13 +128,14 @@ def _secrets_in(given: dict[str, Any]) -> list[str]:
 def _settings(folder: StateFolder, launch: dict[str, Any]) -> Settings:
     """Merge what was given into what a host that died or restarts has left."""
     given = decode_given(launch["given"])
-    left = read_private(folder.wanted)
     base = Settings(sources=from_json(Sources, launch["sources"]))
-    if left is not None:
-        stored = from_json(Settings, json.loads(left))
-        base = replace(
-            stored, token=read_token(folder.agent_config), sources=base.sources
-        )
+    left = read_private(folder.wanted)
+    # What cannot be read is what a full disk cut short: nothing was left then.
+    with contextlib.suppress(ValueError, TypeError):
+        stored = from_json(Settings, json.loads(left or ""))
+        base = replace(stored, sources=base.sources)
+    if folder.agent_config.exists():
+        base = replace(base, token=read_token(folder.agent_config))
     settings = with_key(base.merged(given, only=launch["only"]))
     if not settings.models:
         raise no_model()
