@@ -11,7 +11,7 @@ from ..state import State
 from ..state_folder import StateFolder
 from ..text import handover_text
 from .ending import Ended, end
-from .launch import find_host
+from .launch import state_of
 
 
 class Avocado:
@@ -62,8 +62,7 @@ class Avocado:
 
     def status(self) -> State | None:
         """Return everything about the service, or None once it has ended."""
-        host = find_host(self._folder)
-        return host.state() if host else None
+        return state_of(self._folder)
 
     def down(self) -> Ended:
         """End the service and all that belongs to it."""

@@ -19,6 +19,7 @@ from ..json_codec import to_json
 from ..policy import Policy
 from ..processes import Identity, end_group, find_by_argument, identify
 from ..settings import Sources
+from ..state import State
 from ..state_folder import StateFolder, hold_lock
 from .connection import Connection, require_same_protocol, revived
 
@@ -26,6 +27,8 @@ _LOCKED: Final = 75
 _SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY")
 _SWEEP_GRACE_S: Final = 1.0
 _LOCK_WAIT_S: Final = 1.0
+_REFUSING_S: Final = 1.0
+_POLL_S: Final = 0.02
 
 
 def find_host(folder: StateFolder) -> Connection | None:
@@ -39,6 +42,26 @@ def find_host(folder: StateFolder) -> Connection | None:
         return None
     require_same_protocol(record.protocol)
     return Connection(folder.socket)
+
+
+def state_of(folder: StateFolder) -> State | None:
+    """Return the state of the folder's host, or None if none is alive.
+
+    A host that is dying, or has just been born, refuses for a moment.
+
+    Raises:
+        HostUnreachable: If it lives and does not answer.
+        VersionMismatch: If it was started by another version of the package.
+    """
+    deadline = time.monotonic() + _REFUSING_S
+    while (host := find_host(folder)) is not None:
+        try:
+            return host.state()
+        except HostUnreachable:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_S)
+    return None
 
 
 def sweep(

@@ -14,7 +14,7 @@ from .bringing import bring_up, is_rehearsal_asked_for
 from .ending import Ended, end
 from .follow import Show
 from .handle import Avocado
-from .launch import find_host, sweep
+from .launch import state_of, sweep
 
 
 def up(*models: str, show: Show | None = None, **options: Any) -> Avocado:
@@ -48,9 +48,9 @@ def status(*, rehearse: bool = False) -> State | None:
         AvocadoError: If a host runs but does not answer.
     """
     for folder in _folders(rehearse=rehearse):
-        host = find_host(folder)
-        if host is not None:
-            return host.state()
+        state = state_of(folder)
+        if state is not None:
+            return state
         sweep(folder)
     return None
 

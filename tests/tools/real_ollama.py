@@ -7,7 +7,6 @@ for 0.11.4 a C++ compiler; a first build takes some four minutes on two cores.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -50,16 +49,14 @@ def _install(prefix: Path, version: str) -> Path:
 
 
 def _install_llama_server(libraries: Path, environment: Path) -> None:
-    launcher = libraries / "llama-server"
-    if launcher.exists():
-        return
-    libraries.mkdir(parents=True, exist_ok=True)
-    python = sys.executable
-    if importlib.util.find_spec("xllamacpp") is None:
+    """Write the launcher, with a Python of its own that outlives any other's."""
+    python = environment / "bin" / "python"
+    if not python.exists():
         venv.create(environment, with_pip=True)
-        python = str(environment / "bin" / "python")
-        install = [python, "-m", "pip", "install", "--quiet", "xllamacpp"]
+        install = [str(python), "-m", "pip", "install", "--quiet", "xllamacpp"]
         subprocess.run(install, stdout=sys.stderr, check=True)
+    libraries.mkdir(parents=True, exist_ok=True)
+    launcher = libraries / "llama-server"
     source = _LAUNCHER.read_text(encoding="utf-8")
     launcher.write_text(f"#!{python}\n{source}", encoding="utf-8")
     launcher.chmod(0o755)
