@@ -1,0 +1,1 @@
+"""The kernel's side: connection, following and ending."""

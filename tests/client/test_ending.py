@@ -1,0 +1,50 @@
+"""``down`` proves that nothing is left, and says so if something is."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.client import ending, launch
+from spicy_avocado_magic.errors import HostUnreachable
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.processes import identify
+from spicy_avocado_magic.state_folder import Child, Record, StateFolder
+
+
+def test_what_cannot_be_ended_is_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `down` that left something never says that all is gone."""
+    folder = StateFolder(tmp_path)
+    with (
+        subprocess.Popen(["sleep", "60"], start_new_session=True) as host,
+        subprocess.Popen(["sleep", "60"], start_new_session=True) as child,
+    ):
+        alive, other = identify(host.pid), identify(child.pid)
+        assert alive is not None
+        assert other is not None
+        record = Record(host=alive, children=(Child(name="engine", identity=other),))
+        folder.write_record(record)
+        for module in (ending, launch):
+            monkeypatch.setattr(module, "end_group", lambda *_, **__: None)
+        with pytest.raises(HostUnreachable, match=r"engine.*host"):
+            ending.end(folder, policy=Policy(down_s=0.1))
+        host.kill()
+        child.kill()
+
+
+def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
+    """A hung host, whose socket nobody serves, is ended all the same."""
+    folder = StateFolder(tmp_path)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as host:
+        identity = identify(host.pid)
+        assert identity is not None
+        folder.write_record(Record(host=identity))
+        folder.wanted.write_text("{}")
+        ended = ending.end(folder, policy=Policy(down_s=0.1))
+        assert host.wait(5) != 0
+    assert ended.was_running
+    assert not folder.wanted.exists()
