@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -109,6 +110,7 @@ def test_a_malformed_token_is_told_before_anything_starts(
     """105: refused by its shape, without its text in the message."""
     error = _refuse(home, TokenRefused, "tiny", sources=world, token="short one")
     assert "short one" not in str(error)
+    assert not home.state_folders[0].joinpath("host.log").exists(), "a host was started"
 
 
 def test_a_revoked_token_is_told(home: Home, world: Sources) -> None:
@@ -243,14 +245,17 @@ def test_a_host_of_another_protocol_is_told_and_can_be_replaced(home: Home) -> N
     assert stream_chat(again.url, key)
 
 
-def test_the_token_is_in_its_file_and_nowhere_else(home: Home, world: Sources) -> None:
+@pytest.mark.parametrize("where", ["option", "environment"])
+def test_the_token_is_in_its_file_and_nowhere_else(
+    home: Home, world: Sources, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     """No process shows it in argv or environment, no other file or output has it."""
     texts: list[str] = []
+    given: dict[str, Any] = {"token": TOKEN} if where == "option" else {}
+    if where == "environment":
+        monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
     avocado = home.up(
-        "tiny",
-        sources=world,
-        token=TOKEN,
-        show=lambda state: texts.append(repr(state)),
+        "tiny", sources=world, show=lambda state: texts.append(repr(state)), **given
     )
     processes = [*home.processes(), psutil.Process()]
     for process in processes:

@@ -12,9 +12,11 @@ import pytest
 import requests
 
 from spicy_avocado_magic import down, status
+from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.verbs import up
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
 from spicy_avocado_magic.state import COMPONENTS, STAGES, Phase, State
+from spicy_avocado_magic.state_folder import StateFolder
 from spicy_avocado_magic.text import curl_line, handover_text, status_text
 
 from .chat import stream_chat
@@ -110,6 +112,18 @@ def test_a_model_that_does_not_exist_is_taken_back_and_the_rest_serves_on(
     assert avocado.models == ("tiny",), "the unknown model is still wanted"
     assert stream_chat(url, key), "the first model stopped serving"
     assert home.up("tiny").outcome in ("reused", "changed")
+
+
+def test_only_the_last_change_can_be_taken_back(home: Home) -> None:
+    """A cell that fails late does not undo what another one did since."""
+    avocado = home.up("tiny", local=True)
+    host = Connection(StateFolder.find(rehearsal=True).socket)
+    first = host.post("/up", given={"models": ["second"]}, only=False)["change"]
+    second = host.post("/up", given={"models": ["third"]}, only=False)["change"]
+    assert not host.post("/withdraw", change=first)["done"]
+    assert "third" in avocado.models
+    assert host.post("/withdraw", change=second)["done"]
+    assert list(avocado.models) == ["tiny", "second"]
 
 
 def test_a_key_that_the_user_gives_is_the_key(home: Home) -> None:
