@@ -82,6 +82,8 @@ class Board:
         """Grows with every change, progress and counts included."""
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.ends_at: float | None = None
+        self.live_facts: Callable[[], dict[str, Any]] = dict
+        """Asked at each snapshot for facts that change all the time."""
 
     @property
     def sequence(self) -> int:
@@ -97,6 +99,7 @@ class Board:
         )
         return replace(
             self._state,
+            **self.live_facts(),
             stages=stages,
             uptime_s=round(now - self._began, 3),
             ends_in_s=None if self.ends_at is None else max(0.0, self.ends_at - now),

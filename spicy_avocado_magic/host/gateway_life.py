@@ -25,6 +25,7 @@ class GatewayLife:
             probe_secret=context.probe_secret,
             log=context.log,
         )
+        context.board.live_facts = self._counts
 
     def refresh(self) -> None:
         """Let the present settings decide from the next request on."""
@@ -45,7 +46,7 @@ class GatewayLife:
         self.gateway.access = access
 
     async def live(self, ready: Readiness) -> None:
-        """Open the port, then count requests until cancelled."""
+        """Open the port, and keep it open until cancelled."""
         context = self._context
         context.board.stage("gateway", Phase.STARTING, "opening its port")
         try:
@@ -54,20 +55,17 @@ class GatewayLife:
             context.board.update(local_url=local_url)
             context.board.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
             ready.rise()
-            while True:
-                await asyncio.sleep(context.policy.state_every_s)
-                self._count()
+            await asyncio.Event().wait()
         finally:
-            self._count()
             await self.gateway.stop(context.policy.gateway_stop_s)
 
-    def _count(self) -> None:
-        metrics, state = self.gateway.metrics, self._context.board.snapshot()
-        counts = (metrics.requests, metrics.refused, metrics.bytes_out)
-        if counts != (state.requests, state.refused, state.bytes_out):
-            self._context.board.update(
-                requests=counts[0], refused=counts[1], bytes_out=counts[2]
-            )
+    def _counts(self) -> dict[str, int]:
+        metrics = self.gateway.metrics
+        return {
+            "requests": metrics.requests,
+            "refused": metrics.refused,
+            "bytes_out": metrics.bytes_out,
+        }
 
 
 def access_of(settings: Settings) -> Access:

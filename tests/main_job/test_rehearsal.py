@@ -33,6 +33,7 @@ def test_up_gives_a_public_url_that_chats_until_down(home: Home) -> None:
     assert state is not None, "a running host has no state"
     assert state.is_ready, status_text(state)
     assert state.rehearsal, "a rehearsal does not say that it is one"
+    assert state.requests == 2, "the chat and our health check are not counted"
     assert "REHEARSAL" in handover_text(state, show_key=True)
     assert "REHEARSAL" in status_text(state)
     assert len(seen) > 1, "no stage was shown as it happened"
