@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,12 +66,29 @@ def _failed(output: Output, *words: str) -> None:
 
 def test_the_main_job_from_load_to_down(kernel: Kernel, home: Home) -> None:
     """Up, chat, status, restart, status, chat again, down."""
+    _walk_through_the_main_job(kernel, home)
+
+
+def test_the_main_job_on_a_real_engine(
+    home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same walk with a real Ollama first on PATH."""
+    path = os.pathsep.join((str(real_ollama.parent), os.environ["PATH"]))
+    monkeypatch.setenv("PATH", path)
+    with new_kernel() as kernel:
+        _good(kernel.run("%load_ext spicy_avocado_magic"))
+        told = _walk_through_the_main_job(kernel, home)
+    assert "PATH" in told, "the engine is not the real one"
+
+
+def _walk_through_the_main_job(kernel: Kernel, home: Home) -> str:
+    """Do what the README does, and return what status told."""
     up = _good(kernel.run("%avocado_up tiny --rehearse"))
     assert "REHEARSAL" in up
     assert "http://127.0.0.1:" in up, "the URL is not shown"
     assert "curl" in up
     assert "avocado-" in up, "the generated key is not shown"
-    assert "chunks" in _good(kernel.run(CHAT))
+    _chat(kernel)
     url = _good(kernel.run("print(avocado.url)")).strip()
     told = _good(kernel.run("%avocado_status"))
     for word in ("install", "tunnel", url, "tiny"):
@@ -78,10 +96,16 @@ def test_the_main_job_from_load_to_down(kernel: Kernel, home: Home) -> None:
     kernel.restart()
     assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
     assert url in _good(kernel.run("%avocado_status"))
-    assert "chunks" in _good(kernel.run(CHAT))
+    _chat(kernel)
     assert "nded" in _good(kernel.run("%avocado_down"))
     assert status() is None
     assert not home.wait_no_processes() or _only_kernels(home)
+    return told
+
+
+def _chat(kernel: Kernel) -> None:
+    said = _good(kernel.run(CHAT))
+    assert re.search(r"\b[1-9]\d* chunks", said), f"nothing was streamed: {said}"
 
 
 def _only_kernels(home: Home) -> bool:
