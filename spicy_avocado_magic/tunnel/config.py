@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Any
+
+from ..state_folder import write_private
 
 
 def write_config(path: Path, token: str, edge_address: str = "") -> None:
@@ -32,15 +33,7 @@ def write_config(path: Path, token: str, edge_address: str = "") -> None:
     }
     if edge_address:
         agent["connect_url"] = edge_address
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    with open(fresh, "x", opener=_private) as file:
-        json.dump({"version": "3", "agent": agent}, file)
-    fresh.replace(path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    write_private(path, json.dumps({"version": "3", "agent": agent}))
 
 
 def read_token(path: Path) -> str:
