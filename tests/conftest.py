@@ -14,7 +14,7 @@ __all__ = ["real_ollama"]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect tests, not garbage: 3.11.7 may fail to parse while it does (gh-106905)."""
+    """Collect tests, not garbage: Python 3.11.7 may fail to parse meanwhile."""
     gc.disable()
     try:
         return (yield)
