@@ -1,0 +1,48 @@
+"""Our gateway in a process of its own, made and run as the host makes and runs it.
+
+``python -m tests.benchmarks.our_gateway`` reads ``{"key", "engine_url", "log"}`` as
+one line on standard input, prints its port, and serves until that input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from spicy_avocado_magic.gateway.access import Access
+from spicy_avocado_magic.gateway.app import Gateway
+from spicy_avocado_magic.host.context import Log
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.secrets import Redactor, Secret
+
+
+async def _serve(told: dict[str, Any]) -> None:
+    key = told["key"]
+    gateway = Gateway(
+        access=Access(
+            key=Secret(key), public_host="spicy.ngrok.app", models=("tiny", "llama3")
+        ),
+        policy=Policy(),
+        probe_secret=secrets.token_bytes(32),
+        log=Log(Path(told["log"]), Redactor([key, secrets.token_hex(24)])),
+    )
+    gateway.set_upstream(told["engine_url"])
+    url = await gateway.start()
+    sys.stdout.write(url.rsplit(":", 1)[1] + "\n")
+    sys.stdout.flush()
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, sys.stdin.read)
+    await gateway.stop(0.1)
+
+
+def main() -> None:
+    """Serve as the host does: on the loop that ``asyncio.run`` makes."""
+    asyncio.run(_serve(json.loads(sys.stdin.readline())))
+
+
+if __name__ == "__main__":
+    main()
