@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.gateway.limits import Limits
+from spicy_avocado_magic.limits import Limits
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.secrets import Secret
 
@@ -29,6 +29,12 @@ WITH_KEY: Final = {"Authorization": f"Bearer {KEY}"}
 OWNER: Final = Access(
     key=Secret(KEY), public_host=PUBLIC_HOST, models=("tiny", "user/fine:q4")
 )
+
+
+def bounds(**changes: Any) -> Limits:
+    """Return the usual bounds with some of them changed."""
+    return replace(Limits.of(Policy()), **changes)
+
 
 Reply = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
 
