@@ -62,6 +62,8 @@ class Policy:
     """For the next bytes of a request's body."""
     silence_s: float = 900.0
     """Without a byte of the engine's reply: longer than any cold load."""
+    unread_s: float = 120.0
+    """While a client takes nothing of what is sent to it."""
     queue_wait_s: float = 120.0
     """For a place among the requests that the engine is given."""
     hold_wait_s: float = 60.0
@@ -75,8 +77,6 @@ class Policy:
     space_after_s: float = 120.0
     """As ``comment_after_s``, for a reply that is no stream: later, since its status
     is then decided."""
-    revoked_check_every_s: float = 0.5
-    """How often open requests are held against keys that expire."""
 
     def scaled(self, divisor: float) -> Self:
         """Return the same policy with all waits divided; counts stay."""

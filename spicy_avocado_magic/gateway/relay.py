@@ -148,6 +148,8 @@ class Relay:
                 504, f"The engine said nothing for {silence_s:g} seconds."
             ) from error
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error.__cause__, Refusal):
+                raise error.__cause__ from error  # its sender's body has stalled
             raise EngineGone(has_heard=True) from error
 
 

@@ -10,7 +10,7 @@ from aiohttp import HttpVersion11, web
 from ..policy import Policy
 from .access import Visit
 from .answer import Errand
-from .bodies import Outgoing, read_body, rewrite
+from .bodies import Outgoing, read_body, read_on, rewrite
 from .exchange import Exchange
 from .forms import read_form
 from .patience import Patience
@@ -118,9 +118,8 @@ class Service:
             return Outgoing()
         _check_framing(request)
         if sends is Sends.BLOB:
-            return Outgoing(
-                body=request.content.iter_any(), length=request.content_length
-            )
+            body = read_on(request, limits)
+            return Outgoing(body=body, length=request.content_length)
         if sends is Sends.FORM:
             return await read_form(request, visit.served, limits, hold)
         raw = await read_body(request, limits, hold)
