@@ -69,8 +69,11 @@ class Relay:
         """
         reply = await self._ask(errand)
         try:
-            begun = errand.patience and await errand.patience.end()
-            if begun:
+            begun = None
+            if errand.patience is not None:
+                begun = await errand.patience.end()
+            # An answer is a mapping too, and empty: its truth tells nothing.
+            if begun is not None:
                 return await go_on(errand, reply, begun)
             return await pass_on(errand, reply)
         finally:

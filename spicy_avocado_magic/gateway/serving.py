@@ -76,7 +76,7 @@ class Service:
                 outgoing=outgoing,
                 exchange=exchange,
                 headers=headers,
-                patience=self._patience(request, visit, outgoing, headers),
+                patience=self._patience(request, visit, outgoing, exchange, headers),
             )
             return await self._run(errand, self._relay)
 
@@ -101,13 +101,15 @@ class Service:
         request: web.BaseRequest,
         visit: Visit,
         outgoing: Outgoing,
+        exchange: Exchange,
         headers: Mapping[str, str],
     ) -> Patience | None:
         is_v1_call = visit.path.startswith(_V1) and outgoing.body is not None
         if not is_v1_call or request.version < HttpVersion11:
             return None
-        is_stream = outgoing.is_stream
-        return Patience(request, headers, self._policy, is_stream=is_stream)
+        return Patience(
+            request, exchange, headers, self._policy, is_stream=outgoing.is_stream
+        )
 
     async def _outgoing(
         self, request: web.BaseRequest, visit: Visit, hold: Hold
