@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from . import settings as rules
+from . import parsing as rules
 from .errors import UsageMistake
+from .limits import NAMES as LIMIT_NAMES
+from .limits import parse_limits
+from .settings import ENGINE_VARIABLES, ENGINE_VARIABLES_OURS
 
 
 def parse_flag(text: str) -> bool:
@@ -47,13 +50,16 @@ class Option:
     metavar: str = ""
     """Empty for a flag."""
     is_secret: bool = False
+    repeats: bool = False
+    """Whether it may be given several times; the same as once with commas."""
     is_setting: bool = True
     """False for what steers this call alone."""
 
     @property
     def python_name(self) -> str:
         """As an argument of ``up()``."""
-        return self.name.removesuffix("_s")
+        singular = {"registries": "registry", "limits": "limit"}
+        return singular.get(self.name, self.name.removesuffix("_s"))
 
     @property
     def flag(self) -> str:
@@ -107,6 +113,37 @@ OPTIONS: Final[tuple[Option, ...]] = (
     _flag("local", "no tunnel: serve on this machine only"),
     _flag("path_key", "also accept URL/KEY/…, for clients that send no headers"),
     _flag("manage", "let the key pull, create, copy and delete models"),
+    _flag("any_model", "serve every model that is installed, not only those named"),
+    Option(
+        name="registries",
+        metavar="HOST",
+        parse=rules.parse_registries,
+        repeats=True,
+        help="with --manage: also pull from and push to this registry",
+    ),
+    Option(
+        name="cors",
+        metavar="ORIGIN",
+        parse=rules.parse_origins,
+        repeats=True,
+        help="web pages that may send requests, such as https://app.example, or *; "
+        "by default none",
+    ),
+    Option(
+        name="limits",
+        metavar="NAME=VALUE",
+        parse=parse_limits,
+        repeats=True,
+        help="bounds of the gateway, such as body=32MB or rpm=60: "
+        + ", ".join(LIMIT_NAMES),
+    ),
+    Option(
+        name="metrics_port",
+        metavar="N",
+        parse=rules.validate_address,
+        help="OpenMetrics for a scraper on this port of loopback, or ADDRESS:PORT; "
+        "with a token of its own",
+    ),
     _flag("only", "serve exactly the models given", is_setting=False),
     Option(
         name="port",
@@ -201,7 +238,7 @@ def parse_variables(variables: Mapping[str, str | None]) -> dict[str, Any]:
         if key in _BY_VARIABLE:
             option = _BY_VARIABLE[key]
             parsed[option.name] = option.parse(value)
-        elif key in rules.ENGINE_VARIABLES:
+        elif key in ENGINE_VARIABLES:
             engine[key] = value
         elif key in ("AVOCADO_MODEL", "AVOCADO_MODELS"):
             parsed["models"] = tuple(value.replace(",", " ").split())
@@ -213,12 +250,12 @@ def parse_variables(variables: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def _unknown_key(key: str) -> UsageMistake:
-    if key in rules.ENGINE_VARIABLES_OURS:
-        instead = rules.ENGINE_VARIABLES_OURS[key]
+    if key in ENGINE_VARIABLES_OURS:
+        instead = ENGINE_VARIABLES_OURS[key]
         return UsageMistake(
             f"{key} cannot be set here: {instead}.", f"Remove the line {key}=…"
         )
-    known = [*_BY_VARIABLE, *rules.ENGINE_VARIABLES, "AVOCADO_MODEL"]
+    known = [*_BY_VARIABLE, *ENGINE_VARIABLES, "AVOCADO_MODEL"]
     nearest = nearest_match(key.upper(), known)
     hint = f"Did you mean {nearest}?" if nearest else "See %avocado_up --help."
     return UsageMistake(f"{key} is not a known setting.", hint)

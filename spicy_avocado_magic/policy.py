@@ -54,6 +54,29 @@ class Policy:
     """Shortest time between two snapshots sent to a follower."""
     upstream_connect_s: float = 5.0
     """From the gateway to the engine."""
+    head_wait_s: float = 10.0
+    """For a complete head of a request."""
+    idle_wait_s: float = 120.0
+    """A client's connection without a request is closed after this."""
+    body_wait_s: float = 30.0
+    """For the next bytes of a request's body."""
+    silence_s: float = 900.0
+    """Without a byte of the engine's reply: longer than any cold load."""
+    unread_s: float = 120.0
+    """While a client takes nothing of what is sent to it."""
+    queue_wait_s: float = 120.0
+    """For a place among the requests that the engine is given."""
+    hold_wait_s: float = 60.0
+    """For an engine that is being started."""
+    retry_every_s: float = 0.2
+    """Between two tries of a request whose engine went away."""
+    comment_after_s: float = 30.0
+    """A stream whose engine has said nothing for this long gets a comment, so that
+    the tunnel, which cuts after 5 silent minutes, stays open."""
+    comment_every_s: float = 15.0
+    space_after_s: float = 120.0
+    """As ``comment_after_s``, for a reply that is no stream: later, since its status
+    is then decided."""
 
     def scaled(self, divisor: float) -> Self:
         """Return the same policy with all waits divided; counts stay."""

@@ -101,6 +101,27 @@ class ModelState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyState:
+    """One key, what it may do, and what it has used since it was made."""
+
+    name: str
+    manage: bool = False
+    models: tuple[str, ...] = ()
+    """Empty: all that are served."""
+    rpm: int = 0
+    tokens: int = 0
+    """In and out, the most it may use; 0 is without bound."""
+    expires_in_s: float | None = None
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    is_estimate: bool = False
+    """Whether some of these tokens were counted, not told by the engine."""
+    idle_s: float | None = None
+    """Since its last request; None if there was none yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """A snapshot of everything, with the sequence number of its last event."""
 
@@ -126,6 +147,8 @@ class State:
     warnings: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     models: tuple[ModelState, ...] = ()
+    keys: tuple[KeyState, ...] = ()
+    """The owner's first, then those given to others."""
     requests: int = 0
     """Requests with a valid key, probes left out."""
     refused: int = 0

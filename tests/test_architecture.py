@@ -24,11 +24,14 @@ LONGEST_MODULE: Final = 280
 TOP_LEVEL: Final = (
     "errors",
     "policy",
+    "limits",
+    "keys",
     "proof",
     "processes",
     "json_codec",
     "state",
     "model_name",
+    "parsing",
     "settings",
     "options",
     "environment",
@@ -59,6 +62,7 @@ STARTED_BY_NAME: Final = {
 SCENARIOS: Final = {
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
+    "gateway/test_limits.py",
     "gateway/test_real_engine.py",
 }
 """Tests of a room as a whole, which mirror no module of their own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageMistake
@@ -27,7 +28,8 @@ def up(*models: str, show: Show | None = None, **options: Any) -> Avocado:
         models: Names such as ``"llama3"``; may be left out on a running host.
         show: Called with each ``State``; by default plain lines on stderr.
         options: Those of ``%avocado_up`` with ``_`` for ``-``, such as
-            ``token=…``, ``domain="name.ngrok.app"``, ``local=True``, ``ttl="2h"``.
+            ``token=…``, ``domain="name.ngrok.app"``, ``local=True``, ``ttl="2h"``,
+            ``cors=["https://app.example"]``, ``limit={"rpm": 60}``.
 
     Returns:
         The handle; as a context manager it ends what this call launched.
@@ -85,6 +87,16 @@ def _parse_options(models: tuple[str, ...], options: dict[str, Any]) -> dict[str
             raise UsageMistake(f"up() has no option {name!r}.", hint)
         if value is None:
             continue
-        text = value.open() if isinstance(value, Secret) else str(value)
-        parsed[option.name] = option.parse(text)
+        parsed[option.name] = option.parse(_text(value))
     return parsed
+
+
+def _text(value: Any) -> str:
+    """Return a value as it would be typed."""
+    if isinstance(value, Secret):
+        return value.open()
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={item}" for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return str(value)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import DownloadFailed, PlatformUnsupported, UsageMistake
+from ..parsing import OLLAMA_VERSION
 from ..policy import Policy
-from ..settings import OLLAMA_VERSION
 from .connections import failures_of, open_session
 
 MINIMUM: Final = "0.11.4"

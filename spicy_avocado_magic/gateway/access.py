@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..errors import UsageMistake
+from ..keys import NamedKey
+from ..parsing import validate_key
 from ..secrets import Secret
-from ..settings import validate_key
+from .cors import NO_CORS, cors_headers, preflight_headers
+from .keyring import Caller, Keyring
 from .refusal import Refusal
-from .routes import Level, Route, find_route
+from .routes import Level, Route, find_route, model_id
 from .served import ServedModels
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
@@ -32,9 +34,13 @@ class Access:
     Attributes:
         key: The owner's key; None only where the user said ``--no-auth``.
         path_key: Whether the key may also be the first part of the path.
-        manage: Whether its holder may install, copy and delete models.
+        manage: Whether keys may be allowed to install, copy and delete models.
+        named: The keys given to others.
         public_host: ``host[:port]`` of the public URL; empty while there is none.
         models: The models that are served.
+        any_model: Whether all others that are installed are served as well.
+        registries: Where models may be pulled from, besides the usual places.
+        cors: Origins of web pages that may send requests; ``*`` is any.
 
     Raises:
         UsageMistake: If a key cannot be one, or what needs a key has none.
@@ -43,8 +49,12 @@ class Access:
     key: Secret | None
     path_key: bool = False
     manage: bool = False
+    named: tuple[NamedKey, ...] = ()
     public_host: str = ""
     models: tuple[str, ...] = ()
+    any_model: bool = False
+    registries: tuple[str, ...] = ()
+    cors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.key is not None:
@@ -63,12 +73,23 @@ class Visit:
     Attributes:
         route: Where it goes.
         path: The target for the engine: free of key and query.
+        caller: Whose key it carries; None where no key is asked for.
+        served: The models that this caller may use.
+        registries: Where this caller may pull from, besides the usual places.
         sent_body: Whether its method has the body which the route tells of.
     """
 
     route: Route
     path: str
-    sent_body: bool
+    caller: Caller | None
+    served: ServedModels = field(repr=False)
+    registries: tuple[str, ...] = ()
+    sent_body: bool = False
+
+    @property
+    def may_manage(self) -> bool:
+        """Whether its caller may install, copy and delete models."""
+        return self.caller is not None and self.caller.may_manage
 
 
 class Gate:
@@ -76,10 +97,12 @@ class Gate:
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        self.served = ServedModels(access.models)
+        self.keyring = Keyring(access.key, access.named, manage=access.manage)
+        self._served = ServedModels(access.models, any_model=access.any_model)
+        self._served_to = {
+            key.name: self._served.restricted(key.models) for key in access.named
+        }
         self._public_host = access.public_host.lower()
-        key = access.key
-        self._digest = None if key is None else _digest(key.open())
 
     def split(self, target: str) -> tuple[str, str | None]:
         """Return a raw target's path and its path key, which is not yet checked.
@@ -103,6 +126,16 @@ class Gate:
         host = headers.get("Host", "").lower()
         return bool(self._public_host) and host == self._public_host
 
+    def cors(self, headers: Headers) -> Mapping[str, str]:
+        """Return what the browser of an allowed web page must read in the reply."""
+        if "Origin" not in headers:
+            return NO_CORS
+        return cors_headers(headers.getall("Origin"), self.access.cors)
+
+    def preflight(self, visit: Visit) -> dict[str, str]:
+        """Return the head of the answer to an ``OPTIONS`` request."""
+        return preflight_headers(visit.route.methods)
+
     def admit(
         self, method: str, path: str, path_key: str | None, headers: Headers
     ) -> Visit:
@@ -111,28 +144,49 @@ class Gate:
         Raises:
             Refusal: With the first of these that is wrong.
         """
-        if "Origin" in headers:
-            raise Refusal(403, "Requests from web pages are not allowed here.")
+        if "Origin" in headers and not self.cors(headers):
+            raise Refusal(403, "Requests from this web page are not allowed here.")
         self._check_host(headers)
         if "Upgrade" in headers:
             raise Refusal(400, "This server does not switch protocols.")
         route = self._route(path)
         if route is None:
-            raise Refusal(404, "There is no such path here.", code="not_found")
+            raise no_such_path()
         if method == "OPTIONS":
-            return Visit(route=route, path=path, sent_body=False)
+            return Visit(route=route, path=path, caller=None, served=self._served)
         if method not in route.methods:
             raise Refusal(
                 405,
                 f"Use {' or '.join(route.methods)} for this path.",
                 headers={"Allow": ", ".join(route.methods)},
             )
+        caller = None
         if path_key is not None or route.level is not Level.OPEN:
-            self._check_key(path_key, headers)
-        return Visit(route=route, path=path, sent_body=method in {"POST", "DELETE"})
+            caller = self._caller(path_key, headers)
+        return self._visit(route, path, caller, sends=method in {"POST", "DELETE"})
+
+    def _visit(
+        self, route: Route, path: str, caller: Caller | None, *, sends: bool
+    ) -> Visit:
+        served = self._served
+        if caller is not None:
+            served = self._served_to.get(caller.name, served)
+            if route.level is Level.MANAGE and not caller.may_manage:
+                raise Refusal(403, "This key may not manage models.")
+            asked = model_id(path)
+            if asked is not None and not served.has_id(asked):
+                raise no_such_path()
+        return Visit(
+            route=route,
+            path=path,
+            caller=caller,
+            served=served,
+            registries=self.access.registries,
+            sent_body=sends,
+        )
 
     def _route(self, path: str) -> Route | None:
-        return find_route(path, self.served.ids, manage=self.access.manage)
+        return find_route(path, self._served.has_id, manage=self.access.manage)
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse a foreign Host: a web page's name may be bound to loopback."""
@@ -142,26 +196,18 @@ class Gate:
         ):
             raise Refusal(403, "This server does not answer for that host name.")
 
-    def _check_key(self, path_key: str | None, headers: Headers) -> None:
-        if self._digest is None:
-            return
+    def _caller(self, path_key: str | None, headers: Headers) -> Caller:
+        if self.keyring.is_open:
+            return self.keyring.find(())
         keys = _keys_in(headers)
         if path_key is not None:
             keys.append(path_key)
-        is_right = [self._is_key(key) for key in keys or [""]]
-        if not all(is_right):
-            problem = "The API key is wrong." if keys else "An API key is needed."
-            raise Refusal(
-                401,
-                f"{problem} Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'",
-                code="invalid_api_key",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        return self.keyring.find(keys)
 
-    def _is_key(self, text: str) -> bool:
-        """Compare digests, so that neither content nor length shows in the time."""
-        assert self._digest is not None
-        return hmac.compare_digest(_digest(text), self._digest)
+
+def no_such_path() -> Refusal:
+    """Return the answer for whatever is not spelled like a route."""
+    return Refusal(404, "There is no such path here.", code="not_found")
 
 
 def _keys_in(headers: Headers) -> list[str]:
@@ -176,7 +222,3 @@ def _keys_in(headers: Headers) -> list[str]:
         raise Refusal(400, "The API key was sent more than once.")
     found = [_BEARER.fullmatch(value) for value in bearers]
     return [*keys, *(match[1] if match else "" for match in found)]
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
+from ..limits import Limits
 from ..policy import Policy
 from ..proof import PROBE_HEADER, PROOF_HEADER, proof
 from .access import Access, Gate, Visit
-from .bodies import read_body, rewrite
-from .limits import Limits
+from .access_log import access_line
+from .answer import break_off
+from .connection import Connection
+from .exchange import CLIENT_LEFT, Exchange
+from .keyring import Caller, RateLimiter
 from .listener import ADDRESS, Listener
-from .metrics import CLIENT_LEFT, Metrics, access_line
-from .refusal import SERVER_NAME, Dialect, Refusal, still_loading
-from .relay import Body, Relay, cut
-from .routes import Level, Sends
+from .metrics import Metrics
+from .places import Places
+from .refusal import SERVER_NAME, Dialect, Refusal
+from .serving import Service
+from .upstream import Upstream
 
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """What is known of a request so far, for the access log."""
-
-    route: str = "-"
-    status: int = CLIENT_LEFT
-    is_admitted: bool = False
 
 
 class Gateway:
@@ -40,6 +37,7 @@ class Gateway:
 
     Attributes:
         metrics: What went through it.
+        places: Who is with the engine, and who waits.
     """
 
     def __init__(
@@ -55,33 +53,52 @@ class Gateway:
 
         Args:
             access: What is let through.
-            policy: The waits; ``upstream_connect_s`` is used.
+            policy: The waits.
             probe_secret: What proves to a probe that this is the gateway.
             log: Takes one JSON line for each request, without line end.
-            limits: The bounds; those of ``Limits`` by default.
+            limits: The bounds; the usual ones by default.
         """
+        limits = limits or Limits.of(policy)
         self.metrics = Metrics()
-        self._limits = limits or Limits()
+        self.places = Places(limits)
         self._gate = Gate(access)
-        self._policy = policy
         self._probe_secret = probe_secret
         self._log = log
-        self._upstream: str | None = None
-        self._relay: Relay | None = None
-        self._listener = Listener(self._handle, self._limits)
+        self._rates = RateLimiter()
+        self._upstream = Upstream(limits)
+        self._service = Service(self.places, self._upstream, policy)
+        self._listener = Listener(self._handle, limits)
 
     @property
     def access(self) -> Access:
-        """What is let through; a new value holds from the next request on."""
+        """What is let through; a new value holds from the next request on.
+
+        Requests that are under way with a key which is no longer good are ended.
+        """
         return self._gate.access
 
     @access.setter
     def access(self, access: Access) -> None:
         self._gate = Gate(access)
+        for exchange in list(self.metrics.open):
+            caller = exchange.caller
+            if caller is not None and not self._gate.keyring.has(caller):
+                exchange.end(_revoked())
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds; new ones hold from the next request on."""
+        return self.places.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self.places.limits = self._upstream.limits = (
+            self._listener.connections.limits
+        ) = limits
 
     def set_upstream(self, base_url: str | None) -> None:
         """Name the engine, ``http://127.0.0.1:PORT``; None while it is not ready."""
-        self._upstream = base_url and base_url.rstrip("/")
+        self._upstream.set(base_url)
 
     async def start(self, port: int = 0) -> str:
         """Listen on loopback only; return ``http://127.0.0.1:PORT``.
@@ -91,72 +108,119 @@ class Gateway:
             GatewayFailed: If the system does not give it.
         """
         bound = await self._listener.start(port)
-        self._relay = Relay(self._policy.upstream_connect_s)
+        self._service.open()
         return f"http://{ADDRESS}:{bound}"
 
     async def stop(self, grace_s: float) -> None:
         """Stop listening; streams that are open after the grace (seconds) are cut."""
         await self._listener.stop(grace_s)
-        relay, self._relay = self._relay, None
-        if relay is not None:
-            await relay.close()
+        await self._service.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        started = time.monotonic()
-        entry = _Entry()
-        self.metrics.opened(request.writer)
+        exchange = Exchange(method=request.method, task=asyncio.current_task())
+        self.metrics.opened(exchange, request.writer)
         try:
-            response = await self._respond(request, entry)
-            if not entry.is_admitted:
-                # What else comes on this connection may be no request at all.
-                response.force_close()
+            response = await self._respond(request, exchange)
             await response.prepare(request)
             await response.write_eof()
-            entry.status = response.status
+            exchange.status = response.status
         except ConnectionError:
             # The client has gone, or was cut off: nobody is left to be told.
             return web.Response(status=CLIENT_LEFT)
         finally:
-            self.metrics.closed(request.writer)
-            self._write_log(request, entry, time.monotonic() - started)
+            self.metrics.closed(exchange)
+            if self._log is not None:
+                self._log(access_line(exchange, request.writer.output_size))
         return response
 
     async def _respond(
-        self, request: web.BaseRequest, entry: _Entry
+        self, request: web.BaseRequest, exchange: Exchange
     ) -> web.StreamResponse:
         gate = self._gate
         path, path_key = gate.split(request.raw_path)
-        entry.route = gate.label(path)
+        exchange.route, exchange.dialect = gate.label(path), Dialect.of(path)
+        headers = gate.cors(request.headers)
         try:
-            if gate.is_public(request.headers):
-                self.metrics.last_tunnel_request = time.monotonic()
-            visit = self._admit(gate, request, path, path_key)
-            entry.is_admitted = True
+            visit = self._admit(gate, request, exchange, path, path_key)
             if request.method == "OPTIONS":
-                allow = ", ".join((*visit.route.methods, "OPTIONS"))
-                return web.Response(
-                    status=204, headers={"Allow": allow, "Server": SERVER_NAME}
-                )
-            return self._probed(request, visit) or await self._serve(
-                gate, request, visit
-            )
+                head = {**gate.preflight(visit), "Server": SERVER_NAME, **headers}
+                return web.Response(status=204, headers=head)
+            probed = self._probed(request, visit)
+            if probed is not None:
+                return probed
+            with _until_expiry(exchange):
+                return await self._service.serve(request, visit, exchange, headers)
         except Refusal as refusal:
-            return refusal.response(Dialect.of(path))
-        except Exception as error:
-            if request.writer.output_size:
-                cut(request)
-                raise ConnectionError from error
-            _log.exception("a request to %s failed", entry.route)
-            return Refusal(500, "The gateway failed.").response(Dialect.of(path))
+            return await self._refused(request, exchange, refusal, headers)
+        except asyncio.CancelledError:
+            if exchange.ended is None or exchange.task is None:
+                raise
+            exchange.task.uncancel()
+            return await self._refused(request, exchange, exchange.ended, headers)
+        except ConnectionError:
+            raise
+        except Exception:  # noqa: BLE001  (the client is told, without its text)
+            _log.exception("a request to %s failed", exchange.route)
+            failed = Refusal(500, "The gateway failed.")
+            return await self._refused(request, exchange, failed, headers)
+
+    async def _refused(
+        self,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        refusal: Refusal,
+        headers: Mapping[str, str],
+    ) -> web.Response:
+        """Return the answer to a refusal; tell it in an answer that has begun.
+
+        Raises:
+            ConnectionError: In the latter case, since no other answer can follow.
+        """
+        exchange.status = refusal.status
+        if request.writer.output_size:
+            await break_off(request, exchange, refusal)
+            raise ConnectionError
+        response = refusal.response(exchange.dialect)
+        response.headers.update(headers)
+        if exchange.caller is None:
+            # What else comes on this connection may be no request at all.
+            response.force_close()
+        return response
 
     def _admit(
-        self, gate: Gate, request: web.BaseRequest, path: str, path_key: str | None
+        self,
+        gate: Gate,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        path: str,
+        path_key: str | None,
     ) -> Visit:
+        if gate.is_public(request.headers):
+            exchange.is_public = True
+            self.metrics.last_tunnel_request = time.monotonic()
         try:
-            return gate.admit(request.method, path, path_key, request.headers)
+            visit = gate.admit(request.method, path, path_key, request.headers)
         except Refusal:
             self.metrics.refused += 1
             raise
+        if visit.caller is not None:
+            exchange.caller = visit.caller
+            cast("Connection", request.protocol).know()
+            self._check_bounds(exchange, visit.caller)
+            self.metrics.admitted(exchange)
+        return visit
+
+    def _check_bounds(self, exchange: Exchange, caller: Caller) -> None:
+        """Refuse one request too many of a key, or one beyond its tokens."""
+        self._rates.take(caller.name, caller.rpm or self.limits.rpm)
+        if caller.tokens:
+            exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller.name)
+            if exchange.tokens_left <= 0:
+                raise Refusal(
+                    429,
+                    f"This key has used all of its {caller.tokens} tokens.",
+                    code="insufficient_quota",
+                )
 
     def _probed(self, request: web.BaseRequest, visit: Visit) -> web.Response | None:
         """Answer a probe of the public URL, whether or not there is an engine."""
@@ -170,63 +234,22 @@ class Gateway:
             {}, headers={PROOF_HEADER: answer, "Server": SERVER_NAME}
         )
 
-    async def _serve(
-        self, gate: Gate, request: web.BaseRequest, visit: Visit
-    ) -> web.StreamResponse:
-        if visit.route.level is not Level.OPEN:
-            self.metrics.requests += 1
-        self.metrics.in_flight += 1
-        try:
-            body = await self._body(gate, request, visit)
-            upstream, relay = self._upstream, self._relay
-            if upstream is None or relay is None:
-                raise still_loading()
-            if visit.route.lists:
-                return await relay.listing(visit, upstream, gate.served)
-            return await relay.forward(request, visit, upstream, body)
-        finally:
-            self.metrics.in_flight -= 1
 
-    async def _body(self, gate: Gate, request: web.BaseRequest, visit: Visit) -> Body:
-        """Return what is to be sent on; nothing of a body was read before."""
-        sends = visit.route.sends
-        if sends is Sends.NOTHING or not visit.sent_body:
-            return None
-        _check_framing(request)
-        if sends is Sends.BLOB:
-            return request.content.iter_any()
-        raw = await read_body(request, self._limits)
-        return rewrite(raw, sends, gate.served, manage=gate.access.manage)
-
-    def _write_log(
-        self, request: web.BaseRequest, entry: _Entry, elapsed_s: float
-    ) -> None:
-        if self._log is None:
-            return
-        line = access_line(
-            method=request.method,
-            route=entry.route,
-            status=entry.status,
-            elapsed_s=elapsed_s,
-            sent_bytes=request.writer.output_size,
-        )
-        self._log(line)
-
-
-def _check_framing(request: web.BaseRequest) -> None:
-    """Refuse bodies in wrappings that we would have to undo; then ask for the body.
-
-    Raises:
-        Refusal: 415 for any coding, 417 for an expectation that is not known.
-    """
-    headers = request.headers
-    transfer = headers.get("Transfer-Encoding", "chunked")
-    if "Content-Encoding" in headers or transfer.lower() != "chunked":
-        raise Refusal(415, "Send the request body without any encoding.")
-    expected = headers.get("Expect")
-    if expected is None or request.version < HttpVersion11:
+@contextmanager
+def _until_expiry(exchange: Exchange) -> Iterator[None]:
+    """End an exchange at the moment at which its key expires."""
+    expires_at = exchange.caller.expires_at if exchange.caller else 0.0
+    if not expires_at:
+        yield
         return
-    if expected.lower() != "100-continue":
-        raise Refusal(417, "This expectation cannot be met.")
-    if request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    left_s = expires_at - time.time()
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(left_s, exchange.end, _revoked())
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _revoked() -> Refusal:
+    return Refusal(401, "This key is no longer good.", code="invalid_api_key")

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
 
 from ..errors import UsageMistake
+from ..limits import Limits
 from ..model_name import DEFAULT_HOST, ModelName
-from .limits import Limits
+from .places import Hold
 from .refusal import Refusal
 from .routes import Sends
 from .served import ServedModels
@@ -45,27 +47,66 @@ class _Ambiguous(dict[str, Any]):
     """An object two of whose keys differ at most in case."""
 
 
-async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A body as it goes to the engine, and what it asks for.
+
+    Attributes:
+        body: Bytes that may be sent again, or a stream that may not; None for none.
+        content_type: Of the body; empty where it has none.
+        length: In bytes; None if it is not known.
+        model: The model it names, in its short form; empty where it names none.
+        is_stream: Whether it asks OpenAI's or Anthropic's API for a stream.
+    """
+
+    body: bytes | AsyncIterator[bytes] | None = None
+    content_type: str = ""
+    length: int | None = None
+    model: str = ""
+    is_stream: bool = False
+
+
+async def read_body(request: web.BaseRequest, limits: Limits, hold: Hold) -> bytes:
     """Return the whole body.
+
+    Args:
+        request: Whose body it is.
+        limits: ``body_bytes`` and ``body_wait_s`` count.
+        hold: Accounts for its memory.
 
     Raises:
         Refusal: 413 above the cap, 400 for one that is not framed as HTTP demands,
-            408 for one that stalls. The library lets a body whose framing breaks
-            midway stall for ever.
+            408 for one that stalls, 429 where memory is short. The library lets a
+            body whose framing breaks midway stall for ever.
     """
     if (request.content_length or 0) > limits.body_bytes:
-        raise _too_large(limits.body_bytes)
+        raise too_large(limits.body_bytes)
+    hold.grow(request.content_length or 0)
     body = bytearray()
     try:
-        while chunk := await _next_chunk(request, limits.body_idle_s):
+        while chunk := await _next_chunk(request, limits.body_wait_s):
             body += chunk
             if len(body) > limits.body_bytes:
-                raise _too_large(limits.body_bytes)
+                raise too_large(limits.body_bytes)
+            hold.grow(len(body))
     except web.RequestPayloadError as error:
         raise Refusal(400, "The request body is malformed.") from error
     except TimeoutError as error:
-        raise Refusal(408, "The rest of the request body did not arrive.") from error
+        raise _stalled() from error
     return bytes(body)
+
+
+async def read_on(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Raises:
+        Refusal: 408 for one that stalls.
+    """
+    try:
+        while chunk := await _next_chunk(request, limits.body_wait_s):
+            yield chunk
+    except TimeoutError as error:
+        raise _stalled() from error
 
 
 async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
@@ -73,8 +114,22 @@ async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
         return await request.content.readany()
 
 
-def rewrite(raw: bytes, sends: Sends, served: ServedModels, *, manage: bool) -> bytes:
+def rewrite(
+    raw: bytes,
+    sends: Sends,
+    served: ServedModels,
+    *,
+    may_manage: bool,
+    registries: Collection[str] = (),
+) -> Outgoing:
     """Return our own serialisation of a JSON body that may go to the engine.
+
+    Args:
+        raw: As it came.
+        sends: What the route takes.
+        served: The models that the caller may use.
+        may_manage: Whether the caller may change what holds for everybody.
+        registries: Where models may come from, besides ``REGISTRIES``.
 
     Raises:
         Refusal: 400 for what is no clear JSON object, 403 for a registry that is not
@@ -84,18 +139,25 @@ def rewrite(raw: bytes, sends: Sends, served: ServedModels, *, manage: bool) -> 
     if body.get("options") is not None:
         body["options"] = _folded(body["options"], "'options'")
     if sends is Sends.MODEL_CALL:
-        _check_models(body, served)
+        model = _check_models(body, served)
     else:
-        _check_registries(body)
-    if not manage:
+        model = _check_registries(body, registries)
+    if not may_manage:
         _drop(body, _FOR_ALL)
         _drop(body.get("options") or {}, _FOR_ALL_OPTIONS)
     try:
-        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+        whole = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
     except ValueError as error:
         raise Refusal(
             400, "The request body holds a number that JSON has not."
         ) from error
+    return Outgoing(
+        body=whole,
+        content_type="application/json",
+        length=len(whole),
+        model=model,
+        is_stream=body.get("stream") is True,
+    )
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -141,24 +203,38 @@ def _names(body: dict[str, Any], *fields: str) -> list[str]:
     return [name for name in names if name]
 
 
-def _check_models(body: dict[str, Any], served: ServedModels) -> None:
+def _check_models(body: dict[str, Any], served: ServedModels) -> str:
     names = _names(body, "model", "name")
     if not names:
         raise Refusal(400, "'model' is missing.")
     for name in names:
         served.require(name)
+    return ModelName.parse(names[0]).short
 
 
-def _check_registries(body: dict[str, Any]) -> None:
+def _check_registries(body: dict[str, Any], registries: Collection[str]) -> str:
     body.pop("insecure", None)
-    for name in _names(body, "model", "name", "from"):
-        try:
-            host = ModelName.parse(name).host.lower()
-        except UsageMistake as error:
-            raise Refusal(400, error.problem) from error
-        if host not in REGISTRIES:
+    if body.pop("remote_host", None):
+        raise Refusal(403, "Models that run on another server are switched off.")
+    names = [_parsed(name) for name in _names(body, "model", "name", "from")]
+    for name in names:
+        host = name.host.lower()
+        if host not in REGISTRIES and host not in registries:
             raise Refusal(403, f"Models of {host} may not be used through this URL.")
+    return names[0].short if names else ""
 
 
-def _too_large(cap_bytes: int) -> Refusal:
+def _parsed(name: str) -> ModelName:
+    try:
+        return ModelName.parse(name)
+    except UsageMistake as error:
+        raise Refusal(400, error.problem) from error
+
+
+def _stalled() -> Refusal:
+    return Refusal(408, "The rest of the request body did not arrive.")
+
+
+def too_large(cap_bytes: int) -> Refusal:
+    """Return the answer to a body that is larger than ``cap_bytes``."""
     return Refusal(413, f"The request body is larger than {cap_bytes} bytes.")

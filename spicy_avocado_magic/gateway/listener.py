@@ -1,51 +1,43 @@
-"""The port: a loopback socket whose connections speak HTTP/1.1."""
+"""The port: a loopback socket whose connections speak HTTP/1.1, within bounds."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
 from ..errors import GatewayFailed, PortTaken
-from .limits import Limits
-from .refusal import Dialect, Refusal
+from ..limits import Limits
+from .connection import Connection, Connections
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 ADDRESS: Final = "127.0.0.1"
 _END_S: Final = 0.5
 """For the handlers' own ``finally`` once they have been cancelled."""
-
-
-class Connection(web.RequestHandler):
-    """A client's connection, whose protocol errors are answered in our words."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002  (the base's signature)
-        message: str | None = None,  # noqa: ARG002  (the base's signature)
-    ) -> web.StreamResponse:
-        """Answer what is no HTTP; the library's text would repeat the request."""
-        if request.writer.output_size > 0:
-            raise ConnectionError
-        refusal = Refusal(status, "This is not a proper HTTP request.")
-        return refusal.response(Dialect.NATIVE)
+_BACKLOG: Final = 1024
+"""Connections that the system keeps until they are taken."""
+_LOOKS: Final = 10
+"""How often connections are looked at within the shortest wait."""
 
 
 class Listener:
-    """Hands each request to a handler, which is cancelled when its client leaves."""
+    """Hands each request to a handler, which is cancelled when its client leaves.
+
+    Attributes:
+        connections: Those that are open.
+    """
 
     def __init__(self, handler: Handler, limits: Limits) -> None:
+        self.connections = Connections(limits)
         self._handler = handler
-        self._limits = limits
         self._running: set[asyncio.Task[object]] = set()
         self._manager: web.Server | None = None
         self._server: asyncio.Server | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     async def start(self, port: int) -> int:
         """Listen on loopback; return the port.
@@ -61,19 +53,16 @@ class Listener:
         manager = web.Server(self._handle, handler_cancellation=True)
 
         def connection() -> Connection:
-            return Connection(
-                manager,
-                loop=loop,
-                access_log=None,  # type: ignore[arg-type]  # as AppRunner does it
-                lingering_time=self._limits.linger_s,
-                auto_decompress=False,
-            )
+            return Connection(self.connections, manager)
 
         try:
-            self._server = await loop.create_server(connection, ADDRESS, port)
+            self._server = await loop.create_server(
+                connection, ADDRESS, port, backlog=_BACKLOG
+            )
         except OSError as error:
             raise _listen_error(error, port) from error
         self._manager = manager
+        self._watch = asyncio.create_task(self._end_overdue(), name="overdue")
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self, grace_s: float) -> None:
@@ -82,6 +71,8 @@ class Listener:
         self._server = self._manager = None
         if server is None or manager is None:
             return
+        if self._watch is not None:
+            self._watch.cancel()
         server.close()
         manager.pre_shutdown()
         if self._running:
@@ -92,14 +83,25 @@ class Listener:
         if self._running:
             await asyncio.wait(self._running, timeout=_END_S)
 
+    async def _end_overdue(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            limits = self.connections.limits
+            shortest_s = min(limits.head_wait_s, limits.idle_wait_s, limits.unread_s)
+            await asyncio.sleep(shortest_s / _LOOKS)
+            self.connections.end_overdue(loop.time())
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
+        connection = cast("Connection", request.protocol)
+        connection.begin()
         self._running.add(task)
         try:
             return await self._handler(request)
         finally:
             self._running.discard(task)
+            connection.rest()
 
 
 def _listen_error(error: OSError, port: int) -> PortTaken | GatewayFailed:

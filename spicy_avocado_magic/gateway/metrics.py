@@ -1,15 +1,41 @@
-"""What went through the gateway: counts, and one line a request."""
+"""What went through the gateway: counts since it was made."""
 
 from __future__ import annotations
 
-import json
+import time
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
 
 from aiohttp.abc import AbstractStreamWriter
 
-CLIENT_LEFT: Final = 499
-"""Logged as status when the client did not wait for the answer (nginx's number)."""
+from .exchange import Exchange
+from .usage import Usage
+
+
+@dataclass(slots=True, kw_only=True)
+class Use:
+    """What one key, or one model, was used for.
+
+    Attributes:
+        requests: Let in with a valid key; probes and the open routes are left out.
+        tokens_in: Of prompts.
+        tokens_out: Of answers.
+        is_estimate: Whether some of these tokens were counted by us.
+        last: Monotonic time of the last request.
+    """
+
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    is_estimate: bool = False
+    last: float | None = None
+
+    def add(self, usage: Usage) -> None:
+        """Add the tokens of one reply."""
+        self.tokens_in += usage.tokens_in
+        self.tokens_out += usage.tokens_out
+        is_some = bool(usage.tokens_in or usage.tokens_out)
+        self.is_estimate |= usage.is_estimate and is_some
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,53 +43,64 @@ class Metrics:
     """Counts since the gateway was made.
 
     Attributes:
-        requests: Let in with a valid key (all on such routes, under ``--no-auth``);
-            probes and the open routes are left out.
         refused: Turned away at the gate: by origin, host, route, method or key.
-        in_flight: Let in and not yet answered in full.
+        statuses: How often each status was answered.
         last_tunnel_request: Monotonic time of the last one through the public URL.
+        keys: Use by the name of the key.
+        models: Use by the short name of the model.
+        open: Requests that are not yet answered in full.
     """
 
-    requests: int = 0
     refused: int = 0
-    in_flight: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
     last_tunnel_request: float | None = None
+    keys: dict[str, Use] = field(default_factory=dict)
+    models: dict[str, Use] = field(default_factory=dict)
+    open: dict[Exchange, AbstractStreamWriter] = field(default_factory=dict)
     _sent_bytes: int = 0
-    _writers: set[AbstractStreamWriter] = field(default_factory=set)
+
+    @property
+    def requests(self) -> int:
+        """Let in with a valid key (all on such routes, under ``--no-auth``)."""
+        return sum(use.requests for use in self.keys.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Let in, and not yet answered in full."""
+        return sum(exchange.is_counted for exchange in self.open)
 
     @property
     def bytes_out(self) -> int:
         """Bytes sent to clients, heads included, those of open streams too."""
-        return self._sent_bytes + sum(writer.output_size for writer in self._writers)
+        return self._sent_bytes + sum(w.output_size for w in self.open.values())
 
-    def opened(self, writer: AbstractStreamWriter) -> None:
+    def tokens_of(self, key: str) -> int:
+        """Return the tokens, in and out, that a key has used."""
+        use = self.keys.get(key)
+        return use.tokens_in + use.tokens_out if use else 0
+
+    def opened(self, exchange: Exchange, writer: AbstractStreamWriter) -> None:
         """Count what is written here from now on, at no cost a chunk."""
-        self._writers.add(writer)
+        self.open[exchange] = writer
 
-    def closed(self, writer: AbstractStreamWriter) -> None:
-        """Keep what was written, let go of the writer."""
-        self._writers.discard(writer)
-        self._sent_bytes += writer.output_size
+    def admitted(self, exchange: Exchange) -> None:
+        """Count a request that is let in with a key."""
+        assert exchange.caller is not None
+        exchange.is_counted = True
+        use = self.keys.setdefault(exchange.caller.name, Use())
+        use.requests += 1
+        use.last = time.monotonic()
 
-
-def access_line(
-    *, method: str, route: str, status: int, elapsed_s: float, sent_bytes: int
-) -> str:
-    """Return one line of the access log; it is plain ASCII, controls escaped.
-
-    Args:
-        method: The request's method.
-        route: The route's label, never the target itself: that may hold a key.
-        status: The answer's status.
-        elapsed_s: Seconds from the complete head to the last byte.
-        sent_bytes: Bytes sent, head included.
-    """
-    return json.dumps(
-        {
-            "method": method,
-            "route": route,
-            "status": status,
-            "ms": round(elapsed_s * 1000, 1),
-            "bytes": sent_bytes,
-        }
-    )
+    def closed(self, exchange: Exchange) -> None:
+        """Keep what was written and used, let go of the writer."""
+        self._sent_bytes += self.open.pop(exchange).output_size
+        self.statuses[exchange.status] += 1
+        if not exchange.is_counted or exchange.caller is None:
+            return
+        usage = exchange.meter.usage()
+        self.keys[exchange.caller.name].add(usage)
+        if exchange.model:
+            model = self.models.setdefault(exchange.model, Use())
+            model.requests += 1
+            model.last = time.monotonic()
+            model.add(usage)

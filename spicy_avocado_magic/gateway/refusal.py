@@ -21,6 +21,7 @@ _ANTHROPIC_TYPES: Final = {
     429: "rate_limit_error",
 }
 _SERVER_ERROR: Final = 500
+_RESPONSES: Final = "/v1/responses"
 
 
 class Dialect(enum.Enum):
@@ -77,6 +78,20 @@ class Refusal(Exception):
                 kind = _ANTHROPIC_TYPES.get(self.status, fallback)
                 error = {"type": kind, "message": self.message}
                 return {"type": "error", "error": error}
+
+    def event(self, dialect: Dialect, route: str) -> bytes:
+        """Return the error as the last event of a stream that has begun."""
+        body = self.body(dialect)
+        if dialect is Dialect.NATIVE:
+            return json.dumps(body).encode() + b"\n"
+        if route == _RESPONSES:
+            # ``ResponseErrorEvent``, and the ``error`` for which clients look.
+            error = body["error"]
+            told = {name: error[name] for name in ("message", "code", "param")}
+            body |= {"type": "error", "sequence_number": 0} | told
+        elif dialect is Dialect.OPENAI:
+            return b"data: " + json.dumps(body).encode() + b"\n\n"
+        return b"event: error\ndata: " + json.dumps(body).encode() + b"\n\n"
 
     def response(self, dialect: Dialect) -> web.Response:
         """Return the answer in a dialect."""

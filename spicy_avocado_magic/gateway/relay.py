@@ -1,69 +1,52 @@
-"""Bytes between client and engine: passed on as they arrive, cut when one leaves."""
+"""The engine asked on behalf of a client, again where it has just been restarted."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-import socket
-import struct
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from aiohttp import web
 
-from .access import Headers, Visit
+from ..policy import Policy
+from .answer import Errand, go_on, pass_on
+from .heads import onward_headers
 from .refusal import RETRY_AFTER_S, SERVER_NAME, Refusal, still_loading
-from .served import ServedModels
-
-Body = bytes | AsyncIterator[bytes] | None
-
-_PASSED_ON: Final = (
-    "Accept",
-    "Accept-Encoding",
-    "User-Agent",
-    "anthropic-beta",
-    "anthropic-version",
-)
-"""All that reaches the engine of a request's head, besides what describes its body."""
-
-_KEPT_BACK: Final = frozenset(
-    {
-        "alt-svc",
-        "connection",
-        "date",
-        "keep-alive",
-        "location",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "server",
-        "set-cookie",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-        "x-powered-by",
-    }
-)
-"""Headers of the engine's reply that are about its own connection, or tell of it."""
+from .routes import Level, Sends
+from .upstream import Upstream
 
 _CONNECT_FAILED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_REPEATABLE: Final = (Sends.NOTHING, Sends.MODEL_CALL, Sends.FORM)
+"""What may be asked twice: it changes nothing that is installed."""
+
+
+class EngineGone(Exception):
+    """The engine did not answer.
+
+    Attributes:
+        has_heard: Whether it may have received the request.
+    """
+
+    def __init__(self, *, has_heard: bool) -> None:
+        super().__init__(has_heard)
+        self.has_heard = has_heard
 
 
 class Relay:
     """Asks one engine on behalf of many clients."""
 
-    def __init__(self, connect_s: float) -> None:
+    def __init__(self, upstream: Upstream, policy: Policy) -> None:
         """Open no connection yet; must be made inside the running loop.
 
         Args:
-            connect_s: Longest wait for the engine to accept a connection, in seconds.
+            upstream: Where the engine is; its limits hold here too.
+            policy: ``upstream_connect_s`` and ``retry_every_s`` count.
         """
+        self._upstream, self._policy = upstream, policy
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
             skip_auto_headers=(
                 "Accept",
                 "Accept-Encoding",
@@ -78,40 +61,35 @@ class Relay:
         """Close what is open to the engine."""
         await self._session.close()
 
-    async def forward(
-        self, request: web.BaseRequest, visit: Visit, base_url: str, body: Body
-    ) -> web.StreamResponse:
+    async def forward(self, errand: Errand) -> web.StreamResponse:
         """Ask the engine and return its reply, which by then has been passed on.
 
         Raises:
-            Refusal: 502 or 503 if the engine does not answer.
+            Refusal: 502, 503 or 504 if the engine does not answer, or not to its end.
         """
-        headers = onward_headers(request.headers)
-        if isinstance(body, bytes):
-            headers["Content-Type"] = "application/json"
-        elif body is not None and request.content_length is not None:
-            headers["Content-Length"] = str(request.content_length)
-        reply = await self._ask(request.method, base_url + visit.path, headers, body)
+        reply = await self._ask(errand)
         try:
-            return await _pass_on(request, reply)
+            begun = None
+            if errand.patience is not None:
+                begun = await errand.patience.end()
+            # An answer is a mapping too, and empty: its truth tells nothing.
+            if begun is not None:
+                return await go_on(errand, reply, begun)
+            return await pass_on(errand, reply)
         finally:
             reply.close()
 
-    async def listing(
-        self, visit: Visit, base_url: str, served: ServedModels
-    ) -> web.Response:
+    async def listing(self, errand: Errand) -> web.Response:
         """Return the engine's list of models without those that are not served.
 
         Raises:
-            Refusal: 502 or 503 if the engine does not answer, or not with a list.
+            Refusal: 502, 503 or 504 if the engine does not answer, or not with a list.
         """
-        headers = {"Accept-Encoding": "identity"}
-        reply = await self._ask("GET", base_url + visit.path, headers, None)
+        route, served = errand.visit.route, errand.visit.served
+        reply = await self._ask(errand)
         try:
             listed = await reply.json(content_type=None)
-            kept = listed | {
-                visit.route.lists: served.only_served(listed[visit.route.lists])
-            }
+            kept = listed | {route.lists: served.only_served(listed[route.lists])}
         except (aiohttp.ClientError, LookupError, TypeError, ValueError) as error:
             raise _no_answer() from error
         finally:
@@ -119,88 +97,63 @@ class Relay:
         return web.Response(
             body=json.dumps(kept).encode(),
             content_type="application/json",
-            headers={"Server": SERVER_NAME},
+            headers={"Server": SERVER_NAME, **errand.headers},
         )
 
-    async def _ask(
-        self, method: str, url: str, headers: dict[str, str], body: Body
-    ) -> aiohttp.ClientResponse:
+    async def _ask(self, errand: Errand) -> aiohttp.ClientResponse:
+        """Return a reply whose head is there; wait for an engine that restarts.
+
+        A request during which the engine went away is sent once more, not for ever:
+        it may be what ended the engine.
+        """
+        route, loop = errand.visit.route, asyncio.get_running_loop()
+        deadline = loop.time() + self._upstream.limits.hold_wait_s
+        if route.level is Level.OPEN:
+            deadline = loop.time()  # strangers cannot make us hold anything
+        repeats = 1 if route.sends in _REPEATABLE else 0
+        while True:
+            base_url = await self._upstream.wait(deadline)
+            try:
+                return await self._ask_once(errand, base_url)
+            except EngineGone as gone:
+                if gone.has_heard and not repeats:
+                    raise _no_answer() from gone
+                if loop.time() + self._policy.retry_every_s > deadline:
+                    raise still_loading() from gone
+                repeats -= gone.has_heard
+            await asyncio.sleep(self._policy.retry_every_s)
+
+    async def _ask_once(self, errand: Errand, base_url: str) -> aiohttp.ClientResponse:
+        outgoing, visit = errand.outgoing, errand.visit
+        headers = onward_headers(errand.request.headers)
+        if visit.route.lists:
+            headers["Accept-Encoding"] = "identity"
+        if outgoing.content_type:
+            headers["Content-Type"] = outgoing.content_type
+        if outgoing.length is not None:
+            headers["Content-Length"] = str(outgoing.length)
+        silence_s = self._upstream.limits.silence_s
         try:
             return await self._session.request(
-                method, url, headers=headers, data=body, allow_redirects=False
+                "GET" if visit.route.lists else errand.request.method,
+                base_url + visit.path,
+                headers=headers,
+                data=outgoing.body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    sock_connect=self._policy.upstream_connect_s, sock_read=silence_s
+                ),
             )
         except _CONNECT_FAILED as error:
-            raise still_loading() from error
+            raise EngineGone(has_heard=False) from error
+        except aiohttp.ServerTimeoutError as error:
+            raise Refusal(
+                504, f"The engine said nothing for {silence_s:g} seconds."
+            ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _no_answer() from error
-
-
-def onward_headers(headers: Headers) -> dict[str, str]:
-    """Return what the engine may see of a request's head.
-
-    An allowlist, so that no key, cookie, origin, forwarding header or method
-    override gets through; what ``Connection`` names belongs to this hop alone.
-    """
-    named = _named_by_connection(headers)
-    return {
-        name: headers[name]
-        for name in _PASSED_ON
-        if name in headers and headers[name].isascii() and name.lower() not in named
-    }
-
-
-def reply_headers(headers: Headers) -> Iterator[tuple[str, str]]:
-    """Yield what the client may see of the head of the engine's reply."""
-    named = _named_by_connection(headers)
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower in _KEPT_BACK or lower in named:
-            continue
-        if not lower.startswith("access-control-"):
-            yield name, value
-    yield "Server", SERVER_NAME
-    yield "X-Accel-Buffering", "no"
-
-
-async def _pass_on(
-    request: web.BaseRequest, reply: aiohttp.ClientResponse
-) -> web.StreamResponse:
-    head: Any = {"status": reply.status, "headers": list(reply_headers(reply.headers))}
-    content = reply.content
-    if content.is_eof() and content.exception() is None:
-        # A reply that is here whole leaves in one write, head and all.
-        return web.Response(body=content.read_nowait(), **head)
-    response = web.StreamResponse(**head)
-    await response.prepare(request)
-    write, read = request.writer.write, content.readany
-    try:
-        while chunk := await read():
-            await write(chunk)
-    except (aiohttp.ClientError, ConnectionError):
-        cut(request)
-    return response
-
-
-def cut(request: web.BaseRequest) -> None:
-    """End the connection so that what was sent cannot pass for a whole answer.
-
-    HTTP/1.0 has no mark for the end of a stream: there, only a reset tells.
-    """
-    transport = request.transport
-    if transport is None:
-        return
-    if request.version < aiohttp.HttpVersion11:
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
-    else:
-        transport.close()
-
-
-def _named_by_connection(headers: Headers) -> frozenset[str]:
-    values = headers.getall("Connection", [])
-    names = (name.strip().lower() for value in values for name in value.split(","))
-    return frozenset(names)
+            if isinstance(error.__cause__, Refusal):
+                raise error.__cause__ from error  # its sender's body has stalled
+            raise EngineGone(has_heard=True) from error
 
 
 def _no_answer() -> Refusal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,8 @@ class Sends(enum.Enum):
     """A JSON object that names a model which must be one of those served."""
     ORDER = "order"
     """A JSON object that changes what is installed."""
+    FORM = "form"
+    """A multipart form that names such a model."""
     BLOB = "blob"
     """Raw bytes of any length, never held in memory."""
 
@@ -72,6 +74,7 @@ _TABLE: Final = (
     Route(label="/api/ps", methods=_READ, lists="models"),
     Route(label="/v1/models", methods=_READ, lists="data"),
     *(Route(label=p, methods=("POST",), sends=Sends.MODEL_CALL) for p in _CALLS),
+    Route(label="/v1/audio/transcriptions", methods=("POST",), sends=Sends.FORM),
     *(
         Route(label=path, methods=("POST",), level=Level.MANAGE, sends=Sends.ORDER)
         for path in _ORDERS
@@ -98,23 +101,28 @@ _MODEL_PREFIX: Final = "/v1/models/"
 ALL_ROUTES: Final = (*_TABLE, _BLOB, _MODEL)
 
 
-def find_route(path: str, model_ids: Collection[str], *, manage: bool) -> Route | None:
+def find_route(
+    path: str, has_id: Callable[[str], bool], *, manage: bool
+) -> Route | None:
     """Return the route that is spelled exactly so, byte for byte.
 
     Args:
         path: The raw request target without query and path key; never normalised.
-        model_ids: The ids for which ``/v1/models/{id}`` exists.
+        has_id: Tells the ids for which ``/v1/models/{id}`` exists.
         manage: Whether routes that change things exist.
     """
     route = _BY_PATH.get(path)
     if route is None:
-        route = _pattern_route(path, model_ids)
+        asked = model_id(path)
+        if asked is not None:
+            return _MODEL if has_id(asked) else None
+        route = _BLOB if _BLOB_PATH.fullmatch(path) else None
     if route is not None and route.level is Level.MANAGE and not manage:
         return None
     return route
 
 
-def _pattern_route(path: str, model_ids: Collection[str]) -> Route | None:
-    if path.startswith(_MODEL_PREFIX):
-        return _MODEL if path[len(_MODEL_PREFIX) :] in model_ids else None
-    return _BLOB if _BLOB_PATH.fullmatch(path) else None
+def model_id(path: str) -> str | None:
+    """Return the ``{id}`` of ``/v1/models/{id}``, whether or not it exists."""
+    has_prefix = path.startswith(_MODEL_PREFIX)
+    return path[len(_MODEL_PREFIX) :] if has_prefix else None

@@ -16,26 +16,55 @@ _LONGEST_ECHO: Final = 100
 class ServedModels:
     """The models that callers may use; any other one does not exist for them."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        *,
+        any_model: bool = False,
+        only: Iterable[str] | None = None,
+    ) -> None:
+        """Take the names.
+
+        Args:
+            names: The models that were brought up.
+            any_model: Whether all that are installed are served as well.
+            only: Where it is given, no other model is served than these.
+        """
+        self._any_model = any_model
+        self._only = None if only is None else {ModelName.parse(n).key for n in only}
         models = [ModelName.parse(name) for name in names]
         self._models = [model for model in models if not is_cloud(model)]
-        self._keys = {model.key for model in self._models}
-        self.ids = frozenset(
-            spelling
-            for model in self._models
-            for spelling in (model.short, model.short.removesuffix(f":{DEFAULT_TAG}"))
-            if "/" not in spelling
-        )
-        """The spellings under which ``/v1/models/{id}`` exists."""
+        self._served = {model.key for model in self._models}
+        self._shown = [m.short for m in self._models if self._may(m)]
+
+    def restricted(self, only: tuple[str, ...]) -> ServedModels:
+        """Return these models without those that are not among ``only``.
+
+        Args:
+            only: Names; none are no restriction.
+        """
+        names = [model.short for model in self._models]
+        return ServedModels(names, any_model=self._any_model, only=only or None)
 
     def has(self, name: str) -> bool:
         """Tell whether the engine would take this name for a model that is served."""
-        if name in self.ids:
-            return True
         try:
-            return ModelName.parse(name).key in self._keys
+            return self._may(ModelName.parse(name))
         except UsageMistake:
             return False
+
+    def has_id(self, text: str) -> bool:
+        """Tell whether ``/v1/models/{id}`` exists for this very spelling."""
+        if "/" in text or not self.has(text):
+            return False
+        model = ModelName.parse(text)
+        # Nothing but these two forms: what else the engine takes may be a trick.
+        return text in (model.short, model.short.removesuffix(f":{DEFAULT_TAG}"))
+
+    def _may(self, model: ModelName) -> bool:
+        if self._only is not None and model.key not in self._only:
+            return False
+        return model.key in self._served or (self._any_model and not is_cloud(model))
 
     def require(self, name: str) -> None:
         """Refuse a model that is not served, naming those that are.
@@ -45,7 +74,7 @@ class ServedModels:
         """
         if self.has(name):
             return
-        served = ", ".join(model.short for model in self._models) or "none yet"
+        served = ", ".join(self._shown) or "none yet"
         raise Refusal(
             404,
             f"model '{plain_text(name[:_LONGEST_ECHO])}' not found; "

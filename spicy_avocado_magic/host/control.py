@@ -11,8 +11,9 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import AvocadoError, as_avocado_error
-from ..json_codec import to_json
+from ..json_codec import from_json, to_json
 from ..secrets import Redactor
+from ..settings import Settings
 from .board import Board, failure_of
 from .supervisor import Supervisor
 
@@ -114,12 +115,8 @@ class Control:
 
 def decode_given(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the options given, with JSON's lists as the tuples of ``Settings``."""
-    given = dict(plain)
-    if "models" in given:
-        given["models"] = tuple(given["models"])
-    if "engine_env" in given:
-        given["engine_env"] = tuple((k, v) for k, v in given["engine_env"])
-    return given
+    settings = from_json(Settings, plain)
+    return {name: getattr(settings, name) for name in plain}
 
 
 def failure_line(error: AvocadoError, redact: Redactor) -> str:

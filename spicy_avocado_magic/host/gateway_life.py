@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..gateway.access import Access
 from ..gateway.app import Gateway
+from ..limits import Limits
 from ..secrets import Secret
 from ..settings import Settings
 from ..state import Phase
@@ -24,6 +25,7 @@ class GatewayLife:
             policy=context.policy,
             probe_secret=context.probe_secret,
             log=context.log,
+            limits=self._limits(),
         )
         context.board.live_facts = self._counts
 
@@ -35,6 +37,12 @@ class GatewayLife:
             public_host=now.public_host,
             models=now.models,
         )
+        self.gateway.limits = Limits.of(
+            self._context.policy, self._context.settings.limits
+        )
+
+    def _limits(self) -> Limits:
+        return Limits.of(self._context.policy, self._context.settings.limits)
 
     def serve(self, models: tuple[str, ...]) -> None:
         """Let clients use exactly these models."""
@@ -74,4 +82,8 @@ def access_of(settings: Settings) -> Access:
         key=None if settings.no_auth else Secret(settings.api_key),
         path_key=settings.path_key,
         manage=settings.manage,
+        named=() if settings.no_auth else settings.keys,
+        any_model=settings.any_model,
+        registries=settings.registries,
+        cors=settings.cors,
     )

@@ -18,7 +18,7 @@ from ..options import (
     parse_variables,
     wish_from,
 )
-from ..settings import validate_model
+from ..parsing import validate_model
 from .commands import UP, Command
 from .names import Names, is_name
 
@@ -120,7 +120,8 @@ def split(line: str) -> list[str]:
 def _sort(line: str, command: Command) -> _Line | None:
     """Tell words from options; None if help is asked for."""
     known = command.option_by_flag
-    words, options = [], {}
+    words: list[str] = []
+    options: dict[str, str] = {}
     rest = split(line)
     if "--help" in rest or "-h" in rest:
         return None
@@ -135,6 +136,8 @@ def _sort(line: str, command: Command) -> _Line | None:
             raise _unknown_option(flag, known)
         if not equals:
             value = _value_after(option, rest)
+        if option.repeats and flag in options:
+            value = f"{options[flag]},{value}"
         options[flag] = value
     if words and not command.takes_models:
         raise UsageMistake(

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from ..settings import OLLAMA_VERSION
+from ..parsing import OLLAMA_VERSION
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 11434

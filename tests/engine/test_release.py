@@ -18,8 +18,8 @@ from spicy_avocado_magic.errors import (
     PlatformUnsupported,
     UsageMistake,
 )
+from spicy_avocado_magic.parsing import OLLAMA_VERSION
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.settings import OLLAMA_VERSION
 
 from .conftest import Serve
 

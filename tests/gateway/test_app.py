@@ -22,6 +22,7 @@ from .conftest import (
     Engine,
     Front,
     Open,
+    bounds,
     exchange,
 )
 
@@ -113,9 +114,10 @@ async def test_each_caller_is_refused_in_its_own_dialect(
 
 
 async def test_until_there_is_an_engine_callers_are_told_that_it_loads(
-    front: Front, engine: Engine
+    open_gateway: Open, engine: Engine
 ) -> None:
     """503 and when to try again, but only for those who may know."""
+    front = await open_gateway(limits=bounds(hold_wait_s=0.05))
     front.gateway.set_upstream(None)
     for path in ("/api/tags", "/v1/models"):
         status, reply, body = await front.call("GET", path, headers=WITH_KEY)
@@ -263,7 +265,7 @@ async def test_a_mistake_of_ours_is_told_without_its_content(
     def bug(*parts: object, **options: object) -> bytes:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("spicy_avocado_magic.gateway.app.rewrite", bug)
+    monkeypatch.setattr("spicy_avocado_magic.gateway.serving.rewrite", bug)
     status, _, body = await front.call(
         "POST", "/v1/messages", data=CHAT, headers=WITH_KEY
     )

@@ -12,24 +12,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spicy_avocado_magic.gateway.bodies import read_body, rewrite
-from spicy_avocado_magic.gateway.limits import Limits
+from spicy_avocado_magic.gateway.places import Hold, Places
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.gateway.routes import Sends
 from spicy_avocado_magic.gateway.served import ServedModels
 
+from .conftest import bounds
+
 SERVED = ServedModels(("tiny",))
+
+
+def _sent(raw: bytes, sends: Sends, *, manage: bool) -> Any:
+    sent = rewrite(raw, sends, SERVED, may_manage=manage).body
+    assert isinstance(sent, bytes)
+    return json.loads(sent)
 
 
 def call(raw: str | bytes, *, manage: bool = False) -> Any:
     """Return what the engine would get of an inference call."""
     raw = raw if isinstance(raw, bytes) else raw.encode()
-    return json.loads(rewrite(raw, Sends.MODEL_CALL, SERVED, manage=manage))
+    return _sent(raw, Sends.MODEL_CALL, manage=manage)
 
 
 def order(body: Any) -> Any:
     """Return what the engine would get of an order."""
     raw = json.dumps(body).encode()
-    return json.loads(rewrite(raw, Sends.ORDER, SERVED, manage=True))
+    return _sent(raw, Sends.ORDER, manage=True)
 
 
 def refused(raw: str | bytes) -> int:
@@ -190,6 +198,7 @@ async def test_a_body_that_the_library_finds_malformed_is_refused() -> None:
     request = SimpleNamespace(
         content_length=None, content=SimpleNamespace(readany=broken)
     )
+    hold = Hold(Places(bounds()))
     with pytest.raises(Refusal) as caught:
-        await read_body(cast("web.BaseRequest", request), Limits())
+        await read_body(cast("web.BaseRequest", request), bounds(), hold)
     assert caught.value.status == 400

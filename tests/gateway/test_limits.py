@@ -8,9 +8,7 @@ import time
 
 import pytest
 
-from spicy_avocado_magic.gateway.limits import Limits
-
-from .conftest import KEY, WITH_KEY, Engine, Open, exchange
+from .conftest import KEY, WITH_KEY, Engine, Open, bounds, exchange
 
 
 @pytest.mark.parametrize(
@@ -20,7 +18,7 @@ async def test_a_body_beyond_the_cap_is_refused(
     open_gateway: Open, engine: Engine, framing: str
 ) -> None:
     """413 in the caller's dialect, and the engine hears nothing."""
-    front = await open_gateway(limits=Limits(body_bytes=1000, linger_s=0.1))
+    front = await open_gateway(limits=bounds(body_bytes=1000))
     body = b'{"model":"tiny","prompt":"' + b"x" * 1972 + b'"}'
     if "chunked" in framing:
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
@@ -39,7 +37,7 @@ async def test_a_body_that_is_announced_beyond_the_cap_is_not_read(
     open_gateway: Open,
 ) -> None:
     """413 comes before the first byte of it."""
-    front = await open_gateway(limits=Limits(body_bytes=1000, linger_s=0.1))
+    front = await open_gateway(limits=bounds(body_bytes=1000))
     head = (
         f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
         "Content-Length: 1001\r\n\r\n"
@@ -51,14 +49,14 @@ async def test_a_body_that_is_announced_beyond_the_cap_is_not_read(
 async def test_a_body_up_to_the_cap_is_taken(open_gateway: Open) -> None:
     """The cap itself is still allowed."""
     body = b'{"model":"tiny"}'
-    front = await open_gateway(limits=Limits(body_bytes=len(body)))
+    front = await open_gateway(limits=bounds(body_bytes=len(body)))
     status, _, _ = await front.call("POST", "/api/chat", data=body, headers=WITH_KEY)
     assert status == 200
 
 
 async def test_a_refused_body_is_not_waited_for(open_gateway: Open) -> None:
     """Who sends no more of a refused body loses the connection soon."""
-    front = await open_gateway(limits=Limits(linger_s=0.1))
+    front = await open_gateway(limits=bounds())
     head = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
     started = time.monotonic()
     answer = await exchange(front.port, head)
@@ -71,7 +69,7 @@ async def test_a_body_that_stalls_is_given_up(
     open_gateway: Open, engine: Engine, rest: bytes
 ) -> None:
     """Neither silence nor a chunk that is none holds a request for ever."""
-    front = await open_gateway(limits=Limits(body_idle_s=0.1, linger_s=0.1))
+    front = await open_gateway(limits=bounds(body_wait_s=0.1))
     head = (
         f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
         "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"

@@ -1,0 +1,142 @@
+"""The engine's answer passed on as it arrives, and never half of it as if whole."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from .access import Visit
+from .bodies import Outgoing
+from .exchange import Exchange
+from .heads import reply_headers
+from .patience import EVENT_STREAM, Patience
+from .refusal import Refusal
+
+_LINES: Final = "application/x-ndjson"
+_ENDS: Final = {EVENT_STREAM: (b"\n\n", b"\r\n\r\n"), _LINES: (b"\n",)}
+"""What stands between two events of a stream."""
+_OK: Final = 200
+_ERROR_BYTES: Final = 64 * 2**10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What is to be asked of the engine, for whom, and how the answer is given.
+
+    Attributes:
+        request: Of the client.
+        visit: How it was let in.
+        outgoing: The body for the engine.
+        exchange: What is known of it so far.
+        headers: Further headers of the answer.
+        patience: Keeps the client's connection alive; None where nothing can.
+    """
+
+    request: web.BaseRequest
+    visit: Visit
+    outgoing: Outgoing
+    exchange: Exchange
+    headers: Mapping[str, str]
+    patience: Patience | None = None
+
+
+async def pass_on(errand: Errand, reply: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Return the reply, which by then has been sent to the client.
+
+    Raises:
+        Refusal: If the engine breaks off.
+    """
+    request, exchange = errand.request, errand.exchange
+    headers = [*reply_headers(reply.headers), *errand.headers.items()]
+    head: Any = {"status": reply.status, "headers": headers}
+    content = reply.content
+    if content.is_eof() and content.exception() is None:
+        # A reply that is here whole leaves in one write, head and all.
+        whole = content.read_nowait()
+        exchange.heard(whole)
+        return web.Response(body=whole, **head)
+    response = web.StreamResponse(**head)
+    await response.prepare(request)
+    if "Transfer-Encoding" in response.headers:
+        exchange.stream = reply.content_type
+    await _pump(errand, reply, response)
+    return response
+
+
+async def go_on(
+    errand: Errand, reply: aiohttp.ClientResponse, begun: web.StreamResponse
+) -> web.StreamResponse:
+    """Finish an answer that was begun before the engine said anything.
+
+    Raises:
+        Refusal: If the engine refuses or breaks off: its status comes too late.
+    """
+    if reply.status != _OK:
+        said = await _error_of(reply)
+        raise Refusal(reply.status, said or "The engine refused the request.")
+    await _pump(errand, reply, begun)
+    return begun
+
+
+async def _pump(
+    errand: Errand, reply: aiohttp.ClientResponse, response: web.StreamResponse
+) -> None:
+    exchange = errand.exchange
+    read, write, heard = reply.content.readany, response.write, exchange.heard
+    try:
+        while chunk := await read():
+            heard(chunk)
+            await write(chunk)
+            if exchange.is_used_up:
+                raise Refusal(429, "This key has used all of its tokens.")
+    except aiohttp.ServerTimeoutError as error:
+        raise Refusal(504, "The engine fell silent before the end.") from error
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise Refusal(502, "The engine broke off before the end.") from error
+
+
+async def break_off(request: web.BaseRequest, exchange: Exchange, why: Refusal) -> None:
+    """End an answer that has begun, so that nobody can take it for a whole one.
+
+    A stream of events gets one that tells the error, in the client's own dialect,
+    unless it was cut in the middle of an event.
+    """
+    ends = _ENDS.get(exchange.stream, ())
+    if ends and (not exchange.last_chunk or exchange.last_chunk.endswith(ends)):
+        try:
+            await request.writer.write(why.event(exchange.dialect, exchange.route))
+        except ConnectionError:
+            return
+    cut(request)
+
+
+def cut(request: web.BaseRequest) -> None:
+    """End the connection so that what was sent cannot pass for a whole answer.
+
+    HTTP/1.0 has no mark for the end of a stream: there, only a reset tells.
+    """
+    transport = request.transport
+    if transport is None:
+        return
+    if request.version < aiohttp.HttpVersion11:
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    else:
+        transport.close()
+
+
+async def _error_of(reply: aiohttp.ClientResponse) -> str:
+    """Return the message in an error of the engine, in any of its dialects."""
+    try:
+        body = await reply.json(content_type=None)
+        error = body["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (aiohttp.ClientError, LookupError, TypeError, ValueError):
+        return ""

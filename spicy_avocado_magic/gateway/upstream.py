@@ -1,0 +1,63 @@
+"""Where the engine is, and the wait for it while it is being started."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..limits import Limits
+from .refusal import still_loading
+
+
+class Upstream:
+    """The engine's address, which comes and goes.
+
+    Attributes:
+        limits: ``hold`` and ``hold_wait_s`` count.
+        held: How many requests wait for the engine now.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.held = 0
+        self._base_url: str | None = None
+        self._is_there = asyncio.Event()
+
+    def set(self, base_url: str | None) -> None:
+        """Name the engine, ``http://127.0.0.1:PORT``; None while there is none."""
+        self._base_url = base_url and base_url.rstrip("/")
+        if self._base_url is None:
+            self._is_there.clear()
+        else:
+            self._is_there.set()
+
+    def now(self) -> str:
+        """Return the engine's address.
+
+        Raises:
+            Refusal: 503 while there is none.
+        """
+        if self._base_url is None:
+            raise still_loading()
+        return self._base_url
+
+    async def wait(self, deadline: float) -> str:
+        """Return the engine's address as soon as there is one.
+
+        Args:
+            deadline: The latest moment, by the loop's clock.
+
+        Raises:
+            Refusal: 503 if there is none by then, or too many wait already.
+        """
+        if self._base_url is None:
+            if self.held >= self.limits.hold:
+                raise still_loading()
+            self.held += 1
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._is_there.wait()
+            except TimeoutError as error:
+                raise still_loading() from error
+            finally:
+                self.held -= 1
+        return self.now()

@@ -1,0 +1,142 @@
+"""The values of options as users type them: read, or refused with a remedy."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+from .errors import UsageMistake
+from .model_name import ModelName
+
+OLLAMA_VERSION: Final = "0.34.1"
+"""The release that is installed unless another is asked for; tested with this."""
+
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.-]+(?::[0-9]{1,5})?")
+_REGISTRY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:-rc\d+)?", re.ASCII)
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
+_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MAX_PORT: Final = 65535
+
+
+def validate_model(name: str) -> str:
+    """Return a model's name if the engine would accept it; else UsageMistake."""
+    ModelName.parse(name)
+    return name
+
+
+def validate_domain(text: str) -> str:
+    """Return a public host name, freed of a pasted ``https://`` and slash."""
+    host = text.strip().lower().removeprefix("https://").rstrip("/")
+    if not _DOMAIN.fullmatch(host):
+        raise UsageMistake(
+            f"--domain {text!r} is not a host name.",
+            "Use one from your ngrok dashboard, such as name.ngrok.app.",
+        )
+    return host
+
+
+def validate_port(text: str) -> int:
+    """Return a port number a user may listen on."""
+    if text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_PORT:
+        return int(text)
+    raise UsageMistake(
+        f"--port {text!r} is not a port.", "Use a number from 1 to 65535."
+    )
+
+
+def validate_address(text: str) -> str:
+    """Return ``address:port``; a port alone is one on loopback."""
+    address, _, port = text.rpartition(":")
+    host = address or "127.0.0.1"
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+        return f"{host}:{validate_port(port)}"
+    except (ValueError, UsageMistake):
+        raise UsageMistake(
+            f"{text!r} is neither a port nor ADDRESS:PORT.",
+            "Use one such as 9464, which is on loopback, or 0.0.0.0:9464.",
+        ) from None
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Return the origins of web pages in a list; ``none`` is an empty one."""
+    origins = _listed(text)
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise UsageMistake(
+                f"--cors {origin!r} is not the origin of a web page.",
+                "Use scheme and host alone, such as https://app.example, or *.",
+            )
+    return origins
+
+
+def parse_registries(text: str) -> tuple[str, ...]:
+    """Return the registry hosts in a list; ``none`` is an empty one."""
+    hosts = _listed(text)
+    for host in hosts:
+        if not _REGISTRY.fullmatch(host):
+            raise UsageMistake(
+                f"--registry {host!r} is not the host of a registry.",
+                "Use HOST or HOST:PORT, such as registry.example.org.",
+            )
+    return hosts
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(text.lower().replace(",", " ").split()))
+    return () if words == ("none",) else words
+
+
+def validate_context(text: str) -> int:
+    """Return a context length in tokens."""
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageMistake(
+        f"--context {text!r} is not a number of tokens.", "Use one such as 8192."
+    )
+
+
+def validate_key(text: str) -> str:
+    """Return an API key that can stand in a header and in a path."""
+    if re.fullmatch(r"[A-Za-z0-9_.~-]{8,200}", text):
+        return text
+    raise UsageMistake(
+        "The --api-key cannot be used as it is.",
+        "Use 8 to 200 letters, digits or one of _ . ~ - without spaces.",
+    )
+
+
+def validate_version(text: str) -> str:
+    """Return ``latest`` or a version without its leading ``v``."""
+    version = text.removeprefix("v")
+    if version == "latest" or _VERSION.fullmatch(version):
+        return version
+    raise UsageMistake(
+        f"--ollama-version {text!r} is not a version.",
+        f"Use X.Y.Z such as {OLLAMA_VERSION}, or latest.",
+    )
+
+
+def validate_keep_alive(text: str) -> str:
+    """Return how long a model stays loaded, in the engine's form."""
+    if re.fullmatch(r"-?[0-9]+", text) or _DURATION.fullmatch(text):
+        return text
+    raise UsageMistake(
+        f"--keep-alive {text!r} is not a duration.",
+        "Use one such as 30m or 2h, or -1 for ever.",
+    )
+
+
+def parse_duration_s(text: str) -> float:
+    """Return the seconds in ``2h``, ``90m``, ``1h30m`` or a bare number."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return float(text)
+    if _DURATION.fullmatch(text):
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+        return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    raise UsageMistake(
+        f"{text!r} is not a duration.", "Use one such as 90s, 45m, 2h or 1h30m."
+    )

@@ -1,0 +1,65 @@
+"""Bounds as users give them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.limits import NAMES, Limits, parse_limits
+from spicy_avocado_magic.policy import Policy
+
+
+def test_sizes_times_and_numbers_are_read() -> None:
+    """Each bound has the unit that people expect."""
+    given = parse_limits("body=1.5MB,head=8KiB,silence=15m,queue-wait=90,rpm=0")
+    limits = Limits.of(Policy(), given)
+    assert limits.body_bytes == 3 * 2**19
+    assert limits.head_bytes == 8 * 2**10
+    assert (limits.silence_s, limits.queue_wait_s, limits.rpm) == (900.0, 90.0, 0)
+    assert limits.queue == Limits.of(Policy()).queue, (
+        "a bound changed that was not given"
+    )
+
+
+def test_every_bound_has_a_setting() -> None:
+    """No bound is out of a user's reach."""
+    assert len(NAMES) == len(fields(Limits))
+    assert parse_limits("default") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "body",
+        "body=",
+        "body=x",
+        "body=0",
+        "concurrent=0",
+        "rpm=-1",
+        "silence=1d",
+        "bodi=1MB",
+        "rpm=1,",
+        "strangers=1.5",
+    ],
+)
+def test_what_is_no_bound_is_a_mistake_with_a_remedy(text: str) -> None:
+    """A misspelt bound does not silently hold nothing."""
+    with pytest.raises(UsageMistake) as caught:
+        parse_limits(text)
+    assert caught.value.remedy
+
+
+def test_a_misspelt_bound_gets_the_nearest_name() -> None:
+    """One letter off is understood."""
+    with pytest.raises(UsageMistake) as caught:
+        parse_limits("silense=5m")
+    assert "silence" in caught.value.remedy
+
+
+def test_the_usual_waits_are_those_of_the_policy() -> None:
+    """A rehearsal of faults shrinks them all together."""
+    policy = Policy().scaled(20)
+    assert Limits.of(policy).hold_wait_s == policy.hold_wait_s
