@@ -20,7 +20,6 @@ from spicy_avocado_magic.limits import Limits
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.secrets import Redactor, Secret
 
-
 _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
 """Of the usual bounds, those that 512 streams opened in one go would meet."""
 
