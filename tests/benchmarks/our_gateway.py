@@ -16,18 +16,23 @@ from typing import Any
 from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.host.context import Log
+from spicy_avocado_magic.limits import Limits
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.secrets import Redactor, Secret
 
+_BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
+"""Of the usual bounds, those that 512 streams opened in one go would meet."""
+
 
 async def _serve(told: dict[str, Any]) -> None:
-    key = told["key"]
+    key, policy = told["key"], Policy()
     gateway = Gateway(
         access=Access(
             key=Secret(key), public_host="spicy.ngrok.app", models=("tiny", "llama3")
         ),
-        policy=Policy(),
+        policy=policy,
         probe_secret=secrets.token_bytes(32),
+        limits=Limits.of(policy, _BOUNDS),
         log=Log(Path(told["log"]), Redactor([key, secrets.token_hex(24)])),
     )
     gateway.set_upstream(told["engine_url"])
