@@ -19,6 +19,7 @@ _MAIN_LEVEL: Final = 64
 _RATE: Final = 50.0
 _MOST_CHUNKS_S: Final = _MAIN_LEVEL * _RATE
 """More streams are slower ones: neither engine nor load may be what binds."""
+_HELD: Final = 500
 _CALM_S: Final = 10.0
 
 
@@ -119,7 +120,8 @@ class Run:
                 continue
             # Freed memory is used again: only a fresh process shows all of it.
             peer.restart()
-            grown = self._load.ask(peer, "held", count=500)["kib_per_stream"]
+            count = _HELD if peer.is_quick_to_start else _HELD // 5
+            grown = self._load.ask(peer, "held", count=count)["kib_per_stream"]
             self.figures.add("memory per idle stream, 500 (KiB)", peer.name, grown)
             # Caddy goes on reading for callers who have left until it writes again.
             peer.restart()

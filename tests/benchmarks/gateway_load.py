@@ -19,7 +19,7 @@ import psutil
 from .fast_engine import allow_many_files
 from .gateway_wire import Crowd, Target, chat_body
 
-_OPEN_S: Final = 30.0
+_OPEN_S: Final = 60.0
 """Longest wait until every stream of a case has begun."""
 _SETTLE_S: Final = 0.4
 _HELD_RATE: Final = 0.01
