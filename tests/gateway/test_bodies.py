@@ -195,9 +195,8 @@ async def test_a_body_that_the_library_finds_malformed_is_refused() -> None:
     async def broken() -> bytes:
         raise web.RequestPayloadError
 
-    request = SimpleNamespace(
-        content_length=None, content=SimpleNamespace(readany=broken)
-    )
+    content = SimpleNamespace(readany=broken, is_eof=lambda: False)
+    request = SimpleNamespace(content_length=None, content=content)
     hold = Hold(Places(bounds()))
     with pytest.raises(Refusal) as caught:
         await read_body(cast("web.BaseRequest", request), bounds(), hold)
