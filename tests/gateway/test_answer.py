@@ -242,6 +242,31 @@ async def test_an_error_event_is_not_put_into_the_middle_of_another(
     assert rest == b"\r\n", "something came after the cut"
 
 
+async def test_an_error_event_is_not_put_into_a_reply_of_fixed_length(
+    front: Front, engine: Engine
+) -> None:
+    """It would count as part of what was announced."""
+    go = asyncio.Event()
+
+    async def reply(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        head = {"Content-Type": NDJSON, "Content-Length": "9999"}
+        response = web.StreamResponse(headers=head)
+        await response.prepare(request)
+        await response.write(LINE.encode() + b"\n")
+        await go.wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    engine.reply = reply
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(ASKED + CHAT)
+    await reader.readuntil(LINE.encode() + b"\n")
+    go.set()
+    assert await reader.read() == b"", "something came after the cut"
+    writer.close()
+
+
 async def test_an_engine_that_falls_silent_in_the_middle_is_cut(
     open_gateway: Open, engine: Engine
 ) -> None:
