@@ -86,6 +86,16 @@ class StateFolder:
         """The two files that hold secrets; ``down`` removes them."""
         return (self.wanted, self.agent_config)
 
+    @property
+    def usage(self) -> Path:
+        """What each named key has used; holds no secret."""
+        return self.path / "usage.json"
+
+    @property
+    def for_next_host(self) -> tuple[Path, ...]:
+        """What a host that was killed or restarts leaves; ``down`` removes it."""
+        return (*self.secrets, self.usage)
+
     def log(self, name: str) -> Path:
         """Return the log file of ``host``, ``engine`` or ``agent``."""
         return self.path / f"{name}.log"

@@ -79,6 +79,14 @@ class Metrics:
         use = self.keys.get(key)
         return use.tokens_in + use.tokens_out if use else 0
 
+    def restore(self, key: str, use: Use) -> None:
+        """Count on from what a key has used before."""
+        self.keys[key] = use
+
+    def forget(self, key: str) -> None:
+        """Let a new key of this name start at zero."""
+        self.keys.pop(key, None)
+
     def opened(self, exchange: Exchange, writer: AbstractStreamWriter) -> None:
         """Count what is written here from now on, at no cost a chunk."""
         self.open[exchange] = writer
@@ -98,7 +106,9 @@ class Metrics:
         if not exchange.is_counted or exchange.caller is None:
             return
         usage = exchange.meter.usage()
-        self.keys[exchange.caller.name].add(usage)
+        use = self.keys.get(exchange.caller.name)
+        if use is not None:
+            use.add(usage)
         if exchange.model:
             model = self.models.setdefault(exchange.model, Use())
             model.requests += 1
