@@ -63,7 +63,7 @@ async def pass_on(errand: Errand, reply: aiohttp.ClientResponse) -> web.StreamRe
         return web.Response(body=whole, **head)
     response = web.StreamResponse(**head)
     await response.prepare(request)
-    if response.chunked:
+    if response.content_length is None:
         exchange.stream = reply.content_type
     await _pump(errand, reply, response)
     return response

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..gateway.keyring import digest_of
 from ..gateway.metrics import Use
 from ..json_codec import from_json, to_json
 from ..keys import NamedKey
@@ -45,11 +46,12 @@ class Ledger:
     def restore(self) -> None:
         """Count on from what a host of before has left."""
         metrics = self._gateway.gateway.metrics
-        ids = {key.name: key.id for key in self._context.settings.keys}
+        keys = {(key.name, key.id): key for key in self._context.settings.keys}
         # Seconds of the two clocks differ by the same amount all the time.
         ago_s = time.time() - time.monotonic()
         for entry in self._read():
-            if ids.get(entry.name) != entry.id:
+            key = keys.get((entry.name, entry.id))
+            if key is None:
                 continue
             metrics.restore(
                 entry.name,
@@ -59,6 +61,7 @@ class Ledger:
                     tokens_out=entry.tokens_out,
                     is_estimate=entry.is_estimate,
                     last=None if entry.last_at is None else entry.last_at - ago_s,
+                    digest=digest_of(key.secret),
                 ),
             )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
+from ..gateway.overdraft import end_overdrawn
 from ..settings import Settings
 from ..sharing import Grant
 from ..state import KeyState
@@ -18,6 +20,12 @@ class Sharing:
 
     def __init__(self, context: Context, gateway: GatewayLife) -> None:
         self._context, self._gateway = context, gateway
+
+    async def watch(self) -> None:
+        """Hold what several requests use together against their key's bound."""
+        while True:
+            await asyncio.sleep(self._context.policy.overdraft_every_s)
+            end_overdrawn(self._gateway.gateway.metrics)
 
     def keys(self) -> tuple[KeyState, ...]:
         """Return every key with its limits and use; no secret is in it."""
@@ -49,4 +57,4 @@ class Sharing:
         store_wanted(self._context, settings)
         self._context.settings = settings
         self._gateway.refresh()
-        self._gateway.gateway.metrics.forget(name)
+        self._gateway.gateway.metrics.keys.pop(name, None)

@@ -67,6 +67,7 @@ class Supervisor:
         self._watches = [asyncio.create_task(self._watch_owner(), name="owner")]
         self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
         self._watches += [asyncio.create_task(self._ledger.keep(), name="ledger")]
+        self._watches += [asyncio.create_task(self.sharing.watch(), name="sharing")]
         try:
             await self.ending.wait()
         finally:
