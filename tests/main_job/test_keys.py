@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -76,6 +77,13 @@ def _kill(home: Home, avocado: Avocado) -> None:
 
 def _folder() -> StateFolder:
     return StateFolder.find(rehearsal=True)
+
+
+def _written(name: str) -> int:
+    """Return the tokens of answers that the counts on disk tell of a key."""
+    text = _folder().usage.read_text() if _folder().usage.exists() else "[]"
+    counts = {one["name"]: one["tokens_out"] for one in json.loads(text)}
+    return int(counts.get(name, 0))
 
 
 def test_a_key_opens_until_it_is_taken_back_and_the_url_stays(home: Home) -> None:
@@ -219,7 +227,7 @@ def test_keys_and_what_they_used_outlive_a_killed_host(home: Home) -> None:
         stream_chat(avocado.url, key)
     avocado.revoke_key("bob")
     used = _key(avocado, "ann")
-    _wait_for(lambda: str(used.tokens_out) in _folder().usage.read_text())
+    _wait_for(lambda: _written("ann") == used.tokens_out)
     assert stat.S_IMODE(_folder().usage.stat().st_mode) == 0o600
     assert key not in _folder().usage.read_text(), "a secret is in the counts"
     _kill(home, avocado)
@@ -248,7 +256,7 @@ def test_a_new_key_of_an_old_name_starts_at_zero_after_a_crash(home: Home) -> No
     avocado = home.up("tiny", policy=QUICK, local=True)
     key = avocado.add_key("ann").open()
     assert stream_chat(avocado.local_url, key)
-    _wait_for(lambda: _folder().usage.exists() and "ann" in _folder().usage.read_text())
+    _wait_for(lambda: _written("ann"))
     counts = _folder().usage.read_text()
     avocado.revoke_key("ann")
     avocado.add_key("ann")
@@ -292,7 +300,7 @@ def test_down_removes_keys_and_their_use(home: Home) -> None:
     avocado = home.up("tiny", policy=QUICK, local=True)
     key = avocado.add_key("ann").open()
     assert stream_chat(avocado.local_url, key)
-    _wait_for(_folder().usage.exists)
+    _wait_for(lambda: _written("ann"))
     texts = {p.name: p.read_text() for p in _folder().path.iterdir() if p.is_file()}
     holders = [name for name, text in texts.items() if key in text]
     assert holders == ["wanted.json"], f"the key is in {holders}"
