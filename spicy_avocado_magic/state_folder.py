@@ -96,6 +96,15 @@ class StateFolder:
         """What a host that was killed or restarts leaves; ``down`` removes it."""
         return (*self.secrets, self.usage)
 
+    def read_secrets(self) -> dict[Path, str]:
+        """Return the text of each file with secrets that is there.
+
+        Raises:
+            PlatformUnsupported: If somebody else could have written one.
+        """
+        found = {path: read_private(path) for path in self.secrets}
+        return {path: text for path, text in found.items() if text is not None}
+
     def log(self, name: str) -> Path:
         """Return the log file of ``host``, ``engine`` or ``agent``."""
         return self.path / f"{name}.log"

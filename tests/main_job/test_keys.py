@@ -18,7 +18,7 @@ import requests
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import ModelRefused, UsageMistake
 from spicy_avocado_magic.keys import MOST_KEYS
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.state import KeyState, State
@@ -181,10 +181,7 @@ def _words(avocado: Avocado, key: str, url: str = "") -> Iterator[str]:
             yield chunk.choices[0].delta.content or ""
 
 
-@pytest.mark.parametrize("name", ["ann", "bob"])
-def test_taking_a_key_back_ends_its_open_streams_within_a_second(
-    home: Home, name: str
-) -> None:
+def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> None:
     """A stream with that key ends with an error; one with another key goes on."""
     avocado = home.up("tiny", engine_env=(("OLLAMA_NUM_PARALLEL", "2"),))
     keys = {one: avocado.add_key(one).open() for one in ("ann", "bob")}
@@ -204,17 +201,16 @@ def test_taking_a_key_back_ends_its_open_streams_within_a_second(
     for event in said.values():
         assert event.wait(10), "a stream did not begin"
     began = time.monotonic()
-    avocado.revoke_key(name)
-    threads[name].join(5)
-    assert name in errors, "the stream went on after its key was taken back"
-    at, error = errors[name]
+    avocado.revoke_key("ann")
+    threads["ann"].join(5)
+    assert "ann" in errors, "the stream went on after its key was taken back"
+    at, error = errors["ann"]
     assert at - began < 1, f"it ended only after {at - began:.2f} s"
     assert "no longer good" in str(error), f"its holder was told: {error}"
-    (other,) = set(keys) - {name}
-    said[other].clear()
-    assert said[other].wait(5), "a stream with another key was ended too"
-    avocado.revoke_key(other)
-    threads[other].join(5)
+    said["bob"].clear()
+    assert said["bob"].wait(5), "a stream with another key was ended too"
+    avocado.revoke_key("bob")
+    threads["bob"].join(5)
 
 
 def test_keys_and_what_they_used_outlive_a_killed_host(home: Home) -> None:
@@ -293,6 +289,60 @@ def test_an_up_that_is_taken_back_leaves_keys_given_in_between(home: Home) -> No
     with pytest.raises(openai.AuthenticationError):
         stream_chat(avocado.local_url, gone)
     assert not _state(avocado).path_key, "nothing was taken back"
+
+
+@pytest.mark.parametrize("is_restart", [True, False], ids=["restart", "crash"])
+def test_an_up_that_fails_after_the_host_has_gone_does_not_lose_the_keys(
+    home: Home, is_restart: bool
+) -> None:
+    """What that `up` had begun is taken back, and no more than that."""
+    avocado = home.up("tiny", policy=QUICK)
+    owner, key = avocado.api_key, avocado.add_key("ann").open()
+    assert stream_chat(avocado.url, key)
+    _wait_for(lambda: _written("ann"))
+    if not is_restart:
+        _kill(home, avocado)
+    with pytest.raises(ModelRefused):
+        home.up("missing-one", restart=is_restart)
+    assert not home.wait_no_processes(), "something of the failed up still runs"
+    again = home.up()
+    assert again.api_key == owner, "the owner's key is another one"
+    assert again.models == ("tiny",), "the model that failed is still wanted"
+    assert stream_chat(again.url, key), "the named key was lost"
+    assert _key(again, "ann").requests == 2, "what it had used was lost"
+
+
+def test_a_key_of_somebody_else_cannot_become_the_owners(home: Home) -> None:
+    """One key stands for one caller."""
+    avocado = home.up("tiny", local=True)
+    key = avocado.add_key("ann").open()
+    with pytest.raises(UsageMistake, match="somebody else"):
+        home.up(api_key=key)
+
+
+def test_requests_side_by_side_share_what_a_key_may_use(home: Home) -> None:
+    """All of them end soon after their tokens are used up together."""
+    parallel = (("OLLAMA_NUM_PARALLEL", "8"),)
+    avocado = home.up("tiny", engine_env=parallel, local=True)
+    key = avocado.add_key("ann", tokens=400).open()
+    errors = []
+
+    def listen() -> None:
+        try:
+            for _ in _words(avocado, key, avocado.local_url):
+                pass
+        except openai.APIError as error:
+            errors.append(str(error))
+
+    threads = [threading.Thread(target=listen) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(errors) == 8, "a stream went on without tokens"
+    assert all("tokens" in error for error in errors), errors
+    used = _key(avocado, "ann").tokens_out
+    assert used < 8 * 400, f"each of them had all: {used}"
 
 
 def test_down_removes_keys_and_their_use(home: Home) -> None:
