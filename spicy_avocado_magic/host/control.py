@@ -118,7 +118,7 @@ class Control:
         return web.json_response({})
 
     async def _keys(self, _request: web.Request) -> web.Response:
-        return web.json_response({"keys": to_json(self._supervisor.sharing.keys())})
+        return web.json_response({"keys": to_json(self._supervisor.sharing.states())})
 
     async def _add_key(self, request: web.Request) -> web.Response:
         grant = from_json(Grant, (await request.json())["grant"])

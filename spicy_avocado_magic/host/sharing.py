@@ -27,7 +27,7 @@ class Sharing:
             await asyncio.sleep(self._context.policy.overdraft_every_s)
             end_overdrawn(self._gateway.gateway.metrics)
 
-    def keys(self) -> tuple[KeyState, ...]:
+    def states(self) -> tuple[KeyState, ...]:
         """Return every key with its limits and use; no secret is in it."""
         metrics = self._gateway.gateway.metrics
         return key_states(self._context.settings, metrics, time.time())
