@@ -7,13 +7,16 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.gateway.access import Access
+from spicy_avocado_magic.gateway.exchange import Exchange
 from spicy_avocado_magic.gateway.keyring import Caller, Keyring, RateLimiter
+from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.keys import NamedKey
 from spicy_avocado_magic.secrets import Secret
@@ -259,26 +262,18 @@ async def test_a_key_that_is_gone_opens_nothing_on_a_connection_that_is_open(
     assert b"HTTP/1.1 401" in rest, rest
 
 
-async def test_a_request_is_charged_to_the_key_it_came_with(
-    open_gateway: Open, engine: Engine
-) -> None:
+def test_a_request_is_charged_to_the_key_it_came_with() -> None:
     """Not to a new one of that name, however late the old one's request ends."""
-    go = asyncio.Event()
-
-    async def slow(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        await go.wait()
-        return web.Response(body=b"{}\n" * 50)
-
-    front = await open_gateway(sharing(ANN))
-    engine.reply = slow
-    late = asyncio.create_task(
-        front.call("POST", "/api/chat", json=CHAT, headers=header(ANN))
-    )
-    await asyncio.wait_for(engine.arrived.wait(), 5)
-    new = replace(ANN, secret="another-0123456789", tokens=10)
-    front.gateway.access = sharing(new)
-    go.set()
-    assert (await late)[0] == 401
-    status, _, _ = await front.call("POST", "/api/chat", json=CHAT, headers=header(new))
-    assert status == 200, "the new key pays for the old one"
-    assert front.gateway.metrics.keys["ann"].requests == 1
+    metrics = Metrics()
+    old, new = (Caller(name="ann", digest=digest) for digest in (b"old", b"new"))
+    requests = [Exchange(method="POST", caller=caller) for caller in (old, new)]
+    for request in requests:
+        request.model = "tiny"
+        metrics.opened(request, cast("Any", SimpleNamespace(output_size=0)))
+        metrics.admitted(request)
+        request.heard(b"{}\n" * 50)
+    assert metrics.keys["ann"].requests == 1, "the new key inherits requests"
+    metrics.closed(requests[0])
+    assert metrics.keys["ann"].tokens_out == 0, "the new key pays for the old one"
+    metrics.closed(requests[1])
+    assert metrics.keys["ann"].tokens_out > 0
