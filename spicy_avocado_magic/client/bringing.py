@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -18,7 +19,7 @@ from ..policy import Policy
 from ..secrets import check_token, find_token, platform_secret
 from ..settings import Sources
 from ..state import State
-from ..state_folder import StateFolder, read_private
+from ..state_folder import StateFolder, read_private, write_private
 from ..text import seconds_text
 from .connection import Connection
 from .ending import end
@@ -147,6 +148,7 @@ class _Bringing:
 
     def _launch(self) -> Outcome | None:
         sweep(self.folder)
+        left = self.folder.read_secrets()
         has_new_key = not self.folder.wanted.exists() and not self.wish.given.get(
             "api_key"
         )
@@ -163,12 +165,19 @@ class _Bringing:
         if self.wish.background:
             state = host.state()
             return Accepted(state=state, launched=True, has_new_key=has_new_key)
-        result = self._follow(
-            host, lambda: end(self.folder, policy=self.policy, keep_logs=True)
-        )
+        result = self._follow(host, lambda: self._end_again(left))
         if not isinstance(result, State):
             return result
         return Launched(state=result, seconds=self._seconds(), has_new_key=has_new_key)
+
+    def _end_again(self, left: Mapping[Path, str]) -> None:
+        """End what was launched; what a host of before had left is there again."""
+        end(self.folder, policy=self.policy, keep_logs=True, keep_wanted=bool(left))
+        for path in self.folder.secrets if left else ():
+            if path in left:
+                write_private(path, left[path])
+            else:
+                path.unlink(missing_ok=True)
 
     def _change(self, host: Connection) -> Outcome:
         before = self._first_state(host)

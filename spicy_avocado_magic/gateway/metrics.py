@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from aiohttp.abc import AbstractStreamWriter
 
+from ..keys import OWNER
 from .exchange import Exchange
+from .keyring import Caller
 from .usage import Usage
 
 
@@ -22,6 +24,7 @@ class Use:
         tokens_out: Of answers.
         is_estimate: Whether some of these tokens were counted by us.
         last: Monotonic time of the last request.
+        digest: Of the key; a new key under an old name begins anew.
     """
 
     requests: int = 0
@@ -29,6 +32,7 @@ class Use:
     tokens_out: int = 0
     is_estimate: bool = False
     last: float | None = None
+    digest: bytes = b""
 
     def add(self, usage: Usage) -> None:
         """Add the tokens of one reply."""
@@ -75,9 +79,18 @@ class Metrics:
         return self._sent_bytes + sum(w.output_size for w in self.open.values())
 
     def tokens_of(self, key: str) -> int:
-        """Return the tokens, in and out, that a key has used."""
-        use = self.keys.get(key)
-        return use.tokens_in + use.tokens_out if use else 0
+        """Return the tokens, in and out, that a key has used, also those of now."""
+        use = self.keys.get(key, Use())
+        running = sum(
+            exchange.meter.counted
+            for exchange in self.open
+            if exchange.caller is not None and exchange.caller.digest == use.digest
+        )
+        return use.tokens_in + use.tokens_out + running
+
+    def restore(self, key: str, use: Use) -> None:
+        """Count on from what a key has used before."""
+        self.keys[key] = use
 
     def opened(self, exchange: Exchange, writer: AbstractStreamWriter) -> None:
         """Count what is written here from now on, at no cost a chunk."""
@@ -87,7 +100,7 @@ class Metrics:
         """Count a request that is let in with a key."""
         assert exchange.caller is not None
         exchange.is_counted = True
-        use = self.keys.setdefault(exchange.caller.name, Use())
+        use = self._use_of(exchange.caller)
         use.requests += 1
         use.last = time.monotonic()
 
@@ -98,9 +111,19 @@ class Metrics:
         if not exchange.is_counted or exchange.caller is None:
             return
         usage = exchange.meter.usage()
-        self.keys[exchange.caller.name].add(usage)
+        use = self.keys.get(exchange.caller.name)
+        # A key that was taken back meanwhile, or replaced, is not charged.
+        if use is not None and use.digest == exchange.caller.digest:
+            use.add(usage)
         if exchange.model:
             model = self.models.setdefault(exchange.model, Use())
             model.requests += 1
             model.last = time.monotonic()
             model.add(usage)
+
+    def _use_of(self, caller: Caller) -> Use:
+        use = self.keys.get(caller.name)
+        if use is None or (use.digest != caller.digest and caller.name != OWNER):
+            use = self.keys[caller.name] = Use()
+        use.digest = caller.digest
+        return use

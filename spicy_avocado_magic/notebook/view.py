@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..client.ending import Ended
 
 _SHORTEST_PAUSE_S: Final = 0.25
-_CELL: Final = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
+CELL: Final = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
 _FRAME: Final = (
     "border-left:3px solid currentColor;padding:2px 0 2px 10px;"
     "font-family:sans-serif;color:inherit;background:transparent"
@@ -75,7 +75,7 @@ class CardView:
         text = handover_text(state, show_key=show_key)
         stages = "\n".join(progress_lines(state))
         self._draw(
-            _frame(
+            frame(
                 state,
                 _stages(state)
                 + _warnings(state)
@@ -99,7 +99,7 @@ class CardView:
     def _draw_pending(self) -> None:
         state, self._pending = self._pending, None
         if state is not None:
-            markup = _frame(state, _stages(state) + _warnings(state))
+            markup = frame(state, _stages(state) + _warnings(state))
             self._draw(markup, "\n".join(progress_lines(state)))
 
     def _draw(self, markup: str, text: str) -> None:
@@ -167,7 +167,7 @@ def show_status(state: State, *, in_notebook: bool) -> None:
         for line in failure_lines(stage.failure)
     ]
     markup = _stages(state) + _warnings(state) + _lines(failures) + _facts(facts)
-    bundle = {"text/html": _frame(state, markup), "text/plain": status_text(state)}
+    bundle = {"text/html": frame(state, markup), "text/plain": status_text(state)}
     display(bundle, raw=True)
 
 
@@ -181,7 +181,8 @@ def ended_text(ended: Ended) -> str:
     )
 
 
-def _frame(state: State, markup: str) -> str:
+def frame(state: State, markup: str) -> str:
+    """Return the frame of all our displays, marked if it is of a rehearsal."""
     mark = f"<div><b>{_text(REHEARSAL_MARK)}</b></div>" if state.rehearsal else ""
     return f'<div style="{_FRAME}">{mark}{markup}</div>'
 
@@ -203,11 +204,11 @@ def _stage(stage: Stage) -> str:
     if stage.elapsed_s and stage.phase is not Phase.WAITING:
         took = seconds_text(stage.elapsed_s)
     return (
-        f'<tr style="background:transparent"><td style="{_CELL}">'
+        f'<tr style="background:transparent"><td style="{CELL}">'
         f'<span aria-label="{_text(stage.phase.value)}">{mark}</span></td>'
-        f'<td style="{_CELL}">{_text(stage.name)}</td>'
-        f'<td style="{_CELL}">{_text(" · ".join(parts))}{bar}</td>'
-        f'<td style="{_CELL}">{took}</td></tr>'
+        f'<td style="{CELL}">{_text(stage.name)}</td>'
+        f'<td style="{CELL}">{_text(" · ".join(parts))}{bar}</td>'
+        f'<td style="{CELL}">{took}</td></tr>'
     )
 
 
@@ -244,8 +245,8 @@ def _handover(state: State, show_key: bool) -> str:
 
 def _facts(facts: list[tuple[str, str]]) -> str:
     rows = "".join(
-        f'<tr style="background:transparent"><td style="{_CELL}">{_text(name)}</td>'
-        f'<td style="{_CELL}">{_text(value.strip())}</td></tr>'
+        f'<tr style="background:transparent"><td style="{CELL}">{_text(name)}</td>'
+        f'<td style="{CELL}">{_text(value.strip())}</td></tr>'
         for name, value in facts
     )
     return f'<table style="border-collapse:collapse">{rows}</table>'
