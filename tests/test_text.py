@@ -10,11 +10,14 @@ import pytest
 
 from spicy_avocado_magic.state import (
     Failure,
+    KeyState,
     ModelState,
+    ModelUse,
     Phase,
     Progress,
     Stage,
     State,
+    Traffic,
 )
 from spicy_avocado_magic.text import (
     REHEARSAL_MARK,
@@ -115,6 +118,50 @@ def test_the_status_has_a_line_for_everything() -> None:
     assert "3 served, 1 refused" in text
     assert "5.0 s, ends in 1 min 30 s" in text
     assert KEY not in text
+
+
+def test_the_status_tells_the_traffic_plainly() -> None:
+    """What goes on now, what it cost, whom, and how much of the free month is gone."""
+    traffic = Traffic(
+        in_flight=2,
+        queued=1,
+        tokens_in=10,
+        tokens_out=20,
+        is_estimate=True,
+        tokens_a_second=12.34,
+        first_token_p50_s=0.25,
+        first_token_p95_s=2.0,
+        public_requests=40,
+        public_bytes_out=5000,
+        statuses=((200, 3), (401, 1)),
+        models=(ModelUse(name="m\x1b[2J", requests=3, tokens_in=10, tokens_out=20),),
+    )
+    alice = KeyState(
+        name="alice", requests=3, tokens_out=7, tokens=9, expires_in_s=60, idle_s=5
+    )
+    text = status_text(replace(STATE, traffic=traffic, keys=(alice,)))
+    for line in (
+        "2 in flight, 1 waiting",
+        "answers  3 x 200, 1 x 401",
+        (
+            "tokens   ≈ 10 tokens in, ≈ 20 out, 12.3 a second now; "
+            "first after 0.2 s (half), 2.0 s (95 %)"
+        ),
+        (
+            "public   40 requests, 5.0 kB sent since the start "
+            "(ngrok's free plan: 20,000 and 1.0 GB a month)"
+        ),
+        "use      m: 3 requests, 10 tokens in, 20 out",
+        (
+            "use      key alice: 3 requests, 0 tokens in, 7 out of 9, "
+            "expires in 1 min 0 s, last 5.0 s ago"
+        ),
+    ):
+        assert line in text, f"{line!r} is missing in {text}"
+    quiet = status_text(STATE)
+    assert "answers  none yet" in quiet
+    assert "public " not in quiet, "a service without a tunnel speaks of ngrok"
+    assert "first after" not in quiet, "a time was made up"
 
 
 def test_a_model_tells_where_in_memory_it_is() -> None:

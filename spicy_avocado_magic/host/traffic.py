@@ -1,0 +1,88 @@
+"""What went through the gateway, as the state tells it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..gateway.metrics import Metrics, Use
+from ..keys import ANYBODY, OWNER, NamedKey
+from ..settings import Settings
+from ..state import KeyState, ModelUse, Traffic
+
+
+def facts_of(metrics: Metrics, settings: Settings, *, queued: int) -> dict[str, Any]:
+    """Return the facts of the state that change with every request.
+
+    Args:
+        metrics: Of the gateway.
+        settings: Which keys there are.
+        queued: Requests that wait for a place before the engine.
+    """
+    return {
+        "requests": metrics.requests,
+        "refused": metrics.refused,
+        "bytes_out": metrics.bytes_out,
+        "traffic": _traffic(metrics, queued),
+        "keys": _keys(metrics, settings),
+    }
+
+
+def _traffic(metrics: Metrics, queued: int) -> Traffic:
+    return Traffic(
+        in_flight=metrics.in_flight,
+        queued=queued,
+        tokens_in=metrics.total.tokens_in,
+        tokens_out=metrics.total.tokens_out,
+        is_estimate=metrics.total.is_estimate,
+        tokens_a_second=round(metrics.tokens_a_second, 1),
+        first_token_p50_s=metrics.waits.quantile_s(0.5),
+        first_token_p95_s=metrics.waits.quantile_s(0.95),
+        public_requests=metrics.public_requests,
+        public_bytes_out=metrics.public_bytes_out,
+        statuses=tuple(sorted(metrics.statuses.items())),
+        models=tuple(
+            ModelUse(
+                name=name,
+                requests=use.requests,
+                tokens_in=use.tokens_in,
+                tokens_out=use.tokens_out,
+                is_estimate=use.is_estimate,
+            )
+            for name, use in metrics.models.items()
+        ),
+    )
+
+
+def _keys(metrics: Metrics, settings: Settings) -> tuple[KeyState, ...]:
+    """Return the use of every key there is, the owner's first."""
+    if settings.no_auth:
+        return (_key_state(ANYBODY, metrics),)
+    owner = _key_state(OWNER, metrics, manage=settings.manage)
+    return (owner, *(_named(key, metrics, settings) for key in settings.keys))
+
+
+def _named(key: NamedKey, metrics: Metrics, settings: Settings) -> KeyState:
+    left_s = key.expires_at - time.time() if key.expires_at else None
+    return _key_state(
+        key.name,
+        metrics,
+        manage=settings.manage and key.manage,
+        models=key.models,
+        rpm=key.rpm,
+        tokens=key.tokens,
+        expires_in_s=None if left_s is None else max(0.0, left_s),
+    )
+
+
+def _key_state(name: str, metrics: Metrics, **allowed: Any) -> KeyState:
+    use = metrics.keys.get(name) or Use()
+    return KeyState(
+        name=name,
+        requests=use.requests,
+        tokens_in=use.tokens_in,
+        tokens_out=use.tokens_out,
+        is_estimate=use.is_estimate,
+        idle_s=None if use.last is None else metrics.clock() - use.last,
+        **allowed,
+    )
