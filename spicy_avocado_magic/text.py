@@ -108,6 +108,8 @@ def status_text(state: State) -> str:
     lines += ["", f"url      {state.url or no_url}"]
     lines.append(f"local    {state.local_url}")
     lines.append(f"key      {key_text(state, show_key=False)}")
+    if state.metrics_token:
+        lines.append(f"metrics  {metrics_text(state, show_token=False)}")
     lines.append(f"engine   {plain_text(state.engine)} on {plain_text(state.compute)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
     lines += traffic_lines(state)
@@ -185,6 +187,14 @@ def key_text(state: State, *, show_key: bool) -> str:
     return f"{masked(state.api_key)} (avocado.api_key has it)"
 
 
+def metrics_text(state: State, *, show_token: bool) -> str:
+    """Return where a scraper gets the metrics, and with which token."""
+    where = state.metrics_url or "(no port yet)"
+    if show_token and not state.hide_key:
+        return f"{where}, token {state.metrics_token}"
+    return f"{where}, token {masked(state.metrics_token)} (avocado.metrics_token)"
+
+
 def curl_line(state: State, *, show_key: bool) -> str:
     """Return a line that works when pasted; a hidden key is a variable in it."""
     model = state.models[0].name if state.models else "MODEL"
@@ -201,17 +211,18 @@ def curl_line(state: State, *, show_key: bool) -> str:
     return f"curl {url} {key}-H 'Content-Type: application/json' -d '{quoted}'"
 
 
-def handover_text(state: State, *, show_key: bool) -> str:
-    """Return URL, key, local URL, models and a curl line."""
+def handover_text(state: State, *, show_key: bool, show_token: bool = False) -> str:
+    """Return URL, key, local URL, models, metrics and a curl line."""
     lines = [REHEARSAL_MARK] if state.rehearsal else []
     lines += [
         f"url    {state.url or '(none: --local)'}",
         f"key    {key_text(state, show_key=show_key)}",
         f"local  {state.local_url}",
         f"models {', '.join(plain_text(model.name) for model in state.models)}",
-        "",
-        curl_line(state, show_key=show_key),
     ]
+    if state.metrics_token:
+        lines.append(f"metrics {metrics_text(state, show_token=show_token)}")
+    lines += ["", curl_line(state, show_key=show_key)]
     return "\n".join(lines)
 
 

@@ -63,7 +63,7 @@ def main() -> int:
 async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -> None:
     log = Log(folder.log("host"), redact)
     settings = _settings(folder, launch)
-    redact.add(settings.token, settings.api_key)
+    redact.add(settings.token, settings.api_key, settings.metrics_token)
     policy = from_json(Policy, launch["policy"])
     host = identify(os.getpid())
     if host is None:

@@ -22,6 +22,7 @@ from .context import Context
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife
 from .keeper import Keeper, Live
+from .metrics_life import MetricsLife
 from .models_life import ModelsLife
 from .tunnel_life import TunnelLife
 
@@ -40,6 +41,7 @@ class Supervisor:
         self._change = 0
         self._before: Settings | None = None
         self.gateway = GatewayLife(context)
+        self.metrics = MetricsLife(context, self.gateway.gateway)
         engine = EngineLife(context, self.gateway.gateway)
         self._keepers: dict[str, Keeper] = {}
         self._keep("engine", engine.live)
@@ -65,6 +67,7 @@ class Supervisor:
             self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
         self._watches = [asyncio.create_task(self._watch_owner(), name="owner")]
         self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
+        self._watches += [asyncio.create_task(self.metrics.run(), name="metrics")]
         try:
             await self.ending.wait()
         finally:
@@ -128,7 +131,7 @@ class Supervisor:
 
     def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
         context = self.context
-        context.redact.add(settings.token, settings.api_key)
+        context.redact.add(settings.token, settings.api_key, settings.metrics_token)
         if settings.token:
             write_config(
                 context.folder.agent_config,
@@ -146,8 +149,10 @@ class Supervisor:
             key_is_generated=settings.key_is_generated,
             hide_key=settings.hide_key,
             path_key=settings.path_key,
+            metrics_token=settings.metrics_token if settings.metrics_port else "",
         )
         self.gateway.refresh()
+        self.metrics.refresh()
         if restart_ttl:
             now = asyncio.get_running_loop().time()
             context.board.ends_at = now + settings.ttl_s if settings.ttl_s else None
@@ -177,6 +182,7 @@ class Supervisor:
         policy = self.context.policy
         for watch in self._watches:
             watch.cancel()
+        await asyncio.wait(self._watches, timeout=policy.gateway_stop_s + 0.5)
         bounds = {
             "tunnel": policy.tunnel_stop_s,
             "gateway": policy.gateway_stop_s,
@@ -201,7 +207,10 @@ _GROUP_OF: Final = {"tunnel": "agent"}
 
 
 def with_key(settings: Settings) -> Settings:
-    """Return settings with a key: the one given, or one that is made now."""
+    """Return settings with the keys that they need: those given, or made now."""
+    if settings.metrics_port and not settings.metrics_token:
+        token = "avocado-metrics-" + secrets.token_urlsafe(KEY_BYTES)
+        settings = replace(settings, metrics_token=token)
     if settings.api_key or settings.no_auth:
         return settings
     key = "avocado-" + secrets.token_urlsafe(KEY_BYTES)
