@@ -154,6 +154,8 @@ class Traffic:
     statuses: tuple[tuple[int, int], ...] = ()
     """Status codes, with how often each was answered."""
     models: tuple[ModelUse, ...] = ()
+    lost_lines: int = 0
+    """Of the access log: the disk did not take them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

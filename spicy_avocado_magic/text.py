@@ -117,7 +117,9 @@ def status_text(state: State) -> str:
         "" if state.ends_in_s is None else f", ends in {seconds_text(state.ends_in_s)}"
     )
     lines.append(f"up       {seconds_text(state.uptime_s)}{ends}")
-    lines.append(f"log      {state.log_path}")
+    lost = state.traffic.lost_lines
+    full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
+    lines.append(f"log      {state.log_path}{full}")
     return "\n".join(lines)
 
 

@@ -158,7 +158,10 @@ def test_the_status_tells_the_traffic_plainly() -> None:
         ),
     ):
         assert line in text, f"{line!r} is missing in {text}"
+    lost = status_text(replace(STATE, traffic=replace(traffic, lost_lines=4)))
+    assert "4 lines of access.log lost" in lost
     quiet = status_text(STATE)
+    assert "lost" not in quiet
     assert "answers  none yet" in quiet
     assert "public " not in quiet, "a service without a tunnel speaks of ngrok"
     assert "first after" not in quiet, "a time was made up"
@@ -193,6 +196,28 @@ def test_a_key_is_shown_only_where_we_made_it_and_it_may_be_seen(
         handover_text(state, show_key=show_key),
     ):
         assert (KEY in text) is is_shown
+
+
+def test_the_token_for_scrapers_is_shown_once_by_the_up_that_made_it() -> None:
+    """Afterwards the handle has it; ``--hide-key`` hides it at once."""
+    token = "avocado-metrics-0123456789"
+    url = "http://127.0.0.1:9464/metrics"
+    state = replace(STATE, metrics_url=url, metrics_token=token)
+    first = handover_text(state, show_key=False, show_token=True)
+    assert token in first, "nobody could configure a scraper"
+    later = handover_text(state, show_key=True)
+    hidden = replace(state, hide_key=True)
+    for text in (
+        later,
+        status_text(state),
+        handover_text(hidden, show_key=True, show_token=True),
+    ):
+        assert url in text, "nobody knows where the metrics are"
+        assert token not in text, "the token lands in every saved notebook"
+        assert "avocado.metrics_token" in text, "nobody knows where to find it"
+    assert "metrics" not in status_text(STATE), "metrics are promised that are not"
+    pending = status_text(replace(state, metrics_url=""))
+    assert "(no port yet)" in pending
 
 
 def test_no_key_is_said_plainly() -> None:

@@ -80,7 +80,12 @@ class GatewayLife:
 
     def _counts(self) -> dict[str, Any]:
         gateway, settings = self.gateway, self._context.settings
-        return facts_of(gateway.metrics, settings, queued=gateway.places.queued)
+        return facts_of(
+            gateway.metrics,
+            settings,
+            queued=gateway.places.queued,
+            lost_lines=self._access_log.lost,
+        )
 
 
 def access_of(settings: Settings) -> Access:

@@ -11,27 +11,31 @@ from ..settings import Settings
 from ..state import KeyState, ModelUse, Traffic
 
 
-def facts_of(metrics: Metrics, settings: Settings, *, queued: int) -> dict[str, Any]:
+def facts_of(
+    metrics: Metrics, settings: Settings, *, queued: int, lost_lines: int = 0
+) -> dict[str, Any]:
     """Return the facts of the state that change with every request.
 
     Args:
         metrics: Of the gateway.
         settings: Which keys there are.
         queued: Requests that wait for a place before the engine.
+        lost_lines: Of the access log.
     """
     return {
         "requests": metrics.requests,
         "refused": metrics.refused,
         "bytes_out": metrics.bytes_out,
-        "traffic": _traffic(metrics, queued),
+        "traffic": _traffic(metrics, queued, lost_lines),
         "keys": _keys(metrics, settings),
     }
 
 
-def _traffic(metrics: Metrics, queued: int) -> Traffic:
+def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> Traffic:
     return Traffic(
         in_flight=metrics.in_flight,
         queued=queued,
+        lost_lines=lost_lines,
         tokens_in=metrics.total.tokens_in,
         tokens_out=metrics.total.tokens_out,
         is_estimate=metrics.total.is_estimate,
