@@ -15,6 +15,7 @@ CLIENT_LEFT: Final = 499
 """Told as status when the client did not wait for the answer (nginx's number)."""
 _STREAM_EVENTS: Final = 2
 """A reply with fewer is one object: its first byte tells nothing of a first token."""
+_NOTHING: Final = Usage()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -54,7 +55,7 @@ class Exchange:
     stream: str = ""
     last_chunk: bytes = b""
     meter: TokenMeter = field(default_factory=TokenMeter)
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = _NOTHING
     tokens_left: int | None = None
     task: asyncio.Task[object] | None = None
     ended: Refusal | None = None
