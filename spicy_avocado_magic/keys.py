@@ -25,6 +25,7 @@ class NamedKey:
     Attributes:
         name: By which it is listed and revoked.
         secret: What its holder sends.
+        id: Tells it from another key of the same name; no secret.
         rpm: Requests a minute; 0 is the bound that holds for everybody.
         tokens: In and out, over the key's lifetime; 0 is without bound.
         models: The only ones it may use; empty is all that are served.
@@ -34,6 +35,7 @@ class NamedKey:
 
     name: str
     secret: str = field(repr=False)
+    id: str = ""
     rpm: int = 0
     tokens: int = 0
     models: tuple[str, ...] = ()

@@ -77,6 +77,17 @@ class Policy:
     space_after_s: float = 120.0
     """As ``comment_after_s``, for a reply that is no stream: later, since its status
     is then decided."""
+    overdraft_every_s: float = 0.25
+    """How often what a key uses with several requests at a time is added up."""
+    usage_every_s: float = 2.0
+    """How often the use of named keys is written down, if it has changed."""
+
+    access_log_every_s: float = 0.25
+    """Longest time for which a line of the access log is held back."""
+    metrics_every_s: float = 1.0
+    """Between two samples from which tokens a second are told."""
+    metrics_retry_s: float = 10.0
+    """Between two tries to open a port for scrapers that could not be had."""
 
     def scaled(self, divisor: float) -> Self:
         """Return the same policy with all waits divided; counts stay."""

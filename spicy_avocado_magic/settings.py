@@ -157,12 +157,18 @@ class Settings:
         """Refuse values that contradict each other.
 
         Raises:
-            UsageMistake: With the two options that exclude each other.
+            UsageMistake: With the two options that exclude each other, or the key
+                that belongs to somebody else.
         """
         if self.local and self.domain:
             raise UsageMistake(
                 "--local opens no tunnel, so --domain has no use.",
                 "Leave one of the two out.",
+            )
+        if any(key.secret == self.api_key for key in self.keys):
+            raise UsageMistake(
+                "This --api-key is a named key already, which somebody else has.",
+                "Choose another one.",
             )
         if self.no_auth and self.manage:
             raise UsageMistake(

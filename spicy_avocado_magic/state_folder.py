@@ -86,6 +86,25 @@ class StateFolder:
         """The two files that hold secrets; ``down`` removes them."""
         return (self.wanted, self.agent_config)
 
+    @property
+    def usage(self) -> Path:
+        """What each named key has used; holds no secret."""
+        return self.path / "usage.json"
+
+    @property
+    def for_next_host(self) -> tuple[Path, ...]:
+        """What a host that was killed or restarts leaves; ``down`` removes it."""
+        return (*self.secrets, self.usage)
+
+    def read_secrets(self) -> dict[Path, str]:
+        """Return the text of each file with secrets that is there.
+
+        Raises:
+            PlatformUnsupported: If somebody else could have written one.
+        """
+        found = {path: read_private(path) for path in self.secrets}
+        return {path: text for path, text in found.items() if text is not None}
+
     def log(self, name: str) -> Path:
         """Return the log file of ``host``, ``engine`` or ``agent``."""
         return self.path / f"{name}.log"

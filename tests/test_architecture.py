@@ -15,6 +15,7 @@ import pytest
 
 from spicy_avocado_magic.errors import AvocadoError, every_kind
 from spicy_avocado_magic.options import OPTIONS
+from spicy_avocado_magic.sharing import KEY_OPTIONS
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = "spicy_avocado_magic"
@@ -34,6 +35,7 @@ TOP_LEVEL: Final = (
     "parsing",
     "settings",
     "options",
+    "sharing",
     "environment",
     "secrets",
     "state_folder",
@@ -67,8 +69,11 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
-COMMANDS: Final = {"up", "status", "down"}
-KNOWN_FLAGS: Final = {option.flag for option in OPTIONS} | {"--json", "--help"}
+COMMANDS: Final = {"up", "status", "keys", "down"}
+KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
+    "--json",
+    "--help",
+}
 
 
 def relative(path: Path) -> str:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -18,7 +19,7 @@ from ..policy import Policy
 from ..secrets import check_token, find_token, platform_secret
 from ..settings import Sources
 from ..state import State
-from ..state_folder import StateFolder, read_private
+from ..state_folder import StateFolder, read_private, write_private
 from ..text import seconds_text
 from .connection import Connection
 from .ending import end
@@ -70,7 +71,10 @@ def bring_up(
         sources=sources,
         policy=policy,
     )
-    return _handle(folder, bringing.run(), policy)
+    known_tokens = ("", bringing.left().get("metrics_token", ""))
+    avocado = _handle(folder, bringing.run(), policy)
+    avocado.has_new_token = avocado.metrics_token not in known_tokens
+    return avocado
 
 
 def is_rehearsal_asked_for() -> bool:
@@ -147,10 +151,11 @@ class _Bringing:
 
     def _launch(self) -> Outcome | None:
         sweep(self.folder)
+        left = self.folder.read_secrets()
         has_new_key = not self.folder.wanted.exists() and not self.wish.given.get(
             "api_key"
         )
-        given = self._with_token(is_local=bool(self._left().get("local")))
+        given = self._with_token(is_local=bool(self.left().get("local")))
         host = launch(
             self.folder,
             given,
@@ -163,12 +168,19 @@ class _Bringing:
         if self.wish.background:
             state = host.state()
             return Accepted(state=state, launched=True, has_new_key=has_new_key)
-        result = self._follow(
-            host, lambda: end(self.folder, policy=self.policy, keep_logs=True)
-        )
+        result = self._follow(host, lambda: self._end_again(left))
         if not isinstance(result, State):
             return result
         return Launched(state=result, seconds=self._seconds(), has_new_key=has_new_key)
+
+    def _end_again(self, left: Mapping[Path, str]) -> None:
+        """End what was launched; what a host of before had left is there again."""
+        end(self.folder, policy=self.policy, keep_logs=True, keep_wanted=bool(left))
+        for path in self.folder.secrets if left else ():
+            if path in left:
+                write_private(path, left[path])
+            else:
+                path.unlink(missing_ok=True)
 
     def _change(self, host: Connection) -> Outcome:
         before = self._first_state(host)
@@ -223,8 +235,8 @@ class _Bringing:
         )
         return tries(host.state)
 
-    def _left(self) -> dict[str, Any]:
-        """Return the settings that a host which died or restarts has left."""
+    def left(self) -> dict[str, Any]:
+        """Return the settings of a host that runs, died or restarts."""
         try:
             left: dict[str, Any] = json.loads(read_private(self.folder.wanted) or "{}")
         except ValueError:

@@ -46,6 +46,15 @@ class Connection:
         require_same_protocol(int(plain.get("protocol", 0)))
         return from_json(State, plain)
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Return what the host tells there.
+
+        Raises:
+            AvocadoError: As the host raised it.
+            HostUnreachable: If it does not answer in time.
+        """
+        return self._ask("GET", path)
+
     def post(self, path: str, **wish: Any) -> dict[str, Any]:
         """Ask the host for something and return its answer.
 

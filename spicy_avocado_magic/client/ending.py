@@ -57,7 +57,7 @@ def end(
     """
     policy = policy or Policy()
     began = time.monotonic()
-    kept: tuple[Path, ...] = folder.secrets if keep_wanted else ()
+    kept: tuple[Path, ...] = folder.for_next_host if keep_wanted else ()
     kept += folder.logs if keep_logs else ()
     record = folder.read_record()
     is_rehearsal = folder.path.name == "rehearsal"

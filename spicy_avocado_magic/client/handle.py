@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from ..errors import AvocadoError
-from ..state import State
+from ..secrets import Secret
+from ..state import KeyState, State
 from ..state_folder import StateFolder
 from ..text import handover_text
 from .ending import Ended, end
 from .launch import state_of
+from .sharing import add_key, grant_of, read_keys, revoke_key
 
 
 class Avocado:
@@ -23,6 +26,7 @@ class Avocado:
             extension.
         headline: The same in a sentence.
         has_new_key: Whether that ``up`` made the key, to be shown in full once.
+        has_new_token: Whether it made the token for scrapers, to be shown likewise.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Avocado:
         self.outcome = outcome
         self.headline = headline
         self.has_new_key = has_new_key
+        self.has_new_token = False
 
     @property
     def url(self) -> str:
@@ -56,9 +61,73 @@ class Avocado:
         return self._state().api_key
 
     @property
+    def metrics_url(self) -> str:
+        """Where a scraper gets the metrics; empty without ``--metrics-port``."""
+        return self._state().metrics_url
+
+    @property
+    def metrics_token(self) -> str:
+        """What a scraper sends as bearer token; it reads the metrics, no more."""
+        return self._state().metrics_token
+
+    @property
     def models(self) -> tuple[str, ...]:
         """Names of the models that are wanted."""
         return tuple(model.name for model in self._state().models)
+
+    def keys(self) -> tuple[KeyState, ...]:
+        """Return every key with its limits and use, the owner's first; no secrets.
+
+        Raises:
+            UsageMistake: If the service has ended.
+        """
+        return read_keys(self._folder)
+
+    def add_key(
+        self,
+        name: str,
+        *,
+        rpm: int | None = None,
+        tokens: int | None = None,
+        models: Sequence[str] | str | None = None,
+        expires: str | float | None = None,
+        manage: bool = False,
+    ) -> Secret:
+        """Make a key for somebody else, which opens at once.
+
+        Args:
+            name: By which it is listed and revoked.
+            rpm: The most requests a minute.
+            tokens: The most tokens, in and out, over the key's lifetime.
+            models: The only ones it may use; by default all that are served.
+            expires: After how long, such as ``"2h"`` or a number of seconds.
+            manage: Whether it may pull, create, copy and delete models.
+
+        Returns:
+            The key, which is told this once; ``.open()`` gives its text.
+
+        Raises:
+            UsageMistake: If there can be no such key, or the service has ended.
+        """
+        return add_key(
+            self._folder,
+            grant_of(
+                name,
+                rpm=rpm,
+                tokens=tokens,
+                models=models,
+                expires=expires,
+                manage=manage,
+            ),
+        )
+
+    def revoke_key(self, name: str) -> None:
+        """Take a key back: it opens no more, and what is open with it ends.
+
+        Raises:
+            UsageMistake: If there is no such key, or the service has ended.
+        """
+        revoke_key(self._folder, name)
 
     def status(self) -> State | None:
         """Return everything about the service, or None once it has ended."""

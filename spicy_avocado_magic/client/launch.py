@@ -91,7 +91,8 @@ def sweep(
         for orphan in find_by_argument(str(folder.agent_config)):
             end_group(orphan, grace_s=_SWEEP_GRACE_S)
             ended.append("agent")
-        folder.remove(keep=(*folder.secrets, *folder.logs) if keep is None else keep)
+        kept = (*folder.for_next_host, *folder.logs)
+        folder.remove(keep=kept if keep is None else keep)
     return tuple(ended)
 
 

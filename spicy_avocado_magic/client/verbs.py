@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from ..errors import UsageMistake
-from ..options import OPTION_BY_NAME, nearest_match, wish_from
-from ..secrets import Secret
+from ..options import OPTION_BY_NAME, wish_from
 from ..state import State
 from ..state_folder import StateFolder
 from ..text import narrate
@@ -16,6 +13,7 @@ from .ending import Ended, end
 from .follow import Show
 from .handle import Avocado
 from .launch import state_of, sweep
+from .typed import parse_call
 
 
 def up(*models: str, show: Show | None = None, **options: Any) -> Avocado:
@@ -37,7 +35,8 @@ def up(*models: str, show: Show | None = None, **options: Any) -> Avocado:
     Raises:
         AvocadoError: With problem and remedy; what this call began is taken back.
     """
-    wish = wish_from(_parse_options(models, options))
+    named: dict[str, Any] = {"models": models} if models else {}
+    wish = wish_from(named | parse_call("up", options, OPTION_BY_NAME))
     return bring_up(wish, show=show or narrate())
 
 
@@ -75,28 +74,3 @@ def _folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
     if rehearse or is_rehearsal_asked_for():
         return (rehearsal,)
     return (StateFolder.find(rehearsal=False), rehearsal)
-
-
-def _parse_options(models: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
-    parsed: dict[str, Any] = {"models": models} if models else {}
-    for name, value in options.items():
-        option = OPTION_BY_NAME.get(name)
-        if option is None:
-            near = nearest_match(name, OPTION_BY_NAME)
-            hint = f"Did you mean {near}=…?" if near else "See help(up)."
-            raise UsageMistake(f"up() has no option {name!r}.", hint)
-        if value is None:
-            continue
-        parsed[option.name] = option.parse(_text(value))
-    return parsed
-
-
-def _text(value: Any) -> str:
-    """Return a value as it would be typed."""
-    if isinstance(value, Secret):
-        return value.open()
-    if isinstance(value, Mapping):
-        return ",".join(f"{name}={item}" for name, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value))
-    return str(value)

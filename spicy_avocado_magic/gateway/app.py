@@ -214,7 +214,7 @@ class Gateway:
         """Refuse one request too many of a key, or one beyond its tokens."""
         self._rates.take(caller.name, caller.rpm or self.limits.rpm)
         if caller.tokens:
-            exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller.name)
+            exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller)
             if exchange.tokens_left <= 0:
                 raise Refusal(
                     429,

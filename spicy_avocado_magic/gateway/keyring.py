@@ -60,7 +60,7 @@ class Keyring:
         self.is_open = owner is None
         self._callers: list[Caller] = []
         if owner is not None:
-            digest = _digest(owner.open())
+            digest = digest_of(owner.open())
             caller = Caller(name=OWNER, may_manage=manage, digest=digest)
             self._callers.append(caller)
         for key in named:
@@ -72,7 +72,7 @@ class Keyring:
                     rpm=key.rpm,
                     tokens=key.tokens,
                     expires_at=key.expires_at,
-                    digest=_digest(key.secret),
+                    digest=digest_of(key.secret),
                 )
             )
 
@@ -111,7 +111,7 @@ class Keyring:
         )
 
     def _owner_of(self, key: str) -> Caller | None:
-        digest, found = _digest(key), None
+        digest, found = digest_of(key), None
         for caller in self._callers:
             if hmac.compare_digest(digest, caller.digest):
                 found = caller
@@ -153,5 +153,6 @@ class RateLimiter:
         times.append(now)
 
 
-def _digest(text: str) -> bytes:
+def digest_of(text: str) -> bytes:
+    """Return what stands for a key wherever it is compared."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -39,11 +39,12 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
 
-    async def start(self, port: int) -> int:
-        """Listen on loopback; return the port.
+    async def start(self, port: int, address: str = ADDRESS) -> int:
+        """Listen, by default on loopback; return the port.
 
         Args:
             port: The port to take; 0 for any free one.
+            address: Of this machine.
 
         Raises:
             PortTaken: If another program has it.
@@ -57,7 +58,7 @@ class Listener:
 
         try:
             self._server = await loop.create_server(
-                connection, ADDRESS, port, backlog=_BACKLOG
+                connection, address, port, backlog=_BACKLOG
             )
         except OSError as error:
             raise _listen_error(error, port) from error

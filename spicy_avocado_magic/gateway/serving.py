@@ -69,7 +69,8 @@ class Service:
             raise still_loading()
         with self._places.holding() as hold:
             outgoing = await self._outgoing(request, visit, hold)
-            exchange.model = outgoing.model
+            if visit.route.sends is not Sends.ORDER:
+                exchange.model = outgoing.model
             errand = Errand(
                 request=request,
                 visit=visit,

@@ -36,6 +36,7 @@ from .control import Control, decode_given, failure_line
 from .guard import Guard
 from .rehearse import World, start_world
 from .supervisor import Supervisor, no_model, with_key
+from .wanted import secrets_of
 
 LOCKED = 75
 """Exit status of a host that found another one alive (``EX_TEMPFAIL``)."""
@@ -63,7 +64,7 @@ def main() -> int:
 async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -> None:
     log = Log(folder.log("host"), redact)
     settings = _settings(folder, launch)
-    redact.add(settings.token, settings.api_key)
+    redact.add(*secrets_of(settings))
     policy = from_json(Policy, launch["policy"])
     host = identify(os.getpid())
     if host is None:
@@ -117,7 +118,7 @@ async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -
         if world is not None:
             await world.stop()
         guard.stop()
-        kept = folder.secrets if supervisor.keeps_wanted else ()
+        kept = folder.for_next_host if supervisor.keeps_wanted else ()
         folder.remove(keep=(*kept, *folder.logs))
 
 

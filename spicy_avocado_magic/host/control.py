@@ -14,6 +14,7 @@ from ..errors import AvocadoError, as_avocado_error
 from ..json_codec import from_json, to_json
 from ..secrets import Redactor
 from ..settings import Settings
+from ..sharing import Grant
 from .board import Board, failure_of
 from .supervisor import Supervisor
 
@@ -22,7 +23,8 @@ class Control:
     """Answers kernels: state, events, and what to change.
 
     ``GET /state``, ``GET /events?after=N`` (newline-delimited JSON),
-    ``POST /up``, ``POST /withdraw``, ``POST /down``.
+    ``POST /up``, ``POST /withdraw``, ``POST /down``; ``GET /keys``, ``POST /keys``,
+    ``POST /keys/revoke``.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -38,6 +40,9 @@ class Control:
         app.router.add_post("/up", self._up)
         app.router.add_post("/withdraw", self._withdraw)
         app.router.add_post("/down", self._down)
+        app.router.add_get("/keys", self._keys)
+        app.router.add_post("/keys", self._add_key)
+        app.router.add_post("/keys/revoke", self._revoke_key)
         await asyncio.to_thread(socket.unlink, missing_ok=True)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
@@ -110,6 +115,17 @@ class Control:
     async def _down(self, request: web.Request) -> web.Response:
         wish = await request.json()
         self._supervisor.end("told to", keep_wanted=wish["keep_wanted"])
+        return web.json_response({})
+
+    async def _keys(self, _request: web.Request) -> web.Response:
+        return web.json_response({"keys": to_json(self._supervisor.sharing.states())})
+
+    async def _add_key(self, request: web.Request) -> web.Response:
+        grant = from_json(Grant, (await request.json())["grant"])
+        return web.json_response({"secret": self._supervisor.sharing.add(grant)})
+
+    async def _revoke_key(self, request: web.Request) -> web.Response:
+        self._supervisor.sharing.revoke((await request.json())["name"])
         return web.json_response({})
 
 

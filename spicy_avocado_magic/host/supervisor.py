@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import secrets
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from ..errors import UsageMistake
-from ..json_codec import to_json
 from ..processes import Identity, end_group, signal_group
 from ..settings import Settings
 from ..state import ModelState, Phase
-from ..state_folder import write_private
 from ..tunnel.config import write_config
 from .context import Context
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife
 from .keeper import Keeper, Live
+from .ledger import Ledger
+from .metrics_life import MetricsLife
 from .models_life import ModelsLife
+from .shared_keys import new_secret
+from .sharing import Sharing
 from .tunnel_life import TunnelLife
-
-KEY_BYTES: Final = 24
+from .wanted import store_wanted
 
 
 class Supervisor:
@@ -40,6 +39,9 @@ class Supervisor:
         self._change = 0
         self._before: Settings | None = None
         self.gateway = GatewayLife(context)
+        self.sharing = Sharing(context, self.gateway)
+        self._ledger = Ledger(context, self.gateway)
+        self.metrics = MetricsLife(context, self.gateway.gateway)
         engine = EngineLife(context, self.gateway.gateway)
         self._keepers: dict[str, Keeper] = {}
         self._keep("engine", engine.live)
@@ -61,10 +63,14 @@ class Supervisor:
     async def run(self) -> None:
         """Keep everything true until told to end, then end it in order."""
         self._adopt(self.context.settings)
+        self._ledger.restore()
         for name, keeper in self._keepers.items():
             self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
         self._watches = [asyncio.create_task(self._watch_owner(), name="owner")]
         self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
+        self._watches += [asyncio.create_task(self._ledger.keep(), name="ledger")]
+        self._watches += [asyncio.create_task(self.sharing.watch(), name="sharing")]
+        self._watches += [asyncio.create_task(self.metrics.run(), name="metrics")]
         try:
             await self.ending.wait()
         finally:
@@ -106,7 +112,9 @@ class Supervisor:
         """Take a change back, unless another one came after it."""
         if number != self._change or self._before is None:
             return False
-        now, self._before = self._before, None
+        # Keys that were given or taken back in between stay so.
+        now = replace(self._before, keys=self.context.settings.keys)
+        self._before = None
         renew = self.context.settings.changed_components(now)
         self.context.log("the last change is taken back")
         self._become(now, renew=renew, restart_ttl=False)
@@ -128,15 +136,13 @@ class Supervisor:
 
     def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
         context = self.context
-        context.redact.add(settings.token, settings.api_key)
+        store_wanted(context, settings)
         if settings.token:
             write_config(
                 context.folder.agent_config,
                 settings.token,
                 settings.sources.edge_address,
             )
-        stored = to_json(replace(settings, token=""))
-        write_private(context.folder.wanted, json.dumps(stored))
         known = {model.name: model for model in context.board.snapshot().models}
         context.board.models(
             known.get(name, ModelState(name=name)) for name in settings.models
@@ -146,8 +152,10 @@ class Supervisor:
             key_is_generated=settings.key_is_generated,
             hide_key=settings.hide_key,
             path_key=settings.path_key,
+            metrics_token=settings.metrics_token if settings.metrics_port else "",
         )
         self.gateway.refresh()
+        self.metrics.refresh()
         if restart_ttl:
             now = asyncio.get_running_loop().time()
             context.board.ends_at = now + settings.ttl_s if settings.ttl_s else None
@@ -177,6 +185,7 @@ class Supervisor:
         policy = self.context.policy
         for watch in self._watches:
             watch.cancel()
+        await asyncio.wait(self._watches, timeout=policy.gateway_stop_s + 0.5)
         bounds = {
             "tunnel": policy.tunnel_stop_s,
             "gateway": policy.gateway_stop_s,
@@ -195,17 +204,19 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(end_group, identity, grace_s=0.5)
             self.context.children.done(name)
+        self._ledger.save()
 
 
 _GROUP_OF: Final = {"tunnel": "agent"}
 
 
 def with_key(settings: Settings) -> Settings:
-    """Return settings with a key: the one given, or one that is made now."""
+    """Return settings with the keys that they need: those given, or made now."""
+    if settings.metrics_port and not settings.metrics_token:
+        settings = replace(settings, metrics_token=new_secret("avocado-metrics-"))
     if settings.api_key or settings.no_auth:
         return settings
-    key = "avocado-" + secrets.token_urlsafe(KEY_BYTES)
-    return replace(settings, api_key=key, key_is_generated=True)
+    return replace(settings, api_key=new_secret(), key_is_generated=True)
 
 
 def no_model() -> UsageMistake:

@@ -40,7 +40,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class Line:
     """A line's words, sorted but not yet looked up or checked."""
 
     words: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ def read_up(line: str, body: str | None, names: Names) -> Request | None:
         UsageMistake: If it cannot be right.
         SecretMissing: If a ``$NAME`` is nowhere.
     """
-    typed = _sort(line, UP)
+    typed = sort_words(line, UP)
     if typed is None:
         return None
     in_body = _read_body(body or "")
@@ -88,12 +88,12 @@ def read_switches(line: str, command: Command) -> dict[str, bool] | None:
     Raises:
         UsageMistake: If it cannot be right.
     """
-    typed = _sort(line, command)
+    typed = sort_words(line, command)
     if typed is None:
         return None
     known = command.option_by_flag
     return {
-        option.name: _parse(option, typed.options[flag])
+        option.name: parse_option(option, typed.options[flag])
         if flag in typed.options
         else False
         for flag, option in known.items()
@@ -117,8 +117,12 @@ def split(line: str) -> list[str]:
     return [word for word in words if word] if words[-1:] == [""] else words
 
 
-def _sort(line: str, command: Command) -> _Line | None:
-    """Tell words from options; None if help is asked for."""
+def sort_words(line: str, command: Command) -> Line | None:
+    """Tell words from options; None if help is asked for.
+
+    Raises:
+        UsageMistake: With the nearest option, or the first word that has no use.
+    """
     known = command.option_by_flag
     words: list[str] = []
     options: dict[str, str] = {}
@@ -139,11 +143,11 @@ def _sort(line: str, command: Command) -> _Line | None:
         if option.repeats and flag in options:
             value = f"{options[flag]},{value}"
         options[flag] = value
-    if words and not command.takes_models:
+    if words and not command.words:
         raise UsageMistake(
             f"%{command.name} takes no {words[0]!r}.", f"See %{command.name} --help."
         )
-    return _Line(words=tuple(words), options=options)
+    return Line(words=tuple(words), options=options)
 
 
 def _value_after(option: Option, rest: list[str]) -> str:
@@ -162,13 +166,13 @@ def _unknown_option(flag: str, known: Mapping[str, Option]) -> UsageMistake:
     return UsageMistake(f"{flag} is not an option.", hint)
 
 
-def _resolved_line(line: _Line, names: Names, is_rehearsal: bool) -> dict[str, Any]:
+def _resolved_line(line: Line, names: Names, is_rehearsal: bool) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for flag, text in line.options.items():
         option = UP.option_by_flag[flag]
         value = _resolve_option(option, text, names, is_rehearsal)
         if value is not None:
-            parsed[option.name] = _parse(option, value)
+            parsed[option.name] = parse_option(option, value)
     if line.words:
         models = (names.models(word) for word in line.words)
         parsed["models"] = tuple(name for found in models for name in found)
@@ -206,7 +210,12 @@ def _resolve_option(
         raise
 
 
-def _parse(option: Option, text: str) -> Any:
+def parse_option(option: Option, text: str) -> Any:
+    """Return an option's value.
+
+    Raises:
+        UsageMistake: With the option's name in it.
+    """
     try:
         return option.parse(text)
     except UsageMistake as mistake:

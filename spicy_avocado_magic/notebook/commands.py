@@ -1,4 +1,4 @@
-"""The three magics as values: which options each takes, and its help."""
+"""The magics as values: which options each takes, and its help."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..options import OPTIONS, Option, parse_flag
+from ..sharing import KEY_OPTIONS
 
 _COLUMN: Final = 32
 _WIDTH: Final = 88
@@ -20,7 +21,8 @@ class Command:
     summary: str
     options: tuple[Option, ...]
     examples: tuple[str, ...]
-    takes_models: bool = False
+    words: str = ""
+    """Which words it takes, as the help shows them."""
     notes: str = ""
 
     @property
@@ -30,8 +32,8 @@ class Command:
 
     def help(self) -> str:
         """Return what ``--help`` prints and ``%name?`` shows."""
-        models = " [MODEL …]" if self.takes_models else ""
-        lines = [self.summary, "", f"    %{self.name}{models} [options]", ""]
+        words = f" {self.words}" if self.words else ""
+        lines = [self.summary, "", f"    %{self.name}{words} [options]", ""]
         for option in self.options:
             head = f"  {option.flag} {option.metavar}".rstrip()
             lines += _columns(head, option.help)
@@ -64,7 +66,7 @@ UP: Final = Command(
     name="avocado_up",
     summary="Bring up a public, authenticated URL for your own Ollama models.",
     options=OPTIONS,
-    takes_models=True,
+    words="[MODEL …]",
     examples=(
         "%avocado_up llama3 --token $NGROK",
         "%avocado_up $MODEL --context 8192 --ttl 2h",
@@ -100,4 +102,20 @@ DOWN: Final = Command(
     summary="End everything that Spicy Avocado started, and make sure of it.",
     options=(_REHEARSE,),
     examples=("%avocado_down",),
+)
+KEYS: Final = Command(
+    name="avocado_keys",
+    summary="List the keys of the running service; give one to somebody, take it back.",
+    words="[add NAME | revoke NAME]",
+    options=(*KEY_OPTIONS, _REHEARSE),
+    examples=(
+        "%avocado_keys",
+        "%avocado_keys add ann --rpm 60 --tokens 100000 --expires 2h",
+        "%avocado_keys add bob --models llama3,qwen3:8b",
+        "%avocado_keys revoke ann",
+    ),
+    notes="A new key is shown in full once. It holds at once and until %avocado_down, "
+    "the URL stays as it is, and what is open with a key that is taken back ends. "
+    "--tokens counts over the key's lifetime; prompts count when their reply ends. "
+    "$NAME is a notebook variable, an environment variable or a platform's secret.",
 )

@@ -1,13 +1,10 @@
-"""The magics ``%avocado_up``, ``%avocado_status`` and ``%avocado_down``."""
+"""The magics: ``%avocado_up``, ``…_status``, ``…_keys`` and ``…_down``."""
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import os
-import sys
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from IPython.core.magic import (
@@ -20,15 +17,17 @@ from IPython.core.magic import (
 )
 
 from ..environment import detect_platform, require_supported
-from ..errors import AvocadoError, HostUnreachable, Interrupted, as_avocado_error
+from ..errors import AvocadoError, HostUnreachable
 from ..json_codec import to_json
 from ..options import Wish, parse_flag
 from ..secrets import masked, platform_secret
 from ..state_folder import StateFolder
-from ..text import key_text
+from ..text import key_text, metrics_text
 from .arguments import read_switches, read_up
-from .commands import DOWN, STATUS, UP, Command
+from .commands import DOWN, KEYS, STATUS, UP, Command
+from .keys_magic import run_keys
 from .names import Names
+from .session import asking, is_notebook, translated
 from .view import CardView, LineView, View, ended_text, say, show_status
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         local_ns: Mapping[str, Any] | None = None,
     ) -> None:
         """Replaced by the help of the command."""
-        with _translated():
+        with translated():
             names = self._names(local_ns)
             request = read_up(line, cell, names)
             if request is None:
@@ -81,7 +80,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
     ) -> dict[str, Any] | None:
         """Replaced by the help of the command."""
-        with _translated():
+        with translated():
             asked = read_switches(line, STATUS)
             if asked is None:
                 say(STATUS.help())
@@ -95,9 +94,10 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
             _give_back(self.shell, rehearsal=state.rehearsal)
             if asked["json"]:
                 plain: dict[str, Any] = to_json(state)
-                plain["api_key"] = masked(state.api_key) if state.api_key else ""
+                for name in ("api_key", "metrics_token"):
+                    plain[name] = masked(plain[name]) if plain[name] else ""
                 return plain
-            show_status(state, in_notebook=_is_notebook(self.shell))
+            show_status(state, in_notebook=is_notebook(self.shell))
             return None
 
     @_magic(line_magic, DOWN)
@@ -107,7 +107,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
     ) -> None:
         """Replaced by the help of the command."""
-        with _translated():
+        with translated():
             asked = read_switches(line, DOWN)
             if asked is None:
                 say(DOWN.help())
@@ -120,16 +120,29 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
             if not ended:
                 say(NOTHING_RUNS, rehearsal=asked["rehearse"])
 
+    @_magic(line_magic, KEYS)
+    def avocado_keys(
+        self, line: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            run_keys(
+                line,
+                self._names(local_ns),
+                nothing_runs=NOTHING_RUNS,
+                in_notebook=is_notebook(self.shell),
+            )
+
     def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up
 
         self._tell_policy()
-        view: View = CardView() if _is_notebook(self.shell) else LineView()
+        view: View = CardView() if is_notebook(self.shell) else LineView()
         with view:
             avocado = bring_up(
                 wish,
                 show=view.show,
-                ask=_asking(self.shell),
+                ask=asking(self.shell),
                 namespace=names.namespace,
             )
             _give(self.shell, avocado)
@@ -144,8 +157,15 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 say(avocado.headline)
                 if avocado.has_new_key:
                     say(f"key {key_text(state, show_key=True)}")
+                if avocado.has_new_token:
+                    say(f"metrics {metrics_text(state, show_token=True)}")
                 return
-            view.hand_over(state, avocado.headline, show_key=avocado.has_new_key)
+            view.hand_over(
+                state,
+                avocado.headline,
+                show_key=avocado.has_new_key,
+                show_token=avocado.has_new_token,
+            )
 
     def _tell_policy(self) -> None:
         policy = detect_platform().policy
@@ -227,39 +247,3 @@ def _give_back(shell: Any, *, rehearsal: bool) -> None:
     held = shell.user_ns.get(NAME)
     if not isinstance(held, Avocado) or held.status() is None:
         _give(shell, Avocado(StateFolder.find(rehearsal=rehearsal), "restored"))
-
-
-def _asking(shell: Any) -> Callable[[str], str] | None:
-    """Return a way to ask for a token where a person is there to answer."""
-    kernel = getattr(shell, "kernel", None)
-    if kernel is not None:
-        is_attended = bool(getattr(kernel, "_allow_stdin", False))
-    else:
-        is_attended = sys.stdin.isatty()
-
-    def ask(prompt: str) -> str:
-        try:
-            return getpass.getpass(prompt)
-        except EOFError:
-            return ""
-
-    return ask if is_attended else None
-
-
-def _is_notebook(shell: Any) -> bool:
-    return getattr(shell, "kernel", None) is not None
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Let nothing but our own errors out, which show as lines without a traceback."""
-    try:
-        yield
-    except AvocadoError:
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "Interrupted.", "%avocado_status tells how things are."
-        ) from None
-    except Exception as error:
-        raise as_avocado_error(error) from error

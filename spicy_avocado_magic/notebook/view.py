@@ -16,6 +16,7 @@ from ..text import (
     failure_lines,
     handover_text,
     key_text,
+    metrics_text,
     narrate,
     progress_lines,
     progress_text,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..client.ending import Ended
 
 _SHORTEST_PAUSE_S: Final = 0.25
-_CELL: Final = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
+CELL: Final = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
 _FRAME: Final = (
     "border-left:3px solid currentColor;padding:2px 0 2px 10px;"
     "font-family:sans-serif;color:inherit;background:transparent"
@@ -41,7 +42,9 @@ class View(Protocol):
     def show(self, state: State) -> None:
         """Show where things are."""
 
-    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
+    def hand_over(
+        self, state: State, headline: str, *, show_key: bool, show_token: bool = False
+    ) -> None:
         """Show URL, key and how to use them."""
 
     def __enter__(self) -> Self: ...
@@ -69,18 +72,20 @@ class CardView:
         if self._clock() - self._drawn_at >= _SHORTEST_PAUSE_S:
             self._draw_pending()
 
-    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
+    def hand_over(
+        self, state: State, headline: str, *, show_key: bool, show_token: bool = False
+    ) -> None:
         """Put URL, key and the rest below the stages."""
         self._pending = None
-        text = handover_text(state, show_key=show_key)
+        text = handover_text(state, show_key=show_key, show_token=show_token)
         stages = "\n".join(progress_lines(state))
         self._draw(
-            _frame(
+            frame(
                 state,
                 _stages(state)
                 + _warnings(state)
                 + f"<div>{html.escape(headline)}</div>"
-                + _handover(state, show_key),
+                + _handover(state, show_key=show_key, show_token=show_token),
             ),
             f"{stages}\n\n{headline}\n{text.removeprefix(REHEARSAL_MARK).lstrip()}",
         )
@@ -99,7 +104,7 @@ class CardView:
     def _draw_pending(self) -> None:
         state, self._pending = self._pending, None
         if state is not None:
-            markup = _frame(state, _stages(state) + _warnings(state))
+            markup = frame(state, _stages(state) + _warnings(state))
             self._draw(markup, "\n".join(progress_lines(state)))
 
     def _draw(self, markup: str, text: str) -> None:
@@ -128,9 +133,12 @@ class LineView:
                 self._warned.add(warning)
                 say(f"! {plain_text(warning)}")
 
-    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
+    def hand_over(
+        self, state: State, headline: str, *, show_key: bool, show_token: bool = False
+    ) -> None:
         """Print URL, key and the rest."""
-        say(f"\n{headline}\n{handover_text(state, show_key=show_key)}")
+        text = handover_text(state, show_key=show_key, show_token=show_token)
+        say(f"\n{headline}\n{text}")
 
     def __enter__(self) -> Self:
         return self
@@ -167,7 +175,7 @@ def show_status(state: State, *, in_notebook: bool) -> None:
         for line in failure_lines(stage.failure)
     ]
     markup = _stages(state) + _warnings(state) + _lines(failures) + _facts(facts)
-    bundle = {"text/html": _frame(state, markup), "text/plain": status_text(state)}
+    bundle = {"text/html": frame(state, markup), "text/plain": status_text(state)}
     display(bundle, raw=True)
 
 
@@ -181,7 +189,8 @@ def ended_text(ended: Ended) -> str:
     )
 
 
-def _frame(state: State, markup: str) -> str:
+def frame(state: State, markup: str) -> str:
+    """Return the frame of all our displays, marked if it is of a rehearsal."""
     mark = f"<div><b>{_text(REHEARSAL_MARK)}</b></div>" if state.rehearsal else ""
     return f'<div style="{_FRAME}">{mark}{markup}</div>'
 
@@ -203,11 +212,11 @@ def _stage(stage: Stage) -> str:
     if stage.elapsed_s and stage.phase is not Phase.WAITING:
         took = seconds_text(stage.elapsed_s)
     return (
-        f'<tr style="background:transparent"><td style="{_CELL}">'
+        f'<tr style="background:transparent"><td style="{CELL}">'
         f'<span aria-label="{_text(stage.phase.value)}">{mark}</span></td>'
-        f'<td style="{_CELL}">{_text(stage.name)}</td>'
-        f'<td style="{_CELL}">{_text(" · ".join(parts))}{bar}</td>'
-        f'<td style="{_CELL}">{took}</td></tr>'
+        f'<td style="{CELL}">{_text(stage.name)}</td>'
+        f'<td style="{CELL}">{_text(" · ".join(parts))}{bar}</td>'
+        f'<td style="{CELL}">{took}</td></tr>'
     )
 
 
@@ -225,27 +234,27 @@ def _warnings(state: State) -> str:
     return _lines([f"! {warning}" for warning in state.warnings])
 
 
-def _handover(state: State, show_key: bool) -> str:
+def _handover(state: State, *, show_key: bool, show_token: bool) -> str:
     models = ", ".join(model.name for model in state.models)
-    facts = _facts(
-        [
-            ("url", state.url or "(none: --local)"),
-            ("key", key_text(state, show_key=show_key)),
-            ("local", state.local_url),
-            ("models", models),
-        ]
-    )
+    facts = [
+        ("url", state.url or "(none: --local)"),
+        ("key", key_text(state, show_key=show_key)),
+        ("local", state.local_url),
+        ("models", models),
+    ]
+    if state.metrics_token:
+        facts.append(("metrics", metrics_text(state, show_token=show_token)))
     curl = _text(curl_line(state, show_key=show_key))
     return (
-        f'{facts}<pre style="white-space:pre-wrap;background:transparent;'
+        f'{_facts(facts)}<pre style="white-space:pre-wrap;background:transparent;'
         f'color:inherit">{curl}</pre>'
     )
 
 
 def _facts(facts: list[tuple[str, str]]) -> str:
     rows = "".join(
-        f'<tr style="background:transparent"><td style="{_CELL}">{_text(name)}</td>'
-        f'<td style="{_CELL}">{_text(value.strip())}</td></tr>'
+        f'<tr style="background:transparent"><td style="{CELL}">{_text(name)}</td>'
+        f'<td style="{CELL}">{_text(value.strip())}</td></tr>'
         for name, value in facts
     )
     return f'<table style="border-collapse:collapse">{rows}</table>'

@@ -242,6 +242,31 @@ async def test_an_error_event_is_not_put_into_the_middle_of_another(
     assert rest == b"\r\n", "something came after the cut"
 
 
+async def test_an_error_event_is_not_put_into_a_reply_of_fixed_length(
+    front: Front, engine: Engine
+) -> None:
+    """It would count as part of what was announced."""
+    go = asyncio.Event()
+
+    async def reply(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        head = {"Content-Type": NDJSON, "Content-Length": "9999"}
+        response = web.StreamResponse(headers=head)
+        await response.prepare(request)
+        await response.write(LINE.encode() + b"\n")
+        await go.wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    engine.reply = reply
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(ASKED + CHAT)
+    await reader.readuntil(LINE.encode() + b"\n")
+    go.set()
+    assert await reader.read() == b"", "something came after the cut"
+    writer.close()
+
+
 async def test_an_engine_that_falls_silent_in_the_middle_is_cut(
     open_gateway: Open, engine: Engine
 ) -> None:
@@ -348,3 +373,69 @@ async def test_a_slow_reader_holds_little_and_is_given_up_in_the_end(
     assert front.gateway.places.taken == 0, "it keeps its place"
     writer.close()
     assert not reader.at_eof()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "first", "last"),
+    [
+        (
+            "/v1/chat/completions",
+            "text/event-stream",
+            b'data: {"a": 1}\n\n',
+            (
+                b'data: {"error": {"message": "This key is no longer good.", '
+                b'"type": "invalid_request_error", "param": null, '
+                b'"code": "invalid_api_key"}}\n\n'
+            ),
+        ),
+        (
+            "/v1/messages",
+            "text/event-stream",
+            b'event: a\ndata: {"a": 1}\n\n',
+            (
+                b'event: error\ndata: {"type": "error", "error": '
+                b'{"type": "authentication_error", '
+                b'"message": "This key is no longer good."}}\n\n'
+            ),
+        ),
+        (
+            "/api/chat",
+            "application/x-ndjson",
+            b'{"a": 1}\n',
+            b'{"error": "This key is no longer good."}\n',
+        ),
+        ("/v1/chat/completions", "text/event-stream", b'data: {"a":', b""),
+        ("/api/chat", "application/json", b'{"a": 1}\n', b""),
+    ],
+    ids=["openai", "anthropic", "native", "in the middle of an event", "no stream"],
+)
+async def test_a_stream_that_is_ended_says_why_in_its_own_dialect(
+    open_gateway: Open, engine: Engine, path: str, kind: str, first: bytes, last: bytes
+) -> None:
+    """As its last event, where one can stand; it never looks as if it were whole."""
+
+    async def stream(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        await response.write(first)
+        await asyncio.Event().wait()
+        return response
+
+    engine.reply = stream
+    front = await open_gateway(replace(OWNER, named=(ANN,)))
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    body = b'{"model": "tiny", "stream": true}'
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {ANN.secret}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    async with asyncio.timeout(5):
+        await reader.readuntil(first)
+        front.gateway.access = OWNER
+        rest = await reader.read()
+    writer.close()
+    assert last in rest, rest
+    if not last:
+        assert rest.strip() == b"", f"something was said where nothing can be: {rest!r}"
+    assert not rest.endswith(b"0\r\n\r\n"), "the stream looks complete"

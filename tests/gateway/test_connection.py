@@ -117,9 +117,16 @@ async def test_a_body_of_any_size_is_no_large_head(open_gateway: Open) -> None:
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode()
     reader, writer = await _open(front)
-    for _ in range(2):
-        writer.write(head + body)
+    await until(lambda: front.gateway._listener.connections._open)
+    for _ in range(12):  # whose heads together are larger than one may be
+        writer.write(head[:10])
+        (connection,) = front.gateway._listener.connections._open
+        await until(lambda: connection._phase.value == "head")  # noqa: B023
+        writer.write(head[10:])
+        await until(lambda: front.gateway.metrics.in_flight)
+        writer.write(body)
         await reader.readuntil(b"true}")
+        await until(lambda: not front.gateway.metrics.in_flight)
     writer.close()
     refused = await exchange(front.port, head.replace(b"chat", b"pull") + body)
     assert refused.count(b"HTTP/1.1 ") == 1, refused

@@ -17,11 +17,34 @@ from spicy_avocado_magic.errors import TunnelFailed, UsageMistake
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.control import Control, decode_given, failure_line
 from spicy_avocado_magic.host.supervisor import Supervisor
-from spicy_avocado_magic.json_codec import from_json
+from spicy_avocado_magic.json_codec import from_json, to_json
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.sharing import Grant
+from spicy_avocado_magic.state import KeyState, Phase, State
+
+
+class Sharing:
+    """Notes which keys are given and taken back."""
+
+    def __init__(self) -> None:
+        self.grants: list[Grant] = []
+
+    def states(self) -> tuple[KeyState, ...]:
+        """Return a state for each."""
+        return tuple(KeyState(name=grant.name) for grant in self.grants)
+
+    def add(self, grant: Grant) -> str:
+        """Note a grant."""
+        self.grants.append(grant)
+        return f"secret of {grant.name}"
+
+    def revoke(self, name: str) -> None:
+        """Only what was given can be taken back."""
+        if name not in [grant.name for grant in self.grants]:
+            raise UsageMistake("There is no such key.", "Look again.")
+        self.grants = [grant for grant in self.grants if grant.name != name]
 
 
 class Listener:
@@ -32,6 +55,7 @@ class Listener:
         self.log: list[str] = []
         self.wishes: list[tuple[Mapping[str, Any], bool]] = []
         self.error: Exception | None = None
+        self.sharing = Sharing()
         self.context = SimpleNamespace(
             redact=Redactor(),
             board=Board(State()),
@@ -150,6 +174,33 @@ async def change(kernel: aiohttp.ClientSession) -> None:
     """Make one change."""
     async with kernel.post("/up", json={"given": {}, "only": False}) as response:
         assert response.status == 200
+
+
+async def test_keys_are_given_listed_and_taken_back(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """A grant arrives with its types, a secret is told once, by the answer to it."""
+    grant = Grant(name="ann", rpm=3, models=("tiny",), expires_s=60.0)
+    async with kernel.post("/keys", json={"grant": to_json(grant)}) as response:
+        assert await response.json() == {"secret": "secret of ann"}
+    assert listener.sharing.grants == [grant]
+    async with kernel.get("/keys") as response:
+        listed = await response.json()
+    assert from_json(KeyState, listed["keys"][0]) == KeyState(name="ann")
+    for kinds in ([], ["UsageMistake"]):
+        async with kernel.post("/keys/revoke", json={"name": "ann"}) as response:
+            answer = await response.json()
+        assert [failure["kind"] for failure in answer.values()] == kinds
+
+
+async def test_a_grant_that_cannot_be_is_refused(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """Whatever sends it."""
+    for grant in ({"name": "an\nn"}, {"name": "ann", "rpm": "x"}, {}):
+        async with kernel.post("/keys", json={"grant": grant}) as response:
+            assert response.status == 400
+    assert listener.sharing.grants == []
 
 
 async def test_down_ends_the_host(

@@ -121,6 +121,26 @@ def test_the_service_outlives_a_killed_kernel(kernel: Kernel, home: Home) -> Non
     assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
 
 
+def test_a_key_is_given_used_listed_and_taken_back(kernel: Kernel) -> None:
+    """`%avocado_keys` from the list to the end of a key, and its mistakes."""
+    assert "othing" in _good(kernel.run("%avocado_keys"))
+    _failed(kernel.run("%avocado_keys add ann"), "Nothing is running", "%avocado_up")
+    _good(kernel.run("%avocado_up tiny --rehearse --local"))
+    given = _good(kernel.run("WHO = 'ann'\n%avocado_keys add $WHO --tokens 1000"))
+    (key,) = set(re.findall(r"avocado-[\w-]{32}", given))
+    chat = CHAT.replace("avocado.api_key", repr(key)).replace(
+        "avocado.url", "avocado.local_url"
+    )
+    assert re.search(r"\b[1-9]\d* chunks", _good(kernel.run(chat)))
+    listed = kernel.run("%avocado_keys")
+    assert "1000 tokens" in _good(listed)
+    assert "<td" in "".join(listed.html), "the list is not drawn"
+    assert key not in listed.text + "".join(listed.html), "the key is shown again"
+    _failed(kernel.run("%avocado_keys revok ann"), "Did you mean revoke")
+    assert "ann" in _good(kernel.run("%avocado_keys revoke ann"))
+    assert kernel.run(chat).error == "HTTPError", "the key still opens"
+
+
 def test_json_status_and_friendly_no_ops(kernel: Kernel) -> None:
     """`--json` is a dict; status and down where nothing runs say so."""
     assert "othing" in _good(kernel.run("%avocado_status"))

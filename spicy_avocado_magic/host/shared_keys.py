@@ -1,0 +1,146 @@
+"""Keys for others: made, checked and taken back, as values; and what each has used."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Final
+
+from ..errors import UsageMistake
+from ..gateway.metrics import Metrics, Use
+from ..keys import ANYBODY, MOST_KEYS, OWNER, NamedKey
+from ..model_name import ModelName
+from ..options import nearest_match
+from ..settings import Settings
+from ..sharing import Grant
+from ..state import KeyState
+
+KEY_BYTES: Final = 24
+_ID_BYTES: Final = 8
+
+
+def new_secret(prefix: str = "avocado-") -> str:
+    """Return a key that nobody can guess."""
+    return prefix + secrets.token_urlsafe(KEY_BYTES)
+
+
+def with_new_key(
+    settings: Settings, grant: Grant, now: float
+) -> tuple[Settings, NamedKey]:
+    """Return settings with one key more, and that key.
+
+    An expired key of the same name makes room for it.
+
+    Args:
+        settings: Those of now.
+        grant: What the new key may do.
+        now: Seconds since the epoch.
+
+    Raises:
+        UsageMistake: If there can be no such key.
+    """
+    kept = tuple(
+        key
+        for key in settings.keys
+        if key.name != grant.name or not key.is_expired(now)
+    )
+    _check(replace(settings, keys=kept), grant)
+    key = NamedKey(
+        name=grant.name,
+        secret=new_secret(),
+        id=secrets.token_hex(_ID_BYTES),
+        rpm=grant.rpm,
+        tokens=grant.tokens,
+        models=grant.models,
+        expires_at=now + grant.expires_s if grant.expires_s else 0.0,
+        manage=grant.manage,
+    )
+    return replace(settings, keys=(*kept, key)), key
+
+
+def without_key(settings: Settings, name: str) -> Settings:
+    """Return settings without the key of this name.
+
+    Raises:
+        UsageMistake: If there is none, with the nearest match.
+    """
+    names = [key.name for key in settings.keys]
+    if name not in names:
+        near = nearest_match(name, names)
+        hint = f"Did you mean {near}?" if near else "%avocado_keys lists them."
+        if name == OWNER:
+            hint = "Your own key changes with %avocado_up --api-key KEY."
+        raise UsageMistake(f"There is no named key {name!r}.", hint)
+    return replace(settings, keys=tuple(k for k in settings.keys if k.name != name))
+
+
+def _check(settings: Settings, grant: Grant) -> None:
+    if settings.no_auth:
+        raise UsageMistake(
+            "Under --no-auth anybody is let in, so keys have no use.",
+            "Ask for keys first: %avocado_up --no-auth=false",
+        )
+    if grant.name in [key.name for key in settings.keys]:
+        raise UsageMistake(
+            f"There is a key named {grant.name!r} already.",
+            "Choose another name, or take that key back with %avocado_keys revoke.",
+        )
+    if len(settings.keys) >= MOST_KEYS:
+        raise UsageMistake(
+            f"There are {MOST_KEYS} named keys, which is the most.",
+            "Take one back with %avocado_keys revoke.",
+        )
+    if grant.manage and not settings.manage:
+        raise UsageMistake(
+            "Managing models is switched off here, for every key.",
+            "Switch it on first: %avocado_up --manage",
+        )
+    if not settings.any_model:
+        _check_models(settings.models, grant.models)
+
+
+def _check_models(served: tuple[str, ...], asked: tuple[str, ...]) -> None:
+    """Refuse a model that the key could not use.
+
+    Raises:
+        UsageMistake: With the nearest one that is served.
+    """
+    known = {ModelName.parse(name).key: name for name in served}
+    for name in asked:
+        if ModelName.parse(name).key not in known:
+            near = nearest_match(name, served)
+            hint = f"Did you mean {near}?" if near else f"Served: {', '.join(served)}."
+            raise UsageMistake(
+                f"{name} is not served, so the key could not use it.",
+                f"{hint} Serve more with %avocado_up MODEL, or --any-model.",
+            )
+
+
+def key_states(
+    settings: Settings, metrics: Metrics, now: float
+) -> tuple[KeyState, ...]:
+    """Return every key with its use, the owner's first; no secret is in it."""
+    if settings.no_auth:
+        return (_state(NamedKey(name=ANYBODY, secret=""), metrics, now),)
+    owner = NamedKey(name=OWNER, secret="", manage=settings.manage)
+    shown = [
+        replace(key, manage=key.manage and settings.manage) for key in settings.keys
+    ]
+    return tuple(_state(key, metrics, now) for key in (owner, *shown))
+
+
+def _state(key: NamedKey, metrics: Metrics, now: float) -> KeyState:
+    use = metrics.keys.get(key.name, Use())
+    return KeyState(
+        name=key.name,
+        manage=key.manage,
+        models=key.models,
+        rpm=key.rpm,
+        tokens=key.tokens,
+        expires_in_s=max(0.0, key.expires_at - now) if key.expires_at else None,
+        requests=use.requests,
+        tokens_in=use.tokens_in,
+        tokens_out=use.tokens_out,
+        is_estimate=use.is_estimate,
+        idle_s=None if use.last is None else metrics.clock() - use.last,
+    )

@@ -1,0 +1,31 @@
+"""What is wanted, on disk: by it a host that was killed is started anew."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from ..json_codec import to_json
+from ..settings import Settings
+from ..state_folder import write_private
+from .context import Context
+
+
+def store_wanted(context: Context, settings: Settings) -> None:
+    """Write settings down, keys included, and let none of their secrets be seen.
+
+    The tunnel's token is in the agent's config already.
+    """
+    context.redact.add(*secrets_of(settings))
+    stored = to_json(replace(settings, token=""))
+    write_private(context.folder.wanted, json.dumps(stored))
+
+
+def secrets_of(settings: Settings) -> tuple[str, ...]:
+    """Return all that must never be seen."""
+    return (
+        settings.token,
+        settings.api_key,
+        settings.metrics_token,
+        *(key.secret for key in settings.keys),
+    )

@@ -1,0 +1,48 @@
+"""What ``%avocado_keys`` does: list, add, revoke."""
+
+from __future__ import annotations
+
+from ..state_folder import StateFolder
+from .commands import KEYS
+from .key_arguments import read_keys_line
+from .keys_view import new_key_text, show_keys
+from .names import Names
+from .view import say
+
+
+def run_keys(line: str, names: Names, *, nothing_runs: str, in_notebook: bool) -> None:
+    """Do what a line asks for.
+
+    Args:
+        line: All that follows the magic's name.
+        names: Where ``$NAME`` is looked up.
+        nothing_runs: What is said where there is no service to list the keys of.
+        in_notebook: Whether displays can be drawn.
+
+    Raises:
+        UsageMistake: If it cannot be right, or no service runs.
+        SecretMissing: If a ``$NAME`` is nowhere.
+    """
+    asked = read_keys_line(line, names)
+    if asked is None:
+        say(KEYS.help())
+        return
+    from ..client import sharing, verbs
+
+    state = verbs.status(rehearse=asked.rehearse)
+    if state is None:
+        if asked.add or asked.revoke:
+            raise sharing.nothing_runs()
+        say(nothing_runs, rehearsal=asked.rehearse)
+        return
+    folder = StateFolder.find(rehearsal=state.rehearsal)
+    if asked.add is not None:
+        secret = sharing.add_key(folder, asked.add)
+        text = new_key_text(state, asked.add, secret)
+        say(text, rehearsal=state.rehearsal)
+    elif asked.revoke:
+        sharing.revoke_key(folder, asked.revoke)
+        text = f"The key of {asked.revoke} is no longer good."
+        say(text, rehearsal=state.rehearsal)
+    else:
+        show_keys(state, sharing.read_keys(folder), in_notebook=in_notebook)

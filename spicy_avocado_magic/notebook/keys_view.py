@@ -1,0 +1,127 @@
+"""The keys of a service as a table, and a new key as it is shown, once."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from ..keys import ANYBODY
+from ..secrets import Secret, plain_text
+from ..sharing import Grant
+from ..state import KeyState, ModelState, State
+from ..text import REHEARSAL_MARK, curl_line, seconds_text
+from .view import CELL, frame, say
+
+HEAD: Final = ("name", "limits", "requests", "tokens in / out", "last used", "expires")
+NO_AUTH: Final = "Under --no-auth anybody is let in; named keys have no use."
+
+
+def show_keys(state: State, keys: Sequence[KeyState], *, in_notebook: bool) -> None:
+    """Show who may use a service, within which limits, and what each has used."""
+    rows = [_cells(key) for key in keys]
+    notes = [NO_AUTH] if keys and keys[0].name == ANYBODY else []
+    text = "\n".join([*_columns([HEAD, *rows]), *notes])
+    if not in_notebook:
+        say(text, rehearsal=state.rehearsal)
+        return
+    from IPython.display import display
+
+    lines = "".join(f"<div>{_escaped(note)}</div>" for note in notes)
+    markup = frame(state, _table(rows) + lines)
+    marked = f"{REHEARSAL_MARK}\n{text}" if state.rehearsal else text
+    display({"text/html": markup, "text/plain": marked}, raw=True)
+
+
+def new_key_text(state: State, grant: Grant, secret: Secret) -> str:
+    """Return a new key in full, and a line for its holder that works when pasted."""
+    theirs = replace(
+        state, api_key=secret.open(), key_is_generated=True, hide_key=False
+    )
+    if grant.models:
+        models = tuple(ModelState(name=name) for name in grant.models)
+        theirs = replace(theirs, models=models)
+    limits = limits_text(
+        KeyState(
+            name=grant.name,
+            manage=grant.manage,
+            models=grant.models,
+            rpm=grant.rpm,
+            tokens=grant.tokens,
+        )
+    )
+    expires = "never"
+    if grant.expires_s:
+        expires = f"in {seconds_text(grant.expires_s)}"
+    return "\n".join(
+        (
+            f"A key for {grant.name}, which is shown this once:",
+            f"key     {secret.open()}",
+            f"limits  {limits}",
+            f"expires {expires}",
+            "",
+            curl_line(theirs, show_key=True),
+        )
+    )
+
+
+def limits_text(key: KeyState) -> str:
+    """Return in a line what a key may do."""
+    parts = []
+    if key.rpm:
+        parts.append(f"{key.rpm} requests/min")
+    if key.tokens:
+        parts.append(f"{key.tokens} tokens")
+    if key.models:
+        parts.append(", ".join(key.models))
+    if key.manage:
+        parts.append("manages models")
+    return plain_text("; ".join(parts) or "none")
+
+
+def _cells(key: KeyState) -> tuple[str, ...]:
+    about = "≈" if key.is_estimate else ""
+    used = "never" if key.idle_s is None else f"{seconds_text(key.idle_s)} ago"
+    return (
+        plain_text(key.name),
+        limits_text(key),
+        str(key.requests),
+        f"{about}{key.tokens_in} / {about}{key.tokens_out}",
+        used,
+        _expiry(key.expires_in_s),
+    )
+
+
+def _expiry(expires_in_s: float | None) -> str:
+    if expires_in_s is None:
+        return "never"
+    return f"in {seconds_text(expires_in_s)}" if expires_in_s > 0 else "expired"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th style="{CELL}">{_escaped(cell)}</th>' for cell in HEAD)
+    body = "".join(
+        '<tr style="background:transparent">'
+        + "".join(f'<td style="{CELL}">{_escaped(cell)}</td>' for cell in row)
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        '<table style="border-collapse:collapse">'
+        f'<tr style="background:transparent">{head}</tr>{body}</table>'
+    )
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text)

@@ -1,0 +1,48 @@
+"""The session around a magic: is it a notebook, may it ask, and what may get out."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..errors import AvocadoError, Interrupted, as_avocado_error
+
+
+def asking(shell: Any) -> Callable[[str], str] | None:
+    """Return a way to ask for a token where a person is there to answer."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        is_attended = bool(getattr(kernel, "_allow_stdin", False))
+    else:
+        is_attended = sys.stdin.isatty()
+
+    def ask(prompt: str) -> str:
+        try:
+            return getpass.getpass(prompt)
+        except EOFError:
+            return ""
+
+    return ask if is_attended else None
+
+
+def is_notebook(shell: Any) -> bool:
+    """Tell whether displays can be drawn, which a terminal cannot."""
+    return getattr(shell, "kernel", None) is not None
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Let nothing but our own errors out, which show as lines without a traceback."""
+    try:
+        yield
+    except AvocadoError:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted.", "%avocado_status tells how things are."
+        ) from None
+    except Exception as error:
+        raise as_avocado_error(error) from error

@@ -1,0 +1,75 @@
+"""What a key for somebody else may be given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.sharing import (
+    KEY_OPTION_BY_NAME,
+    Grant,
+    grant_from,
+    parse_models,
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "value"),
+    [
+        ("rpm", "1", 1),
+        ("rpm", "100000", 100_000),
+        ("tokens", "1000000000000", 10**12),
+        ("expires", "1h30m", 5400.0),
+        ("expires", "90", 90.0),
+        ("models", "tiny,user/fine:q4", ("tiny", "user/fine:q4")),
+        ("manage", "no", False),
+    ],
+)
+def test_a_value_is_read_as_it_is_typed(option: str, text: str, value: Any) -> None:
+    """The bounds are among what is allowed."""
+    assert KEY_OPTION_BY_NAME[option].parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("rpm", "0"),
+        ("rpm", "100001"),
+        ("rpm", "-5"),
+        ("rpm", "6e1"),
+        ("rpm", "٣"),
+        ("rpm", "9" * 5000),
+        ("tokens", "0"),
+        ("tokens", "1.5"),
+        ("tokens", "1000000000001"),
+        ("expires", "0s"),
+        ("expires", "soon"),
+        ("expires", "87601h"),
+        ("expires", "9" * 400 + "h"),
+        ("models", ""),
+        ("models", ","),
+        ("models", "a b:c:d/e"),
+        ("manage", "perhaps"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_a_remedy(
+    option: str, text: str
+) -> None:
+    """None of them becomes no bound at all."""
+    with pytest.raises(UsageMistake) as caught:
+        KEY_OPTION_BY_NAME[option].parse(text)
+    assert caught.value.remedy, "nothing is said of what to do"
+
+
+def test_a_model_is_listed_once_whatever_its_spelling() -> None:
+    """The first spelling stays."""
+    assert parse_models("Tiny, other tiny:latest") == ("Tiny", "other")
+
+
+def test_a_grant_has_a_name_that_can_be_one() -> None:
+    """Wherever a grant comes from, the control socket included."""
+    assert grant_from("ann", {"rpm": 5}) == Grant(name="ann", rpm=5)
+    with pytest.raises(UsageMistake):
+        Grant(name="an\nn")
