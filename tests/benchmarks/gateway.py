@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +32,8 @@ def main() -> None:
         LiteLLM.install()
         return
     allow_many_files()
+    # A benchmark that is ended leaves no proxy behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     engine_process = start_module("fast_engine")
     assert engine_process.stdout is not None
     engine = Engine(int(engine_process.stdout.readline()), engine_process.pid)

@@ -37,7 +37,8 @@ def status_of(port: int, authorization: str | None) -> int:
     try:
         body = chat_body(chunks=0, rate=1)
         connection.request("POST", "/v1/chat/completions", body, headers)
-        return connection.getresponse().status
+        with connection.getresponse() as answer:
+            return answer.status
     finally:
         connection.close()
 

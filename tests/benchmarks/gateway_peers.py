@@ -39,12 +39,14 @@ class Peer(ABC):
     Attributes:
         name: What it is called in table and JSON.
         slowness: By how much its load is divided, so that it is not swamped.
+        ends_by_input: Whether it ends by itself with its standard input.
         is_quick_to_start: Whether a fresh process can be had for each measurement.
     """
 
     name: str
     slowness: float = 1.0
     is_quick_to_start: bool = True
+    ends_by_input: bool = False
     how_to_install: str = ""
 
     def __init__(self, folder: Path, engine: Engine, key: str) -> None:
@@ -80,7 +82,10 @@ class Peer(ABC):
             return
         if process.stdin:
             process.stdin.close()
-        process.terminate()
+        if process.stdout:
+            process.stdout.close()
+        if not self.ends_by_input:
+            process.terminate()
         try:
             process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
@@ -100,7 +105,7 @@ class Peer(ABC):
                 cwd=ROOT,
                 env=os.environ | environment,
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if self.name == "gateway" else output,
+                stdout=subprocess.PIPE if self.ends_by_input else output,
                 stderr=output,
                 text=True,
             )
@@ -143,6 +148,7 @@ class OurGateway(Peer):
     """The product's gateway."""
 
     name = "gateway"
+    ends_by_input = True
 
     def start(self) -> None:
         """Start it, and tell it the key on its standard input."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from spicy_avocado_magic.gateway.access import Access
+from spicy_avocado_magic.gateway.access_log import AccessLog
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.host.context import Log
 from spicy_avocado_magic.limits import Limits
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.secrets import Redactor, Secret
+from spicy_avocado_magic.secrets import Secret
 
 _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
 """Of the usual bounds, those that 512 streams opened in one go would meet."""
@@ -26,6 +26,7 @@ _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
 
 async def _serve(told: dict[str, Any]) -> None:
     key, policy = told["key"], Policy()
+    log = AccessLog(Path(told["log"]), flush_every_s=policy.access_log_every_s)
     gateway = Gateway(
         access=Access(
             key=Secret(key), public_host="spicy.ngrok.app", models=("tiny", "llama3")
@@ -33,7 +34,7 @@ async def _serve(told: dict[str, Any]) -> None:
         policy=policy,
         probe_secret=secrets.token_bytes(32),
         limits=Limits.of(policy, _BOUNDS),
-        log=Log(Path(told["log"]), Redactor([key, secrets.token_hex(24)])),
+        log=log,
     )
     gateway.set_upstream(told["engine_url"])
     url = await gateway.start()
@@ -42,6 +43,7 @@ async def _serve(told: dict[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, sys.stdin.read)
     await gateway.stop(0.1)
+    log.flush()
 
 
 def main() -> None:
