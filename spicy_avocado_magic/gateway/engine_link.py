@@ -193,7 +193,7 @@ class EngineLink:
         self, connection: EngineConnection, sending: asyncio.Task[None] | None
     ) -> None:
         is_busy = sending is not None and not sending.done()
-        if is_busy or connection.should_close or len(self._idle) >= _MOST_IDLE:
+        if is_busy or len(self._idle) >= _MOST_IDLE:
             connection.close()
         else:
             connection.idle_since = time.monotonic()

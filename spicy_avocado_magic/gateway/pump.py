@@ -102,8 +102,6 @@ class Pump:
         except Exception as error:  # noqa: BLE001  (raised by the task)
             self._failure = error
         self._is_done = self._is_done or self._failure is not None
-        if self._is_done:
-            self._let_go()
         if self._is_done or self._is_full:
             self._wake()
 
