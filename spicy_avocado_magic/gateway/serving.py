@@ -69,6 +69,8 @@ class Service:
             raise still_loading()
         with self._places.holding() as hold:
             outgoing = await self._outgoing(request, visit, hold)
+            if isinstance(outgoing.body, bytes):
+                hold.grow(len(outgoing.body))  # escapes may make it longer than it came
             exchange.model = outgoing.model
             errand = Errand(
                 request=request,
@@ -85,7 +87,7 @@ class Service:
             # The open routes cost next to nothing; a stranger takes nobody's place.
             return await relay.forward(errand)
         try:
-            await self._places.take()
+            await self._places.take(errand.visit.caller.name)
             try:
                 if errand.visit.route.lists:
                     return await relay.listing(errand)
