@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 
@@ -83,3 +84,24 @@ async def test_a_body_that_stalls_is_given_up(
     writer.close()
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert not engine.seen, "half a body went on"
+
+
+async def test_a_large_body_arrives_whole(open_gateway: Open, engine: Engine) -> None:
+    """Images make bodies of many megabytes; they are written in pieces."""
+    front = await open_gateway()
+    sent = {"model": "tiny", "images": ["a" * 3 * 2**20]}
+    body = io.BytesIO(json.dumps(sent).encode())
+    status, _, _ = await front.call("POST", "/api/chat", data=body, headers=WITH_KEY)
+    assert status == 200
+    assert json.loads(engine.seen[0].body) == sent, "it differs"
+    assert front.gateway.places.held_bytes == 0, "its memory is still counted"
+
+
+async def test_what_a_body_becomes_is_counted_too(open_gateway: Open) -> None:
+    """Half a surrogate pair makes escapes of all that is not ASCII: three times it."""
+    body = '{"model":"tiny","x":"\\ud800' + "\u00e9" * 1000 + '"}'
+    front = await open_gateway(limits=bounds(bodies_bytes=4000))
+    status, _, _ = await front.call(
+        "POST", "/api/chat", data=body.encode(), headers=WITH_KEY
+    )
+    assert status == 429, "three times the memory was taken"
