@@ -199,7 +199,7 @@ class Gateway:
             exchange.is_public = True
             self.metrics.last_tunnel_request = time.monotonic()
         try:
-            _check_version(request)
+            _check_transfer(request)
             visit = gate.admit(request.method, path, path_key, request.headers)
         except Refusal:
             self.metrics.refused += 1
@@ -236,16 +236,20 @@ class Gateway:
         )
 
 
-def _check_version(request: web.BaseRequest) -> None:
-    """Refuse a framing that HTTP/1.0 does not have: the readers before us differ.
+def _check_transfer(request: web.BaseRequest) -> None:
+    """Refuse a framing that the readers before us may see otherwise.
 
-    It is taken for faulty by RFC 9112, section 6.1.
+    HTTP/1.0 has no transfer encodings, and their presence there is taken for faulty
+    by RFC 9112, section 6.1.
 
     Raises:
-        Refusal: 400 for such a request.
+        Refusal: 415 for any but chunks in HTTP/1.1.
     """
-    if request.version < HttpVersion11 and "Transfer-Encoding" in request.headers:
-        raise Refusal(400, "HTTP/1.0 knows no transfer encodings.")
+    transfer = request.headers.get("Transfer-Encoding")
+    if transfer is not None and (
+        request.version < HttpVersion11 or transfer.lower() != "chunked"
+    ):
+        raise Refusal(415, "Send the request body without any encoding.")
 
 
 @contextmanager

@@ -143,8 +143,7 @@ def _check_framing(request: web.BaseRequest) -> None:
         Refusal: 415 for any coding, 417 for an expectation that is not known.
     """
     headers = request.headers
-    transfer = headers.get("Transfer-Encoding", "chunked")
-    if "Content-Encoding" in headers or transfer.lower() != "chunked":
+    if "Content-Encoding" in headers:
         raise Refusal(415, "Send the request body without any encoding.")
     expected = headers.get("Expect")
     if expected is None or request.version < HttpVersion11:
