@@ -114,8 +114,11 @@ async def read_on(request: web.BaseRequest, limits: Limits) -> AsyncIterator[byt
 
 
 async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
-    async with asyncio.timeout(idle_s):
-        return await request.content.readany()
+    try:
+        async with asyncio.timeout(idle_s):
+            return await request.content.readany()
+    except RuntimeError as error:
+        raise ConnectionResetError from error  # the library's word for a client gone
 
 
 def rewrite(

@@ -7,6 +7,7 @@ its standard input ends.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from dataclasses import replace
 from typing import Final
@@ -46,4 +47,5 @@ async def _serve(engine_url: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig()  # what fails is told whole
     asyncio.run(_serve(sys.argv[1]))

@@ -281,16 +281,28 @@ def test_no_body_names_another_model(pairs: list[tuple[str, str]]) -> None:
     assert all(SERVED.has(name) for name in names), f"{raw} went on as {body}"
 
 
-async def test_a_body_that_the_library_finds_malformed_is_refused() -> None:
-    """Some versions of the parser report broken framing while it is read."""
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (web.RequestPayloadError, Refusal),
+        (RuntimeError("Connection closed."), ConnectionError),
+        (TimeoutError, Refusal),
+    ],
+)
+async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
+    raised: Exception, expected: type[Exception]
+) -> None:
+    """Broken framing is the client's fault, and one that has left is told nothing."""
 
     async def broken() -> bytes:
-        raise web.RequestPayloadError
+        raise raised
 
     request = SimpleNamespace(
         content_length=None, content=SimpleNamespace(readany=broken)
     )
     hold = Hold(Places(bounds()))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(expected) as caught:
         await read_body(cast("web.BaseRequest", request), bounds(), hold)
-    assert caught.value.status == 400
+    if isinstance(caught.value, Refusal):
+        stalled = isinstance(raised, type) and issubclass(raised, TimeoutError)
+        assert caught.value.status == (408 if stalled else 400)
