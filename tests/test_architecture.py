@@ -65,7 +65,10 @@ SCENARIOS: Final = {
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
     "gateway/test_limits.py",
+    "gateway/test_overload.py",
     "gateway/test_real_engine.py",
+    "gateway/test_revoking.py",
+    "gateway/test_smuggling.py",
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 

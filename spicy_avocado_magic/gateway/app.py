@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from ..limits import Limits
 from ..policy import Policy
@@ -199,6 +199,7 @@ class Gateway:
             exchange.is_public = True
             self.metrics.last_tunnel_request = time.monotonic()
         try:
+            _check_transfer(request)
             visit = gate.admit(request.method, path, path_key, request.headers)
         except Refusal:
             self.metrics.refused += 1
@@ -233,6 +234,22 @@ class Gateway:
         return web.json_response(
             {}, headers={PROOF_HEADER: answer, "Server": SERVER_NAME}
         )
+
+
+def _check_transfer(request: web.BaseRequest) -> None:
+    """Refuse a framing that the readers before us may see otherwise.
+
+    HTTP/1.0 has no transfer encodings, and their presence there is taken for faulty
+    by RFC 9112, section 6.1.
+
+    Raises:
+        Refusal: 415 for any but chunks in HTTP/1.1.
+    """
+    transfer = request.headers.get("Transfer-Encoding")
+    if transfer is not None and (
+        request.version < HttpVersion11 or transfer.lower() != "chunked"
+    ):
+        raise Refusal(415, "Send the request body without any encoding.")
 
 
 @contextmanager

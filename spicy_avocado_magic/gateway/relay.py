@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +19,7 @@ from .routes import Level, Sends
 from .upstream import Upstream
 
 _CONNECT_FAILED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_PIECE_BYTES: Final = 2**20
 _REPEATABLE: Final = (Sends.NOTHING, Sends.MODEL_CALL, Sends.FORM)
 """What may be asked twice: it changes nothing that is installed."""
 
@@ -138,7 +141,7 @@ class Relay:
                 "GET" if visit.route.lists else errand.request.method,
                 base_url + visit.path,
                 headers=headers,
-                data=outgoing.body,
+                data=_in_pieces(outgoing.body),
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
                     sock_connect=self._policy.upstream_connect_s, sock_read=silence_s
@@ -154,6 +157,13 @@ class Relay:
             if isinstance(error.__cause__, Refusal):
                 raise error.__cause__ from error  # its sender's body has stalled
             raise EngineGone(has_heard=True) from error
+
+
+def _in_pieces(body: bytes | AsyncIterator[bytes] | None) -> Any:
+    """Let the loop serve others while a large body is written."""
+    if isinstance(body, bytes) and len(body) > _PIECE_BYTES:
+        return io.BytesIO(body)
+    return body
 
 
 def _no_answer() -> Refusal:

@@ -9,7 +9,6 @@ from spicy_avocado_magic.gateway.keyring import Caller
 from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.gateway.overdraft import end_overdrawn
 
-
 LINE = b'{"response":"x","done":false}\n'
 
 
