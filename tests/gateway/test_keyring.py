@@ -129,6 +129,7 @@ def test_a_caller_is_let_in_as_long_as_its_very_key_is() -> None:
     assert not ring(replace(ANN, expires_at=1.0)).has(ann), "an expired key counts"
     assert Keyring(Secret("another-key"), (), manage=False).has(owner)
     assert ring().has(Caller(name="anybody"))
+    assert Keyring(None, (), manage=False).has(ann), "open to all but who had a key"
 
 
 def test_the_limiter_counts_each_caller_by_itself_over_a_minute() -> None:
