@@ -32,6 +32,8 @@ class Limits:
     """Longest wait for the next bytes of a request's body."""
     silence_s: float
     """Longest time without a byte of the engine's reply."""
+    unread_s: float
+    """Longest time for which a client may take nothing of what is sent to it."""
     queue_wait_s: float
     """Longest wait for one of the ``concurrent`` places."""
     hold_wait_s: float
@@ -61,6 +63,7 @@ class Limits:
             idle_wait_s=policy.idle_wait_s,
             body_wait_s=policy.body_wait_s,
             silence_s=policy.silence_s,
+            unread_s=policy.unread_s,
             queue_wait_s=policy.queue_wait_s,
             hold_wait_s=policy.hold_wait_s,
         )

@@ -142,7 +142,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         metavar="N",
         parse=rules.validate_address,
         help="OpenMetrics for a scraper on this port of loopback, or ADDRESS:PORT; "
-        "with a token of its own",
+        "with a token of its own; none closes it",
     ),
     _flag("only", "serve exactly the models given", is_setting=False),
     Option(

@@ -48,7 +48,9 @@ def validate_port(text: str) -> int:
 
 
 def validate_address(text: str) -> str:
-    """Return ``address:port``; a port alone is one on loopback."""
+    """Return ``address:port``; a port alone is on loopback, ``none`` is no port."""
+    if text == "none":
+        return ""
     address, _, port = text.rpartition(":")
     host = address or "127.0.0.1"
     try:
@@ -57,7 +59,7 @@ def validate_address(text: str) -> str:
     except (ValueError, UsageMistake):
         raise UsageMistake(
             f"{text!r} is neither a port nor ADDRESS:PORT.",
-            "Use one such as 9464, which is on loopback, or 0.0.0.0:9464.",
+            "Use one such as 9464, which is on loopback, or 0.0.0.0:9464, or none.",
         ) from None
 
 

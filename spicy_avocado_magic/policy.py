@@ -62,6 +62,8 @@ class Policy:
     """For the next bytes of a request's body."""
     silence_s: float = 900.0
     """Without a byte of the engine's reply: longer than any cold load."""
+    unread_s: float = 120.0
+    """While a client takes nothing of what is sent to it."""
     queue_wait_s: float = 120.0
     """For a place among the requests that the engine is given."""
     hold_wait_s: float = 60.0
@@ -79,8 +81,13 @@ class Policy:
     """How often what a key uses with several requests at a time is added up."""
     usage_every_s: float = 2.0
     """How often the use of named keys is written down, if it has changed."""
-    revoked_check_every_s: float = 0.5
-    """How often open requests are held against keys that expire."""
+
+    access_log_every_s: float = 0.25
+    """Longest time for which a line of the access log is held back."""
+    metrics_every_s: float = 1.0
+    """Between two samples from which tokens a second are told."""
+    metrics_retry_s: float = 10.0
+    """Between two tries to open a port for scrapers that could not be had."""
 
     def scaled(self, divisor: float) -> Self:
         """Return the same policy with all waits divided; counts stay."""

@@ -112,6 +112,7 @@ class KeyState:
     tokens: int = 0
     """In and out, the most it may use; 0 is without bound."""
     expires_in_s: float | None = None
+    """0 once it has expired; None if it never does."""
     requests: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
@@ -119,6 +120,43 @@ class KeyState:
     """Whether some of these tokens were counted, not told by the engine."""
     idle_s: float | None = None
     """Since its last request; None if there was none yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUse:
+    """What one model has answered since the gateway was opened."""
+
+    name: str
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    is_estimate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What goes through the gateway now, and went since it was opened."""
+
+    in_flight: int = 0
+    queued: int = 0
+    """Requests that wait for a place before the engine."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    is_estimate: bool = False
+    """Whether some of these tokens were counted, not told by the engine."""
+    tokens_a_second: float = 0.0
+    """Of answers, over the last ten seconds."""
+    first_token_p50_s: float | None = None
+    """Of the last streams; None before the first."""
+    first_token_p95_s: float | None = None
+    public_requests: int = 0
+    """Through the public URL, refused ones included: ngrok counts them all."""
+    public_bytes_out: int = 0
+    statuses: tuple[tuple[int, int], ...] = ()
+    """Status codes, with how often each was answered."""
+    models: tuple[ModelUse, ...] = ()
+    lost_lines: int = 0
+    """Of the access log: the disk did not take them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +192,11 @@ class State:
     refused: int = 0
     """Requests turned away: no key, wrong key, closed route, foreign origin."""
     bytes_out: int = 0
+    traffic: Traffic = Traffic()
+    metrics_url: str = ""
+    """Where a scraper gets all this; empty while there is no such port."""
+    metrics_token: str = ""
+    """What the scraper sends; empty unless ``--metrics-port`` is wanted."""
     ends_in_s: float | None = None
     """Seconds until ``--ttl`` ends the host."""
     log_path: str = ""

@@ -8,9 +8,23 @@ from collections.abc import Callable
 from typing import Final
 
 from .secrets import masked, plain_text
-from .state import Failure, ModelState, Phase, Progress, Stage, State
+from .state import (
+    Failure,
+    KeyState,
+    ModelState,
+    ModelUse,
+    Phase,
+    Progress,
+    Stage,
+    State,
+    Traffic,
+)
 
 REHEARSAL_MARK: Final = "REHEARSAL (loopback world: no account, network or GPU is used)"
+
+PUBLIC_REQUESTS_A_MONTH: Final = 20_000
+PUBLIC_BYTES_A_MONTH: Final = 10**9
+"""What ngrok gives for nothing: https://ngrok.com/docs/pricing-limits/free-plan-limits"""
 
 _MARKS: Final = {
     Phase.OFF: "-",
@@ -94,18 +108,66 @@ def status_text(state: State) -> str:
     lines += ["", f"url      {state.url or no_url}"]
     lines.append(f"local    {state.local_url}")
     lines.append(f"key      {key_text(state, show_key=False)}")
+    if state.metrics_token:
+        lines.append(f"metrics  {metrics_text(state, show_token=False)}")
     lines.append(f"engine   {plain_text(state.engine)} on {plain_text(state.compute)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
-    lines.append(
-        f"requests {state.requests} served, {state.refused} refused, "
-        f"{bytes_text(state.bytes_out)} sent"
-    )
+    lines += traffic_lines(state)
     ends = (
         "" if state.ends_in_s is None else f", ends in {seconds_text(state.ends_in_s)}"
     )
     lines.append(f"up       {seconds_text(state.uptime_s)}{ends}")
-    lines.append(f"log      {state.log_path}")
+    lost = state.traffic.lost_lines
+    full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
+    lines.append(f"log      {state.log_path}{full}")
     return "\n".join(lines)
+
+
+def traffic_lines(state: State) -> list[str]:
+    """Return what went through the gateway: requests, tokens, speed, use by key."""
+    traffic = state.traffic
+    answers = ", ".join(f"{count} x {code}" for code, count in traffic.statuses)
+    sent = bytes_text(state.bytes_out)
+    served = f"{state.requests} served, {state.refused} refused, {sent} sent"
+    now = f"{traffic.in_flight} in flight, {traffic.queued} waiting"
+    lines = [f"requests {served}; {now}", f"answers  {answers or 'none yet'}"]
+    speed = f"{traffic.tokens_a_second:.1f} a second now"
+    p50_s, p95_s = traffic.first_token_p50_s, traffic.first_token_p95_s
+    if p50_s is not None and p95_s is not None:
+        half, most = seconds_text(p50_s), seconds_text(p95_s)
+        speed += f"; first after {half} (half), {most} (95 %)"
+    lines.append(f"tokens   {_tokens(traffic)}, {speed}")
+    if traffic.public_requests:
+        used = bytes_text(traffic.public_bytes_out)
+        free = f"{PUBLIC_REQUESTS_A_MONTH:,} and {bytes_text(PUBLIC_BYTES_A_MONTH)}"
+        lines.append(
+            f"public   {traffic.public_requests} requests, {used} sent since the "
+            f"start (ngrok's free plan: {free} a month)"
+        )
+    uses = [
+        f"{plain_text(model.name)}: {model.requests} requests, {_tokens(model)}"
+        for model in traffic.models
+    ]
+    uses += [key_line(key) for key in state.keys]
+    return lines + [f"use      {use}" for use in uses]
+
+
+def key_line(key: KeyState) -> str:
+    """Return what one key was used for, and when last."""
+    text = f"key {plain_text(key.name)}: {key.requests} requests, {_tokens(key)}"
+    if key.tokens:
+        text += f" of {key.tokens}"
+    if key.expires_in_s is not None:
+        left = seconds_text(key.expires_in_s)
+        text += f", expires in {left}" if key.expires_in_s else ", expired"
+    if key.idle_s is not None:
+        text += f", last {seconds_text(key.idle_s)} ago"
+    return text
+
+
+def _tokens(use: KeyState | ModelUse | Traffic) -> str:
+    about = "≈ " if use.is_estimate else ""
+    return f"{about}{use.tokens_in} tokens in, {about}{use.tokens_out} out"
 
 
 def model_line(model: ModelState) -> str:
@@ -128,6 +190,14 @@ def key_text(state: State, *, show_key: bool) -> str:
     return f"{masked(state.api_key)} (avocado.api_key has it)"
 
 
+def metrics_text(state: State, *, show_token: bool) -> str:
+    """Return where a scraper gets the metrics, and with which token."""
+    where = state.metrics_url or "(no port yet)"
+    if show_token and not state.hide_key:
+        return f"{where}, token {state.metrics_token}"
+    return f"{where}, token {masked(state.metrics_token)} (avocado.metrics_token)"
+
+
 def curl_line(state: State, *, show_key: bool) -> str:
     """Return a line that works when pasted; a hidden key is a variable in it."""
     model = state.models[0].name if state.models else "MODEL"
@@ -144,17 +214,18 @@ def curl_line(state: State, *, show_key: bool) -> str:
     return f"curl {url} {key}-H 'Content-Type: application/json' -d '{quoted}'"
 
 
-def handover_text(state: State, *, show_key: bool) -> str:
-    """Return URL, key, local URL, models and a curl line."""
+def handover_text(state: State, *, show_key: bool, show_token: bool = False) -> str:
+    """Return URL, key, local URL, models, metrics and a curl line."""
     lines = [REHEARSAL_MARK] if state.rehearsal else []
     lines += [
         f"url    {state.url or '(none: --local)'}",
         f"key    {key_text(state, show_key=show_key)}",
         f"local  {state.local_url}",
         f"models {', '.join(plain_text(model.name) for model in state.models)}",
-        "",
-        curl_line(state, show_key=show_key),
     ]
+    if state.metrics_token:
+        lines.append(f"metrics {metrics_text(state, show_token=show_token)}")
+    lines += ["", curl_line(state, show_key=show_key)]
     return "\n".join(lines)
 
 

@@ -125,6 +125,7 @@ def test_a_registry_is_a_host(text: str) -> None:
         ("9464", "127.0.0.1:9464"),
         ("0.0.0.0:9464", "0.0.0.0:9464"),
         ("[::1]:9464", "[::1]:9464"),
+        ("none", ""),
     ],
 )
 def test_a_port_alone_is_one_on_loopback(text: str, address: str) -> None:

@@ -10,11 +10,14 @@ import pytest
 
 from spicy_avocado_magic.state import (
     Failure,
+    KeyState,
     ModelState,
+    ModelUse,
     Phase,
     Progress,
     Stage,
     State,
+    Traffic,
 )
 from spicy_avocado_magic.text import (
     REHEARSAL_MARK,
@@ -117,6 +120,53 @@ def test_the_status_has_a_line_for_everything() -> None:
     assert KEY not in text
 
 
+def test_the_status_tells_the_traffic_plainly() -> None:
+    """What goes on now, what it cost, whom, and how much of the free month is gone."""
+    traffic = Traffic(
+        in_flight=2,
+        queued=1,
+        tokens_in=10,
+        tokens_out=20,
+        is_estimate=True,
+        tokens_a_second=12.34,
+        first_token_p50_s=0.25,
+        first_token_p95_s=2.0,
+        public_requests=40,
+        public_bytes_out=5000,
+        statuses=((200, 3), (401, 1)),
+        models=(ModelUse(name="m\x1b[2J", requests=3, tokens_in=10, tokens_out=20),),
+    )
+    alice = KeyState(
+        name="alice", requests=3, tokens_out=7, tokens=9, expires_in_s=60, idle_s=5
+    )
+    text = status_text(replace(STATE, traffic=traffic, keys=(alice,)))
+    for line in (
+        "2 in flight, 1 waiting",
+        "answers  3 x 200, 1 x 401",
+        (
+            "tokens   ≈ 10 tokens in, ≈ 20 out, 12.3 a second now; "
+            "first after 0.2 s (half), 2.0 s (95 %)"
+        ),
+        (
+            "public   40 requests, 5.0 kB sent since the start "
+            "(ngrok's free plan: 20,000 and 1.0 GB a month)"
+        ),
+        "use      m: 3 requests, 10 tokens in, 20 out",
+        (
+            "use      key alice: 3 requests, 0 tokens in, 7 out of 9, "
+            "expires in 1 min 0 s, last 5.0 s ago"
+        ),
+    ):
+        assert line in text, f"{line!r} is missing in {text}"
+    lost = status_text(replace(STATE, traffic=replace(traffic, lost_lines=4)))
+    assert "4 lines of access.log lost" in lost
+    quiet = status_text(STATE)
+    assert "lost" not in quiet
+    assert "answers  none yet" in quiet
+    assert "public " not in quiet, "a service without a tunnel speaks of ngrok"
+    assert "first after" not in quiet, "a time was made up"
+
+
 def test_a_model_tells_where_in_memory_it_is() -> None:
     """The part on the GPU is what decides its speed."""
     model = ModelState(
@@ -146,6 +196,28 @@ def test_a_key_is_shown_only_where_we_made_it_and_it_may_be_seen(
         handover_text(state, show_key=show_key),
     ):
         assert (KEY in text) is is_shown
+
+
+def test_the_token_for_scrapers_is_shown_once_by_the_up_that_made_it() -> None:
+    """Afterwards the handle has it; ``--hide-key`` hides it at once."""
+    token = "avocado-metrics-0123456789"
+    url = "http://127.0.0.1:9464/metrics"
+    state = replace(STATE, metrics_url=url, metrics_token=token)
+    first = handover_text(state, show_key=False, show_token=True)
+    assert token in first, "nobody could configure a scraper"
+    later = handover_text(state, show_key=True)
+    hidden = replace(state, hide_key=True)
+    for text in (
+        later,
+        status_text(state),
+        handover_text(hidden, show_key=True, show_token=True),
+    ):
+        assert url in text, "nobody knows where the metrics are"
+        assert token not in text, "the token lands in every saved notebook"
+        assert "avocado.metrics_token" in text, "nobody knows where to find it"
+    assert "metrics" not in status_text(STATE), "metrics are promised that are not"
+    pending = status_text(replace(state, metrics_url=""))
+    assert "(no port yet)" in pending
 
 
 def test_no_key_is_said_plainly() -> None:

@@ -71,7 +71,10 @@ def bring_up(
         sources=sources,
         policy=policy,
     )
-    return _handle(folder, bringing.run(), policy)
+    known_tokens = ("", bringing.left().get("metrics_token", ""))
+    avocado = _handle(folder, bringing.run(), policy)
+    avocado.has_new_token = avocado.metrics_token not in known_tokens
+    return avocado
 
 
 def is_rehearsal_asked_for() -> bool:
@@ -152,7 +155,7 @@ class _Bringing:
         has_new_key = not self.folder.wanted.exists() and not self.wish.given.get(
             "api_key"
         )
-        given = self._with_token(is_local=bool(self._left().get("local")))
+        given = self._with_token(is_local=bool(self.left().get("local")))
         host = launch(
             self.folder,
             given,
@@ -232,8 +235,8 @@ class _Bringing:
         )
         return tries(host.state)
 
-    def _left(self) -> dict[str, Any]:
-        """Return the settings that a host which died or restarts has left."""
+    def left(self) -> dict[str, Any]:
+        """Return the settings of a host that runs, died or restarts."""
         try:
             left: dict[str, Any] = json.loads(read_private(self.folder.wanted) or "{}")
         except ValueError:

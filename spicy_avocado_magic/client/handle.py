@@ -26,6 +26,7 @@ class Avocado:
             extension.
         headline: The same in a sentence.
         has_new_key: Whether that ``up`` made the key, to be shown in full once.
+        has_new_token: Whether it made the token for scrapers, to be shown likewise.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Avocado:
         self.outcome = outcome
         self.headline = headline
         self.has_new_key = has_new_key
+        self.has_new_token = False
 
     @property
     def url(self) -> str:
@@ -57,6 +59,16 @@ class Avocado:
     def api_key(self) -> str:
         """What clients send as bearer token; empty under ``--no-auth``."""
         return self._state().api_key
+
+    @property
+    def metrics_url(self) -> str:
+        """Where a scraper gets the metrics; empty without ``--metrics-port``."""
+        return self._state().metrics_url
+
+    @property
+    def metrics_token(self) -> str:
+        """What a scraper sends as bearer token; it reads the metrics, no more."""
+        return self._state().metrics_token
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -2,26 +2,124 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
 import json
+import os
 import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
 from .exchange import Exchange
+
+_MOST_BYTES: Final = 5 * 2**20
+"""A file that is larger becomes the backup, of which there is one."""
+_MOST_WAITING: Final = 1024
+"""Lines that wait for the next flush; more are written at once."""
+_METHOD_CHARS: Final = 20
+"""A method may be any word; the rest of a longer one tells nothing."""
 
 
 def access_line(exchange: Exchange, sent_bytes: int) -> str:
     """Return one line of the access log; it is plain ASCII, controls escaped.
 
+    It holds nothing that a stranger wrote but the method: no target, no header.
+
     Args:
         exchange: What is known of the request.
         sent_bytes: Bytes sent, head included.
     """
-    elapsed_s = time.monotonic() - exchange.started
+    now = time.time()
+    usage, first_s = exchange.usage, exchange.first_token_s
     return json.dumps(
         {
-            "method": exchange.method,
+            "time": f"{_second(int(now))}.{int(now * 1000) % 1000:03d}Z",
+            "method": exchange.method[:_METHOD_CHARS],
             "route": exchange.route,
             "status": exchange.status,
-            "ms": round(elapsed_s * 1000, 1),
+            "key": exchange.caller.name if exchange.caller else None,
+            "model": exchange.model or None,
+            "ms": round((time.monotonic() - exchange.started) * 1000, 1),
+            "first_token_ms": None if first_s is None else round(first_s * 1000, 1),
+            "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out,
+            "is_estimate": usage.is_estimate,
             "bytes": sent_bytes,
+            "is_public": exchange.is_public,
         }
     )
+
+
+@lru_cache(maxsize=1)
+def _second(at_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))
+
+
+class AccessLog:
+    """A file of lines, written in batches so that a request waits for no disk.
+
+    Attributes:
+        lost: Lines that could not be written, such as to a full disk.
+    """
+
+    def __init__(
+        self, path: Path, *, flush_every_s: float, most_bytes: int = _MOST_BYTES
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            path: The file, which only its owner can read.
+            flush_every_s: Longest time for which a line is held back.
+            most_bytes: Of the file, about; the one before it is kept beside it.
+        """
+        self.lost = 0
+        self._path, self._most_bytes = path, most_bytes
+        self._flush_every_s = flush_every_s
+        self._waiting: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def backup(self) -> Path:
+        """Where the lines are that were there before the file was begun anew."""
+        return self._path.with_suffix(f".1{self._path.suffix}")
+
+    def __call__(self, line: str) -> None:
+        """Take a line, without line end; must be called inside a running loop."""
+        self._waiting.append(line)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._flush_every_s, self.flush)
+        if len(self._waiting) >= _MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; lines that cannot be written are lost, and no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._waiting = self._waiting, []
+        if not lines:
+            return
+        try:
+            self._write(("\n".join(lines) + "\n").encode())
+        except OSError:
+            self.lost += len(lines)
+
+    def _write(self, batch: bytes) -> None:
+        # Opened for each batch: ``down`` may have removed it, or somebody moved it.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(self._path, flags, 0o600)
+        try:
+            size_bytes = os.fstat(file).st_size
+            written = os.write(file, batch)
+            if written < len(batch):
+                # The disk is full: no half line may stay for the next one to go on.
+                os.ftruncate(file, size_bytes)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
+        if size_bytes + written > self._most_bytes:
+            with contextlib.suppress(OSError):
+                self._path.replace(self.backup)

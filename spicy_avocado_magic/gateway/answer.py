@@ -63,7 +63,7 @@ async def pass_on(errand: Errand, reply: aiohttp.ClientResponse) -> web.StreamRe
         return web.Response(body=whole, **head)
     response = web.StreamResponse(**head)
     await response.prepare(request)
-    if response.content_length is None:
+    if "Transfer-Encoding" in response.headers:
         exchange.stream = reply.content_type
     await _pump(errand, reply, response)
     return response
@@ -80,8 +80,6 @@ async def go_on(
     if reply.status != _OK:
         said = await _error_of(reply)
         raise Refusal(reply.status, said or "The engine refused the request.")
-    if begun.content_type == EVENT_STREAM:
-        errand.exchange.stream = EVENT_STREAM
     await _pump(errand, reply, begun)
     return begun
 
@@ -110,7 +108,7 @@ async def break_off(request: web.BaseRequest, exchange: Exchange, why: Refusal) 
     unless it was cut in the middle of an event.
     """
     ends = _ENDS.get(exchange.stream, ())
-    if ends and exchange.last_chunk.endswith(ends or b""):
+    if ends and (not exchange.last_chunk or exchange.last_chunk.endswith(ends)):
         try:
             await request.writer.write(why.event(exchange.dialect, exchange.route))
         except ConnectionError:

@@ -18,9 +18,10 @@ from ..proof import PROBE_HEADER, PROOF_HEADER, proof
 from .access import Access, Gate, Visit
 from .access_log import access_line
 from .answer import break_off
+from .connection import Connection
 from .exchange import CLIENT_LEFT, Exchange
 from .keyring import Caller, RateLimiter
-from .listener import ADDRESS, Connection, Listener
+from .listener import ADDRESS, Listener
 from .metrics import Metrics
 from .places import Places
 from .refusal import SERVER_NAME, Dialect, Refusal
@@ -91,7 +92,9 @@ class Gateway:
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
-        self.places.limits = self._upstream.limits = self._listener.limits = limits
+        self.places.limits = self._upstream.limits = (
+            self._listener.connections.limits
+        ) = limits
 
     def set_upstream(self, base_url: str | None) -> None:
         """Name the engine, ``http://127.0.0.1:PORT``; None while it is not ready."""
@@ -211,7 +214,7 @@ class Gateway:
         """Refuse one request too many of a key, or one beyond its tokens."""
         self._rates.take(caller.name, caller.rpm or self.limits.rpm)
         if caller.tokens:
-            exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller.name)
+            exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller)
             if exchange.tokens_left <= 0:
                 raise Refusal(
                     429,

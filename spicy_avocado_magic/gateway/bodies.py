@@ -92,8 +92,21 @@ async def read_body(request: web.BaseRequest, limits: Limits, hold: Hold) -> byt
     except web.RequestPayloadError as error:
         raise Refusal(400, "The request body is malformed.") from error
     except TimeoutError as error:
-        raise Refusal(408, "The rest of the request body did not arrive.") from error
+        raise _stalled() from error
     return bytes(body)
+
+
+async def read_on(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Raises:
+        Refusal: 408 for one that stalls.
+    """
+    try:
+        while chunk := await _next_chunk(request, limits.body_wait_s):
+            yield chunk
+    except TimeoutError as error:
+        raise _stalled() from error
 
 
 async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
@@ -216,6 +229,10 @@ def _parsed(name: str) -> ModelName:
         return ModelName.parse(name)
     except UsageMistake as error:
         raise Refusal(400, error.problem) from error
+
+
+def _stalled() -> Refusal:
+    return Refusal(408, "The rest of the request body did not arrive.")
 
 
 def too_large(cap_bytes: int) -> Refusal:

@@ -9,10 +9,13 @@ from typing import Final
 
 from .keyring import Caller
 from .refusal import Dialect, Refusal
-from .usage import TokenMeter
+from .usage import TokenMeter, Usage
 
 CLIENT_LEFT: Final = 499
 """Told as status when the client did not wait for the answer (nginx's number)."""
+_STREAM_EVENTS: Final = 2
+"""A reply with fewer is one object: its first byte tells nothing of a first token."""
+_NOTHING: Final = Usage()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -33,6 +36,7 @@ class Exchange:
         stream: The content type of a stream that can end with an error event.
         last_chunk: What was passed on last.
         meter: Counts the tokens of the reply.
+        usage: What it has cost, told once it is over.
         tokens_left: To its caller when it began; None is without bound.
         task: Serves it.
         ended: Why we broke it off, if we did.
@@ -51,6 +55,7 @@ class Exchange:
     stream: str = ""
     last_chunk: bytes = b""
     meter: TokenMeter = field(default_factory=TokenMeter)
+    usage: Usage = _NOTHING
     tokens_left: int | None = None
     task: asyncio.Task[object] | None = None
     ended: Refusal | None = None
@@ -66,6 +71,13 @@ class Exchange:
     def is_used_up(self) -> bool:
         """Whether the reply has cost all the tokens that were left to its caller."""
         return self.tokens_left is not None and self.meter.counted >= self.tokens_left
+
+    @property
+    def first_token_s(self) -> float | None:
+        """How long a stream's first byte took; None where no stream has begun."""
+        if self.first_byte is None or self.meter.counted < _STREAM_EVENTS:
+            return None
+        return self.first_byte - self.started
 
     def end(self, why: Refusal) -> None:
         """Break it off, whatever it waits for."""

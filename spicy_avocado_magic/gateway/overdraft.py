@@ -23,7 +23,7 @@ def end_overdrawn(metrics: Metrics) -> None:
     over = {
         caller
         for caller, counted in running.items()
-        if counted and metrics.tokens_of(caller.name) >= caller.tokens
+        if counted and metrics.tokens_of(caller) >= caller.tokens
     }
     for exchange in list(metrics.open):
         if exchange.caller in over:

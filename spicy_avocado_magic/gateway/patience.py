@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import web
 
 from ..policy import Policy
+from .exchange import Exchange
 from .refusal import SERVER_NAME
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -26,6 +27,7 @@ class Patience:
 
     Args:
         request: Who waits.
+        exchange: Is told of the stream that begins.
         headers: Further headers of the answer.
         policy: ``comment_after_s``, ``space_after_s`` and ``comment_every_s`` count.
         is_stream: Whether a stream of events was asked for, rather than one object.
@@ -34,12 +36,13 @@ class Patience:
     def __init__(
         self,
         request: web.BaseRequest,
+        exchange: Exchange,
         headers: Mapping[str, str],
         policy: Policy,
         *,
         is_stream: bool,
     ) -> None:
-        self._request, self._headers = request, headers
+        self._request, self._exchange, self._headers = request, exchange, headers
         self._every_s = policy.comment_every_s
         self.is_stream = is_stream
         self._response: web.StreamResponse | None = None
@@ -70,6 +73,8 @@ class Patience:
             }
         )
         self._response = response
+        if self.is_stream:
+            self._exchange.stream = EVENT_STREAM
         sign = _COMMENT if self.is_stream else _SPACE
         try:
             await response.prepare(self._request)

@@ -69,8 +69,11 @@ class Relay:
         """
         reply = await self._ask(errand)
         try:
-            begun = errand.patience and await errand.patience.end()
-            if begun:
+            begun = None
+            if errand.patience is not None:
+                begun = await errand.patience.end()
+            # An answer is a mapping too, and empty: its truth tells nothing.
+            if begun is not None:
                 return await go_on(errand, reply, begun)
             return await pass_on(errand, reply)
         finally:
@@ -148,6 +151,8 @@ class Relay:
                 504, f"The engine said nothing for {silence_s:g} seconds."
             ) from error
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error.__cause__, Refusal):
+                raise error.__cause__ from error  # its sender's body has stalled
             raise EngineGone(has_heard=True) from error
 
 

@@ -10,7 +10,7 @@ from aiohttp import HttpVersion11, web
 from ..policy import Policy
 from .access import Visit
 from .answer import Errand
-from .bodies import Outgoing, read_body, rewrite
+from .bodies import Outgoing, read_body, read_on, rewrite
 from .exchange import Exchange
 from .forms import read_form
 from .patience import Patience
@@ -69,14 +69,15 @@ class Service:
             raise still_loading()
         with self._places.holding() as hold:
             outgoing = await self._outgoing(request, visit, hold)
-            exchange.model = outgoing.model
+            if visit.route.sends is not Sends.ORDER:
+                exchange.model = outgoing.model
             errand = Errand(
                 request=request,
                 visit=visit,
                 outgoing=outgoing,
                 exchange=exchange,
                 headers=headers,
-                patience=self._patience(request, visit, outgoing, headers),
+                patience=self._patience(request, visit, outgoing, exchange, headers),
             )
             return await self._run(errand, self._relay)
 
@@ -101,13 +102,15 @@ class Service:
         request: web.BaseRequest,
         visit: Visit,
         outgoing: Outgoing,
+        exchange: Exchange,
         headers: Mapping[str, str],
     ) -> Patience | None:
         is_v1_call = visit.path.startswith(_V1) and outgoing.body is not None
         if not is_v1_call or request.version < HttpVersion11:
             return None
-        is_stream = outgoing.is_stream
-        return Patience(request, headers, self._policy, is_stream=is_stream)
+        return Patience(
+            request, exchange, headers, self._policy, is_stream=outgoing.is_stream
+        )
 
     async def _outgoing(
         self, request: web.BaseRequest, visit: Visit, hold: Hold
@@ -118,9 +121,8 @@ class Service:
             return Outgoing()
         _check_framing(request)
         if sends is Sends.BLOB:
-            return Outgoing(
-                body=request.content.iter_any(), length=request.content_length
-            )
+            body = read_on(request, limits)
+            return Outgoing(body=body, length=request.content_length)
         if sends is Sends.FORM:
             return await read_form(request, visit.served, limits, hold)
         raw = await read_body(request, limits, hold)

@@ -1,8 +1,46 @@
-"""How many tokens a reply cost, read in passing: no byte waits for it."""
+"""How many tokens a reply cost, read in passing: no byte waits for it.
+
+What the engine says at the end of a reply, as recorded of v0.11.4 and v0.34.1:
+``prompt_eval_count`` and ``eval_count`` in the last line or the whole object of
+``/api``; ``usage`` with ``prompt_tokens`` and ``completion_tokens`` under ``/v1``, or
+with ``input_tokens`` and ``output_tokens`` in ``/v1/responses`` and ``/v1/messages``.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
+
+_HEAD_BYTES: Final = 1024
+_TAIL_BYTES: Final = 2048
+"""What is kept for certain: any engine's counts and all that follows them."""
+_MOST_BYTES: Final = 4096
+"""What is held of a stream, before all but its tail is forgotten."""
+_PARSED_BYTES: Final = 16 * 2**10
+"""A longer line is searched for its counts, not parsed."""
+
+_IN: Final = (
+    "prompt_eval_count",
+    "prompt_tokens",
+    "input_tokens",
+    # Anthropic's input_tokens are those that were not cached.
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+_OUT: Final = ("eval_count", "completion_tokens", "output_tokens")
+_MARKS: Final = (b'_tokens":', b'eval_count":')
+"""Only a key of JSON looks like this: inside a string the quote is escaped."""
+_COUNT: Final = re.compile(
+    rb'(?<!\\)"(%s)":\s*(\d+)(?=\D)' % "|".join((*_IN, *_OUT)).encode()
+)
+_BEFORE, _AFTER = 256, 48
+"""Bytes around the last mark in which all counts of a reply stand."""
+_LINES_AN_EVENT: Final = {b"d": 2, b"e": 3}
+"""By the first byte: ``data:`` of SSE, ``event:`` before it, else a line of JSON."""
+_MESSAGE_START: Final = b"event: message_start"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +59,116 @@ class Usage:
 
 
 class TokenMeter:
-    """Is fed every chunk of a reply, in order."""
+    """Is fed every chunk of a reply, in order; holds some 4 KiB at most."""
 
-    __slots__ = ("counted",)
+    __slots__ = ("_head", "_in", "_lines", "_out", "_tail")
 
     def __init__(self) -> None:
-        self.counted = 0
-        """Content events so far."""
+        self._tail = bytearray()
+        self._head = b""
+        self._lines = self._in = self._out = 0
 
     def feed(self, chunk: bytes) -> None:
         """Take note of the next chunk."""
-        self.counted += chunk.count(b"\n")
+        self._tail += chunk
+        if len(self._tail) > _MOST_BYTES:
+            self._forget()
+
+    @property
+    def counted(self) -> int:
+        """Events so far: at most a few more than the tokens of the answer so far."""
+        first = bytes((self._head or self._tail)[:1])
+        lines = self._lines + self._tail.count(b"\n")
+        return lines // _LINES_AN_EVENT.get(first, 1)
 
     def usage(self) -> Usage:
         """Return what the reply has cost so far."""
-        return Usage(tokens_out=self.counted, is_estimate=True)
+        tokens_in, tokens_out = self._with_last_counts(is_end=True)
+        head = self._head or bytes(self._tail[:_HEAD_BYTES])
+        if not tokens_in and head.startswith(_MESSAGE_START):
+            tokens_in, _ = _found_in(head.partition(b"\n\n")[0] + b"\n")
+        if tokens_out:
+            return Usage(tokens_in=tokens_in, tokens_out=tokens_out)
+        estimate = self._estimate(head)
+        return Usage(tokens_in=tokens_in, tokens_out=estimate, is_estimate=estimate > 0)
+
+    def _forget(self) -> None:
+        """Let go of all but the tail, after a look at what goes."""
+        self._in, self._out = self._with_last_counts(is_end=False)
+        self._head = self._head or bytes(self._tail[:_HEAD_BYTES])
+        gone = len(self._tail) - _TAIL_BYTES
+        self._lines += self._tail.count(b"\n", 0, gone)
+        del self._tail[:gone]
+
+    def _with_last_counts(self, *, is_end: bool) -> tuple[int, int]:
+        """Return tokens in and out by the last line that tells them."""
+        tail = self._tail
+        mark = max(tail.rfind(mark) for mark in _MARKS)
+        if mark < 0:
+            return self._in, self._out
+        begin = tail.rfind(b"\n", 0, mark) + 1
+        end = tail.find(b"\n", mark)
+        if end < 0 and not is_end and begin >= len(tail) - _TAIL_BYTES:
+            return self._in, self._out  # it stays, and will be complete next time
+        is_whole = (begin > 0 or not self._head) and (end >= 0 or is_end)
+        end = len(tail) if end < 0 else end
+        if is_whole and end - begin <= _PARSED_BYTES:
+            tokens_in, tokens_out = _told_by(_parsed(tail[begin:end]))
+        else:
+            around = tail[max(begin, mark - _BEFORE) : min(end, mark + _AFTER)]
+            tokens_in, tokens_out = _found_in(bytes(around) + b"\n")
+        return tokens_in or self._in, tokens_out or self._out
+
+    def _estimate(self, head: bytes) -> int:
+        """Return one for each content event; all in the middle of a stream are."""
+        tail = self._tail
+        if not self._head and len(tail) <= _HEAD_BYTES + _TAIL_BYTES:
+            others = _without_content(tail.split(b"\n")[:-1])
+        else:
+            others = _without_content(head.split(b"\n")[:-1])
+            others += _without_content(tail[-_TAIL_BYTES:].split(b"\n")[1:-1])
+        return max(0, self.counted - others)
+
+
+def _parsed(line: bytes | bytearray) -> dict[str, Any]:
+    """Return the object in a line of JSON or SSE; an empty one where there is none."""
+    try:
+        event = json.loads(line.removeprefix(b"data:"))
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _told_by(event: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens in and out that an event tells where the engine puts them.
+
+    Deeper ones do not count: the arguments of a tool call are the model's own words.
+    """
+    holders = (event, event.get("message"), event.get("response"))
+    usages = [part.get("usage") for part in holders if isinstance(part, dict)]
+    told = next((usage for usage in usages if isinstance(usage, dict)), event)
+    return _sum(told, _IN), _sum(told, _OUT)
+
+
+def _sum(told: Mapping[str, Any], names: Iterable[str]) -> int:
+    counts = (told.get(name) for name in names)
+    return sum(count for count in counts if type(count) is int)
+
+
+def _found_in(text: bytes) -> tuple[int, int]:
+    found = {name.decode(): int(count) for name, count in _COUNT.findall(text)}
+    return _sum(found, _IN), _sum(found, _OUT)
+
+
+def _without_content(lines: Iterable[bytes | bytearray]) -> int:
+    """Return how many of these lines are events that carry no token."""
+    events = (line for line in lines if line.startswith((b"{", b"data:")))
+    return sum(not _has_content(_parsed(event)) for event in events)
+
+
+def _has_content(event: Mapping[str, Any]) -> bool:
+    if choices := event.get("choices"):
+        return choices[0].get("finish_reason") is None
+    kind = str(event.get("type", ""))
+    is_delta = kind.endswith("delta") and kind != "message_delta"
+    return is_delta or event.get("done") is False

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final
 
 from ..errors import AvocadoError
@@ -73,6 +74,7 @@ class Board:
         self._redact = redact or Redactor()
         self._clock = clock
         self._began = clock()
+        self._warnings: dict[str, tuple[str, ...]] = {}
         self._stages = {name: Stage(name=name, component=c) for name, c in STAGES}
         self._timers = {name: _Timer() for name, _ in STAGES}
         self._rates: dict[str, RateMeter] = {}
@@ -113,6 +115,11 @@ class Board:
         """Set plain facts of the state, such as ``url`` or ``compute``."""
         self._state = replace(self._state, **facts)
         self._notify()
+
+    def warn(self, part: str, *warnings: str) -> None:
+        """Replace all that a part of the host warns of."""
+        self._warnings[part] = warnings
+        self.update(warnings=tuple(chain.from_iterable(self._warnings.values())))
 
     def stage(self, name: str, phase: Phase, detail: str | None = None) -> None:
         """Move a stage to a phase; a new phase or detail is an event."""

@@ -101,8 +101,8 @@ class EngineLife:
         board.update(
             engine=f"Ollama {installed.version}",
             compute=compute.text or "CPU",
-            warnings=compute.warnings,
         )
+        board.warn("engine", *compute.warnings)
         what = f"Ollama {installed.version} on {compute.text or 'CPU'}"
         board.stage("serve", Phase.READY, what)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 from ..gateway.access import Access
+from ..gateway.access_log import AccessLog
 from ..gateway.app import Gateway
 from ..limits import Limits
 from ..secrets import Secret
@@ -13,6 +15,7 @@ from ..settings import Settings
 from ..state import Phase
 from .context import Context
 from .keeper import Readiness
+from .traffic import facts_of
 
 
 class GatewayLife:
@@ -20,11 +23,15 @@ class GatewayLife:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._access_log = AccessLog(
+            context.folder.log("access"),
+            flush_every_s=context.policy.access_log_every_s,
+        )
         self.gateway = Gateway(
             access=access_of(context.settings),
             policy=context.policy,
             probe_secret=context.probe_secret,
-            log=context.log,
+            log=self._access_log,
             limits=self._limits(),
         )
         context.board.live_facts = self._counts
@@ -37,6 +44,7 @@ class GatewayLife:
             public_host=now.public_host,
             models=now.models,
         )
+        self.gateway.metrics.keep([key.name for key in self._context.settings.keys])
         self.gateway.limits = Limits.of(
             self._context.policy, self._context.settings.limits
         )
@@ -63,17 +71,21 @@ class GatewayLife:
             context.board.update(local_url=local_url)
             context.board.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
             ready.rise()
-            await asyncio.Event().wait()
+            while True:
+                self.gateway.metrics.tick()
+                await asyncio.sleep(context.policy.metrics_every_s)
         finally:
             await self.gateway.stop(context.policy.gateway_stop_s)
+            self._access_log.flush()
 
-    def _counts(self) -> dict[str, int]:
-        metrics = self.gateway.metrics
-        return {
-            "requests": metrics.requests,
-            "refused": metrics.refused,
-            "bytes_out": metrics.bytes_out,
-        }
+    def _counts(self) -> dict[str, Any]:
+        gateway, settings = self.gateway, self._context.settings
+        return facts_of(
+            gateway.metrics,
+            settings,
+            queued=gateway.places.queued,
+            lost_lines=self._access_log.lost,
+        )
 
 
 def access_of(settings: Settings) -> Access:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import replace
 from typing import Final
 
@@ -20,9 +19,9 @@ KEY_BYTES: Final = 24
 _ID_BYTES: Final = 8
 
 
-def new_secret() -> str:
+def new_secret(prefix: str = "avocado-") -> str:
     """Return a key that nobody can guess."""
-    return "avocado-" + secrets.token_urlsafe(KEY_BYTES)
+    return prefix + secrets.token_urlsafe(KEY_BYTES)
 
 
 def with_new_key(
@@ -124,7 +123,10 @@ def key_states(
     if settings.no_auth:
         return (_state(NamedKey(name=ANYBODY, secret=""), metrics, now),)
     owner = NamedKey(name=OWNER, secret="", manage=settings.manage)
-    return tuple(_state(key, metrics, now) for key in (owner, *settings.keys))
+    shown = [
+        replace(key, manage=key.manage and settings.manage) for key in settings.keys
+    ]
+    return tuple(_state(key, metrics, now) for key in (owner, *shown))
 
 
 def _state(key: NamedKey, metrics: Metrics, now: float) -> KeyState:
@@ -135,10 +137,10 @@ def _state(key: NamedKey, metrics: Metrics, now: float) -> KeyState:
         models=key.models,
         rpm=key.rpm,
         tokens=key.tokens,
-        expires_in_s=key.expires_at - now if key.expires_at else None,
+        expires_in_s=max(0.0, key.expires_at - now) if key.expires_at else None,
         requests=use.requests,
         tokens_in=use.tokens_in,
         tokens_out=use.tokens_out,
         is_estimate=use.is_estimate,
-        idle_s=None if use.last is None else time.monotonic() - use.last,
+        idle_s=None if use.last is None else metrics.clock() - use.last,
     )

@@ -19,6 +19,7 @@ from .engine_life import EngineLife
 from .gateway_life import GatewayLife
 from .keeper import Keeper, Live
 from .ledger import Ledger
+from .metrics_life import MetricsLife
 from .models_life import ModelsLife
 from .shared_keys import new_secret
 from .sharing import Sharing
@@ -40,6 +41,7 @@ class Supervisor:
         self.gateway = GatewayLife(context)
         self.sharing = Sharing(context, self.gateway)
         self._ledger = Ledger(context, self.gateway)
+        self.metrics = MetricsLife(context, self.gateway.gateway)
         engine = EngineLife(context, self.gateway.gateway)
         self._keepers: dict[str, Keeper] = {}
         self._keep("engine", engine.live)
@@ -68,6 +70,7 @@ class Supervisor:
         self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
         self._watches += [asyncio.create_task(self._ledger.keep(), name="ledger")]
         self._watches += [asyncio.create_task(self.sharing.watch(), name="sharing")]
+        self._watches += [asyncio.create_task(self.metrics.run(), name="metrics")]
         try:
             await self.ending.wait()
         finally:
@@ -149,8 +152,10 @@ class Supervisor:
             key_is_generated=settings.key_is_generated,
             hide_key=settings.hide_key,
             path_key=settings.path_key,
+            metrics_token=settings.metrics_token if settings.metrics_port else "",
         )
         self.gateway.refresh()
+        self.metrics.refresh()
         if restart_ttl:
             now = asyncio.get_running_loop().time()
             context.board.ends_at = now + settings.ttl_s if settings.ttl_s else None
@@ -180,6 +185,7 @@ class Supervisor:
         policy = self.context.policy
         for watch in self._watches:
             watch.cancel()
+        await asyncio.wait(self._watches, timeout=policy.gateway_stop_s + 0.5)
         bounds = {
             "tunnel": policy.tunnel_stop_s,
             "gateway": policy.gateway_stop_s,
@@ -205,7 +211,9 @@ _GROUP_OF: Final = {"tunnel": "agent"}
 
 
 def with_key(settings: Settings) -> Settings:
-    """Return settings with a key: the one given, or one that is made now."""
+    """Return settings with the keys that they need: those given, or made now."""
+    if settings.metrics_port and not settings.metrics_token:
+        settings = replace(settings, metrics_token=new_secret("avocado-metrics-"))
     if settings.api_key or settings.no_auth:
         return settings
     return replace(settings, api_key=new_secret(), key_is_generated=True)

@@ -22,7 +22,7 @@ from ..json_codec import to_json
 from ..options import Wish, parse_flag
 from ..secrets import masked, platform_secret
 from ..state_folder import StateFolder
-from ..text import key_text
+from ..text import key_text, metrics_text
 from .arguments import read_switches, read_up
 from .commands import DOWN, KEYS, STATUS, UP, Command
 from .keys_magic import run_keys
@@ -94,7 +94,8 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
             _give_back(self.shell, rehearsal=state.rehearsal)
             if asked["json"]:
                 plain: dict[str, Any] = to_json(state)
-                plain["api_key"] = masked(state.api_key) if state.api_key else ""
+                for name in ("api_key", "metrics_token"):
+                    plain[name] = masked(plain[name]) if plain[name] else ""
                 return plain
             show_status(state, in_notebook=is_notebook(self.shell))
             return None
@@ -156,8 +157,15 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 say(avocado.headline)
                 if avocado.has_new_key:
                     say(f"key {key_text(state, show_key=True)}")
+                if avocado.has_new_token:
+                    say(f"metrics {metrics_text(state, show_token=True)}")
                 return
-            view.hand_over(state, avocado.headline, show_key=avocado.has_new_key)
+            view.hand_over(
+                state,
+                avocado.headline,
+                show_key=avocado.has_new_key,
+                show_token=avocado.has_new_token,
+            )
 
     def _tell_policy(self) -> None:
         policy = detect_platform().policy

@@ -16,6 +16,7 @@ from ..text import (
     failure_lines,
     handover_text,
     key_text,
+    metrics_text,
     narrate,
     progress_lines,
     progress_text,
@@ -41,7 +42,9 @@ class View(Protocol):
     def show(self, state: State) -> None:
         """Show where things are."""
 
-    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
+    def hand_over(
+        self, state: State, headline: str, *, show_key: bool, show_token: bool = False
+    ) -> None:
         """Show URL, key and how to use them."""
 
     def __enter__(self) -> Self: ...
@@ -69,10 +72,12 @@ class CardView:
         if self._clock() - self._drawn_at >= _SHORTEST_PAUSE_S:
             self._draw_pending()
 
-    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
+    def hand_over(
+        self, state: State, headline: str, *, show_key: bool, show_token: bool = False
+    ) -> None:
         """Put URL, key and the rest below the stages."""
         self._pending = None
-        text = handover_text(state, show_key=show_key)
+        text = handover_text(state, show_key=show_key, show_token=show_token)
         stages = "\n".join(progress_lines(state))
         self._draw(
             frame(
@@ -80,7 +85,7 @@ class CardView:
                 _stages(state)
                 + _warnings(state)
                 + f"<div>{html.escape(headline)}</div>"
-                + _handover(state, show_key),
+                + _handover(state, show_key=show_key, show_token=show_token),
             ),
             f"{stages}\n\n{headline}\n{text.removeprefix(REHEARSAL_MARK).lstrip()}",
         )
@@ -128,9 +133,12 @@ class LineView:
                 self._warned.add(warning)
                 say(f"! {plain_text(warning)}")
 
-    def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
+    def hand_over(
+        self, state: State, headline: str, *, show_key: bool, show_token: bool = False
+    ) -> None:
         """Print URL, key and the rest."""
-        say(f"\n{headline}\n{handover_text(state, show_key=show_key)}")
+        text = handover_text(state, show_key=show_key, show_token=show_token)
+        say(f"\n{headline}\n{text}")
 
     def __enter__(self) -> Self:
         return self
@@ -226,19 +234,19 @@ def _warnings(state: State) -> str:
     return _lines([f"! {warning}" for warning in state.warnings])
 
 
-def _handover(state: State, show_key: bool) -> str:
+def _handover(state: State, *, show_key: bool, show_token: bool) -> str:
     models = ", ".join(model.name for model in state.models)
-    facts = _facts(
-        [
-            ("url", state.url or "(none: --local)"),
-            ("key", key_text(state, show_key=show_key)),
-            ("local", state.local_url),
-            ("models", models),
-        ]
-    )
+    facts = [
+        ("url", state.url or "(none: --local)"),
+        ("key", key_text(state, show_key=show_key)),
+        ("local", state.local_url),
+        ("models", models),
+    ]
+    if state.metrics_token:
+        facts.append(("metrics", metrics_text(state, show_token=show_token)))
     curl = _text(curl_line(state, show_key=show_key))
     return (
-        f'{facts}<pre style="white-space:pre-wrap;background:transparent;'
+        f'{_facts(facts)}<pre style="white-space:pre-wrap;background:transparent;'
         f'color:inherit">{curl}</pre>'
     )
 

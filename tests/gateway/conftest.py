@@ -128,12 +128,16 @@ async def open_gateway(engine: Engine) -> AsyncIterator[Open]:
     fronts: list[Front] = []
 
     async def open_one(
-        access: Access = OWNER, *, limits: Limits | None = None, **changes: Any
+        access: Access = OWNER,
+        *,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+        **changes: Any,
     ) -> Front:
         lines: list[str] = []
         gateway = Gateway(
             access=replace(access, **changes),
-            policy=Policy(),
+            policy=policy or Policy(),
             probe_secret=PROBE_SECRET,
             log=lines.append,
             limits=limits,
@@ -158,6 +162,13 @@ async def open_gateway(engine: Engine) -> AsyncIterator[Open]:
 async def front(open_gateway: Open) -> Front:
     """A gateway with a key, a public host and two models."""
     return await open_gateway()
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    """Return once something holds of which no event tells."""
+    async with asyncio.timeout(5):
+        while not is_so():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 async def exchange(port: int, sent: bytes, *, until: bytes | None = None) -> bytes:

@@ -1,11 +1,47 @@
-"""The access log's line."""
+"""The access log: its line, and the file that a request never waits for."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
 
-from spicy_avocado_magic.gateway.access_log import access_line
+import pytest
+
+from spicy_avocado_magic.gateway.access_log import AccessLog, access_line
 from spicy_avocado_magic.gateway.exchange import Exchange
+from spicy_avocado_magic.gateway.keyring import Caller
+from spicy_avocado_magic.gateway.usage import Usage
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the log is to be."""
+    return tmp_path / "access.log"
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the lines of a file, none where there is none."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return what is in a folder."""
+    return list(folder.iterdir())
+
+
+def link(path: Path, target: Path) -> None:
+    """Put a link in a file's place."""
+    path.symlink_to(target)
+
+
+def mode_of(path: Path) -> int:
+    """Return who may do what with a file."""
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_a_log_line_is_one_line_of_ascii() -> None:
@@ -17,3 +53,108 @@ def test_a_log_line_is_one_line_of_ascii() -> None:
     told = json.loads(line)
     assert (told["method"], told["route"]) == ("GET\x1b[31m\n", "/é")
     assert (told["status"], told["bytes"]) == (200, 9)
+    assert (told["key"], told["model"], told["first_token_ms"]) == (None, None, None)
+    long = access_line(Exchange(method="A" * 9999), sent_bytes=0)
+    assert len(long) < 500, "a stranger fills the disk with one long word"
+
+
+def test_a_line_tells_who_used_what() -> None:
+    """Key by its name, model, time to the first token, tokens and their kind."""
+    exchange = Exchange(
+        method="POST",
+        route="/api/chat",
+        caller=Caller(name="alice", digest=b"secret"),
+        model="tiny:latest",
+        status=200,
+        is_public=True,
+        usage=Usage(tokens_in=2, tokens_out=3, is_estimate=True),
+    )
+    exchange.heard(b'{"done":false}\n' * 3)
+    told = json.loads(access_line(exchange, sent_bytes=9))
+    assert (told["key"], told["model"]) == ("alice", "tiny:latest")
+    assert (told["tokens_in"], told["tokens_out"], told["is_estimate"]) == (2, 3, True)
+    assert told["is_public"] is True
+    assert 0 <= told["first_token_ms"] <= told["ms"], "the times do not fit"
+    assert told["time"].endswith("Z")
+    assert len(told["time"]) == len("2026-11-25T10:00:00.000Z")
+
+
+async def test_lines_are_written_in_batches_by_a_timer(path: Path) -> None:
+    """A request waits for no disk; what it leaves is there a moment later."""
+    written = asyncio.Event()
+
+    class Told(AccessLog):
+        def flush(self) -> None:
+            super().flush()
+            written.set()
+
+    log = Told(path, flush_every_s=0.01)
+    log("one")
+    log("two")
+    assert not lines_of(path), "a request was held up by the disk"
+    async with asyncio.timeout(5):
+        await written.wait()
+    assert lines_of(path) == ["one", "two"]
+    assert mode_of(path) == 0o600, "others can read it"
+    log("three")
+    log.flush()
+    assert lines_of(path) == ["one", "two", "three"], "the end loses lines"
+
+
+async def test_a_flood_is_written_before_it_fills_the_memory(path: Path) -> None:
+    """However long the timer takes, few lines are held."""
+    log = AccessLog(path, flush_every_s=1000)
+    for number in range(5000):
+        log(str(number))
+        assert len(log._waiting) <= 1024, "lines pile up"
+    log.flush()
+    assert lines_of(path) == [str(number) for number in range(5000)]
+
+
+async def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
+    """The disk use is bounded, whatever comes."""
+    log = AccessLog(path, flush_every_s=1000, most_bytes=100)
+    for number in range(50):
+        log(f"{number:09}")
+        log.flush()
+    before, now = lines_of(log.backup), lines_of(path)
+    assert max(len(before), len(now)) <= 11, "more is kept than was said"
+    assert (before + now)[-1] == f"{49:09}", "the last line is lost"
+    assert set(files_of(path.parent)) <= {path, log.backup}, "strays are left"
+    assert log.backup.match("*.log"), "the state folder would not know it for a log"
+
+
+@pytest.mark.parametrize("partly", [False, True])
+async def test_a_full_disk_harms_no_request(
+    path: Path, partly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines are lost and counted; the next ones are whole when there is room."""
+    log = AccessLog(path, flush_every_s=1000)
+    log("before")
+    log.flush()
+    write = os.write
+
+    def full(file: int, batch: Any) -> int:
+        if partly:
+            return write(file, batch[:3])
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("spicy_avocado_magic.gateway.access_log.os.write", full)
+    log("lost")
+    log.flush()
+    monkeypatch.undo()
+    assert log.lost == 1, "nobody is told"
+    log("after")
+    log.flush()
+    assert lines_of(path) == ["before", "after"], "half a line stayed"
+
+
+async def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """Nobody makes us write elsewhere."""
+    target = tmp_path / "elsewhere"
+    link(path, target)
+    log = AccessLog(path, flush_every_s=1000)
+    log("line")
+    log.flush()
+    assert not lines_of(target), "the link was followed"
+    assert log.lost == 1

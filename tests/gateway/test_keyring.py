@@ -272,7 +272,7 @@ def test_a_request_is_charged_to_the_key_it_came_with() -> None:
         request.model = "tiny"
         metrics.opened(request, cast("Any", SimpleNamespace(output_size=0)))
         metrics.admitted(request)
-        request.heard(b"{}\n" * 50)
+        request.heard(b'{"response":"x","done":false}\n')
     assert metrics.keys["ann"].requests == 1, "the new key inherits requests"
     metrics.closed(requests[0])
     assert metrics.keys["ann"].tokens_out == 0, "the new key pays for the old one"

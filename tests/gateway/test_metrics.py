@@ -2,24 +2,260 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import cast
 
+import pytest
+from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from spicy_avocado_magic.gateway.exchange import Exchange
-from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.keyring import Caller
+from spicy_avocado_magic.gateway.metrics import (
+    FIRST_TOKEN_BOUNDS_S,
+    MOST_MODELS,
+    OTHERS,
+    FirstTokenWaits,
+    Metrics,
+)
+from spicy_avocado_magic.keys import OWNER, NamedKey
+
+from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Front, Open
+
+ALICE = Caller(name="alice", digest=b"one")
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that a test moves."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
 
 
 class _Writer:
     output_size = 0
 
 
-def test_bytes_of_open_and_closed_streams_are_counted_once() -> None:
+@dataclass(slots=True)
+class Desk:
+    """Metrics, and requests that a test lets come and go."""
+
+    clock: Clock = field(default_factory=Clock)
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(clock=self.clock)
+
+    def open(
+        self,
+        caller: Caller | None = ALICE,
+        *,
+        model: str = "m",
+        is_public: bool = False,
+    ) -> Exchange:
+        """Let a request in."""
+        exchange = Exchange(
+            method="POST", caller=caller, model=model, is_public=is_public
+        )
+        self.metrics.opened(exchange, cast("AbstractStreamWriter", _Writer()))
+        if caller is not None:
+            self.metrics.admitted(exchange)
+        return exchange
+
+    def answer(self, exchange: Exchange, *, tokens: int = 3, told: bool = True) -> None:
+        """Answer it with a stream of so many tokens."""
+        for _ in range(tokens):
+            exchange.heard(b'{"response":"x","done":false}\n')
+        if told:
+            done = {"done": True, "prompt_eval_count": 5, "eval_count": tokens}
+            exchange.heard(json.dumps(done).encode() + b"\n")
+        exchange.status = 200
+        self.metrics.closed(exchange)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Metrics at which nobody has been yet; in the end nothing is left open."""
+    desk = Desk()
+    yield desk
+    assert not desk.metrics.open, "a request was never closed"
+
+
+def test_bytes_of_open_and_closed_streams_are_counted_once(desk: Desk) -> None:
     """The sum moves while a stream runs and stays when it has ended."""
-    metrics = Metrics()
-    open_one, exchange = _Writer(), Exchange(method="GET")
-    metrics.opened(exchange, cast("AbstractStreamWriter", open_one))
-    open_one.output_size = 7
-    assert metrics.bytes_out == 7, "an open stream is not counted"
-    metrics.closed(exchange)
-    assert metrics.bytes_out == 7, "a closed stream is lost or counted twice"
+    exchange = desk.open(is_public=True)
+    cast("_Writer", desk.metrics.open[exchange]).output_size = 7
+    told = (desk.metrics.bytes_out, desk.metrics.public_bytes_out)
+    assert told == (7, 7), "an open stream is not counted"
+    desk.answer(exchange)
+    told = (desk.metrics.bytes_out, desk.metrics.public_bytes_out)
+    assert told == (7, 7), "a closed stream is lost or counted twice"
+
+
+def test_tokens_are_summed_by_key_and_by_model(desk: Desk) -> None:
+    """Each reply counts for its key, its model, and all together."""
+    desk.answer(desk.open(model="a"))
+    desk.answer(desk.open(model="b"), tokens=4)
+    desk.answer(desk.open(Caller(name=OWNER), model="a"))
+    keys, models = desk.metrics.keys, desk.metrics.models
+    assert (keys["alice"].tokens_in, keys["alice"].tokens_out) == (10, 7)
+    assert (keys[OWNER].requests, keys[OWNER].tokens_out) == (1, 3)
+    assert (models["a"].requests, models["a"].tokens_out) == (2, 6)
+    total = desk.metrics.total
+    assert (total.requests, total.tokens_in, total.tokens_out) == (3, 15, 10)
+    assert not total.is_estimate, "told counts pass for our own"
+    assert desk.metrics.tokens_of(ALICE) == 17, "a limit would count less"
+
+
+def test_counts_of_our_own_are_marked(desk: Desk) -> None:
+    """One reply that told nothing makes the whole sum an estimate."""
+    desk.answer(desk.open(), told=False)
+    desk.answer(desk.open())
+    assert desk.metrics.keys["alice"].is_estimate
+    assert desk.metrics.total.is_estimate
+
+
+def test_a_key_that_has_gone_is_forgotten_and_the_sums_stay(desk: Desk) -> None:
+    """Revoked keys pile up nowhere, and no counter runs backwards."""
+    late = desk.open()
+    desk.metrics.keep([])
+    assert "alice" not in desk.metrics.keys, "a revoked key is still listed"
+    desk.answer(late)
+    assert "alice" not in desk.metrics.keys, "its last answer brought it back"
+    assert desk.metrics.total.tokens_out == 3, "what it used was lost"
+    assert desk.metrics.requests == 1
+
+
+def test_a_new_key_under_an_old_name_begins_anew(desk: Desk) -> None:
+    """Nobody pays with a new key for what the old one used."""
+    old = desk.open()
+    desk.answer(desk.open())
+    other = Caller(name="alice", digest=b"two")
+    assert desk.metrics.tokens_of(other) == 0, "the old key's tokens count"
+    desk.answer(old)
+    assert desk.metrics.tokens_of(other) == 0, "an answer to the old key counts"
+
+
+def test_the_owner_keeps_its_counts_under_a_new_key(desk: Desk) -> None:
+    """A changed ``--api-key`` is still the owner's."""
+    desk.answer(desk.open(Caller(name=OWNER, digest=b"one")))
+    desk.answer(desk.open(Caller(name=OWNER, digest=b"two")))
+    assert desk.metrics.keys[OWNER].tokens_out == 6
+
+
+def test_names_of_models_are_bounded(desk: Desk) -> None:
+    """Neither case nor number of names makes the list grow for ever."""
+    for name in ("Tiny:latest", "tiny:latest", *map(str, range(MOST_MODELS + 5))):
+        desk.answer(desk.open(model=name))
+    models = desk.metrics.models
+    assert models["tiny:latest"].requests == 2, "case makes two of one model"
+    assert len(models) == MOST_MODELS + 1, "the list grows"
+    assert models[OTHERS].requests == 6, "those beyond are lost"
+
+
+def test_tokens_a_second_are_those_of_the_last_ones(desk: Desk) -> None:
+    """Open streams count while they run; what is long past does not."""
+    metrics = desk.metrics
+    assert metrics.tokens_a_second == 0
+    metrics.tick()
+    exchange = desk.open()
+    for _ in range(20):
+        exchange.heard(b'{"response":"x","done":false}\n')
+    desk.clock.now += 2
+    assert metrics.tokens_a_second == 10, "an open stream is not counted"
+    desk.answer(exchange, tokens=0, told=False)
+    assert metrics.tokens_a_second == 10, "its end counts it again, or not at all"
+    for _ in range(30):
+        desk.clock.now += 1
+        metrics.tick()
+    assert metrics.tokens_a_second == 0, "what is long past counts as now"
+    assert len(metrics._samples) < 20, "samples pile up"
+
+
+def test_waits_are_told_as_quantiles_and_in_buckets() -> None:
+    """Half and most of the last clients had their first token within these."""
+    waits = FirstTokenWaits()
+    assert waits.quantile_s(0.5) is None, "a wait was made up"
+    for number in range(1, 101):
+        waits.add(number / 100)
+    assert (waits.quantile_s(0.5), waits.quantile_s(0.95)) == (0.5, 0.95)
+    by_bound = dict(zip(FIRST_TOKEN_BOUNDS_S, waits.buckets, strict=False))
+    assert (by_bound[0.05], by_bound[0.1], by_bound[1.0]) == (5, 5, 50)
+    for _ in range(300):
+        waits.add(1000)
+    assert waits.buckets[-1] == 300, "a wait beyond all bounds is lost"
+    assert waits.quantile_s(0.5) == 1000, "old waits count for ever"
+
+
+def test_only_streams_tell_how_long_a_first_token_takes(desk: Desk) -> None:
+    """The first byte of a whole object comes with its last."""
+    whole = desk.open()
+    whole.heard(b'{"response":"x","done":true,"eval_count":1}')
+    desk.answer(whole, tokens=0, told=False)
+    assert sum(desk.metrics.waits.buckets) == 0, "a whole object was counted"
+    desk.answer(desk.open())
+    assert sum(desk.metrics.waits.buckets) == 1, "a stream was not"
+
+
+async def test_every_request_through_the_public_url_counts(front: Front) -> None:
+    """Refused ones too: ngrok's free month has 20,000 of all kinds."""
+    public = {"Host": PUBLIC_HOST}
+    await front.call("GET", "/api/tags", headers=public)
+    await front.call("GET", "/nowhere", headers=public | WITH_KEY)
+    await front.call("GET", "/api/version", headers=public)
+    await front.call("GET", "/api/version")
+    metrics = front.gateway.metrics
+    assert metrics.public_requests == 3, "not every one was counted"
+    assert 0 < metrics.public_bytes_out < metrics.bytes_out
+    assert metrics.statuses == {401: 1, 404: 1, 200: 2}
+
+
+async def test_only_what_a_model_answers_is_counted_as_tokens(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Progress of a pull is no answer, and its model no served one."""
+    front = await open_gateway(manage=True)
+
+    async def pull(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        return web.Response(body=b'{"status":"pulling"}\n' * 50)
+
+    engine.reply = pull
+    await front.call("POST", "/api/pull", json={"model": "any"}, headers=WITH_KEY)
+    assert front.gateway.metrics.total.tokens_out == 0, "progress was counted"
+    assert not front.gateway.metrics.models, "any name makes a label"
+
+
+async def test_a_cut_stream_counts_for_what_was_sent(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """A client that leaves early has used what it had."""
+    key = NamedKey(name="alice", secret="alices-key-0123456789")
+    front = await open_gateway(named=(key,))
+
+    async def endless(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        for _line in range(3):
+            await response.write(b'{"response":"x","done":false}\n')
+        await asyncio.Event().wait()
+        return response
+
+    engine.reply = endless
+    headers = {"Authorization": f"Bearer {key.secret}"}
+    async with front.client.post(
+        f"{front.url}/api/generate", json={"model": "tiny"}, headers=headers
+    ) as reply:
+        for _line in range(3):
+            await reply.content.readline()
+    async with asyncio.timeout(5):
+        await engine.left.wait()
+    assert not front.gateway.metrics.open, "the request is still open"
+    use = front.gateway.metrics.keys["alice"]
+    assert (use.tokens_out, use.is_estimate) == (3, True)

@@ -10,6 +10,9 @@ from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.gateway.overdraft import end_overdrawn
 
 
+LINE = b'{"response":"x","done":false}\n'
+
+
 class _Task:
     """Stands in for what serves a request."""
 
@@ -21,11 +24,13 @@ class _Task:
 
 
 def _open(metrics: Metrics, caller: Caller | None, lines: int) -> Exchange:
-    exchange = Exchange(method="POST", caller=caller, task=cast("Any", _Task()))
+    task = cast("Any", _Task())
+    exchange = Exchange(method="POST", caller=caller, model="tiny", task=task)
     metrics.opened(exchange, cast("Any", _Task()))
     if caller is not None:
         metrics.admitted(exchange)
-    exchange.heard(b"{}\n" * lines)
+    for _ in range(lines):
+        exchange.heard(LINE)
     return exchange
 
 

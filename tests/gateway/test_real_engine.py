@@ -156,3 +156,23 @@ async def test_no_caller_changes_a_real_engine(real: Front) -> None:
     real.gateway.access = replace(OWNER, models=("tiny", "other"))
     listed = json.loads(await _done(real, "GET", "/api/tags"))["models"]
     assert {m["name"] for m in listed} == {"tiny:latest", "other:latest"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tokens_of_a_real_engine_are_what_it_says_itself(
+    real: Front, stream: bool
+) -> None:
+    """Each call's own counts, summed, are those of the owner's key."""
+    asked = {"model": "tiny", "messages": ASK, "stream": stream}
+    native_reply = await _done(real, "POST", "/api/chat", json=asked | {"options": FEW})
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    openai_reply = await _done(
+        real, "POST", "/v1/chat/completions", json=asked | {"max_tokens": 4} | options
+    )
+    last = json.loads(native_reply.splitlines()[-1])
+    events = [e for e in openai_reply.replace(b"data: ", b"").split(b"\n") if e]
+    usage = json.loads(events[-2 if stream else -1])["usage"]
+    use = real.gateway.metrics.keys["owner"]
+    assert use.tokens_in == last["prompt_eval_count"] + usage["prompt_tokens"]
+    assert use.tokens_out == last["eval_count"] + usage["completion_tokens"] == 8
+    assert not use.is_estimate, "told counts pass for our own"

@@ -6,11 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from aiohttp import web
 
-from .conftest import KEY, WITH_KEY, Engine, Front, Open, exchange
+from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, until
 
 CHAT = b'{"model":"tiny"}'
 DIGEST = "sha256:" + "ab" * 32
@@ -52,103 +51,6 @@ async def test_the_engine_is_asked_under_its_own_name(
     }, f"more than needed went on: {names}"
 
 
-async def test_status_head_and_body_of_the_engine_arrive_as_they_are(
-    front: Front, engine: Engine
-) -> None:
-    """The engine's own errors and compressed bodies are not touched."""
-
-    async def teapot(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        return web.Response(
-            status=418,
-            body=b"\x1f\x8b not really gzip",
-            headers={"Content-Encoding": "gzip", "X-Inner": "1", "Server": "secret"},
-        )
-
-    engine.reply = teapot
-    async with aiohttp.ClientSession(auto_decompress=False) as client:
-        url = f"{front.url}/api/chat"
-        async with client.post(url, data=CHAT, headers=WITH_KEY) as reply:
-            assert (reply.status, await reply.read()) == (
-                418,
-                b"\x1f\x8b not really gzip",
-            )
-            assert reply.headers["X-Inner"] == "1"
-            assert reply.headers["Server"] == "avocado"
-            assert reply.headers["X-Accel-Buffering"] == "no"
-
-
-@pytest.mark.parametrize("kind", ["application/x-ndjson", "text/event-stream"])
-async def test_every_chunk_arrives_before_the_next_is_made(
-    front: Front, engine: Engine, kind: str
-) -> None:
-    """No byte that can be read waits for another one."""
-    go = asyncio.Semaphore(0)
-
-    async def stepwise(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": kind})
-        await response.prepare(request)
-        for number in range(5):
-            await go.acquire()
-            await response.write(f"{number}\n".encode())
-        return response
-
-    engine.reply = stepwise
-    url = f"{front.url}/api/chat"
-    async with front.client.post(url, data=CHAT, headers=WITH_KEY) as reply:
-        assert reply.headers["Content-Type"] == kind, "the head waited for a chunk"
-        for number in range(5):
-            go.release()
-            async with asyncio.timeout(1):
-                chunk = await reply.content.readany()
-            assert chunk == f"{number}\n".encode(), "a chunk was held back or changed"
-        assert await reply.content.read() == b""
-
-
-async def test_a_large_answer_is_exact(front: Front, engine: Engine) -> None:
-    """Order and content of megabytes are what the engine sent."""
-    whole = bytes(range(256)) * 2**13
-
-    async def large(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for start in range(0, len(whole), 10_007):
-            await response.write(whole[start : start + 10_007])
-        return response
-
-    engine.reply = large
-    _, _, body = await front.call("POST", "/api/chat", data=CHAT, headers=WITH_KEY)
-    assert body == whole, "bytes were lost, changed or reordered"
-    assert front.gateway.metrics.bytes_out > len(whole), "they were not counted"
-
-
-@pytest.mark.parametrize("has_begun", [False, True])
-async def test_a_client_that_leaves_ends_the_engines_work(
-    front: Front, engine: Engine, *, has_begun: bool
-) -> None:
-    """Whether it waits for the first token or is mid-stream: the engine is freed."""
-
-    async def slow(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse()
-        if has_begun:
-            await response.prepare(request)
-            await response.write(b"first\n")
-        await asyncio.Event().wait()
-        return response
-
-    engine.reply = slow
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
-    writer.write(ASKED + CHAT)
-    await engine.arrived.wait()
-    if has_begun:
-        await reader.readuntil(b"first\n")
-    assert front.gateway.metrics.in_flight == 1
-    writer.close()
-    async with asyncio.timeout(0.25):
-        await engine.left.wait()
-    assert front.gateway.metrics.in_flight == 0, "the request is still counted"
-    assert json.loads(front.lines[-1])["status"] == 499
-
-
 async def test_a_client_that_leaves_with_half_a_body_never_reaches_the_engine(
     front: Front, engine: Engine
 ) -> None:
@@ -160,37 +62,6 @@ async def test_a_client_that_leaves_with_half_a_body_never_reaches_the_engine(
     await writer.wait_closed()
     await front.call("GET", "/")
     assert [seen.target for seen in engine.seen] == ["/"], "half a body went on"
-
-
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-async def test_an_engine_that_dies_mid_stream_is_no_whole_answer(
-    front: Front, engine: Engine, version: str
-) -> None:
-    """What was sent before arrives; then the connection breaks, visibly."""
-    go = asyncio.Event()
-
-    async def dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"first\n")
-        await go.wait()
-        assert request.transport is not None
-        request.transport.abort()
-        return response
-
-    engine.reply = dies
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
-    writer.write(ASKED.replace(b"1.1", version.encode(), 1) + CHAT)
-    head = await reader.readuntil(b"first\n")
-    assert head.startswith(f"HTTP/{version} 200".encode())
-    go.set()
-    if version == "1.0":
-        with pytest.raises(ConnectionResetError):
-            await reader.read()
-    else:
-        rest = await reader.read()
-        assert not rest.endswith(b"0\r\n\r\n"), "the cut stream looks complete"
-    writer.close()
 
 
 async def test_an_engine_that_breaks_off_before_its_head_is_a_bad_gateway(
@@ -347,3 +218,142 @@ async def test_a_kept_connection_serves_one_caller_after_another(
     answer = await exchange(front.port, ASKED + CHAT + close + CHAT)
     assert answer.count(b"HTTP/1.1 200 OK") == 2, answer
     assert [seen.body for seen in engine.seen] == [CHAT, CHAT]
+
+
+async def _asks(front: Front, path: str = "/api/chat", **sent: object) -> int:
+    status, _, _ = await front.call(
+        "POST", path, json={"model": "tiny"} | sent, headers=WITH_KEY
+    )
+    return status
+
+
+async def _until_held(front: Front, count: int) -> None:
+    await until(lambda: front.gateway._upstream.held >= count)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+async def test_requests_wait_for_an_engine_that_restarts(
+    front: Front, engine: Engine, path: str
+) -> None:
+    """Nobody sees a restart but as a wait."""
+    front.gateway.set_upstream(None)
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(_asks(front, path)) for _ in range(3)]
+        await _until_held(front, 3)
+        assert not engine.seen
+        front.gateway.set_upstream(engine.base_url)
+    assert [one.result() for one in asked] == [200, 200, 200]
+    assert len(engine.seen) == 3, "a request was lost or sent twice"
+
+
+async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(
+    front: Front, engine: Engine, unused_tcp_port: int
+) -> None:
+    """The engine's end is seen by a request before it is seen by its keeper."""
+    front.gateway.set_upstream(f"http://127.0.0.1:{unused_tcp_port}")
+    asked = asyncio.create_task(_asks(front))
+    await until(lambda: front.gateway.places.taken)
+    front.gateway.set_upstream(None)
+    await _until_held(front, 1)
+    front.gateway.set_upstream(engine.base_url)
+    assert await asked == 200
+
+
+async def test_only_so_many_requests_wait_for_an_engine(open_gateway: Open) -> None:
+    """One more is told at once when to try again."""
+    front = await open_gateway(limits=bounds(hold=1))
+    front.gateway.set_upstream(None)
+    first = asyncio.create_task(_asks(front))
+    await _until_held(front, 1)
+    assert await _asks(front) == 503
+    first.cancel()
+
+
+async def test_a_stranger_cannot_make_the_gateway_wait(front: Front) -> None:
+    """The open routes tell at once that there is no engine."""
+    front.gateway.set_upstream(None)
+    async with asyncio.timeout(1):
+        status, _, _ = await front.call("GET", "/")
+    assert status == 503
+
+
+async def test_a_request_whose_engine_died_is_asked_once_more(
+    front: Front, engine: Engine
+) -> None:
+    """It had no answer yet, so nothing is said twice."""
+    usual = engine.reply
+    died = 0
+
+    async def dies_once(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        nonlocal died
+        if not died:
+            died += 1
+            assert request.transport is not None
+            request.transport.abort()
+        return await usual(request, body)
+
+    engine.reply = dies_once
+    assert await _asks(front) == 200
+    assert [seen.target for seen in engine.seen] == ["/api/chat"] * 2
+
+
+async def test_a_request_that_ends_the_engine_each_time_is_not_asked_for_ever(
+    front: Front, engine: Engine
+) -> None:
+    """Twice is enough: it may be the cause."""
+
+    async def dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    engine.reply = dies
+    assert await _asks(front) == 502
+    assert len(engine.seen) == 2
+
+
+async def test_what_changes_the_installed_models_is_never_asked_twice(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """A model that was created may be there although no answer came."""
+
+    async def dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    engine.reply = dies
+    front = await open_gateway(manage=True)
+    assert await _asks(front, "/api/create", **{"from": "tiny"}) == 502
+    assert len(engine.seen) == 1, "an order was given twice"
+
+
+async def test_an_engine_that_says_nothing_for_too_long_is_given_up(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """A hung engine does not hold its callers for ever."""
+
+    async def hangs(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    engine.reply = hangs
+    front = await open_gateway(limits=bounds(silence_s=0.1))
+    assert await _asks(front) == 504
+    async with asyncio.timeout(1):
+        await engine.left.wait()
+
+
+async def test_a_blob_that_stalls_is_given_up(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Its sender hears of it, and the engine is freed."""
+    front = await open_gateway(limits=bounds(body_wait_s=0.1), manage=True)
+    head = (
+        f"POST /api/blobs/{DIGEST} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
+        "Content-Length: 100\r\n\r\nhalf"
+    )
+    answer = await exchange(front.port, head.encode())
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    async with asyncio.timeout(1):
+        await engine.left.wait()

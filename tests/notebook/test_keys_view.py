@@ -30,7 +30,7 @@ KEYS = (
         tokens_out=7,
         is_estimate=True,
     ),
-    KeyState(name="bob", expires_in_s=-1.0),
+    KeyState(name="bob", expires_in_s=0.0),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import spicy_avocado_magic
+from spicy_avocado_magic.client import bringing
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.errors import (
     AvocadoBug,
@@ -24,6 +25,7 @@ from spicy_avocado_magic.state import PROTOCOL
 from spicy_avocado_magic.state_folder import Record, StateFolder
 from spicy_avocado_magic.text import REHEARSAL_MARK
 
+from . import conftest
 from .conftest import KEY, READY, Service, Session
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
@@ -123,11 +125,14 @@ def test_status_keeps_a_handle_that_holds(session: Session, service: Service) ->
 
 
 def test_status_as_a_dict_masks_the_key(session: Session, service: Service) -> None:
-    """A dict is easily printed, so it holds no key."""
-    service.state = READY
+    """A dict is easily printed, so it holds no key and no scraper's token."""
+    token = "avocado-metrics-0123456789"
+    service.state = replace(READY, metrics_token=token)
     facts = session.run("%avocado_status --json")
     assert facts["url"] == READY.url
     assert KEY not in str(facts)
+    assert token not in str(facts)
+    assert facts["traffic"]["in_flight"] == 0, "the traffic is left out"
     assert session.printed().count(READY.url) <= 1, "a dict is returned, not shown"
 
 
@@ -300,6 +305,29 @@ def test_background_returns_without_a_hand_over(
     assert "accepted, says the service." in printed
     assert "curl" not in printed
     assert KEY in printed, "the key that was made is shown once, whole"
+    assert "metrics" not in printed
+
+
+def test_the_token_for_scrapers_is_handed_over_by_the_up_that_made_it(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the foreground and in the background, and by no later one."""
+    token = "avocado-metrics-0123456789"
+    monkeypatch.setattr(conftest, "READY", replace(READY, metrics_token=token))
+    bring_up = service.bring_up
+
+    def with_new_token(*asked: Any, **options: Any) -> Avocado:
+        avocado = bring_up(*asked, **options)
+        avocado.has_new_token = is_new
+        return avocado
+
+    monkeypatch.setattr(bringing, "bring_up", with_new_token)
+    for is_new in (True, False):
+        for outcome in ("launched", "accepted"):
+            service.outcome = outcome
+            session.run("%avocado_up llama3 --local --metrics-port 9464")
+            printed = session.printed()
+            assert (token in printed) is is_new, f"{outcome}, new: {is_new}"
 
 
 def test_loading_twice_is_harmless(bare: Session, service: Service) -> None:

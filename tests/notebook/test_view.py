@@ -121,6 +121,20 @@ def test_a_card_has_a_plain_text_twin(bare: Session) -> None:
     assert texts[-1].endswith(handover_text(READY, show_key=True))
 
 
+def test_metrics_are_handed_over_with_their_token(bare: Session) -> None:
+    """Both forms of a card, and the lines of a terminal, show it when it is new."""
+    token = "avocado-metrics-0123456789"
+    state = replace(
+        READY, metrics_url="http://127.0.0.1:1/metrics", metrics_token=token
+    )
+    for is_new in (True, False):
+        CardView().hand_over(state, "Done.", show_key=False, show_token=is_new)
+        for form in ("text/html", "text/plain"):
+            shown = bare.displays[-1]["data"][form]
+            assert "http://127.0.0.1:1/metrics" in shown, f"{form} names no URL"
+            assert (token in shown) is is_new, f"{form} shows the token wrongly"
+
+
 def test_the_bar_can_be_read_aloud(bare: Session) -> None:
     """A screen reader hears name and percentage."""
     CardView().show(PULLING)

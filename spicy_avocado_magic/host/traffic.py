@@ -1,0 +1,58 @@
+"""What went through the gateway, as the state tells it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..gateway.metrics import Metrics
+from ..settings import Settings
+from ..state import ModelUse, Traffic
+from .shared_keys import key_states
+
+
+def facts_of(
+    metrics: Metrics, settings: Settings, *, queued: int, lost_lines: int = 0
+) -> dict[str, Any]:
+    """Return the facts of the state that change with every request.
+
+    Args:
+        metrics: Of the gateway.
+        settings: Which keys there are.
+        queued: Requests that wait for a place before the engine.
+        lost_lines: Of the access log.
+    """
+    return {
+        "requests": metrics.requests,
+        "refused": metrics.refused,
+        "bytes_out": metrics.bytes_out,
+        "traffic": _traffic(metrics, queued, lost_lines),
+        "keys": key_states(settings, metrics, time.time()),
+    }
+
+
+def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> Traffic:
+    return Traffic(
+        in_flight=metrics.in_flight,
+        queued=queued,
+        lost_lines=lost_lines,
+        tokens_in=metrics.total.tokens_in,
+        tokens_out=metrics.total.tokens_out,
+        is_estimate=metrics.total.is_estimate,
+        tokens_a_second=round(metrics.tokens_a_second, 1),
+        first_token_p50_s=metrics.waits.quantile_s(0.5),
+        first_token_p95_s=metrics.waits.quantile_s(0.95),
+        public_requests=metrics.public_requests,
+        public_bytes_out=metrics.public_bytes_out,
+        statuses=tuple(sorted(metrics.statuses.items())),
+        models=tuple(
+            ModelUse(
+                name=name,
+                requests=use.requests,
+                tokens_in=use.tokens_in,
+                tokens_out=use.tokens_out,
+                is_estimate=use.is_estimate,
+            )
+            for name, use in metrics.models.items()
+        ),
+    )

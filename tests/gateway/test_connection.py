@@ -1,0 +1,163 @@
+"""Connections that say too little, too much, or take nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from .conftest import KEY, Engine, Front, Open, bounds, exchange, until
+
+HEAD = (
+    f"GET /api/status HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n\r\n".encode()
+)
+HELLO = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def _open(front: Front) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", front.port)
+
+
+async def _is_ended(reader: asyncio.StreamReader) -> bool:
+    try:
+        async with asyncio.timeout(3):
+            return await reader.read() == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("said", [b"", b"G", HEAD[:-2]])
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_head_that_does_not_come_ends_the_connection(
+    open_gateway: Open, said: bytes, *, is_first: bool
+) -> None:
+    """Whoever says nothing, or half of something, does not stay."""
+    idle_wait_s = 0.2 if not said else 60.0
+    front = await open_gateway(limits=bounds(head_wait_s=0.2, idle_wait_s=idle_wait_s))
+    reader, writer = await _open(front)
+    if not is_first:
+        writer.write(HEAD)
+        await reader.readuntil(b"true}")
+    writer.write(said)
+    assert await _is_ended(reader)
+    writer.close()
+
+
+async def test_a_head_that_trickles_is_no_excuse(open_gateway: Open) -> None:
+    """A byte now and then does not make the wait begin anew."""
+    front = await open_gateway(limits=bounds(head_wait_s=0.3))
+    reader, writer = await _open(front)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    ended = asyncio.create_task(_is_ended(reader))
+    for byte in HEAD:
+        if ended.done():
+            break
+        writer.write(bytes([byte]))
+        await asyncio.wait([ended], timeout=0.05)
+    assert await ended
+    assert loop.time() - began < 0.05 * len(HEAD), "the whole head was waited for"
+    writer.close()
+
+
+async def test_a_request_that_takes_long_is_no_slow_head(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """The wait for a head is over once it is there."""
+    front = await open_gateway(
+        limits=bounds(head_wait_s=0.1, idle_wait_s=0.1, unread_s=0.1)
+    )
+    front.gateway.set_upstream(None)
+    asked = asyncio.create_task(exchange(front.port, HEAD, until=b"true}"))
+    done, _ = await asyncio.wait([asked], timeout=0.5)
+    assert not done, "a request that waits for the engine was cut"
+    front.gateway.set_upstream(engine.base_url)
+    assert (await asked).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_connection_rests_between_two_requests_but_not_for_ever(
+    open_gateway: Open,
+) -> None:
+    """A kept connection is served again, and closed when nothing more comes."""
+    front = await open_gateway(limits=bounds(head_wait_s=0.1, idle_wait_s=0.6))
+    reader, writer = await _open(front)
+    writer.write(HEAD)
+    await reader.readuntil(b"true}")
+    ended = asyncio.create_task(_is_ended(reader))
+    done, _ = await asyncio.wait([ended], timeout=0.3)
+    assert not done, "it was closed like a slow head"
+    assert await ended
+    writer.close()
+
+
+async def test_a_head_that_is_too_large_in_all_is_refused(front: Front) -> None:
+    """Many lines, each of which would do, are one large head."""
+    line = b"X-Filler: " + b"x" * 1000 + b"\r\n"
+    reader, writer = await _open(front)
+    writer.write(HELLO[:-2])
+    answer = b""
+    try:
+        async with asyncio.timeout(5):
+            for _ in range(100):
+                writer.write(line)
+                await writer.drain()
+            answer = await reader.read()
+    except ConnectionError:
+        answer = bytes(reader._buffer)  # type: ignore[attr-defined]
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 431 ") or not answer, answer
+
+
+async def test_a_body_of_any_size_is_no_large_head(open_gateway: Open) -> None:
+    """What belongs to a body is not counted, not even what is left unread of it."""
+    front = await open_gateway(limits=bounds(head_bytes=1000))
+    body = b'{"model":"tiny","prompt":"' + b"x" * 50_000 + b'"}'
+    head = (
+        f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    reader, writer = await _open(front)
+    await until(lambda: front.gateway._listener.connections._open)
+    for _ in range(12):  # whose heads together are larger than one may be
+        writer.write(head[:10])
+        (connection,) = front.gateway._listener.connections._open
+        await until(lambda: connection._phase.value == "head")  # noqa: B023
+        writer.write(head[10:])
+        await until(lambda: front.gateway.metrics.in_flight)
+        writer.write(body)
+        await reader.readuntil(b"true}")
+        await until(lambda: not front.gateway.metrics.in_flight)
+    writer.close()
+    refused = await exchange(front.port, head.replace(b"chat", b"pull") + body)
+    assert refused.count(b"HTTP/1.1 ") == 1, refused
+    assert refused.startswith(b"HTTP/1.1 404 ")
+
+
+async def test_strangers_make_room_for_each_other_and_never_for_callers(
+    open_gateway: Open,
+) -> None:
+    """The one who has waited longest goes; whoever has a key stays."""
+    front = await open_gateway(limits=bounds(strangers=2))
+    known, known_writer = await _open(front)
+    known_writer.write(HEAD)
+    await known.readuntil(b"true}")
+    strangers = [await _open(front) for _ in range(3)]
+    assert await _is_ended(strangers[0][0]), "nobody made room"
+    for reader, writer in strangers[1:]:
+        writer.write(HEAD)
+        await reader.readuntil(b"true}")
+    known_writer.write(HEAD)
+    await known.readuntil(b"true}")
+    for writer in (known_writer, *(writer for _, writer in strangers)):
+        writer.close()
+
+
+async def test_connections_that_have_ended_are_forgotten(front: Front) -> None:
+    """Nothing is kept of those who came and went."""
+    connections = front.gateway._listener.connections
+    for _ in range(5):
+        await exchange(
+            front.port, HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        )
+    await until(lambda: not connections._open)
+    assert not connections._strangers
