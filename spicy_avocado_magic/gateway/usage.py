@@ -33,9 +33,7 @@ _IN: Final = (
 _OUT: Final = ("eval_count", "completion_tokens", "output_tokens")
 _MARKS: Final = (b'_tokens":', b'eval_count":')
 """Only a key of JSON looks like this: inside a string the quote is escaped."""
-_COUNT: Final = re.compile(
-    rb'(?<!\\)"(%s)":\s*(\d+)(?=\D)' % "|".join((*_IN, *_OUT)).encode()
-)
+_COUNT: Final = re.compile(rb'"(%s)":\s*(\d+)(?=\D)' % "|".join((*_IN, *_OUT)).encode())
 _BEFORE, _AFTER = 256, 48
 """Bytes around the last mark in which all counts of a reply stand."""
 _LINES_AN_EVENT: Final = {b"d": 2, b"e": 3}
