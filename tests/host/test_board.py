@@ -165,6 +165,17 @@ def test_facts_of_one_model_leave_the_others_alone(board: Board) -> None:
     assert (two.phase, two.size_bytes) == (Phase.READY, 7)
 
 
+def test_each_part_takes_back_its_own_warnings_only(board: Board) -> None:
+    """An engine that starts anew does not silence what others warn of."""
+    board.warn("engine", "No GPU.", "Old driver.")
+    board.warn("metrics", "The port is taken.")
+    board.warn("engine", "Old driver.")
+    told = board.snapshot().warnings
+    assert sorted(told) == ["Old driver.", "The port is taken."]
+    board.warn("metrics")
+    assert board.snapshot().warnings == ("Old driver.",)
+
+
 async def test_every_follower_learns_of_a_change(board: Board) -> None:
     """One change wakes all that wait; the next wait is for the next change."""
     waits = [asyncio.create_task(board.wait_change()) for _ in range(2)]
