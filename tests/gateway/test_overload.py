@@ -247,3 +247,43 @@ async def test_a_greedy_key_takes_bounded_memory_and_nobodys_turn(lone: Lone) ->
     assert lone.told[b"413"], f"no body was too large: {lone.told}"
     assert lone.told[b"200"], f"the greedy one was not served at all: {lone.told}"
     assert not lone.without_retry, "some were not told when to try again"
+
+
+SLOW: Final = 15
+
+
+async def test_slow_clients_are_ended_while_others_are_served(lone: Lone) -> None:
+    """Silence, and heads and bodies that never end, cost a place for a while only."""
+    start = b"POST /api/chat HTTP/1.1\r\n" + HOST
+    keyed = start + f"x-api-key: {GREEDY.secret}\r\n".encode()
+
+    async def slow(*, sent: bytes, more: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", lone.port)
+        answer = asyncio.create_task(reader.read())
+        writer.write(sent)
+        while more and not answer.done():
+            writer.write(more)
+            await asyncio.wait([answer], timeout=0.1)
+        (told,) = await asyncio.gather(answer, return_exceptions=True)
+        writer.transport.abort()
+        return told if isinstance(told, bytes) else b""
+
+    slow_ones = [
+        *(slow(sent=b"", more=b"") for _ in range(SLOW)),
+        *(slow(sent=start, more=b"") for _ in range(SLOW)),
+        *(slow(sent=start + b"X: ", more=b"a") for _ in range(SLOW)),
+        *(slow(sent=keyed + b"X: ", more=b"a") for _ in range(SLOW)),
+        *(
+            slow(sent=keyed + b"Content-Length: 99\r\n\r\n{", more=b"")
+            for _ in range(SLOW)
+        ),
+    ]
+    polite = Polite(lone, is_new_each_time=True)
+    async with polite.client, asyncio.timeout(30):
+        attack = asyncio.gather(*slow_ones)
+        assert not await polite.chats(attack.done), "the polite one was not served"
+        answers = await attack
+    heads, bodies = answers[: 4 * SLOW], answers[4 * SLOW :]
+    assert set(heads) == {b""}, f"half a head was answered: {set(heads)}"
+    told = {answer[:12] for answer in bodies}
+    assert told == {b"HTTP/1.1 408"}, f"half a body was answered with {told}"
