@@ -66,6 +66,7 @@ SCENARIOS: Final = {
     "gateway/test_clients.py",
     "gateway/test_limits.py",
     "gateway/test_overload.py",
+    "gateway/test_real_break_in.py",
     "gateway/test_real_engine.py",
     "gateway/test_revoking.py",
     "gateway/test_smuggling.py",
