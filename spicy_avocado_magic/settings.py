@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from .errors import UsageMistake
 from .model_name import ModelName
+from .pool import require_for_pool
 
 OLLAMA_VERSION: Final = "0.34.1"
 """The release that is installed unless another is asked for; tested with this."""
@@ -49,6 +50,7 @@ CHANGES: Final[Mapping[str, frozenset[str]]] = {
     "models": frozenset({"models"}),
     "token": frozenset({"tunnel"}),
     "domain": frozenset({"tunnel"}),
+    "pool": frozenset({"tunnel"}),
     "local": frozenset({"tunnel"}),
     "port": frozenset({"gateway", "tunnel"}),
     "context": frozenset({"engine"}),
@@ -96,6 +98,7 @@ class Settings:
     path_key: bool = False
     manage: bool = False
     domain: str = ""
+    pool: bool = False
     local: bool = False
     port: int = 0
     """Of the gateway on loopback; 0 is any free one."""
@@ -149,11 +152,7 @@ class Settings:
         return merged
 
     def check(self) -> None:
-        """Refuse values that contradict each other.
-
-        Raises:
-            UsageMistake: With the two options that exclude each other.
-        """
+        """Raise UsageMistake for values that contradict each other, or lack one."""
         if self.local and self.domain:
             raise UsageMistake(
                 "--local opens no tunnel, so --domain has no use.",
@@ -169,10 +168,15 @@ class Settings:
                 "--path-key has no use without a key.",
                 "Leave --no-auth or --path-key out.",
             )
+        if self.pool:
+            is_own = not (self.key_is_generated or self.no_auth)
+            require_for_pool(self.domain, self.api_key if is_own else "")
 
     def changed_components(self, other: Settings) -> frozenset[str]:
         """Return the components that must start a new life to become ``other``."""
         differing = self.differences(other)
+        if other.pool and "api_key" in differing:  # by it members prove themselves
+            differing |= {"pool"}
         return frozenset().union(*(CHANGES.get(name, ()) for name in differing))
 
     def differences(self, other: Settings) -> frozenset[str]:
@@ -185,9 +189,10 @@ class Settings:
 
 
 _EXCLUDES: Final[Mapping[str, tuple[str, ...]]] = {
-    "local": ("domain",),
+    "local": ("domain", "pool"),
     "domain": ("local",),
-    "no_auth": ("manage", "path_key"),
+    "pool": ("local", "no_auth"),
+    "no_auth": ("manage", "path_key", "pool"),
     "manage": ("no_auth",),
     "path_key": ("no_auth",),
 }

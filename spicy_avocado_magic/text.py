@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .secrets import masked, plain_text
-from .state import Failure, ModelState, Phase, Progress, Stage, State
+from .state import Failure, Member, ModelState, Phase, Progress, Stage, State
 
 REHEARSAL_MARK: Final = "REHEARSAL (loopback world: no account, network or GPU is used)"
 
@@ -96,6 +96,7 @@ def status_text(state: State) -> str:
     lines.append(f"key      {key_text(state, show_key=False)}")
     lines.append(f"engine   {plain_text(state.engine)} on {plain_text(state.compute)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
+    lines += [f"member   {member_line(member)}" for member in state.members]
     lines.append(
         f"requests {state.requests} served, {state.refused} refused, "
         f"{bytes_text(state.bytes_out)} sent"
@@ -117,6 +118,15 @@ def model_line(model: ModelState) -> str:
         share = model.gpu_bytes / model.memory_bytes
         text += f", {bytes_text(model.memory_bytes)} in memory, {share:.0%} on the GPU"
     return text
+
+
+def member_line(member: Member) -> str:
+    """Return a member of the pool with its models, and when it was last heard of."""
+    models = ", ".join(plain_text(model) for model in member.models)
+    seen = "never" if member.seen_s is None else f"{seconds_text(member.seen_s)} ago"
+    whose = " (this one)" if member.is_self else ""
+    who = f"{plain_text(member.id)}{whose}"
+    return f"{who}: {models or 'no model yet'}, answered {seen}"
 
 
 def key_text(state: State, *, show_key: bool) -> str:

@@ -28,6 +28,7 @@ TOP_LEVEL: Final = (
     "processes",
     "json_codec",
     "state",
+    "pool",
     "model_name",
     "settings",
     "options",
@@ -59,6 +60,7 @@ STARTED_BY_NAME: Final = {
 SCENARIOS: Final = {
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
+    "gateway/test_pool.py",
     "gateway/test_real_engine.py",
 }
 """Tests of a room as a whole, which mirror no module of their own."""

@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 
 from ..policy import Policy
+from ..pool import MEMBER_HEADER, POOL_HEADER, Pool
 from ..proof import PROBE_HEADER, PROOF_HEADER, proof
 from .access import Access, Gate, Visit
 from .bodies import read_body, rewrite
@@ -40,6 +41,7 @@ class Gateway:
 
     Attributes:
         metrics: What went through it.
+        pool: Its part in a pool, whose members it answers; None without one.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Gateway:
             limits: The bounds; those of ``Limits`` by default.
         """
         self.metrics = Metrics()
+        self.pool: Pool | None = None
         self._limits = limits or Limits()
         self._gate = Gate(access)
         self._policy = policy
@@ -68,7 +71,7 @@ class Gateway:
         self._log = log
         self._upstream: str | None = None
         self._relay: Relay | None = None
-        self._listener = Listener(self._handle, self._limits)
+        self._listener = Listener(self._handle, self._limits, self._marks)
 
     @property
     def access(self) -> Access:
@@ -165,10 +168,20 @@ class Gateway:
             return None
         if len(nonces) > 1 or not _NONCE.fullmatch(nonces[0]):
             raise Refusal(400, "This is not a probe.")
-        answer = proof(self._probe_secret, nonces[0])
+        answer = self._pool_answer(request, nonces[0])
+        answer = answer or proof(self._probe_secret, nonces[0])
         return web.json_response(
             {}, headers={PROOF_HEADER: answer, "Server": SERVER_NAME}
         )
+
+    def _pool_answer(self, request: web.BaseRequest, nonce: str) -> str | None:
+        asked = request.headers.get(POOL_HEADER)
+        if self.pool is None or asked is None:
+            return None
+        return self.pool.answer(nonce, asked, self.access.models)
+
+    def _marks(self) -> dict[str, str]:
+        return {} if self.pool is None else {MEMBER_HEADER: self.pool.member}
 
     async def _serve(
         self, gate: Gate, request: web.BaseRequest, visit: Visit

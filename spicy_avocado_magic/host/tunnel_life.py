@@ -15,6 +15,7 @@ from ..tunnel.probe import probe
 from .context import Context, Log
 from .gateway_life import GatewayLife
 from .keeper import Readiness, race
+from .pool_life import PoolLife
 
 
 class TunnelLife:
@@ -26,12 +27,16 @@ class TunnelLife:
         self._context, self._gateway = context, gateway
         self._gateway_ready = gateway_ready
         self._session = Readiness()
+        self._pool = PoolLife(context, gateway)
+        counts = context.board.live_facts
+        context.board.live_facts = lambda: {**counts(), **self._pool.facts()}
         self._agent_log = Log(context.folder.log("agent"), context.redact)
 
     async def live(self, ready: Readiness) -> None:
         """Fetch the agent, connect, prove the URL, and watch all three."""
         context = self._context
         board, settings, policy = context.board, context.settings, context.policy
+        await self._pool.join()
         if settings.local:
             await self._stay_off(ready)
         board.stage("tunnel", Phase.STARTING, "getting the ngrok agent")
@@ -47,7 +52,9 @@ class TunnelLife:
             await self._gateway_ready.up()
             board.stage("tunnel", Phase.STARTING, f"ngrok {version}: connecting")
             local_url = board.snapshot().local_url
-            url = await agent.connect(local_url, domain=settings.domain)
+            url = await agent.connect(
+                local_url, domain=settings.domain, pool=settings.pool
+            )
             self._session.rise()
             self._gateway.announce(urlsplit(url).netloc)
             board.stage("tunnel", Phase.READY, f"ngrok {version}")
@@ -57,6 +64,7 @@ class TunnelLife:
             await race(
                 self._watch_exit(agent),
                 self._watch_session(url),
+                self._pool.watch(url),
                 self._gateway_ready.down(),
             )
         finally:
@@ -75,6 +83,9 @@ class TunnelLife:
     async def _prove(self, url: str) -> None:
         board = self._context.board
         board.stage("probe", Phase.STARTING, f"calling {url}")
+        if await self._pool.prove(url):
+            board.stage("probe", Phase.READY, f"{url} leads to the pool")
+            return
         nonce = secrets.token_hex(16)
         await probe(
             url,

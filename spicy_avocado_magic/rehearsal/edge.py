@@ -196,6 +196,12 @@ class Edge:
         name = self._name(session.token, str(message["bind"]))
         pool = bool(message.get("pool"))
         endpoint = self._endpoints.setdefault(name, _Endpoint())
+        if pool and "unpooled" in session.token:
+            return {
+                "error": "failed to start tunnel: This account does not have access to "
+                "Endpoint pooling. Upgrade or switch to a pay-as-you-go plan for "
+                "access.\r\n\r\nERR_NGROK_18019\r\n"
+            }
         if endpoint.members and not (pool and all(endpoint.members.values())):
             return {
                 "error": f"failed to start tunnel: The endpoint '{name}' is already "

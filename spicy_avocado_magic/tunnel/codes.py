@@ -1,6 +1,9 @@
 """What ngrok's error codes mean to a user: code → error class, problem, remedy.
 
-The codes are at https://ngrok.com/docs/errors; each has a page of its own.
+The codes are at https://ngrok.com/docs/errors; each has a page of its own. Whether
+the Free plan pools is told both ways (yes in docs/pricing-limits/how-ngrok-charges, no
+in docs/universal-gateway/endpoint-pooling); where it does not, agents were answered
+18019 (https://github.com/ngrok/ngrok-operator/issues/645).
 """
 
 from __future__ import annotations
@@ -83,7 +86,7 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
     334: (
         EndpointRefused,
         "This public URL is already online elsewhere",
-        "Run %avocado_down in the other notebook, or give another --domain.",
+        "Run %avocado_down there, give another --domain, or --pool in both notebooks.",
     ),
     338: (
         EndpointRefused,
@@ -102,6 +105,11 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         "ngrok was given no token",
         f"Pass --token with the Authtoken from {_DASHBOARD}.",
     ),
+    6030: (
+        EndpointRefused,
+        "Of the endpoints behind this public URL some do not pool",
+        "End the others, or start each with %avocado_up --pool.",
+    ),
     8012: (TunnelFailed, "The public URL is up, but the gateway is not", _RERUN),
     9009: (
         UserMustAct,
@@ -112,6 +120,11 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         UserMustAct,
         "ngrok does not serve this network's address",
         "Use another network, or --local for no tunnel.",
+    ),
+    18019: (
+        EndpointRefused,
+        "This ngrok account's plan has no endpoint pooling",
+        "Leave out --pool, or see dashboard.ngrok.com/billing for a plan that has it.",
     ),
 }
 

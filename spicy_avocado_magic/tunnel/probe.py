@@ -1,10 +1,15 @@
-"""Prove that the public URL leads to this very gateway, before it is announced."""
+"""Prove that the public URL leads to this very gateway, before it is announced.
+
+Of a pool each request reaches any member, which proves that it is one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import Final
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import aiohttp
 from tenacity import (
@@ -16,6 +21,7 @@ from tenacity import (
 from yarl import URL
 
 from ..errors import AvocadoError, NetworkUnreachable, TunnelFailed
+from ..pool import POOL_HEADER, Card, Pool
 from ..proof import PROBE_HEADER, PROOF_HEADER
 from .codes import code_of, explain
 
@@ -25,6 +31,11 @@ _LONGEST_WAIT_S: Final = 1.0
 _LONGEST_ATTEMPT_S: Final = 10.0
 _SHORTEST_ATTEMPT_S: Final = 0.1
 _BODY_BYTES: Final = 16 * 1024
+_NONCE_BYTES: Final = 16
+
+T = TypeVar("T")
+Question = tuple[dict[str, str], Callable[[str], T | None]]
+"""Headers of a request, and what reads the proof in the reply; None if it is none."""
 
 
 async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) -> None:
@@ -45,14 +56,54 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
         NetworkUnreachable: If nothing answered at the last attempt.
         TunnelFailed: If ngrok said no, or another program answered.
     """
+
+    def is_right(answer: str) -> bool | None:
+        return hmac.compare_digest(answer.encode(), expect.encode()) or None
+
+    await _until_proved(
+        public_url, lambda: ({PROBE_HEADER: nonce}, is_right), deadline_s
+    )
+
+
+async def probe_member(
+    public_url: str, *, pool: Pool, models: Sequence[str], deadline_s: float
+) -> Card | None:
+    """Return which member of a pool has answered behind the URL, and what it serves.
+
+    None is a stranger: a gateway as ours, but with another key or without a pool.
+
+    Args:
+        public_url: Scheme and host, no path.
+        pool: Our part in it, which proves us and remembers who answered.
+        models: Those that we serve, told to whoever answers.
+        deadline_s: Longest time over all attempts.
+
+    Raises:
+        EndpointRefused, NetworkUnreachable, TunnelFailed, UserMustAct: As ``probe``.
+    """
+
+    def question() -> Question[tuple[Card | None]]:
+        nonce = secrets.token_hex(_NONCE_BYTES)
+
+        def read(answer: str) -> tuple[Card | None] | None:
+            return (pool.accept(nonce, answer),) if answer else None
+
+        return {PROBE_HEADER: nonce, POOL_HEADER: pool.ask(nonce, models)}, read
+
+    (card,) = await _until_proved(public_url, question, deadline_s)
+    return card
+
+
+async def _until_proved(
+    public_url: str, question: Callable[[], Question[T]], deadline_s: float
+) -> T:
     url = URL(public_url).with_path(_PATH)
     is_ours = url.host in {"127.0.0.1", "localhost", "::1"}
-    headers = {PROBE_HEADER: nonce, "ngrok-skip-browser-warning": "1"}
     loop = asyncio.get_running_loop()
     deadline = loop.time() + deadline_s
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True),
-        headers=headers,
+        headers={"ngrok-skip-browser-warning": "1"},
         trust_env=not is_ours,
     ) as session:
         async for attempt in AsyncRetrying(
@@ -63,7 +114,9 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
         ):
             with attempt:
                 left_s = max(_SHORTEST_ATTEMPT_S, deadline - loop.time())
-                await _ask(session, url, expect, min(_LONGEST_ATTEMPT_S, left_s))
+                timeout_s = min(_LONGEST_ATTEMPT_S, left_s)
+                return await _ask(session, url, question(), timeout_s)
+    raise AssertionError  # the last attempt's error is raised
 
 
 def _is_worth_another(error: BaseException) -> bool:
@@ -71,14 +124,17 @@ def _is_worth_another(error: BaseException) -> bool:
 
 
 async def _ask(
-    session: aiohttp.ClientSession, url: URL, expect: str, timeout_s: float
-) -> None:
+    session: aiohttp.ClientSession, url: URL, question: Question[T], timeout_s: float
+) -> T:
     timeout = aiohttp.ClientTimeout(total=timeout_s)
+    headers, read = question
     try:
-        async with session.get(url, allow_redirects=False, timeout=timeout) as response:
+        async with session.get(
+            url, headers=headers, allow_redirects=False, timeout=timeout
+        ) as response:
             answer = response.headers.get(PROOF_HEADER, "")
-            if hmac.compare_digest(answer.encode(), expect.encode()):
-                return
+            if (proved := read(answer)) is not None:
+                return proved
             code = response.headers.get("Ngrok-Error-Code", "")
             body = await response.content.read(_BODY_BYTES)
     except (aiohttp.ClientError, OSError) as error:

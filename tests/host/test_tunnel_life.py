@@ -35,7 +35,7 @@ class AgentThatLeadsAstray:
         """Be there."""
         return "3.30.0"
 
-    async def connect(self, upstream: str, *, domain: str) -> str:
+    async def connect(self, upstream: str, *, domain: str, pool: bool) -> str:
         """Return a URL at which somebody else answers."""
         return self.url
 

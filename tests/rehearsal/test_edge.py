@@ -151,6 +151,18 @@ async def test_a_url_is_shared_only_if_both_pool(
         assert ("ERR_NGROK_334" in other) is not is_shared
 
 
+async def test_an_account_whose_plan_does_not_pool_is_refused(edge: Edge) -> None:
+    """Its name says so; without pooling it is served."""
+    address = await edge.start()
+    async with _dialled(address) as (reader, writer):
+        write_message(writer, {"token": "unpooled_" + TOKEN})
+        assert await read_message(reader) == {"ok": True}
+        for number, pool, told in ((1, True, "ERR_NGROK_18019"), (2, False, "http://")):
+            write_message(writer, {"id": number, "bind": "a.ngrok.app", "pool": pool})
+            said = await read_message(reader)
+            assert told in str(said)
+
+
 async def test_bytes_pass_with_half_closed_connections(edge: Edge) -> None:
     """A client may end its request side and still read the answer."""
     address = await edge.start()

@@ -14,8 +14,9 @@ from spicy_avocado_magic.errors import (
     NetworkUnreachable,
     TunnelFailed,
 )
+from spicy_avocado_magic.pool import POOL_HEADER, Card, Pool
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
-from spicy_avocado_magic.tunnel.probe import probe
+from spicy_avocado_magic.tunnel.probe import probe, probe_member
 
 from ..tunnel_parts import AgentMaker, Service, serving
 
@@ -139,3 +140,33 @@ async def test_loopback_is_never_asked_through_a_proxy(
     monkeypatch.delenv("no_proxy", raising=False)
     async with serving(_gateway(_proven)) as url:
         await _probe(url)
+
+
+async def test_a_member_is_told_from_a_stranger_and_from_another_program() -> None:
+    """A stranger is a gateway as ours; each attempt has a nonce of its own."""
+    pool, member, stranger = Pool(SECRET), Pool(SECRET), Pool(b"of another key")
+    nonces: list[str] = []
+
+    def answer_as(who: Pool) -> Answer:
+        def answer(call: int, request: web.Request) -> web.Response:
+            nonces.append(request.headers[PROBE_HEADER])
+            if call == 1:
+                return _edge_says("ERR_NGROK_3200")
+            asked = request.headers[POOL_HEADER]
+            answered = who.answer(nonces[-1], asked, ["tiny"])
+            return web.Response(headers={PROOF_HEADER: answered or "0" * 64})
+
+        return answer
+
+    async def ask(url: str, deadline_s: float = 5) -> Card | None:
+        return await probe_member(url, pool=pool, models=[], deadline_s=deadline_s)
+
+    async with serving(_gateway(answer_as(member))) as url:
+        assert await ask(url) == Card(member=member.member, models=("tiny",))
+    async with serving(_gateway(answer_as(stranger))) as url:
+        assert await ask(url) is None
+    assert len(set(nonces)) == len(nonces) == 4, "a nonce was used twice"
+    page = web.Response
+    async with serving(_gateway(lambda _call, _request: page(text="hello"))) as url:
+        with pytest.raises(TunnelFailed, match="Another program"):
+            await ask(url, 0.3)
