@@ -51,6 +51,8 @@ CHANGES: Final[Mapping[str, frozenset[str]]] = {
     "token": frozenset({"tunnel"}),
     "domain": frozenset({"tunnel"}),
     "pool": frozenset({"tunnel"}),
+    "no_auth": frozenset({"tunnel"}),
+    "path_key": frozenset({"tunnel"}),
     "local": frozenset({"tunnel"}),
     "port": frozenset({"gateway", "tunnel"}),
     "context": frozenset({"engine"}),

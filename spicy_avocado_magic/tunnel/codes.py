@@ -16,6 +16,7 @@ from ..errors import (
     AvocadoError,
     EndpointRefused,
     NetworkUnreachable,
+    PolicyRefused,
     TokenRefused,
     TunnelFailed,
     UserMustAct,
@@ -31,6 +32,8 @@ _NETWORK: Final = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_SHOWN: Final = 300
+_POLICY_CODES: Final = frozenset({*range(2200, 2300), 9026, 15004, 15015})
+"""Of a Traffic Policy that is invalid, or that the plan or the token does not allow."""
 
 _DASHBOARD: Final = "dashboard.ngrok.com/get-started/your-authtoken"
 _RERUN: Final = "Run %avocado_up again; %avocado_status shows each part."
@@ -149,6 +152,12 @@ def explain(text: str, *, log_tail: Sequence[str] = ()) -> AvocadoError:
         count = f": {most[1]}" if most else ""
         named = f"{problem}{count} (ERR_NGROK_{code})."
         return kind(named, remedy, log_tail=log_tail)
+    if code in _POLICY_CODES:
+        return PolicyRefused(
+            f"ngrok does not take our rule for requests (ERR_NGROK_{code}).",
+            f"See https://ngrok.com/docs/errors/err_ngrok_{code}",
+            log_tail=log_tail,
+        )
     if code is None and _NETWORK.search(text):
         return NetworkUnreachable(
             "The ngrok service cannot be reached.",

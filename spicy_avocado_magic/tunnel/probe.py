@@ -20,10 +20,11 @@ from tenacity import (
 )
 from yarl import URL
 
-from ..errors import AvocadoError, NetworkUnreachable, TunnelFailed
+from ..errors import AvocadoError, NetworkUnreachable, PolicyRefused, TunnelFailed
 from ..pool import POOL_HEADER, Card, Pool
 from ..proof import PROBE_HEADER, PROOF_HEADER
 from .codes import code_of, explain
+from .traffic_policy import DENIED_HEADER
 
 _PATH: Final = "/api/version"
 _FIRST_WAIT_S: Final = 0.1
@@ -52,6 +53,7 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
         deadline_s: Longest time over all attempts.
 
     Raises:
+        PolicyRefused: If the edge denies it by our own rule.
         EndpointRefused, UserMustAct: If ngrok says what no further attempt mends.
         NetworkUnreachable: If nothing answered at the last attempt.
         TunnelFailed: If ngrok said no, or another program answered.
@@ -120,7 +122,11 @@ async def _until_proved(
 
 
 def _is_worth_another(error: BaseException) -> bool:
-    return isinstance(error, AvocadoError) and not error.permanent
+    return (
+        isinstance(error, AvocadoError)
+        and not error.permanent
+        and not isinstance(error, PolicyRefused)
+    )
 
 
 async def _ask(
@@ -143,6 +149,11 @@ async def _ask(
             f"{str(error) or type(error).__name__}.",
             "Check that this machine has internet access; it is tried again by itself.",
         ) from error
+    if DENIED_HEADER in response.headers:
+        raise PolicyRefused(
+            "ngrok's edge turns away what our rule lets pass.",
+            "It is connected without the rule.",
+        )
     said = f"{code} {body.decode(errors='replace')}"
     if response.status >= 400 and code_of(said) is not None:  # noqa: PLR2004
         raise explain(said)

@@ -12,11 +12,13 @@ from spicy_avocado_magic.errors import (
     AvocadoError,
     EndpointRefused,
     NetworkUnreachable,
+    PolicyRefused,
     TunnelFailed,
 )
 from spicy_avocado_magic.pool import POOL_HEADER, Card, Pool
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
 from spicy_avocado_magic.tunnel.probe import probe, probe_member
+from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER
 
 from ..tunnel_parts import AgentMaker, Service, serving
 
@@ -170,3 +172,17 @@ async def test_a_member_is_told_from_a_stranger_and_from_another_program() -> No
     async with serving(_gateway(lambda _call, _request: page(text="hello"))) as url:
         with pytest.raises(TunnelFailed, match="Another program"):
             await ask(url, 0.3)
+
+
+async def test_a_denial_by_our_own_rule_is_told_at_once() -> None:
+    """The edge reads the rule otherwise than we meant it; waiting mends nothing."""
+    calls: list[int] = []
+
+    def answer(call: int, _request: web.Request) -> web.Response:
+        calls.append(call)
+        return web.Response(status=401, headers={DENIED_HEADER: "denied"})
+
+    async with serving(_gateway(answer)) as url:
+        with pytest.raises(PolicyRefused):
+            await _probe(url, deadline_s=5)
+    assert calls == [1]
