@@ -1,4 +1,9 @@
-"""The pool as the tunnel sees it: who else is behind the URL, asked through the URL."""
+"""The pool as the tunnel sees it: who else is behind the URL, asked through the URL.
+
+ngrok balances a request among the members in the region where it arrives
+(https://ngrok.com/docs/universal-gateway/endpoint-pooling): those in another region
+are not met, and serve the clients that are near to them.
+"""
 
 from __future__ import annotations
 

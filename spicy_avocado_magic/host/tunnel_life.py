@@ -28,10 +28,14 @@ class TunnelLife:
     """Keeps one public URL leading to the gateway."""
 
     def __init__(
-        self, context: Context, gateway: GatewayLife, gateway_ready: Readiness
+        self,
+        context: Context,
+        gateway: GatewayLife,
+        gateway_ready: Readiness,
+        models_ready: Readiness,
     ) -> None:
         self._context, self._gateway = context, gateway
-        self._gateway_ready = gateway_ready
+        self._gateway_ready, self._models_ready = gateway_ready, models_ready
         self._session = Readiness()
         self._pool = PoolLife(context, gateway)
         counts = context.board.live_facts
@@ -57,6 +61,11 @@ class TunnelLife:
         try:
             version = await agent.fetch()
             await self._gateway_ready.up()
+            if settings.pool:
+                # The others' clients must not reach one that cannot answer yet.
+                board.stage("tunnel", Phase.WAITING, "joins the pool with its models")
+                await self._models_ready.up()
+                self._gateway.announce(settings.domain)
             board.stage("tunnel", Phase.STARTING, f"ngrok {version}: connecting")
             url = await self._open(agent, version)
             board.update(url=url)

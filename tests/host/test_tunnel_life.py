@@ -20,7 +20,7 @@ from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
 from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.state import State
+from spicy_avocado_magic.state import Phase, State
 from spicy_avocado_magic.state_folder import StateFolder
 from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required
 
@@ -100,6 +100,22 @@ def _context(folder: Path, **settings: Any) -> Context:
     )
 
 
+def _life(
+    context: Context,
+    gateway: GatewayLife | None = None,
+    models_ready: Readiness | None = None,
+) -> tunnel_life.TunnelLife:
+    """Return a life whose gateway is open."""
+    gateway_ready = Readiness()
+    gateway_ready.rise()
+    return tunnel_life.TunnelLife(
+        context,
+        gateway or GatewayLife(context),
+        gateway_ready,
+        models_ready or Readiness(),
+    )
+
+
 async def test_a_url_that_leads_elsewhere_is_never_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,9 +133,8 @@ async def test_a_url_that_leads_elsewhere_is_never_announced(
     AgentThatLeadsAstray.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     monkeypatch.setattr(tunnel_life, "Agent", AgentThatLeadsAstray)
     context = _context(tmp_path)
-    gateway_ready, ready = Readiness(), Readiness()
-    gateway_ready.rise()
-    life = tunnel_life.TunnelLife(context, GatewayLife(context), gateway_ready)
+    ready = Readiness()
+    life = _life(context)
     try:
         with pytest.raises(TunnelFailed):
             async with asyncio.timeout(5):
@@ -147,9 +162,8 @@ async def test_a_tunnel_comes_up_without_a_rule_that_ngrok_does_not_take(
     app.router.add_get("/{path:.*}", answer)
     monkeypatch.setattr(tunnel_life, "Agent", AgentWithoutRules)
     monkeypatch.setattr(AgentWithoutRules, "denies", denies)
-    gateway_ready, ready = Readiness(), Readiness()
-    gateway_ready.rise()
-    life = tunnel_life.TunnelLife(context, GatewayLife(context), gateway_ready)
+    ready = Readiness()
+    life = _life(context)
     async with serving(app) as AgentWithoutRules.url:
         living = asyncio.create_task(life.live(ready))
         async with asyncio.timeout(5):
@@ -169,10 +183,60 @@ async def test_no_rule_where_clients_need_send_no_header(
     context = _context(tmp_path, **{setting: True})
     monkeypatch.setattr(tunnel_life, "Agent", AgentWithoutRules)
     monkeypatch.setattr(AgentWithoutRules, "url", "http://127.0.0.1:9")
-    gateway_ready = Readiness()
-    gateway_ready.rise()
-    life = tunnel_life.TunnelLife(context, GatewayLife(context), gateway_ready)
+    life = _life(context)
     with pytest.raises(AvocadoError):
         await life.live(Readiness())
     assert AgentWithoutRules.asked == [""]
     assert context.board.snapshot().warnings == ()
+
+
+class AgentThatJoins:
+    """Stands in for the agent of a pool's member: tells when it connects."""
+
+    gateway: ClassVar[GatewayLife]
+    joined_with: ClassVar[list[tuple[str, tuple[str, ...]]]] = []
+
+    def __init__(self, **_: Any) -> None:
+        self.closed = False
+
+    async def fetch(self) -> str:
+        """Be there."""
+        return "3.30.0"
+
+    async def close(self, grace_s: float) -> None:
+        """End."""
+
+    async def connect(self, _: str, **__: object) -> str:
+        """Note what a request would find that came right now."""
+        access = self.gateway.gateway.access
+        self.joined_with.append((access.public_host, access.models))
+        return "http://127.0.0.1:9"
+
+
+async def test_a_member_joins_the_pool_only_when_it_can_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its models, and open for the domain, before the first request comes."""
+    domain = "a.ngrok.app"
+    context = _context(tmp_path, pool=True, domain=domain)
+    gateway, models_ready, tried = GatewayLife(context), Readiness(), asyncio.Event()
+    monkeypatch.setattr(tunnel_life, "Agent", AgentThatJoins)
+    monkeypatch.setattr(AgentThatJoins, "gateway", gateway, raising=False)
+    AgentThatJoins.joined_with.clear()
+    living = asyncio.create_task(
+        _life(context, gateway, models_ready).live(Readiness())
+    )
+    living.add_done_callback(lambda _: tried.set())
+    async with asyncio.timeout(5):
+        while context.board.snapshot().stage("tunnel").phase is not Phase.WAITING or (
+            "pool" not in context.board.snapshot().stage("tunnel").detail
+        ):
+            await context.board.wait_change()
+        assert AgentThatJoins.joined_with == [], (
+            "it joined before its models were there"
+        )
+        gateway.serve(("tiny",))
+        models_ready.rise()
+        await tried.wait()
+    assert AgentThatJoins.joined_with == [(domain, ("tiny",))]
+    assert isinstance(living.exception(), AvocadoError)
