@@ -21,11 +21,12 @@ from .context import Context
 from .gateway_life import GatewayLife
 
 _STRANGER: Final = (
-    "Another notebook behind this URL has a different key, or does not pool."
+    "Something else is behind this URL, too: a notebook with a different key, or "
+    "another program. It gets requests of the pool's clients, and their keys."
 )
 _ONE_KEY: Final = (
-    "Start each notebook of the pool with --pool and the same --api-key, or this one "
-    "with another --domain."
+    "Give each notebook of the pool the same --api-key, end what else uses the domain, "
+    "or use another --domain."
 )
 
 

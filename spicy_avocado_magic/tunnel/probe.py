@@ -9,7 +9,8 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 import aiohttp
 from tenacity import (
@@ -21,7 +22,7 @@ from tenacity import (
 from yarl import URL
 
 from ..errors import AvocadoError, NetworkUnreachable, PolicyRefused, TunnelFailed
-from ..pool import POOL_HEADER, Card, Pool
+from ..pool import MEMBER_HEADER, POOL_HEADER, Card, Pool
 from ..proof import PROBE_HEADER, PROOF_HEADER
 from .codes import code_of, explain
 from .traffic_policy import DENIED_HEADER
@@ -35,8 +36,21 @@ _BODY_BYTES: Final = 16 * 1024
 _NONCE_BYTES: Final = 16
 
 T = TypeVar("T")
-Question = tuple[dict[str, str], Callable[[str], T | None]]
-"""Headers of a request, and what reads the proof in the reply; None if it is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question(Generic[T]):
+    """What a request asks.
+
+    Attributes:
+        headers: Of the request.
+        read: Returns what a proof tells; None if it is none.
+        stranger: What it means that another program answers; None is a failure.
+    """
+
+    headers: dict[str, str]
+    read: Callable[[str], T | None]
+    stranger: T | None = None
 
 
 async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) -> None:
@@ -62,9 +76,8 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
     def is_right(answer: str) -> bool | None:
         return hmac.compare_digest(answer.encode(), expect.encode()) or None
 
-    await _until_proved(
-        public_url, lambda: ({PROBE_HEADER: nonce}, is_right), deadline_s
-    )
+    question = _Question(headers={PROBE_HEADER: nonce}, read=is_right)
+    await _until_proved(public_url, lambda: question, deadline_s)
 
 
 async def probe_member(
@@ -72,7 +85,8 @@ async def probe_member(
 ) -> Card | None:
     """Return which member of a pool has answered behind the URL, and what it serves.
 
-    None is a stranger: a gateway as ours, but with another key or without a pool.
+    None is a stranger: a gateway with another key, or another program. That has to be
+    told and not tried again, since what clients send reaches it as well.
 
     Args:
         public_url: Scheme and host, no path.
@@ -84,20 +98,24 @@ async def probe_member(
         EndpointRefused, NetworkUnreachable, TunnelFailed, UserMustAct: As ``probe``.
     """
 
-    def question() -> Question[tuple[Card | None]]:
+    def question() -> _Question[tuple[Card | None]]:
         nonce = secrets.token_hex(_NONCE_BYTES)
 
         def read(answer: str) -> tuple[Card | None] | None:
             return (pool.accept(nonce, answer),) if answer else None
 
-        return {PROBE_HEADER: nonce, POOL_HEADER: pool.ask(nonce, models)}, read
+        return _Question(
+            headers={PROBE_HEADER: nonce, POOL_HEADER: pool.ask(nonce, models)},
+            read=read,
+            stranger=(None,),
+        )
 
     (card,) = await _until_proved(public_url, question, deadline_s)
     return card
 
 
 async def _until_proved(
-    public_url: str, question: Callable[[], Question[T]], deadline_s: float
+    public_url: str, question: Callable[[], _Question[T]], deadline_s: float
 ) -> T:
     url = URL(public_url).with_path(_PATH)
     is_ours = url.host in {"127.0.0.1", "localhost", "::1"}
@@ -130,16 +148,15 @@ def _is_worth_another(error: BaseException) -> bool:
 
 
 async def _ask(
-    session: aiohttp.ClientSession, url: URL, question: Question[T], timeout_s: float
+    session: aiohttp.ClientSession, url: URL, question: _Question[T], timeout_s: float
 ) -> T:
     timeout = aiohttp.ClientTimeout(total=timeout_s)
-    headers, read = question
     try:
         async with session.get(
-            url, headers=headers, allow_redirects=False, timeout=timeout
+            url, headers=question.headers, allow_redirects=False, timeout=timeout
         ) as response:
             answer = response.headers.get(PROOF_HEADER, "")
-            if (proved := read(answer)) is not None:
+            if (proved := question.read(answer)) is not None:
                 return proved
             code = response.headers.get("Ngrok-Error-Code", "")
             body = await response.content.read(_BODY_BYTES)
@@ -157,6 +174,9 @@ async def _ask(
     said = f"{code} {body.decode(errors='replace')}"
     if response.status >= 400 and code_of(said) is not None:  # noqa: PLR2004
         raise explain(said)
+    # A member may be too busy for an answer; its mark tells it from a stranger.
+    if question.stranger is not None and MEMBER_HEADER not in response.headers:
+        return question.stranger
     raise TunnelFailed(
         f"Another program answers at {url.origin()} (HTTP {response.status}).",
         "End what else uses this ngrok domain, or give another one with --domain.",

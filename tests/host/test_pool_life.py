@@ -26,6 +26,7 @@ from spicy_avocado_magic.state_folder import StateFolder
 
 from ..tunnel_parts import serving
 
+OFFLINE = "ERR_NGROK_3200"
 KEY, DOMAIN = "one-key-for-all-of-us", "a.ngrok.app"
 POLICY = Policy(
     probe_s=0.3, pool_start_probes=4, heartbeat_s=0.01, pool_probe_every_s=60.0
@@ -52,7 +53,8 @@ class Behind:
 
     def __init__(self) -> None:
         self.url = ""
-        self.pools: list[Pool] = []
+        self.pools: list[Pool | None] = []
+        """None is a program that knows nothing of pools."""
         self.calls = 0
         self.was_called = asyncio.Event()
 
@@ -61,8 +63,10 @@ class Behind:
         self.calls += 1
         self.was_called.set()
         if not self.pools:
-            return web.Response(status=404, headers={"Ngrok-Error-Code": "3200"})
+            return web.Response(status=404, headers={"Ngrok-Error-Code": OFFLINE})
         pool = self.pools[self.calls % len(self.pools)]
+        if pool is None:
+            return web.Response(text="hello")
         nonce, asked = request.headers[PROBE_HEADER], request.headers[POOL_HEADER]
         answered = pool.answer(nonce, asked, ["tiny"])
         return web.Response(headers={PROOF_HEADER: answered or "another proof"})
@@ -139,11 +143,11 @@ async def test_the_first_proof_meets_the_others(
     assert behind.calls == POLICY.pool_start_probes + 1
 
 
+@pytest.mark.parametrize("stranger", [Pool(b"of another key"), None])
 async def test_a_stranger_is_refused_at_first_and_told_later(
-    life: PoolLife, behind: Behind, member: Pool
+    life: PoolLife, behind: Behind, member: Pool, stranger: Pool | None
 ) -> None:
     """Who comes does not stay beside one; who was there does not go."""
-    stranger = Pool(b"of another key")
     behind.pools = [member, stranger]
     with pytest.raises(EndpointRefused, match="different key"):
         await life.prove(behind.url)
