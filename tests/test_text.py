@@ -194,14 +194,14 @@ def test_status_shows_each_member_of_a_pool() -> None:
         STATE,
         members=(
             Member(id="0a1b", models=("tiny", "other"), seen_s=2.0, is_self=True),
-            Member(id="9f9f", models=(EVIL,), seen_s=125.0),
+            Member(id=f"9f9f{EVIL}", models=(EVIL,), seen_s=125.0),
             Member(id="7e7e"),
         ),
     )
     lines = [x for x in status_text(state).splitlines() if x.startswith("member ")]
     assert lines == [
         "member   0a1b (this one): tiny, other, answered 2.0 s ago",
-        "member   9f9f: red, answered 2 min 5 s ago",
+        "member   9f9fred: red, answered 2 min 5 s ago",
         "member   7e7e: no model yet, answered never",
     ]
     assert "member" not in status_text(STATE), "one who does not pool has no members"

@@ -1,7 +1,7 @@
 """What ngrok's error codes mean to a user: code → error class, problem, remedy.
 
 The codes are at https://ngrok.com/docs/errors; each has a page of its own. Whether
-the Free plan pools is told both ways (yes in docs/pricing-limits/how-ngrok-charges, no
+the Free plan pools is told both ways (yes, three endpoints, in docs/pricing-limits; no
 in docs/universal-gateway/endpoint-pooling); where it does not, agents were answered
 18019 (https://github.com/ngrok/ngrok-operator/issues/645).
 """
@@ -38,7 +38,8 @@ _POLICY_CODES: Final = frozenset({*range(2200, 2300), 9026, 15004, 15015})
 _DASHBOARD: Final = "dashboard.ngrok.com/get-started/your-authtoken"
 _RERUN: Final = "Run %avocado_up again; %avocado_status shows each part."
 _RETRIED: Final = "It is tried again by itself; %avocado_status shows how it goes."
-_MONTH: Final = "Wait for the next month, or upgrade at dashboard.ngrok.com/billing."
+_UPGRADE: Final = "upgrade at dashboard.ngrok.com/billing."
+_MONTH: Final = f"Wait for the next month, or {_UPGRADE}"
 
 _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
     105: (
@@ -128,6 +129,16 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         EndpointRefused,
         "This ngrok account's plan has no endpoint pooling",
         "Leave out --pool, or see dashboard.ngrok.com/billing for a plan that has it.",
+    ),
+    18020: (
+        EndpointRefused,
+        "This pool has as many endpoints as the ngrok account may pool",
+        f"Run %avocado_down in another notebook, or {_UPGRADE}",
+    ),
+    18021: (
+        EndpointRefused,
+        "This ngrok account has as many endpoints online as it may",
+        f"Run %avocado_down in another notebook, or {_UPGRADE}",
     ),
 }
 

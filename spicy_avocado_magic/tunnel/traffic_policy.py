@@ -10,7 +10,7 @@ through the tunnel and back: ngrok counts data "transmitted to a secure tunnel u
 (docs/pricing-limits/how-ngrok-charges). ``custom-response`` costs no Traffic Policy
 Units (docs/pricing-limits/traffic-policy-unit-pricing). Of the monthly requests, ngrok
 counts "traffic from users visiting your endpoints" and excepts none that a policy
-answers: those that are turned away here must be taken to count as well.
+answers (same pages, read in 2026-11): those turned away here must be taken to count.
 """
 
 from __future__ import annotations
