@@ -29,7 +29,7 @@ POOL_KEY_CHARACTERS: Final = 20
 """Shortest key under ``--pool``, where who sees a probe can try guesses offline."""
 
 _SCRYPT: Final = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26, "dklen": 32}
-"""32 MiB and about 0.1 s a guess; twice OpenSSL's default bound of memory."""
+"""32 MiB and a tenth of a second or more a guess, within a doubled bound of memory."""
 _MEMBER_BYTES: Final = 6
 
 
@@ -62,7 +62,7 @@ def require_for_pool(domain: str, own_key: str) -> None:
 
 
 def derive_secret(key: str, domain: str) -> bytes:
-    """Return the secret that all members of a pool share; takes about 0.1 s of CPU.
+    """Return the secret that all members of a pool share; slow on purpose.
 
     Args:
         key: Of the owner, the same for all members.
