@@ -37,13 +37,13 @@ class Client:
         sending = asyncio.ensure_future(self._send(request, data[1], sent))
         try:
             stays = await self._reply(request, HttpReader(data[0]))
-            if not sent.is_set():
-                await self._leave()
-            return stays and sent.is_set() and request.keeps_open
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
             data[1].close()
+        if not sent.is_set():
+            await self._leave()
+        return stays and sent.is_set() and request.keeps_open
 
     async def _send(
         self, request: Head, upstream: asyncio.StreamWriter, sent: asyncio.Event

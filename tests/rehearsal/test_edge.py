@@ -176,6 +176,45 @@ async def test_an_upstream_that_is_down_is_told_as_8012(edge: Edge) -> None:
             assert await asking == (502, "ERR_NGROK_8012")
 
 
+@pytest.mark.parametrize(
+    ("reply", "seen"),
+    [
+        (b"", b"ERR_NGROK_3004"),
+        (b"no HTTP\r\n", b"ERR_NGROK_3004"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", b"part"),
+    ],
+)
+async def test_a_broken_reply_is_told_or_cut_off(
+    edge: Edge, reply: bytes, seen: bytes
+) -> None:
+    """As an error of the edge while nothing was sent; later only an end can tell."""
+    address = await edge.start()
+    async with (
+        _session(address) as ((reader, _writer), url),
+        _dialled(url) as client,
+    ):
+        client[1].write(REQUEST)
+        message = await read_message(reader)
+        assert message is not None
+        async with _dialled(address) as data:
+            write_message(data[1], {"data": message["open"]})
+            await data[0].readexactly(len(REQUEST))
+            data[1].write(reply)
+        async with asyncio.timeout(5):
+            assert seen in await client[0].readuntil(seen)
+            client[1].write_eof()
+            with contextlib.suppress(ConnectionResetError):
+                await client[0].read()  # ends, so the connection does
+
+
+async def test_what_is_no_http_is_refused(edge: Edge) -> None:
+    """The edge would not know where such a request ends."""
+    async with _session(await edge.start()) as (_, url), _dialled(url) as client:
+        client[1].write(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
+        client[1].write_eof()
+        assert (await client[0].read()).startswith(b"HTTP/1.1 400 ")
+
+
 async def test_a_refusal_waits_until_the_request_has_been_sent(edge: Edge) -> None:
     """A client that is still sending gets the answer, not a reset connection."""
     async with _session(await edge.start()) as (_, url):

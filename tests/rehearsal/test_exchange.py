@@ -139,8 +139,10 @@ async def test_a_reply_that_comes_before_the_whole_request_is_passed_on(
     """Then no other request follows: where it would begin is not known."""
     ends.user[1].write(POST + b"bo")
     relaying = asyncio.create_task(ends.relay())
+    assert await ends.agent[0].readexactly(len(POST) + 2) == POST + b"bo"
     ends.agent[1].write(OK)
     assert await ends.user[0].readexactly(len(OK)) == OK
+    assert await ends.user[0].read() == b"", "the client was not let go"
     ends.user[1].write_eof()
     assert not await relaying
 
