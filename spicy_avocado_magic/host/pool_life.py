@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ..errors import EndpointRefused
+from ..errors import EndpointRefused, UsageMistake
 from ..model_name import ModelName
 from ..pool import Card, Pool, derive_secret
 from ..state import Member
@@ -132,7 +132,7 @@ def differences(members: Sequence[Member]) -> tuple[str, ...]:
     A request goes to any member, so what only one of them serves fails at times.
     """
     known = [member for member in members if member.models]
-    if len({_keys(member.models) for member in known}) <= 1:
+    if len({frozenset(map(_key, member.models)) for member in known}) <= 1:
         return ()
     told = "; ".join(f"{one.id}: {', '.join(sorted(one.models))}" for one in known)
     warning = (
@@ -142,5 +142,8 @@ def differences(members: Sequence[Member]) -> tuple[str, ...]:
     return (warning,)
 
 
-def _keys(models: Sequence[str]) -> frozenset[str]:
-    return frozenset(ModelName.parse(model).key for model in models)
+def _key(model: str) -> str:
+    try:
+        return ModelName.parse(model).key
+    except UsageMistake:
+        return model  # of a member with another version of us

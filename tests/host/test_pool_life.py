@@ -224,6 +224,7 @@ def test_the_questions_of_an_idle_day_are_few() -> None:
         ([("a", "b"), ("B:latest", "library/a")], False),
         ([("a",), ()], False),
         ([("a",), ("b",)], True),
+        ([("a",), ("not a name",)], True),
         ([("a",), ("a", "b")], True),
     ],
 )
