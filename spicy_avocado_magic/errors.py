@@ -17,6 +17,7 @@ AvocadoError
 │   ├── DownloadFailed          an archive, agent or blob that did not arrive whole
 │   ├── GatewayFailed           the authenticating proxy
 │   ├── TunnelFailed            the agent or its endpoint
+│   │   └── PolicyRefused       the service does not take our rule for requests
 │   └── NetworkUnreachable      nothing answers; often no network at all
 ├── HostUnreachable             the background process does not answer
 ├── Interrupted                 by the user; what was begun was taken back
@@ -128,6 +129,10 @@ class GatewayFailed(ComponentFailed):
 
 class TunnelFailed(ComponentFailed):
     """The agent or its endpoint failed."""
+
+
+class PolicyRefused(TunnelFailed):
+    """The tunnel service does not take, or not rightly, our rule for requests."""
 
 
 class NetworkUnreachable(ComponentFailed):

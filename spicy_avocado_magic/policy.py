@@ -28,6 +28,12 @@ class Policy:
     """From an endpoint's existence until it leads to this gateway."""
     probe_idle_s: float = 900.0
     """The public URL is probed after this many idle seconds."""
+    pool_start_probes: int = 8
+    """Times that a pool's URL is asked at the start who answers there."""
+    pool_probe_every_s: float = 1800.0
+    """From then on it is asked this often: 48 times a day."""
+    pool_member_s: float = 10800.0
+    """A member of which nothing was heard for this long is forgotten."""
     request_s: float = 30.0
     """One short request to a release host, registry or the engine."""
     stall_s: float = 20.0

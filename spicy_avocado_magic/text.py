@@ -11,6 +11,7 @@ from .secrets import masked, plain_text
 from .state import (
     Failure,
     KeyState,
+    Member,
     ModelState,
     ModelUse,
     Phase,
@@ -112,6 +113,7 @@ def status_text(state: State) -> str:
         lines.append(f"metrics  {metrics_text(state, show_token=False)}")
     lines.append(f"engine   {plain_text(state.engine)} on {plain_text(state.compute)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
+    lines += [f"member   {member_line(member)}" for member in state.members]
     lines += traffic_lines(state)
     ends = (
         "" if state.ends_in_s is None else f", ends in {seconds_text(state.ends_in_s)}"
@@ -179,6 +181,15 @@ def model_line(model: ModelState) -> str:
         share = model.gpu_bytes / model.memory_bytes
         text += f", {bytes_text(model.memory_bytes)} in memory, {share:.0%} on the GPU"
     return text
+
+
+def member_line(member: Member) -> str:
+    """Return a member of the pool with its models, and when it was last heard of."""
+    models = ", ".join(plain_text(model) for model in member.models)
+    seen = "never" if member.seen_s is None else f"{seconds_text(member.seen_s)} ago"
+    whose = " (this one)" if member.is_self else ""
+    who = f"{plain_text(member.id)}{whose}"
+    return f"{who}: {models or 'no model yet'}, answered {seen}"
 
 
 def key_text(state: State, *, show_key: bool) -> str:

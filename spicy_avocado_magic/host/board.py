@@ -85,7 +85,10 @@ class Board:
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.ends_at: float | None = None
         self.live_facts: Callable[[], dict[str, Any]] = dict
-        """Asked at each snapshot for facts that change all the time."""
+        """Asked at each snapshot for facts that change all the time.
+
+        Its ``warnings`` are shown besides those that stay.
+        """
 
     @property
     def sequence(self) -> int:
@@ -99,9 +102,12 @@ class Board:
             replace(stage, elapsed_s=round(self._timers[name].elapsed_s(now), 3))
             for name, stage in self._stages.items()
         )
+        facts = self.live_facts()
+        warnings = (*self._state.warnings, *facts.pop("warnings", ()))
         return replace(
             self._state,
-            **self.live_facts(),
+            **facts,
+            warnings=warnings,
             stages=stages,
             uptime_s=round(now - self._began, 3),
             ends_in_s=None if self.ends_at is None else max(0.0, self.ends_at - now),

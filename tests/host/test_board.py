@@ -49,6 +49,17 @@ def test_a_transition_is_an_event_with_the_next_number(board: Board) -> None:
     assert last.text == "starting", "a phase without a detail keeps the one before"
 
 
+def test_live_warnings_stand_beside_those_that_stay(board: Board) -> None:
+    """What one part warns of does not hide what another one did."""
+    board.update(warnings=("slow driver",))
+    board.live_facts = lambda: {"requests": 2, "warnings": ("models differ",)}
+    state = board.snapshot()
+    assert state.requests == 2
+    assert state.warnings == ("slow driver", "models differ")
+    board.live_facts = dict
+    assert board.snapshot().warnings == ("slow driver",), "a live warning stayed"
+
+
 def test_saying_the_same_again_is_no_event(board: Board) -> None:
     """Followers hear of changes only."""
     board.stage("serve", Phase.STARTING, "starting")
