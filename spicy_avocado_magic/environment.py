@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,8 @@ class Platform:
     """Environment variables, any of which tells this platform."""
     library_path: str = ""
     """Where its NVIDIA driver libraries are, if the loader does not know."""
+    scratch: tuple[str, ...] = ()
+    """Folders that may lie on a larger disk than the home folder does."""
     policy: str = ""
     """What its terms say about services and tunnels, in one line."""
 
@@ -39,6 +41,7 @@ PLATFORMS: Final = (
         name="Kaggle",
         marks=("KAGGLE_KERNEL_RUN_TYPE",),
         library_path="/usr/local/nvidia/lib64",
+        scratch=("/kaggle/temp",),
         policy="Kaggle's terms ban many forms of tunneling; "
         "your account may be restricted.",
     ),
@@ -46,6 +49,7 @@ PLATFORMS: Final = (
         name="Google Colab",
         marks=("COLAB_RELEASE_TAG", "COLAB_GPU"),
         library_path="/usr/lib64-nvidia",
+        scratch=("/content",),
         policy="Colab's terms restrict serving and remote use, above all on free "
         "runtimes; your access may be limited.",
     ),
@@ -126,14 +130,43 @@ def cache_folder(*, rehearsal: bool) -> Path:
     return folder / "rehearsal-world" if rehearsal else folder
 
 
-def models_folder(models_dir: str, *, rehearsal: bool) -> Path:
-    """Return where models are kept: as asked for, else where Ollama keeps them."""
+def models_folder(
+    models_dir: str, *, rehearsal: bool, scratch: Sequence[str] = ()
+) -> Path:
+    """Return where models are kept: as asked for, else where Ollama keeps them.
+
+    Where Ollama has kept none yet, the roomiest of its usual place and the
+    platform's ``scratch`` folders is taken, and made, so that it stays the one.
+    """
     if models_dir:
         return Path(models_dir)
     if rehearsal:
         return cache_folder(rehearsal=True) / "models"
-    configured = os.environ.get("OLLAMA_MODELS")
-    return Path(configured) if configured else Path.home() / ".ollama" / "models"
+    if os.environ.get("OLLAMA_MODELS"):
+        return Path(os.environ["OLLAMA_MODELS"])
+    usual = Path.home() / ".ollama" / "models"
+    others = [
+        Path(folder) / f"{APP}-models"
+        for folder in scratch
+        if os.access(_existing(Path(folder)), os.W_OK)
+    ]
+    for folder in (usual, *others):
+        if folder.is_dir():
+            return folder
+    # The first of equals is the usual one.
+    chosen = max((usual, *others), key=_free_bytes)
+    if chosen != usual:
+        chosen.mkdir(parents=True)
+    return chosen
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def has_nvidia_gpu() -> bool:

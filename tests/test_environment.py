@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -117,6 +118,79 @@ def test_a_rehearsal_has_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("OLLAMA_MODELS")
     assert models_folder("", rehearsal=False).parts[-2:] == (".ollama", "models")
     assert models_folder("/mine", rehearsal=True) == Path("/mine")
+
+
+@pytest.fixture
+def disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, int]:
+    """Return the free bytes of each folder's disk, to be filled in by a test."""
+    free: dict[Path, int] = {}
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    usage = shutil.disk_usage("/")
+
+    def disk_usage(path: Path) -> object:
+        return usage._replace(free=free[path])
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    return free
+
+
+@pytest.mark.parametrize(
+    ("home_free", "scratch_free", "is_scratch"),
+    [(10, 70, True), (70, 10, False), (70, 70, False)],
+)
+def test_models_go_to_the_platforms_larger_disk(
+    tmp_path: Path,
+    disks: dict[Path, int],
+    home_free: int,
+    scratch_free: int,
+    is_scratch: bool,
+) -> None:
+    """Kaggle's scratch disk is used where it is larger, and only there."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    disks |= {tmp_path / "home": home_free, scratch: scratch_free}
+    chosen = models_folder("", rehearsal=False, scratch=[str(scratch)])
+    assert chosen.is_relative_to(scratch) == is_scratch
+
+
+def test_a_models_folder_once_chosen_stays_the_one(
+    tmp_path: Path, disks: dict[Path, int]
+) -> None:
+    """What was fetched is found again although it has filled its disk."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    disks |= {tmp_path / "home": 10, scratch: 70}
+    chosen = models_folder("", rehearsal=False, scratch=[str(scratch)])
+    disks[scratch] = 1
+    assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == chosen
+    usual = tmp_path / "home" / ".ollama" / "models"
+    usual.mkdir(parents=True)
+    again = models_folder("", rehearsal=False, scratch=[str(scratch)])
+    assert again == usual, "models that Ollama had before are not looked for"
+
+
+def test_a_scratch_folder_that_cannot_be_had_is_passed_over(
+    tmp_path: Path, disks: dict[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row of the table makes a start fail."""
+    disks |= {tmp_path / "home": 10, tmp_path: 70}
+    missing = tmp_path / "missing" / "deep"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    chosen = models_folder("", rehearsal=False, scratch=[str(missing)])
+    assert chosen.is_relative_to(tmp_path / "home")
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    chosen = models_folder("", rehearsal=False, scratch=[str(missing)])
+    assert chosen.is_relative_to(missing)
+    assert chosen.is_dir()
+
+
+def test_kaggle_and_colab_have_scratch_folders() -> None:
+    """Both keep home on the system's disk."""
+    kaggle, colab = PLATFORMS[:2]
+    assert kaggle.scratch == ("/kaggle/temp",)
+    assert colab.scratch == ("/content",)
 
 
 @pytest.mark.parametrize(

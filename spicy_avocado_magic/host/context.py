@@ -96,5 +96,8 @@ class Context:
     @property
     def models_folder(self) -> Path:
         """Where models are kept."""
-        sources = self.settings.sources
-        return models_folder(self.settings.models_dir, rehearsal=sources.rehearsal)
+        return models_folder(
+            self.settings.models_dir,
+            rehearsal=self.settings.sources.rehearsal,
+            scratch=self.platform.scratch,
+        )
