@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..engine.blobs import here_bytes, read_model_shape, require_room
 from ..engine.fit import (
@@ -40,6 +40,8 @@ class Plan:
     manifest: Manifest
     is_installed: bool
     """Whether the engine had it before."""
+    fit: Fit | None = None
+    """What is expected of it in memory; None where its size is not known."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its blobs are here, as far as we may bring them."""
     adopted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,8 +77,8 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
         gpus=free.gpus,
         ram_free=free.ram_free + held.ram_free,
     )
-    await asyncio.gather(*(_expect(context, plan, memory) for plan in plans))
-    return plans
+    fits = await asyncio.gather(*(_expect(context, plan, memory) for plan in plans))
+    return [replace(plan, fit=fit) for plan, fit in zip(plans, fits, strict=True)]
 
 
 async def _look_up(context: Context, text: str) -> Plan:
@@ -98,28 +100,22 @@ async def _look_up(context: Context, text: str) -> Plan:
     return plan
 
 
-async def _expect(context: Context, plan: Plan, memory: Memory) -> None:
-    """Judge a model's memory and say so.
+async def _expect(context: Context, plan: Plan, memory: Memory) -> Fit | None:
+    """Judge a model's memory and say so; None where its size is not known.
 
     Raises:
         MemoryTooSmall: If it is not here yet and can never be loaded.
     """
-    fit = await _fit_of(context, plan.manifest, memory)
-    if fit is None:
-        return
-    context.board.model(plan.text, fit=fit.text)
-    if fit.verdict is Verdict.CANNOT and not plan.is_installed:
-        raise cannot_run(plan.name, fit)
-
-
-async def _fit_of(context: Context, manifest: Manifest, memory: Memory) -> Fit | None:
-    """Return how a model fits; None where its size is not known."""
-    weights_bytes = sum(layer.size_bytes for layer in manifest.weights)
+    weights_bytes = sum(layer.size_bytes for layer in plan.manifest.weights)
     if not weights_bytes:
         return None
     folder, policy = context.models_folder, context.policy
-    shape = await read_model_shape(manifest, folder, policy=policy)
-    return judge(weights_bytes, shape, memory, demand_of(context.settings))
+    shape = await read_model_shape(plan.manifest, folder, policy=policy)
+    fit = judge(weights_bytes, shape, memory, demand_of(context.settings))
+    context.board.model(plan.text, fit=fit.text)
+    if fit.verdict is Verdict.CANNOT and not plan.is_installed:
+        raise cannot_run(plan.name, fit)
+    return fit
 
 
 async def count_here(tally: Tally, plans: Sequence[Plan], context: Context) -> None:

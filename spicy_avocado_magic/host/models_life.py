@@ -17,7 +17,7 @@ from ..engine.gpu_proof import (
     spill_warning,
 )
 from ..engine.memory import list_gpus
-from ..engine.registry import installed_manifest
+from ..engine.registry import Manifest, installed_manifest
 from ..engine.tally import Tally
 from ..errors import EngineFailed
 from ..state import Phase
@@ -71,7 +71,9 @@ class ModelsLife:
         for plan in plans:
             if plan.is_installed:
                 continue
-            board.stage("pull", Phase.STARTING, f"fetching {plan.name.short}")
+            expected = f", {plan.fit.verdict.value}" if plan.fit else ""
+            what = f"fetching {plan.name.short}{expected}"
+            board.stage("pull", Phase.STARTING, what)
             board.model(plan.text, phase=Phase.STARTING, size_bytes=plan.size_bytes)
             has_all = await fetch_blobs(
                 plan.manifest,
@@ -83,6 +85,8 @@ class ModelsLife:
             if not has_all:
                 # The engine pulls it, and two pulls may want the same digest.
                 await plan.adopted.wait()
+        if not self._engine_ready.is_up:
+            board.stage("pull", Phase.STARTING, "fetched, waiting for Ollama")
         await asyncio.Event().wait()
 
     def _tell_progress(self, digest: str, done: int, size: int | None = None) -> None:
@@ -135,15 +139,19 @@ class ModelsLife:
         )
         if plan.source != plan.name:
             await engine_models.copy(base_url, plan.source, plan.name, policy=policy)
+        # The engine tells of bytes now and then only, and not of the last ones.
+        for layer in (await self._on_disk(plan)).layers:
+            self._tell_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
         plan.adopted.set()
+
+    async def _on_disk(self, plan: Plan) -> Manifest:
+        folder = self._context.models_folder
+        found = await asyncio.to_thread(installed_manifest, plan.name, folder)
+        return found or plan.manifest
 
     async def _offer(self, plan: Plan, plans: Sequence[Plan]) -> None:
         """Let clients use a model, beside those that they may use already."""
-        size_bytes = plan.size_bytes
-        if not size_bytes:
-            folder = self._context.models_folder
-            found = await asyncio.to_thread(installed_manifest, plan.name, folder)
-            size_bytes = found.size_bytes if found else 0
+        size_bytes = plan.size_bytes or (await self._on_disk(plan)).size_bytes
         self._context.board.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
         here = tuple(one.text for one in plans if one.adopted.is_set())
         self._gateway.serve(here)
