@@ -8,7 +8,7 @@ runs on the CPU without a word to its clients.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from .memory import Gpu, visible
@@ -41,7 +41,10 @@ def proved_gpu_bytes(
 
 
 def no_gpu_warning(
-    gpus: tuple[Gpu, ...], engine_log: str, environ: Mapping[str, str]
+    gpus: tuple[Gpu, ...],
+    engine_log: str,
+    environ: Mapping[str, str],
+    told: Iterable[str],
 ) -> str:
     """Return the warning for an engine that found none of the machine's GPUs.
 
@@ -49,11 +52,12 @@ def no_gpu_warning(
         gpus: By ``nvidia-smi``; empty on a machine without, which is no fault.
         engine_log: From the engine's start.
         environ: What the engine was started with.
+        told: Warnings that are shown already.
 
     Returns:
-        What it means and why; empty where the log's own words are told already.
+        What it means and why; empty where a driver or GPU that is too old is told.
     """
-    if not gpus or "NVIDIA driver too old" in engine_log:
+    if not gpus or any("too old for" in warning for warning in told):
         return ""
     return (
         f"This machine has a GPU ({gpus[0].name}), but Ollama found none: models run "

@@ -65,11 +65,13 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
         DiskTooSmall, UsageMistake: If they have no room in the models folder.
         MemoryTooSmall: If one to be fetched can never be loaded.
     """
+    # Asked meanwhile: a sleeping driver takes seconds to answer.
+    asking = asyncio.create_task(asyncio.to_thread(list_gpus))
     texts = context.settings.models
     plans = await asyncio.gather(*(_look_up(context, text) for text in texts))
     missing = [plan.manifest for plan in plans if not plan.is_installed]
     await asyncio.to_thread(require_room, missing, context.models_folder)
-    gpus = visible(await asyncio.to_thread(list_gpus), os.environ)
+    gpus = visible(await asking, os.environ)
     free = await asyncio.to_thread(read_memory, gpus)
     memory = Memory(
         vram_total=free.vram_total,

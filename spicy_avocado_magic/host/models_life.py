@@ -185,7 +185,9 @@ class ModelsLife:
             self._warn(spill_warning(plan.name.short, loaded, gpu_bytes))
         elif server:
             gpus = await asyncio.to_thread(list_gpus)
-            self._warn(no_gpu_warning(gpus, server.log_head(), self._environ()))
+            told = board.snapshot().warnings
+            log, environ = server.log_head(), self._environ()
+            self._warn(no_gpu_warning(gpus, log, environ, told))
 
     async def _tell_memory(self, plans: Sequence[Plan]) -> None:
         """Keep in step with models that requests load and the engine unloads."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from spicy_avocado_magic.engine.compute import parse_compute
 from spicy_avocado_magic.engine.gpu_proof import (
     no_gpu_warning,
     offloaded_layers,
@@ -60,7 +61,6 @@ def test_the_api_alone_proves_nothing(
     ("gpus", "log", "environ", "told"),
     [
         ((), CPU_LOG, {}, ""),
-        ((T4,), 'msg="NVIDIA driver too old" device="Tesla T4"', {}, ""),
         ((T4,), CPU_LOG, {"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES hides"),
         ((T4,), CPU_LOG, {"CUDA_VISIBLE_DEVICES": "3"}, "CUDA_VISIBLE_DEVICES hides"),
         ((T4,), CPU_LOG, {"OLLAMA_LLM_LIBRARY": "cpu_avx2"}, "asks for the CPU"),
@@ -83,11 +83,22 @@ def test_a_silent_fall_back_is_told_with_its_cause(
     gpus: tuple[Gpu, ...], log: str, environ: dict[str, str], told: str
 ) -> None:
     """On a machine without a GPU there is nothing to warn of."""
-    warning = no_gpu_warning(gpus, log, environ)
+    warning = no_gpu_warning(gpus, log, environ, ["something else"])
     assert told in warning
     assert bool(warning) == bool(told)
     if warning:
         assert "Tesla T4" in warning, "the warning does not name the GPU"
+
+
+def test_a_driver_that_is_too_old_is_told_once() -> None:
+    """The log's own words name the driver and what it should be."""
+    log = (
+        'level=WARN msg="NVIDIA driver too old" device="Tesla T4" driver=535 '
+        f"required_driver=550+\n{CPU_LOG}"
+    )
+    told = parse_compute(log).warnings
+    assert "NVIDIA driver (535) is too old" in told[0]
+    assert no_gpu_warning((T4,), log, {}, told) == ""
 
 
 def test_a_model_that_spills_is_told() -> None:

@@ -136,6 +136,36 @@ async def test_a_registry_that_is_gone_is_told_by_a_real_pull(
         await pull(engine.base_url, source, policy)
 
 
+async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
+    engine: EngineServer, serve: Serve, policy: Policy
+) -> None:
+    """The engine waits half a minute for a dead connection; we do not."""
+    let_go: list[asyncio.Event] = []
+
+    @web.middleware
+    async def hold_the_first(request: web.Request, handler: Any) -> Any:
+        if "/blobs/" in request.path and request.method == "GET":
+            let_go.append(asyncio.Event())
+            if len(let_go) == 1:
+                await let_go[0].wait()
+        return await handler(request)
+
+    app = create_registry()
+    app.middlewares.append(hold_the_first)
+    registry = (await serve(app)).removeprefix("http://")
+    source = source_of(TINY, registry)
+    try:
+        async with asyncio.timeout(20):
+            await pull(
+                engine.base_url, source, replace(policy, stall_s=1.0, pull_pause_s=1.0)
+            )
+    finally:
+        for event in let_go:
+            event.set()
+    assert len(let_go) > 1, "nothing stood still"
+    assert await is_installed(engine.base_url, source, policy=policy)
+
+
 async def test_a_model_that_is_not_there_is_told(
     engine: EngineServer, policy: Policy
 ) -> None:

@@ -94,18 +94,19 @@ async def test_a_real_engine_serves_the_first_model_while_the_second_comes(
     await check_first_is_used_while_second_comes(session, models)
 
 
-async def check_second_session_pulls_nothing(
-    folder: Path, engine: EngineAtHand, models: Models
+async def check_next_session_pulls_nothing(
+    folder: Path, executable: Path | None, models: Models
 ) -> None:
-    """Bring models twice into one folder; the second time costs no request."""
+    """Bring models into one folder in two sessions, each with its own engine."""
     names = ("tiny", "hf.co/somebody/Tiny-GGUF:Q4_K_M")
 
     async def use() -> str:
-        session = Session(folder, engine, models.address, names, rehearsal=True)
-        async with session.running():
-            await session.ready.up()
-            for name in names:
-                assert await session.chat(name) == 200, f"{name} is not usable"
+        async with running_engine(executable, folder) as engine:
+            session = Session(folder, engine, models.address, names, rehearsal=True)
+            async with session.running():
+                await session.ready.up()
+                for name in names:
+                    assert await session.chat(name) == 200, f"{name} is not usable"
         return session.board.snapshot().stage("pull").detail
 
     assert "fetched" in await use()
@@ -116,18 +117,17 @@ async def check_second_session_pulls_nothing(
 
 
 async def test_a_folder_that_outlives_the_session_pulls_nothing(
-    tmp_path: Path, engine: EngineAtHand, models: Models
+    tmp_path: Path, models: Models
 ) -> None:
     """``--models-dir`` on a mounted drive, with a model of hf.co among them."""
-    await check_second_session_pulls_nothing(tmp_path, engine, models)
+    await check_next_session_pulls_nothing(tmp_path, None, models)
 
 
 async def test_a_real_engine_pulls_nothing_from_a_folder_that_outlives_the_session(
     tmp_path: Path, real_ollama: Path, models: Models
 ) -> None:
     """The same on each real engine."""
-    async with running_engine(real_ollama, tmp_path) as at_hand:
-        await check_second_session_pulls_nothing(tmp_path, at_hand, models)
+    await check_next_session_pulls_nothing(tmp_path, real_ollama, models)
 
 
 async def check_engine_pulls_what_we_may_not(session: Session, models: Models) -> None:
