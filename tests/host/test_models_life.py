@@ -12,6 +12,7 @@ from spicy_avocado_magic.engine.fit import Memory
 from spicy_avocado_magic.host import model_plans
 from spicy_avocado_magic.state import Phase, State
 
+from .hub import proxied_hub
 from .model_world import (
     OURS,
     EngineAtHand,
@@ -336,3 +337,33 @@ async def test_a_real_engine_without_a_gpu_proves_that_by_its_log(
     assert state.models[0].memory_bytes > 0
     assert state.models[0].gpu_bytes == 0
     assert "run on the CPU, slowly" in state.warnings[0]
+
+
+@pytest.mark.parametrize("only_for_engines", [False, True], ids=["ours", "engine's"])
+async def test_a_model_of_hf_comes_through_a_proxy_into_a_real_engine(
+    tmp_path: Path,
+    real_ollama: Path,
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+    only_for_engines: bool,
+) -> None:
+    """``hf.co/USER/REPO:QUANT`` over TLS, by our downloader and the engine's own.
+
+    Proxy variables and ``SSL_CERT_FILE`` hold for both; blobs come from a CDN.
+    """
+    name = "hf.co/Somebody/Tiny-GGUF:Q4_K_M"
+    models.only_for_engines = only_for_engines
+    async with proxied_hub(tmp_path, models) as (proxy, certificate, hosts):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        for variable in ("NO_PROXY", "no_proxy", "REQUESTS_CA_BUNDLE", "https_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+        async with running_engine(real_ollama, tmp_path) as engine:
+            session = Session(tmp_path, engine, "", (name,))
+            async with session.running():
+                await session.ready.up()
+                assert await session.chat(name) == 200
+                assert await session.chat(name.lower()) == 200
+    assert set(hosts) == {"hf.co:443", "cdn-lfs.hf.co:443"}
+    by_engine = [m for agent in ENGINES for m in models.weights_asked(agent)]
+    assert bool(by_engine) == only_for_engines, "the other one fetched it"
