@@ -107,7 +107,7 @@ async def _ask_head(url: str, policy: Policy) -> bytes:
                 if not chunk:
                     break
                 head += chunk
-            return head if response.ok else b""
+            return head
 
 
 def blob_url(model: ModelName, layer: Layer) -> str:

@@ -25,8 +25,6 @@ _SCALARS: Final = {
     11: "<q",
     12: "<d",
 }
-_LONGEST_LIST: Final = 1024
-"""Longer arrays are vocabularies and are passed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +94,7 @@ def _whole_share(interval: Any, window: Any, pattern: Any) -> float | None:
 
 
 def _read_facts(head: bytes) -> dict[str, Any]:
-    """Return the scalars, texts and short lists of a head, as far as it goes."""
+    """Return the scalars, texts and lists of numbers of a head, as far as it goes."""
     facts: dict[str, Any] = {}
     if head[:4] != _MAGIC:
         return facts
@@ -134,8 +132,6 @@ def _value(head: bytes, at: int, kind: int) -> tuple[Any, int]:
             _, at = _text(head, at)
         return None, at
     size = struct.calcsize(_SCALARS[of])
-    if length > _LONGEST_LIST:
-        return None, at + length * size
     values = struct.unpack_from(f"<{length}{_SCALARS[of][1]}", head, at)
     return list(values), at + length * size
 

@@ -214,7 +214,7 @@ class _Pull:
             digest = str(told["digest"]).removeprefix("sha256:")
             self._layers[digest] = max(done, self._layers.get(digest, 0))
             self._on_progress(digest, done, int(told.get("total") or 0))
-        return before is None or done > before
+        return done != before
 
     def _raise(self, text: str) -> None:
         error = pull_error(self._source, text)

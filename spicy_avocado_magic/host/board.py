@@ -60,8 +60,8 @@ class RateMeter:
             self.samples.popleft()
         if not self.samples:
             return 0.0
-        first_s = max(self.samples[0][0], at_s - _RATE_WINDOW_S)
-        gained = self.samples[-1][1] - self.samples[0][1]
+        first_s, first_bytes = self.samples[0]
+        gained = self.samples[-1][1] - first_bytes
         return max(0.0, gained / (at_s - first_s)) if at_s > first_s else 0.0
 
 

@@ -41,6 +41,8 @@ class Registry:
     manifest_status: int = 200
     manifest_statuses: list[int] = field(default_factory=list)
     """Answers before that one, one for each request."""
+    manifest_cuts: int = 0
+    """How many connections end without an answer."""
     blob_status: int = 200
     accepted: str = ""
     cuts: int = 0
@@ -58,6 +60,10 @@ class Registry:
 
     async def _give_manifest(self, request: web.Request) -> web.Response:
         self.accepted = request.headers["Accept"]
+        if self.manifest_cuts:
+            self.manifest_cuts -= 1
+            assert request.transport is not None
+            request.transport.close()
         if self.manifest_statuses:
             return web.Response(status=self.manifest_statuses.pop(0))
         return web.Response(status=self.manifest_status, text=self.manifest)

@@ -119,9 +119,18 @@ def test_a_damaged_head_is_no_crash(cut: int, noise: bytes, at: int) -> None:
     assert shape is None or isinstance(shape, Shape)
 
 
+def test_another_version_is_not_guessed_at() -> None:
+    """Version 1 had shorter lengths, and a later one may have anything."""
+    whole = tiny_gguf()[:2000]
+    for version in (1, 4):
+        assert read_shape(whole[:4] + struct.pack("<I", version) + whole[8:]) is None
+
+
 def test_an_endless_list_costs_nothing() -> None:
     """A count of billions in a few bytes is not believed."""
     key = b"llama.x"
-    bomb = b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60)
-    bomb += struct.pack("<Q", len(key)) + key + struct.pack("<IIQ", 9, 8, 1 << 60)
-    assert read_shape(bomb) is None
+    for kind in (4, 8):
+        bomb = b"GGUF" + struct.pack("<IQQ", 3, 0, 1 << 60)
+        bomb += struct.pack("<Q", len(key)) + key
+        bomb += struct.pack("<IIQ", 9, kind, 1 << 60)
+        assert read_shape(bomb) is None

@@ -250,6 +250,34 @@ async def test_a_pull_that_says_nothing_is_begun_anew(
     assert len(stub.bodies) == 2
 
 
+async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
+    policy: Policy, serve: Serve
+) -> None:
+    """Not even a first line is a stall as well."""
+
+    async def hang(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = web.Application()
+    app.router.add_post("/api/pull", hang)
+    url = await serve(app)
+    with pytest.raises(DownloadFailed, match="stands still"):
+        async with asyncio.timeout(10):
+            await pull(url, TINY, policy)
+
+
+async def test_a_new_attempt_has_its_own_patience(policy: Policy, serve: Serve) -> None:
+    """Steps that an earlier attempt told are steps again."""
+    late = {"status": "pulling manifest", "pause": 0.7 * policy.stall_s}
+    stub = PullStub(
+        [{"status": "pulling manifest"}],
+        [layer(1, pause=0.7 * policy.stall_s), late, SUCCESS],
+    )
+    await pull(await serve(stub.application()), TINY, policy)
+    assert len(stub.bodies) == 2, "a pull that goes on was ended"
+
+
 async def test_verifying_may_take_longer_than_a_stall(
     policy: Policy, serve: Serve
 ) -> None:

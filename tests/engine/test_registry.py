@@ -87,6 +87,18 @@ async def test_a_registry_that_is_busy_for_a_moment_is_asked_again(
     assert registry.manifest_statuses == []
 
 
+async def test_a_registry_that_hangs_up_is_asked_again(
+    policy: Policy, serve: Serve
+) -> None:
+    """A cut connection is no answer."""
+    registry = Registry(manifest_cuts=2)
+    source = named(await serve(registry.application()))
+    assert (await read_manifest(source, policy=policy)).layers
+    registry.manifest_cuts = 100
+    with pytest.raises(DownloadFailed):
+        await read_manifest(source, policy=policy)
+
+
 async def test_an_unknown_model_of_the_library_points_to_it(policy: Policy) -> None:
     """The remedy says where names are listed."""
     from spicy_avocado_magic.engine.refusals import unknown_model

@@ -31,7 +31,7 @@ from spicy_avocado_magic.state_folder import StateFolder
 
 KEY = "key-of-the-test-1"
 POLICY = Policy(
-    stall_s=5.0,
+    stall_s=60.0,
     pull_pause_s=0.05,
     backoff_first_s=0.02,
     backoff_max_s=0.05,
@@ -99,11 +99,11 @@ class Models:
         if self.only_for_engines and agent == OURS:
             return web.Response(status=403)
         if digest == self._weights_digest(model):
-            if model in self.broken:
-                return web.Response(status=404)
             if model in self.held:
                 self.reached.set()
                 await self.held[model].wait()
+            if model in self.broken:
+                return web.Response(status=404)
         return await self._registry(model)._give_blob(request)
 
 
@@ -223,7 +223,7 @@ class Session:
             self.engine_ready.rise()
         task = asyncio.create_task(self.keeper.run())
         try:
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(60):
                 yield self
         finally:
             task.cancel()
@@ -233,9 +233,15 @@ class Session:
     async def until(self, holds: Callable[[State], bool]) -> State:
         """Return the first state of which something holds."""
         while not holds(state := self.board.snapshot()):
-            assert state.failure is None, state.failure
+            failures = [stage.failure for stage in state.stages if stage.failure]
+            assert not failures, failures
             await self.board.wait_change()
         return state
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """What the gateway lets clients use."""
+        return self._gateway.gateway.access.models
 
     async def chat(self, model: str) -> int:
         """Return the status of a chat through the gateway."""

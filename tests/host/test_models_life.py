@@ -66,7 +66,8 @@ async def check_first_is_used_while_second_comes(
         await session.until(lambda state: is_usable(state, "one"))
         await models.reached.wait()
         assert await session.chat("one") == 200, "the first model is not usable"
-        assert await session.chat("two") == 404, "a model that is not here is served"
+        assert session.served == ("one",), "a model that is not here is served"
+        assert await session.chat("two") == 404
         state = session.board.snapshot()
         assert not session.ready.is_up, "ready before all models are"
         pull = state.stage("pull")
@@ -203,14 +204,17 @@ async def test_progress_never_runs_backwards_over_models_and_tries(
     tmp_path: Path, engine: EngineAtHand, models: Models
 ) -> None:
     """A try that failed leaves its bytes counted; the total is that of all models."""
-    models.broken.add("two")
+    models.held["two"] = asyncio.Event()
     session = Session(tmp_path, engine, models.address, ("one", "two"))
     states: list[State] = []
     async with session.running():
         while not session.ready.is_up:
             await session.board.wait_change()
-            states.append(session.board.snapshot())
-            if states[-1].stage("pull").phase is Phase.BACKOFF:
+            states.append(state := session.board.snapshot())
+            if is_usable(state, "one") and not models.held["two"].is_set():
+                models.broken.add("two")
+                models.held["two"].set()
+            if state.stage("pull").phase is Phase.BACKOFF:
                 models.broken.clear()
     told = list(progress_of(states))
     assert any(state.stage("pull").phase is Phase.BACKOFF for state in states)
@@ -235,6 +239,44 @@ async def test_a_model_that_cannot_run_is_refused_before_it_is_fetched(
     assert "one:latest cannot run" in failure.problem
     assert "smaller model" in failure.remedy
     assert models.asked == [], "it was fetched in spite of that"
+
+
+async def test_a_model_that_is_here_is_not_refused_by_an_estimate(
+    tmp_path: Path,
+    engine: EngineAtHand,
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is fetched for it, so the engine itself may find out."""
+    session = Session(tmp_path, engine, models.address, ("one",))
+    async with session.running():
+        await session.ready.up()
+    monkeypatch.setattr(model_plans, "read_memory", lambda _: Memory(ram_free=1000))
+    again = Session(tmp_path, engine, models.address, ("one",))
+    async with again.running():
+        await again.ready.up()
+        assert await again.chat("one") == 200
+    assert "cannot run" in again.board.snapshot().models[0].fit
+
+
+@pytest.mark.parametrize("gpu_bytes", [0, 10**9], ids=["RAM", "VRAM"])
+@pytest.mark.parametrize("engine_is_up", [True, False])
+async def test_what_our_own_engine_holds_makes_room(
+    tmp_path: Path,
+    engine: EngineAtHand,
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+    engine_is_up: bool,
+    gpu_bytes: int,
+) -> None:
+    """A second model is not refused because the first one fills the memory."""
+    monkeypatch.setattr(model_plans, "read_memory", lambda _: Memory(ram_free=1000))
+    session = Session(tmp_path, engine, models.address, ("one", "two"))
+    session.board.model("one", memory_bytes=10**9, gpu_bytes=gpu_bytes)
+    async with session.running(engine_is_up=engine_is_up):
+        while not (session.ready.is_up or session.board.snapshot().failure):
+            await session.board.wait_change()
+    assert session.ready.has_risen == engine_is_up, session.board.snapshot().failure
 
 
 async def test_what_is_expected_of_memory_is_told_of_each_model(
