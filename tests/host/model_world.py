@@ -40,6 +40,7 @@ POLICY = Policy(
     engine_check_every_s=0.05,
     model_load_s=60.0,
 )
+ENGINE_CONTEXT = 2048
 OURS = "spicy-avocado-magic"
 
 
@@ -160,7 +161,7 @@ async def running_engine(
         executable=executable,
         models_dir=models,
         log_path=folder / "engine.log",
-        settings=Settings(context=512),
+        settings=Settings(context=ENGINE_CONTEXT),
         policy=POLICY,
         on_spawn=lambda _: None,
     )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.engine.fit import Memory
+from spicy_avocado_magic.engine.fit import Demand, Memory, cache_bytes
+from spicy_avocado_magic.engine.gguf import HEAD_BYTES, read_shape
 from spicy_avocado_magic.host import model_plans
+from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
 from spicy_avocado_magic.state import Phase, State
 
 from .hub import proxied_hub
 from .model_world import (
+    ENGINE_CONTEXT,
     OURS,
     EngineAtHand,
     Models,
@@ -379,6 +383,23 @@ async def test_a_real_engine_without_a_gpu_proves_that_by_its_log(
     assert state.models[0].memory_bytes > 0
     assert state.models[0].gpu_bytes == 0
     assert "run on the CPU, slowly" in state.warnings[0]
+
+
+async def test_the_cache_is_as_large_as_a_real_engine_makes_it(
+    tmp_path: Path, real_engine: EngineAtHand, models: Models
+) -> None:
+    """Our arithmetic against the buffer that llama.cpp logs, to its two decimals."""
+    session = Session(tmp_path, real_engine, models.address, ("one",))
+    async with session.running():
+        await session.ready.up()
+    log = real_engine.server.log_since(0)
+    buffers = re.findall(r"KV buffer size =\s*([\d.]+) MiB", log)
+    if not buffers:
+        pytest.skip("this engine's runner does not log its buffers")
+    shape = read_shape(tiny_gguf()[:HEAD_BYTES])
+    assert shape is not None
+    reckoned = cache_bytes(shape, ENGINE_CONTEXT, Demand())
+    assert float(buffers[-1]) == pytest.approx(reckoned / 2**20, abs=0.006)
 
 
 @pytest.mark.parametrize("only_for_engines", [False, True], ids=["ours", "engine's"])
