@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .errors import PlatformUnsupported
+from .errors import PlatformUnsupported, UsageMistake
 
 APP: Final = "spicy-avocado"
 _NVIDIA_SMI_S: Final = 10.0
@@ -31,6 +31,8 @@ class Platform:
     """Where its NVIDIA driver libraries are, if the loader does not know."""
     scratch: tuple[str, ...] = ()
     """Folders that may lie on a larger disk than the home folder does."""
+    drive: str = ""
+    """Where a drive that outlives the session is mounted, once the user does so."""
     policy: str = ""
     """What its terms say about services and tunnels, in one line."""
 
@@ -50,6 +52,7 @@ PLATFORMS: Final = (
         marks=("COLAB_RELEASE_TAG", "COLAB_GPU"),
         library_path="/usr/lib64-nvidia",
         scratch=("/content",),
+        drive="/content/drive",
         policy="Colab's terms restrict serving and remote use, above all on free "
         "runtimes; your access may be limited.",
     ),
@@ -158,6 +161,23 @@ def models_folder(
     if chosen != usual:
         chosen.mkdir(parents=True)
     return chosen
+
+
+def require_mounted(folder: Path, platform: Platform) -> None:
+    """Refuse a folder on the platform's drive while that is not mounted.
+
+    It would be made on the local disk: gone with the session, and in the way of
+    the mount, which wants an empty folder.
+
+    Raises:
+        UsageMistake: With the line that mounts it.
+    """
+    drive = platform.drive
+    if drive and folder.is_relative_to(drive) and not os.path.ismount(drive):
+        raise UsageMistake(
+            f"{folder} is on a drive that is not mounted.",
+            f"Run `from google.colab import drive; drive.mount('{drive}')` first.",
+        )
 
 
 def _free_bytes(folder: Path) -> int:

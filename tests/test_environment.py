@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from spicy_avocado_magic.environment import (
     models_folder,
     owner_pid,
     private_folder,
+    require_mounted,
     require_supported,
     runtime_folder,
 )
-from spicy_avocado_magic.errors import PlatformUnsupported
+from spicy_avocado_magic.errors import PlatformUnsupported, UsageMistake
 
 
 @pytest.mark.parametrize(
@@ -186,11 +188,26 @@ def test_a_scratch_folder_that_cannot_be_had_is_passed_over(
     assert chosen.is_dir()
 
 
+def test_a_drive_that_is_not_mounted_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models would land on the local disk, and be gone with the session."""
+    colab = replace(PLATFORMS[1], drive=str(tmp_path))
+    with pytest.raises(UsageMistake, match="not mounted") as caught:
+        require_mounted(tmp_path / "MyDrive" / "models", colab)
+    assert f"drive.mount('{tmp_path}')" in caught.value.remedy
+    require_mounted(tmp_path.parent / "elsewhere", colab)
+    require_mounted(tmp_path / "models", PLATFORMS[-1])
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(tmp_path))
+    require_mounted(tmp_path / "MyDrive" / "models", colab)
+
+
 def test_kaggle_and_colab_have_scratch_folders() -> None:
     """Both keep home on the system's disk."""
     kaggle, colab = PLATFORMS[:2]
     assert kaggle.scratch == ("/kaggle/temp",)
     assert colab.scratch == ("/content",)
+    assert colab.drive == "/content/drive"
 
 
 @pytest.mark.parametrize(

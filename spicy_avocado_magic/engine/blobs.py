@@ -27,7 +27,7 @@ _STAT_BLOCK_BYTES: Final = 512
 def here_bytes(layer: Layer, models_dir: Path) -> int:
     """Return how much of a blob is on disk, whole or in part; blocks."""
     path = blob_path(layer, models_dir)
-    if path.exists():
+    if _is_whole(layer, path):
         return layer.size_bytes
     try:
         part = path.with_name(path.name + ".part").stat()
@@ -35,6 +35,14 @@ def here_bytes(layer: Layer, models_dir: Path) -> int:
         return 0
     # A part may have holes, which are not on disk yet.
     return min(part.st_size, part.st_blocks * _STAT_BLOCK_BYTES, layer.size_bytes)
+
+
+def _is_whole(layer: Layer, path: Path) -> bool:
+    """Whether a blob is there; the engine would take a short one as it is."""
+    try:
+        return path.stat().st_size == layer.size_bytes
+    except OSError:
+        return False
 
 
 def require_room(manifests: Iterable[Manifest], models_dir: Path) -> None:
@@ -160,7 +168,7 @@ async def _fetch_blob(
     path = blob_path(layer, models_dir)
     lock = _FETCHING.setdefault(path, asyncio.Lock())
     async with lock:
-        if not path.exists():
+        if not _is_whole(layer, path):
             await fetch(
                 blob_url(model, layer),
                 path,

@@ -100,6 +100,18 @@ async def test_blobs_that_are_there_are_not_fetched(
     assert len(registry.fetched) == fetched
 
 
+async def test_a_blob_that_was_cut_short_on_disk_is_fetched_anew(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """As by a drive that was unmounted in the middle; the engine would not look."""
+    path = blob_path(layer_of(WEIGHTS), fetching.models_dir)
+    path.parent.mkdir()
+    path.write_bytes(WEIGHTS[:100])
+    assert here_bytes(layer_of(WEIGHTS), fetching.models_dir) == 0
+    assert await fetching.run(await serve(Registry().application()))
+    assert path.read_bytes() == WEIGHTS
+
+
 async def test_one_digest_is_fetched_once_at_a_time(
     fetching: Fetching, serve: Serve
 ) -> None:

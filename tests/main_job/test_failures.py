@@ -101,9 +101,8 @@ def test_each_refusal_of_a_registry_is_told_apart(
     """Each says what is wrong with which model, and what to do."""
     error = _refuse(home, ModelRefused, name, local=True)
     assert problem in error.problem, error
-    assert (
-        name.rsplit("/", maxsplit=1)[-1].split(":", maxsplit=1)[0] in error.problem
-    ), error
+    model = name.rsplit("/", maxsplit=1)[-1].split(":", maxsplit=1)[0]
+    assert model in error.problem, error
 
 
 def test_no_token_is_told(home: Home, world: Sources) -> None:
