@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from .memory import Gpu, visible
+from .machine_memory import Gpu, visible
 from .models import Loaded
 
 _OFFLOADED: Final = re.compile(r"offloaded\s+(\d+)/(\d+)\s+layers to GPU")

@@ -15,7 +15,7 @@ from ..engine.fit import (
     demand_of,
     judge,
 )
-from ..engine.memory import list_gpus, read_memory, visible
+from ..engine.machine_memory import list_gpus, read_memory, visible
 from ..engine.refusals import cannot_run
 from ..engine.registry import (
     Manifest,

@@ -16,7 +16,7 @@ from ..engine.gpu_proof import (
     proved_gpu_bytes,
     spill_warning,
 )
-from ..engine.memory import list_gpus
+from ..engine.machine_memory import list_gpus
 from ..engine.registry import Manifest, installed_manifest
 from ..engine.tally import Tally
 from ..errors import EngineFailed

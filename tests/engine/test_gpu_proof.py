@@ -11,7 +11,7 @@ from spicy_avocado_magic.engine.gpu_proof import (
     proved_gpu_bytes,
     spill_warning,
 )
-from spicy_avocado_magic.engine.memory import Gpu
+from spicy_avocado_magic.engine.machine_memory import Gpu
 from spicy_avocado_magic.engine.models import Loaded
 
 T4 = Gpu(name="Tesla T4", total_bytes=1, free_bytes=1)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.engine import memory
-from spicy_avocado_magic.engine.memory import (
+from spicy_avocado_magic.engine import machine_memory
+from spicy_avocado_magic.engine.machine_memory import (
     Gpu,
     cgroup_free,
     list_gpus,
@@ -115,7 +115,7 @@ def test_a_containers_limit_is_respected(
         memory_DOT_stat="anon 400\ninactive_file 250\n",
     )
     assert cgroup_free(tmp_path) == 550
-    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    monkeypatch.setattr(machine_memory, "CGROUPS", tmp_path)
     assert read_memory((T4,)).ram_free == 550
     write(tmp_path, memory_DOT_max="max\n")
     assert cgroup_free(tmp_path) is None
