@@ -153,7 +153,8 @@ def models_folder(
         for folder in scratch
         if os.access(_existing(Path(folder)), os.W_OK)
     ]
-    for folder in (usual, *others):
+    # A folder of ours is there only if it was chosen before.
+    for folder in (*others, usual):
         if folder.is_dir():
             return folder
     # The first of equals is the usual one.

@@ -167,10 +167,20 @@ def test_a_models_folder_once_chosen_stays_the_one(
     chosen = models_folder("", rehearsal=False, scratch=[str(scratch)])
     disks[scratch] = 1
     assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == chosen
+    (tmp_path / "home" / ".ollama" / "models").mkdir(parents=True)
+    assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == chosen
+
+
+def test_models_that_ollama_has_already_are_used_where_they_are(
+    tmp_path: Path, disks: dict[Path, int]
+) -> None:
+    """A larger disk is no reason to fetch them again."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    disks |= {tmp_path / "home": 10, scratch: 70}
     usual = tmp_path / "home" / ".ollama" / "models"
     usual.mkdir(parents=True)
-    again = models_folder("", rehearsal=False, scratch=[str(scratch)])
-    assert again == usual, "models that Ollama had before are not looked for"
+    assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == usual
 
 
 def test_a_scratch_folder_that_cannot_be_had_is_passed_over(
