@@ -163,7 +163,7 @@ def judge(
     overhead = max(1, memory.gpus) * _OVERHEAD_BYTES
     needed = likely + overhead + memory.gpus * demand.reserved_bytes
     everything = memory.vram_free + memory.ram_free
-    fits = memory.gpus > 0 and needed <= memory.vram_free
+    fits = needed <= memory.vram_free
     verdict = Verdict.FITS if fits else Verdict.SPILLS
     cannot = least > everything
     return Fit(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,11 @@ from .fit import Memory
 _NVIDIA_SMI_S: Final = 10.0
 _MIB: Final = 1 << 20
 _QUERY: Final = "--query-gpu=name,memory.total,memory.free"
+_APPLE: Final = "Apple GPU"
+_APPLE_SHARE: Final = 2 / 3
+"""Of RAM: 10922.67 MB of 16 GB is ``recommendedMaxWorkingSetSize`` in what
+llama.cpp logs (abetlen/llama-cpp-python#687); larger machines give more."""
+
 CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
@@ -26,12 +33,15 @@ class Gpu:
     """One GPU as its driver sees it, whether or not the engine can use it."""
 
     name: str
-    total_bytes: int
-    free_bytes: int
+    total_bytes: int = 0
+    """0 where it shares the machine's RAM."""
+    free_bytes: int = 0
 
 
 def list_gpus() -> tuple[Gpu, ...]:
-    """Return what ``nvidia-smi`` lists; blocks; empty where there is no driver."""
+    """Return Apple's GPU, or what ``nvidia-smi`` lists; blocks; else none."""
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        return (Gpu(name=_APPLE),)
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
@@ -51,14 +61,18 @@ def list_gpus() -> tuple[Gpu, ...]:
 def parse_gpus(text: str) -> tuple[Gpu, ...]:
     """Read ``nvidia-smi``'s lines of name, MiB in total and MiB free.
 
-    A GPU that shares the machine's RAM shows no memory of its own and is left out.
+    A GPU that shares the machine's RAM tells ``[N/A]`` for both.
     """
     found = []
     for line in text.splitlines():
         name, *sizes = (part.strip() for part in line.rsplit(",", 2))
-        if len(sizes) == 2 and all(size.isdigit() for size in sizes):  # noqa: PLR2004
-            total, free = (int(size) * _MIB for size in sizes)
-            found.append(Gpu(name=plain_text(name), total_bytes=total, free_bytes=free))
+        if len(sizes) != 2:  # noqa: PLR2004  (total and free)
+            continue
+        total, free = (
+            int(size) * _MIB if size.isascii() and size.isdigit() else 0
+            for size in sizes
+        )
+        found.append(Gpu(name=plain_text(name), total_bytes=total, free_bytes=free))
     return tuple(found)
 
 
@@ -76,14 +90,18 @@ def visible(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...
 
 def read_memory(gpus: tuple[Gpu, ...]) -> Memory:
     """Return what is free now for models that use these GPUs; blocks."""
-    free = psutil.virtual_memory().available + psutil.swap_memory().free
+    machine = psutil.virtual_memory()
     limit = cgroup_free(CGROUPS)
-    return Memory(
-        vram_total=sum(gpu.total_bytes for gpu in gpus),
-        vram_free=sum(gpu.free_bytes for gpu in gpus),
-        gpus=len(gpus),
-        ram_free=free if limit is None else min(free, limit),
-    )
+    free = machine.available + psutil.swap_memory().free
+    free = free if limit is None else min(free, limit)
+    total = sum(gpu.total_bytes for gpu in gpus)
+    total_free = sum(gpu.free_bytes for gpu in gpus)
+    if gpus and not total:
+        share = _APPLE_SHARE if gpus[0].name == _APPLE else 1.0
+        total = int(machine.total * share)
+        total_free = min(free, total)
+        free -= total_free
+    return Memory(vram_total=total, vram_free=total_free, gpus=len(gpus), ram_free=free)
 
 
 def cgroup_free(root: Path) -> int | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from spicy_avocado_magic.engine import machine_memory
@@ -32,7 +35,7 @@ def stand_in(folder: Path, script: str) -> None:
     [
         ("echo 'Tesla T4, 15360, 15000'; echo 'Tesla T4, 15360, 15000'", (T4, T4)),
         ("echo 'No devices were found'; exit 6", ()),
-        ("echo 'NVIDIA GB10, [N/A], [N/A]'", ()),
+        ("echo 'NVIDIA GB10, [N/A], [N/A]'", (Gpu(name="NVIDIA GB10"),)),
         ("exit 9", ()),
         (None, ()),
     ],
@@ -43,7 +46,7 @@ def test_gpus_are_what_nvidia_smi_tells(
     script: str | None,
     gpus: tuple[Gpu, ...],
 ) -> None:
-    """No tool, no driver and shared memory are no GPU memory, and no crash."""
+    """No tool and no driver are no GPU, and no crash."""
     if script is not None:
         stand_in(tmp_path, script)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -123,6 +126,30 @@ def test_a_containers_limit_is_respected(
     assert machine.ram_free > 550
     assert (machine.gpus, machine.vram_total) == (2, 2 * T4.total_bytes)
     assert machine.vram_free == 2 * T4.free_bytes
+
+
+@pytest.mark.parametrize(
+    ("listed", "share"), [("NVIDIA GB10, [N/A], [N/A]", 1.0), ("", 2 / 3)]
+)
+def test_a_gpu_that_shares_the_machines_memory_has_that_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, share: float
+) -> None:
+    """What the GPU takes is not there for the CPU a second time."""
+    monkeypatch.setattr(machine_memory, "CGROUPS", tmp_path)
+    alone = read_memory(())
+    if listed:
+        gpus = parse_gpus(listed)
+    else:
+        monkeypatch.setattr(sys, "platform", "darwin")
+        monkeypatch.setattr(platform, "machine", lambda: "arm64")
+        gpus = list_gpus()
+    shared = read_memory(gpus)
+    total = psutil.virtual_memory().total
+    assert shared.gpus == 1
+    assert shared.vram_total == pytest.approx(total * share)
+    assert shared.vram_free <= shared.vram_total
+    both = shared.vram_free + shared.ram_free
+    assert both == pytest.approx(alone.ram_free, rel=0.2), "memory counts twice"
 
 
 def test_the_older_interface_of_limits_is_read_too(tmp_path: Path) -> None:
