@@ -65,14 +65,14 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
         DiskTooSmall, UsageMistake: If they have no room in the models folder.
         MemoryTooSmall: If one to be fetched can never be loaded.
     """
-    # Asked meanwhile: a sleeping driver takes seconds to answer.
-    asking = asyncio.create_task(asyncio.to_thread(list_gpus))
-    texts = context.settings.models
-    plans = await asyncio.gather(*(_look_up(context, text) for text in texts))
+    # A driver that sleeps takes seconds to answer, so it is asked meanwhile.
+    looking_up = (_look_up(context, text) for text in context.settings.models)
+    plans, gpus = await asyncio.gather(
+        asyncio.gather(*looking_up), asyncio.to_thread(list_gpus)
+    )
     missing = [plan.manifest for plan in plans if not plan.is_installed]
     await asyncio.to_thread(require_room, missing, context.models_folder)
-    gpus = visible(await asking, os.environ)
-    free = await asyncio.to_thread(read_memory, gpus)
+    free = await asyncio.to_thread(read_memory, visible(gpus, os.environ))
     memory = Memory(
         vram_total=free.vram_total,
         vram_free=free.vram_free + held.vram_free,
