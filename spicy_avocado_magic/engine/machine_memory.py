@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from .fit import Memory
 
 _NVIDIA_SMI_S: Final = 10.0
 _MIB: Final = 1 << 20
+_SIZE: Final = re.compile(r"[0-9]+|\[.*\]")
 _QUERY: Final = "--query-gpu=name,memory.total,memory.free"
 _APPLE: Final = "Apple GPU"
 _APPLE_SHARE: Final = 2 / 3
@@ -66,12 +68,9 @@ def parse_gpus(text: str) -> tuple[Gpu, ...]:
     found = []
     for line in text.splitlines():
         name, *sizes = (part.strip() for part in line.rsplit(",", 2))
-        if len(sizes) != 2:  # noqa: PLR2004  (total and free)
+        if len(sizes) != 2 or not all(map(_SIZE.fullmatch, sizes)):  # noqa: PLR2004
             continue
-        total, free = (
-            int(size) * _MIB if size.isascii() and size.isdigit() else 0
-            for size in sizes
-        )
+        total, free = (int(size) * _MIB if size.isdigit() else 0 for size in sizes)
         found.append(Gpu(name=plain_text(name), total_bytes=total, free_bytes=free))
     return tuple(found)
 

@@ -37,6 +37,7 @@ def stand_in(folder: Path, script: str) -> None:
         ("echo 'No devices were found'; exit 6", ()),
         ("echo 'NVIDIA GB10, [N/A], [N/A]'", (Gpu(name="NVIDIA GB10"),)),
         ("exit 9", ()),
+        ("echo 'Tesla T4, 550.54.15, 7.5'", ()),
         (None, ()),
     ],
 )
