@@ -11,6 +11,7 @@ AvocadoError
 │   └── VersionMismatch         the package was upgraded under a running host
 ├── NotebookUnsupported         this machine cannot do it; never retried
 │   ├── DiskTooSmall            archive or model does not fit
+│   ├── MemoryTooSmall          a model that RAM and VRAM together cannot hold
 │   └── PlatformUnsupported     Windows, or a folder that is not ours
 ├── ComponentFailed             a part fell over; retried with backoff
 │   ├── EngineFailed            ``ollama serve``
@@ -105,6 +106,10 @@ class NotebookUnsupported(AvocadoError):
 
 class DiskTooSmall(NotebookUnsupported):
     """An archive or a model does not fit on the disk."""
+
+
+class MemoryTooSmall(NotebookUnsupported):
+    """A model that RAM and VRAM together cannot hold."""
 
 
 class PlatformUnsupported(NotebookUnsupported):

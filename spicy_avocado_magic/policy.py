@@ -38,6 +38,9 @@ class Policy:
     """One short request to a release host, registry or the engine."""
     stall_s: float = 20.0
     """A download without a byte for this long is started anew."""
+    pull_pause_s: float = 1.0
+    """Before the engine is asked anew for a pull that was ended: asked sooner, it
+    attaches to the one that is dying. The backoff comes on top."""
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
     backoff_jitter_s: float = 0.5

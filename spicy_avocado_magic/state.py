@@ -93,6 +93,8 @@ class ModelState:
     phase: Phase = Phase.WAITING
     size_bytes: int = 0
     """On disk, all layers."""
+    fit: str = ""
+    """What is expected of it in memory, in plain words, before it is loaded."""
     memory_bytes: int = 0
     """While loaded; 0 when it is not."""
     gpu_bytes: int = 0

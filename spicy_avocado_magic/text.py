@@ -180,6 +180,8 @@ def model_line(model: ModelState) -> str:
     if model.memory_bytes:
         share = model.gpu_bytes / model.memory_bytes
         text += f", {bytes_text(model.memory_bytes)} in memory, {share:.0%} on the GPU"
+    elif model.fit:
+        text += f", {plain_text(model.fit)}"
     return text
 
 

@@ -179,6 +179,14 @@ def test_a_model_tells_where_in_memory_it_is() -> None:
     )
 
 
+def test_a_model_that_is_not_loaded_tells_what_is_expected_of_it() -> None:
+    """Once it is in memory, what is there counts."""
+    model = ModelState(name="llama3", fit="fits on the GPU: about 5.8 GB")
+    assert model_line(model) == "llama3: waiting, fits on the GPU: about 5.8 GB"
+    loaded = replace(model, memory_bytes=5, gpu_bytes=5)
+    assert "about" not in model_line(loaded)
+
+
 @pytest.mark.parametrize(
     ("state", "show_key", "is_shown"),
     [

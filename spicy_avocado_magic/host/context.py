@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..environment import Platform, cache_folder, models_folder
+from ..environment import Platform, cache_folder, models_folder, require_mounted
 from ..policy import Policy
 from ..processes import Identity
 from ..secrets import Redactor
@@ -95,6 +95,15 @@ class Context:
 
     @property
     def models_folder(self) -> Path:
-        """Where models are kept."""
-        sources = self.settings.sources
-        return models_folder(self.settings.models_dir, rehearsal=sources.rehearsal)
+        """Where models are kept.
+
+        Raises:
+            UsageMistake: If that is on a drive that is not mounted.
+        """
+        folder = models_folder(
+            self.settings.models_dir,
+            rehearsal=self.settings.sources.rehearsal,
+            scratch=self.platform.scratch,
+        )
+        require_mounted(folder, self.platform)
+        return folder

@@ -31,6 +31,11 @@ class EngineLife:
         self._server: EngineServer | None = None
 
     @property
+    def server(self) -> EngineServer | None:
+        """The engine that runs; None while there is none."""
+        return self._server
+
+    @property
     def base_url(self) -> str:
         """Where the running engine answers; empty while there is none."""
         return self._server.base_url if self._server else ""

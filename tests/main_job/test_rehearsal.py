@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import openai
 import pytest
@@ -194,6 +195,38 @@ def test_engine_settings_restart_the_engine_alone(home: Home) -> None:
         p for p in home.processes() if p.environ().get("OLLAMA_CONTEXT_LENGTH")
     ]
     assert engine.environ()["OLLAMA_CONTEXT_LENGTH"] == "512"
+
+
+def test_a_models_folder_that_outlives_the_session_is_used_again(
+    home: Home, tmp_path: Path
+) -> None:
+    """As on a mounted drive: after `down`, the next `up` pulls nothing."""
+    names = ("tiny", "hf.co/somebody/Tiny-GGUF:Q4_K_M")
+    details = []
+    for _ in range(2):
+        avocado = home.up(*names, models_dir=str(tmp_path), local=True)
+        for name in names:
+            assert stream_chat(avocado.local_url, avocado.api_key, name)
+        state = avocado.status()
+        assert state is not None
+        details.append(state.stage("pull").detail)
+        down()
+    assert "fetched" in details[0]
+    assert "already on disk" in details[1], "the second session pulled again"
+
+
+def test_a_models_folder_that_takes_nothing_is_told(home: Home, tmp_path: Path) -> None:
+    """The error names the folder and the option."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageMistake, match="--models-dir"):
+        home.up("tiny", models_dir=str(tmp_path / "file" / "models"), local=True)
+
+
+def test_every_model_tells_what_is_expected_of_its_memory(home: Home) -> None:
+    """The verdict stands in the state, with the context that it is for."""
+    state = home.up("tiny", local=True).status()
+    assert state is not None
+    assert "with 2048 tokens of context" in state.models[0].fit
 
 
 def test_restart_keeps_key_and_models(home: Home) -> None:
