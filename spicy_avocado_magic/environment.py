@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,7 +15,8 @@ from typing import Final
 from .errors import PlatformUnsupported
 
 APP: Final = "spicy-avocado"
-_NVIDIA_SMI_S: Final = 10.0
+ENGINES_LOCK: Final = ".lock"
+"""In the engines' folder; held by ``flock`` while one is installed or removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +125,11 @@ def cache_folder(*, rehearsal: bool) -> Path:
     return folder / "rehearsal-world" if rehearsal else folder
 
 
+def engines_folder(*, rehearsal: bool) -> Path:
+    """Return where installed releases of the engine are, a folder each."""
+    return cache_folder(rehearsal=rehearsal) / "ollama"
+
+
 def models_folder(models_dir: str, *, rehearsal: bool) -> Path:
     """Return where models are kept: as asked for, else where Ollama keeps them."""
     if models_dir:
@@ -134,24 +138,6 @@ def models_folder(models_dir: str, *, rehearsal: bool) -> Path:
         return cache_folder(rehearsal=True) / "models"
     configured = os.environ.get("OLLAMA_MODELS")
     return Path(configured) if configured else Path.home() / ".ollama" / "models"
-
-
-def has_nvidia_gpu() -> bool:
-    """Return whether ``nvidia-smi`` lists a GPU."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return False
-    try:
-        listed = subprocess.run(
-            [program, "-L"],
-            capture_output=True,
-            check=False,
-            timeout=_NVIDIA_SMI_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return listed.returncode == 0 and b"GPU " in listed.stdout
 
 
 def owner_pid() -> int:

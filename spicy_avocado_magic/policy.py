@@ -32,6 +32,8 @@ class Policy:
     """One short request to a release host, registry or the engine."""
     stall_s: float = 20.0
     """A download without a byte for this long is started anew."""
+    slow_s: float = 3.0
+    """A connection that lags far behind its siblings for this long is replaced."""
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
     backoff_jitter_s: float = 0.5

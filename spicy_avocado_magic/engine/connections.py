@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import os
 import ssl
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -83,6 +85,18 @@ def _ssl_context() -> ssl.SSLContext:
             f"REQUESTS_CA_BUNDLE names {bundle}, which is no certificate file.",
             "Correct the variable or remove it.",
         ) from error
+
+
+def asked_pause_s(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds that ``Retry-After`` asks to wait; 0 if it does not."""
+    told = response.headers.get("Retry-After", "")
+    if told.isascii() and told.isdigit():
+        return float(told)
+    try:
+        until = parsedate_to_datetime(told)
+    except ValueError:
+        return 0.0
+    return max(0.0, until.timestamp() - time.time())
 
 
 @contextlib.contextmanager

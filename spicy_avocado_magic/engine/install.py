@@ -1,23 +1,28 @@
-"""Bring an Ollama release into the cache: fetched, verified, unpacked in one step."""
+"""Bring an Ollama release into the cache: fetched and unpacked in one pass."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
+import os
 import platform
 import shutil
-import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from ..environment import ENGINES_LOCK
 from ..errors import DownloadFailed, UsageMistake
 from ..policy import Policy
 from .connections import StatusRefused, get_text
-from .disk import require_space
-from .download import fetch, refused_status
-from .release import Archive, Installed, archive_for, resolve_version
+from .disk import disk_full
+from .download import refused_status, try_twice
+from .part import Follower, Part, Rewound
+from .release import Archive, Installed, archive_for
+from .transfer import transfer
 from .unpack import TEMPORARY_PREFIX, unpack
 
 ORIGIN: Final = "the release archive"
@@ -29,10 +34,10 @@ _GPU_FOLDERS: Final = ("cuda_", "rocm", "vulkan", "mlx_cuda")
 
 
 async def install(
-    version: str,
+    number: str,
     *,
     releases_url: str,
-    cache: Path,
+    engines: Path,
     policy: Policy,
     gpu_libraries: frozenset[str],
     on_progress: Callable[[int, int], None],
@@ -44,62 +49,122 @@ async def install(
     whatever exists is whole. Two hosts may call this at once.
 
     Args:
-        version: ``X.Y.Z``, ``latest``, or empty for the tested default.
+        number: ``X.Y.Z`` or ``X.Y.Z-rcN``.
         releases_url: Base of the release page.
-        cache: Folder that outlives the host.
+        engines: Folder of all releases; it outlives the host.
         policy: The waits.
         gpu_libraries: Folders of ``lib/ollama`` to keep, such as ``cuda_v12``.
         on_progress: Told bytes fetched and bytes in total.
         on_detail: Told in plain words what is being done.
 
     Raises:
-        UsageMistake: If there is no such release, or it is too old.
+        UsageMistake: If there is no such release.
         PlatformUnsupported: If there is no archive for this machine.
         DiskTooSmall: If it does not fit.
         NetworkUnreachable, DownloadFailed: If it does not arrive whole.
+        DownloadAltered: If its checksum is wrong twice.
     """
-    number = await resolve_version(version, releases_url, policy)
     archive = archive_for(number, releases_url, platform.system(), platform.machine())
     flavour = "+".join(sorted(gpu_libraries)) or "cpu"
-    home = cache / "ollama" / f"{number}-{flavour}"
-    async with _only_one(cache / "ollama" / ".lock", on_detail):
+    home = engines / f"{number}-{flavour}"
+    file = engines / f"{number}-{archive.name}"
+    async with _only_one(engines / ENGINES_LOCK, on_detail):
         if not home.exists():
-            file = cache / "ollama" / f"{number}-{archive.name}"
+            await asyncio.to_thread(_clear, engines, file.name)
             on_detail(f"fetching Ollama {number}")
-            await _fetch_verified(archive, file, gpu_libraries, policy, on_progress)
-            on_detail(f"unpacking Ollama {number}")
-            await _unpack(file, home, gpu_libraries)
-            await asyncio.to_thread(file.unlink)
+            sha256 = await _published_digest(archive, policy)
+            arrival = _Arrival(archive, sha256, file, home, gpu_libraries)
+            await try_twice(partial(arrival.once, policy, on_progress))
     return Installed(path=_executable(home), version=number, origin=ORIGIN)
 
 
-async def _fetch_verified(
-    archive: Archive,
-    file: Path,
-    gpu_libraries: frozenset[str],
-    policy: Policy,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    sha256 = await _published_digest(archive, policy)
+def _clear(engines: Path, name: str) -> None:
+    """Remove what killed hosts left, but for the archive that is wanted now."""
+    for left in engines.glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    for left in engines.glob("*.part"):
+        if left.stem != name:
+            left.unlink()
 
-    def check_space(done: int, total: int) -> None:
-        # Libraries of GPUs are most of an archive, and unpack to 3.5 times the size.
-        if done == 0:
-            unpacked = 3 * total if gpu_libraries else total // 2
-            require_space(file.parent, total + unpacked)
-        on_progress(done, total)
 
-    with contextlib.suppress(FileNotFoundError):
-        # An earlier host ended between verifying and unpacking: verify it again.
-        await asyncio.to_thread(file.replace, file.with_name(file.name + ".part"))
-    try:
-        await fetch(
-            archive.url, file, sha256=sha256, policy=policy, on_progress=check_space
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """One archive on its way to one folder."""
+
+    archive: Archive
+    sha256: str
+    file: Path
+    home: Path
+    gpu_libraries: frozenset[str]
+
+    async def once(
+        self, policy: Policy, on_progress: Callable[[int, int], None]
+    ) -> None:
+        """Fetch and unpack side by side; what came stays for the next try.
+
+        Raises:
+            WrongDigest: If it is not what was published; it is forgotten then.
+        """
+        part = await asyncio.to_thread(self._part)
+        unpacking = asyncio.create_task(self._unpack(part))
+        arriving = asyncio.create_task(
+            transfer(self.archive.url, part, policy=policy, on_progress=on_progress)
         )
-    except DownloadFailed as error:
-        if refused_status(error) == _NOT_FOUND:
-            raise _no_such_release(archive) from error
-        raise
+        both = {unpacking, arriving}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
+            if _has_refused(unpacking):
+                # Damage on the way looks the same: the digest tells.
+                await asyncio.wait({arriving})
+            if arriving.done():
+                await arriving
+                await asyncio.to_thread(part.verify)
+            await unpacking
+            await asyncio.to_thread(part.path.unlink)
+        except DownloadFailed as error:
+            if refused_status(error) == _NOT_FOUND:
+                raise _no_such_release(self.archive) from error
+            raise
+        except OSError as error:
+            full = disk_full(self.home.parent, error)
+            if full is None:
+                raise
+            raise full from error
+        finally:
+            part.close()
+            arriving.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+    def _part(self) -> Part:
+        return Part(self.file, None, self.sha256, beside=self._unpacked_bytes)
+
+    def _unpacked_bytes(self, archive_bytes: int) -> int:
+        # Libraries of GPUs are most of an archive, and unpack to 3.5 times the size.
+        return 3 * archive_bytes if self.gpu_libraries else archive_bytes // 2
+
+    async def _unpack(self, part: Part) -> None:
+        """Unpack in a thread; it ends by itself once the part is closed."""
+        while True:
+            follower = Follower(part)
+            try:
+                await asyncio.to_thread(
+                    unpack,
+                    follower,
+                    self.archive.name,
+                    self.home,
+                    verify=part.verify,
+                    keep=lambda path: is_wanted(path, self.gpu_libraries),
+                )
+            except Rewound:
+                continue
+            finally:
+                follower.close()
+            return
+
+
+def _has_refused(unpacking: asyncio.Task[None]) -> bool:
+    is_failed = unpacking.done() and not unpacking.cancelled()
+    return is_failed and isinstance(unpacking.exception(), DownloadFailed)
 
 
 async def _published_digest(archive: Archive, policy: Policy) -> str:
@@ -129,21 +194,6 @@ def _no_such_release(archive: Archive) -> UsageMistake:
     )
 
 
-async def _unpack(file: Path, home: Path, gpu_libraries: frozenset[str]) -> None:
-    """Unpack in a thread, which stops by itself when this task is cancelled."""
-    cancelled = threading.Event()
-    try:
-        await asyncio.to_thread(
-            unpack,
-            file,
-            home,
-            keep=lambda path: is_wanted(path, gpu_libraries),
-            is_cancelled=cancelled.is_set,
-        )
-    finally:
-        cancelled.set()
-
-
 def is_wanted(path: str, gpu_libraries: frozenset[str]) -> bool:
     """Whether a member of an archive is of use on this machine."""
     parts = PurePosixPath(path).parts
@@ -168,15 +218,21 @@ def _executable(home: Path) -> Path:
 async def _only_one(
     lock: Path, on_detail: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Keep other hosts of this cache out, and clear what a killed one left."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("ab") as file:
-        while not _try_lock(file.fileno()):
-            on_detail("waiting for another notebook that installs Ollama")
-            await asyncio.sleep(_LOCK_EVERY_S)
-        for left in lock.parent.glob(f"{TEMPORARY_PREFIX}*"):
-            await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
-        yield
+    """Keep other hosts of this cache out."""
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("ab") as file:
+            while not _try_lock(file.fileno()):
+                on_detail("waiting for another notebook that installs Ollama")
+                await asyncio.sleep(_LOCK_EVERY_S)
+            # A purge removes the lock with all else; what it removed locks nobody.
+            if _is_same(file.fileno(), lock):
+                yield
+                return
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -7,8 +7,10 @@ from typing import Final
 
 from tenacity import (
     AsyncRetrying,
+    RetryCallState,
     retry_if_exception_type,
     stop_after_attempt,
+    wait_combine,
     wait_exponential,
     wait_random,
 )
@@ -21,11 +23,17 @@ TRIES: Final = 5
 
 
 class Interrupted(Exception):
-    """An attempt ended early but another may go on; carries what to say if not."""
+    """An attempt ended early but another may go on.
 
-    def __init__(self, error: ComponentFailed) -> None:
+    Args:
+        error: What to say if no other does.
+        pause_s: Seconds that the server asks to wait.
+    """
+
+    def __init__(self, error: ComponentFailed, *, pause_s: float = 0.0) -> None:
         super().__init__(error)
         self.error = error
+        self.pause_s = pause_s
 
 
 async def keep_trying(
@@ -38,16 +46,26 @@ async def keep_trying(
 
     An attempt after which ``position()`` is higher than before counts as the
     first failure: Ollama's own puller never forgets one, and so gives up on a
-    link that is cut often but works.
+    link that is cut often but works. A pause that the server asks for is kept, up
+    to ``policy.backoff_max_s``.
 
     Raises:
         ComponentFailed: The last attempt's error, after ``TRIES`` without a byte.
     """
+    growing = wait_combine(
+        wait_exponential(policy.backoff_first_s, policy.backoff_max_s),
+        wait_random(0, policy.backoff_jitter_s),
+    )
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_s = error.pause_s if isinstance(error, Interrupted) else 0.0
+        return max(growing(state), min(asked_s, policy.backoff_max_s))
+
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Interrupted),
         stop=stop_after_attempt(TRIES),
-        wait=wait_exponential(policy.backoff_first_s, policy.backoff_max_s)
-        + wait_random(0, policy.backoff_jitter_s),
+        wait=wait,
         reraise=True,
     )
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from spicy_avocado_magic.engine.patience import TRIES, Interrupted, keep_trying
@@ -54,3 +56,20 @@ async def test_other_errors_are_not_tried_again(policy: Policy) -> None:
 
     with pytest.raises(DownloadFailed, match=r"Never\."):
         await keep_trying(fail, position=lambda: 0, policy=policy)
+
+
+@pytest.mark.parametrize(("asked_s", "kept_s"), [(0.03, 0.03), (3600.0, 0.05)])
+async def test_a_pause_that_is_asked_for_is_kept_within_bounds(
+    policy: Policy, asked_s: float, kept_s: float
+) -> None:
+    """A server may ask for more time than the backoff, but not for an hour."""
+    attempts: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def refuse_once() -> None:
+        attempts.append(loop.time())
+        if len(attempts) == 1:
+            raise Interrupted(DownloadFailed("Busy.", "Again."), pause_s=asked_s)
+
+    await keep_trying(refuse_once, position=lambda: 0, policy=policy)
+    assert kept_s <= attempts[1] - attempts[0] + 0.001, "it came back too soon"
