@@ -57,6 +57,7 @@ STARTED_BY_NAME: Final = {
 """The only modules that name another for ``python -m``."""
 
 SCENARIOS: Final = {
+    "engine/test_proxies.py",
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
     "gateway/test_real_engine.py",
