@@ -65,7 +65,7 @@ SCENARIOS: Final = {
 """Tests of a room as a whole, which mirror no module of their own."""
 
 COMMANDS: Final = {"up", "status", "down"}
-KNOWN_FLAGS: Final = {option.flag for option in OPTIONS} | {"--json", "--help"}
+KNOWN_FLAGS: Final = {option.flag for option in OPTIONS} | {"--json", "--purge", "--help"}
 
 
 def relative(path: Path) -> str:

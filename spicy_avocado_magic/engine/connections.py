@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ def open_session(url: str, policy: Policy) -> aiohttp.ClientSession:
     """
     return aiohttp.ClientSession(
         trust_env=not is_loopback(url),
-        connector=aiohttp.TCPConnector(ssl=_ssl_context()),
+        connector=aiohttp.TCPConnector(ssl=_trusted()),
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=policy.request_s, sock_read=policy.stall_s
         ),
@@ -67,9 +68,18 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _ssl_context() -> ssl.SSLContext:
-    """Trust what ``requests`` would, else the system; OpenSSL reads SSL_CERT_FILE."""
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+def _trusted() -> ssl.SSLContext:
+    variables = os.environ.get
+    places = (variables("SSL_CERT_FILE"), variables("SSL_CERT_DIR"))
+    return _ssl_context(variables("REQUESTS_CA_BUNDLE", ""), *places)
+
+
+@lru_cache(maxsize=4)
+def _ssl_context(bundle: str, *_: str | None) -> ssl.SSLContext:
+    """Trust what ``requests`` would, else the system; OpenSSL reads SSL_CERT_FILE.
+
+    Reading all certificates takes longer than a small request, so it is done once.
+    """
     if not bundle:
         context = ssl.create_default_context()
         if ssl.get_default_verify_paths().cafile is None:

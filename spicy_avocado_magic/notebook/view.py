@@ -12,6 +12,7 @@ from ..secrets import plain_text
 from ..state import Phase, Progress, Stage, State
 from ..text import (
     REHEARSAL_MARK,
+    bytes_text,
     curl_line,
     failure_lines,
     handover_text,
@@ -173,6 +174,10 @@ def show_status(state: State, *, in_notebook: bool) -> None:
 
 def ended_text(ended: Ended) -> str:
     """Return in a line what was ended, and that nothing is left."""
+    if ended.purged is not None:
+        names = ", ".join(ended.purged.releases) or "nothing: no Ollama was installed"
+        freed = bytes_text(ended.purged.freed_bytes)
+        return f"Removed {names}. {freed} freed; your models are untouched."
     if not ended.was_running:
         return f"Cleared what a dead service had left: {', '.join(ended.processes)}."
     return (
