@@ -57,6 +57,7 @@ STARTED_BY_NAME: Final = {
 """The only modules that name another for ``python -m``."""
 
 SCENARIOS: Final = {
+    "engine/test_memory.py",
     "engine/test_proxies.py",
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
@@ -65,7 +66,11 @@ SCENARIOS: Final = {
 """Tests of a room as a whole, which mirror no module of their own."""
 
 COMMANDS: Final = {"up", "status", "down"}
-KNOWN_FLAGS: Final = {option.flag for option in OPTIONS} | {"--json", "--purge", "--help"}
+KNOWN_FLAGS: Final = {option.flag for option in OPTIONS} | {
+    "--json",
+    "--purge",
+    "--help",
+}
 
 
 def relative(path: Path) -> str:
