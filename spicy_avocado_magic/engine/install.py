@@ -17,10 +17,11 @@ from typing import Final
 from ..environment import ENGINES_LOCK
 from ..errors import DownloadFailed, UsageMistake
 from ..policy import Policy
-from .connections import StatusRefused, get_text
+from .connections import TRANSIENT_STATUSES, StatusRefused, get_text
 from .disk import disk_full
 from .download import refused_status, try_twice
 from .part import Follower, Part, Rewound
+from .patience import Interrupted, keep_trying
 from .release import Archive, Installed, archive_for
 from .transfer import transfer
 from .unpack import TEMPORARY_PREFIX, unpack
@@ -169,15 +170,13 @@ def _has_refused(unpacking: asyncio.Task[None]) -> bool:
 
 async def _published_digest(archive: Archive, policy: Policy) -> str:
     """Return the archive's digest from the release's own list of them."""
-    try:
-        text = await get_text(archive.checksums_url, policy)
-    except StatusRefused as refused:
-        if refused.status == _NOT_FOUND:
-            raise _no_such_release(archive) from refused
-        raise DownloadFailed(
-            f"The release host answers HTTP {refused.status}.", "Try again later."
-        ) from refused
-    for line in text.splitlines():
+    listings: list[str] = []
+
+    async def attempt() -> None:
+        listings.append(await _list_digests(archive, policy))
+
+    await keep_trying(attempt, position=lambda: 0, policy=policy)
+    for line in listings[0].splitlines():
         digest, _, name = line.partition(" ")
         if name.strip().removeprefix("*").removeprefix("./") == archive.name:
             return digest.lower()
@@ -185,6 +184,23 @@ async def _published_digest(archive: Archive, policy: Policy) -> str:
         f"Ollama {archive.version} publishes no checksum for {archive.name}.",
         "Choose another version with --ollama-version X.Y.Z.",
     )
+
+
+async def _list_digests(archive: Archive, policy: Policy) -> str:
+    """Ask once; what may pass by itself is an interruption."""
+    try:
+        return await get_text(archive.checksums_url, policy)
+    except StatusRefused as refused:
+        if refused.status == _NOT_FOUND:
+            raise _no_such_release(archive) from refused
+        error = DownloadFailed(
+            f"The release host answers HTTP {refused.status}.", "Try again later."
+        )
+        if refused.status in TRANSIENT_STATUSES:
+            raise Interrupted(error) from refused
+        raise error from refused
+    except DownloadFailed as broken:
+        raise Interrupted(broken) from broken
 
 
 def _no_such_release(archive: Archive) -> UsageMistake:

@@ -115,19 +115,14 @@ class CardView:
 
 
 class LineView:
-    """A line whenever a stage has something new to say, for terminals."""
+    """A line whenever there is something new to say, for terminals."""
 
     def __init__(self) -> None:
         self._narrate = narrate(lambda text: print(text, end=""))  # noqa: T201
-        self._warned: set[str] = set()
 
     def show(self, state: State) -> None:
         """Print what is new."""
         self._narrate(state)
-        for warning in state.warnings:
-            if warning not in self._warned:
-                self._warned.add(warning)
-                say(f"! {plain_text(warning)}")
 
     def hand_over(self, state: State, headline: str, *, show_key: bool) -> None:
         """Print URL, key and the rest."""

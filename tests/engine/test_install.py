@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import io
@@ -63,6 +64,8 @@ class ReleaseHost:
 
     content: bytes = RELEASE
     sums: str = f"{hashlib.sha256(RELEASE).hexdigest()}  ./{NAME}\n"
+    refusals: list[int] = field(default_factory=list)
+    """Statuses in place of the list of digests."""
     listings: int = 0
     """How often the digests were asked for."""
     archive: FileHost = field(init=False)
@@ -80,6 +83,8 @@ class ReleaseHost:
 
     async def _list(self, _request: web.Request) -> web.Response:
         self.listings += 1
+        if self.refusals:
+            return web.Response(status=self.refusals.pop(0))
         return web.Response(text=f"{'0' * 64}  ./other.tgz\n{self.sums}")
 
 
@@ -183,6 +188,18 @@ async def test_without_a_published_checksum_nothing_is_installed(
     with pytest.raises(DownloadFailed, match="publishes no checksum"):
         await installation.run(await serve(host.application()))
     assert host.archive.ranges == []
+
+
+@pytest.mark.parametrize(("status", "asked"), [(503, 2), (403, 1)])
+async def test_a_list_of_checksums_that_may_come_is_asked_for_again(
+    installation: Installation, serve: Serve, status: int, asked: int
+) -> None:
+    """A host that is busy is asked anew; one that refuses is believed."""
+    host = ReleaseHost(refusals=[status])
+    url = await serve(host.application())
+    with contextlib.suppress(DownloadFailed):
+        await installation.run(url)
+    assert host.listings == asked
 
 
 async def test_a_version_that_does_not_exist_is_the_users_mistake(
