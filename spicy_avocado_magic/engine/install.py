@@ -70,8 +70,9 @@ async def install(
     home = engines / f"{number}-{flavour}"
     file = engines / f"{number}-{archive.name}"
     async with _only_one(engines / ENGINES_LOCK, on_detail):
+        await asyncio.to_thread(_clear, engines)
         if not home.exists():
-            await asyncio.to_thread(_clear, engines, file.name)
+            await asyncio.to_thread(_clear_parts, engines, file.name)
             on_detail(f"fetching Ollama {number}")
             sha256 = await _published_digest(archive, policy)
             arrival = _Arrival(archive, sha256, file, home, gpu_libraries)
@@ -79,10 +80,14 @@ async def install(
     return Installed(path=_executable(home), version=number, origin=ORIGIN)
 
 
-def _clear(engines: Path, name: str) -> None:
-    """Remove what killed hosts left, but for the archive that is wanted now."""
+def _clear(engines: Path) -> None:
+    """Remove what killed hosts left half unpacked."""
     for left in engines.glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _clear_parts(engines: Path, name: str) -> None:
+    """Remove what has come of other archives than the one that is wanted now."""
     for left in engines.glob("*.part"):
         if left.stem != name:
             left.unlink()

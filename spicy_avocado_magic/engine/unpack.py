@@ -79,7 +79,7 @@ def unpack(
             tree = Tree(temporary, max_bytes)
             for member in tar:
                 if keep(str(normal(member.name))):
-                    tree.add(member, plain.pieces(member.size))
+                    tree.add(member, plain.views(member.size))
             plain.drain()
         verify()
         temporary.chmod(0o755)
@@ -130,30 +130,22 @@ class _Plain:
         return self._position
 
     def seek(self, position: int) -> None:
-        for _ in self._views(position - self._position):
+        for _ in self.views(position - self._position):
             pass
 
     def read(self, size: int) -> bytes:
-        return b"".join(self._views(size))
-
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        """Yield the next ``size`` bytes, each view good until the next.
-
-        Raises:
-            EOFError: If there are fewer.
-        """
-        end = self._position + size
-        yield from self._views(size)
-        if self._position != end:
-            message = "it ends inside a file"
-            raise EOFError(message)
+        return b"".join(self.views(size))
 
     def drain(self) -> None:
         """Read to the end."""
         while self._fill():
             self._start = self._stop
 
-    def _views(self, size: int) -> Iterator[memoryview]:
+    def views(self, size: int) -> Iterator[memoryview]:
+        """Yield the next bytes, each view good until the next; fewer at the end.
+
+        ``tarfile`` finds out by itself that a file was cut short.
+        """
         while size > 0 and (self._start < self._stop or self._fill()):
             stop = min(self._stop, self._start + size)
             view = self._buffer[self._start : stop]

@@ -30,9 +30,15 @@ class FileHost:
     """Requests beyond these are refused with 429."""
     good_for: int = 1000
     """Requests after so many are refused with 403."""
+    takes_s: float = 0.0
+    """Seconds before an answer's first byte."""
     retry_after: str = "0"
     """What a refusal asks for."""
     knows_ranges: bool = True
+    forgets_ranges: set[int] = field(default_factory=set)
+    """Numbers of the requests that get the whole file in place of a range."""
+    ignores_ends: bool = False
+    """Whether a range goes on to the end of the file, whatever was asked for."""
     shifted_by: int = 0
     """How far the range in an answer is from the one that was asked for."""
     announced: int | None = None
@@ -99,8 +105,10 @@ class FileHost:
             raise web.HTTPFound(self.leads_to())
         start, stop, size = 0, len(self.content), len(self.content)
         is_range = self.knows_ranges and bool(self.ranges[number])
+        is_range = is_range and number not in self.forgets_ranges
         if is_range:
             start, stop, _ = request.http_range.indices(size)
+            stop = size if self.ignores_ends else stop
         if start >= size:
             end = {"Content-Range": f"bytes */{size}"}
             return web.Response(status=416, headers=end, text="too far")
@@ -122,6 +130,7 @@ class FileHost:
         content: bytes,
         number: int,
     ) -> None:
+        await asyncio.sleep(self.takes_s)
         if number in self.holding:
             await self.holding[number].wait()
         if number in self.trickling:

@@ -7,12 +7,12 @@ import hashlib
 import random
 import shutil
 from collections import namedtuple
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from spicy_avocado_magic.engine.download import fetch, refused_status
+from spicy_avocado_magic.engine.part import Part
 from spicy_avocado_magic.errors import (
     DiskTooSmall,
     DownloadAltered,
@@ -36,7 +36,6 @@ class Download:
         self.path = folder / "deep" / "file.bin"
         self.part = self.path.with_name("file.bin.part")
         self.progress: list[tuple[int, int]] = []
-        self.watcher: Callable[[int], None] = lambda _done: None
         self._policy = policy
 
     async def run(
@@ -54,7 +53,6 @@ class Download:
 
     def _note(self, done: int, total: int) -> None:
         self.progress.append((done, total))
-        self.watcher(done)
 
 
 @pytest.fixture
@@ -238,11 +236,12 @@ async def test_a_file_that_stays_short_is_given_up(
     assert not download.path.exists()
 
 
+@pytest.mark.parametrize("knows_ranges", [True, False])
 async def test_a_file_of_another_size_is_refused(
-    download: Download, serve: Serve
+    download: Download, serve: Serve, *, knows_ranges: bool
 ) -> None:
     """A server that announces another size than is known has another file."""
-    host = FileHost(CONTENT)
+    host = FileHost(CONTENT, knows_ranges=knows_ranges)
     with pytest.raises(DownloadFailed, match="should have 5 bytes"):
         await download.run(await serve(host.application()), size=5)
     assert len(host.ranges) == 1
@@ -308,13 +307,19 @@ async def test_a_disk_that_fills_up_is_told(
 
 
 async def test_a_cancel_keeps_the_part_for_later(
-    download: Download, serve: Serve
+    download: Download, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled download ends at once and can be resumed."""
     host = FileHost(CONTENT, stall_after=[100_000])
     url = await serve(host.application())
-    arrived = asyncio.Event()
-    download.watcher = lambda done: arrived.set() if done >= 100_000 else None
+    arrived, write = asyncio.Event(), Part.write
+    loop = asyncio.get_running_loop()
+
+    def write_and_tell(part: Part, block: bytes) -> None:
+        write(part, block)
+        loop.call_soon_threadsafe(arrived.set)
+
+    monkeypatch.setattr(Part, "write", write_and_tell)
     task = asyncio.create_task(download.run(url))
     async with asyncio.timeout(2):
         await arrived.wait()

@@ -169,7 +169,11 @@ async def test_a_gpu_machine_does_not_reuse_a_cpu_install(
     assert (installed.path.parents[1] / "lib/ollama/cuda_v12").is_dir()
 
 
-@pytest.mark.parametrize("content", [RELEASE[:-100], RELEASE[:-1] + b"!"])
+@pytest.mark.parametrize(
+    "content",
+    [RELEASE[:-100], RELEASE[:-1] + b"!", release({"bin/ollama": b"of somebody else"})],
+    ids=["truncated", "altered", "another"],
+)
 async def test_what_fails_its_checksum_is_never_unpacked(
     installation: Installation, serve: Serve, content: bytes
 ) -> None:

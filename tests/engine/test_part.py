@@ -52,6 +52,14 @@ def test_a_part_longer_than_the_file_is_dropped(tmp_path: Path) -> None:
     part.close()
 
 
+def test_a_closed_part_takes_no_more(tmp_path: Path) -> None:
+    """A write that was under way when a download was cancelled harms nothing."""
+    part = Part(tmp_path / "file", 10, SHA256)
+    part.close()
+    part.write(CONTENT)
+    assert (part.done, part.path.stat().st_size) == (0, 0)
+
+
 def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
     """A server cannot fill the disk beyond what it announced."""
     part = Part(tmp_path / "file", None, None)

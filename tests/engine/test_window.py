@@ -88,5 +88,17 @@ async def test_a_whole_file_of_unknown_size_waits_for_room() -> None:
     window.written(1)
     await asyncio.wait_for(waiting, 1)
     window.take()
-    window.end_at(WINDOW_BYTES)
+    window.add(segment, b"the end")
+    window.end_at(segment.position)
     assert await window.claim() is None, "more was claimed than there is"
+
+
+async def test_a_size_that_becomes_known_cuts_what_was_claimed() -> None:
+    """Bytes behind the end of a file are not waited for."""
+    window = Window(0, None)
+    segment = await window.claim()
+    assert segment is not None
+    window.end_at(100)
+    window.add(segment, bytes(100))
+    assert segment.is_whole
+    assert await window.claim() is None
