@@ -1,4 +1,4 @@
-"""Bring an Ollama release into the cache: fetched and unpacked in one pass."""
+"""Bring an Ollama release into the cache, once for all hosts that use it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ import os
 import platform
 import shutil
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from ..environment import ENGINES_LOCK
-from ..errors import DownloadFailed, UsageMistake
+from ..errors import DownloadFailed
 from ..policy import Policy
+from .arrival import Arrival
 from .connections import TRANSIENT_STATUSES, StatusRefused, get_text
-from .disk import disk_full
-from .download import refused_status, try_twice
-from .part import Follower, Part, Rewound
+from .download import try_twice
 from .patience import Interrupted, keep_trying
-from .release import Archive, Installed, archive_for
-from .transfer import transfer
-from .unpack import TEMPORARY_PREFIX, unpack
+from .release import Archive, Installed, archive_for, no_such_release
+from .unpack import TEMPORARY_PREFIX
 
 ORIGIN: Final = "the release archive"
 
 _LOCK_EVERY_S: Final = 0.2
 _NOT_FOUND: Final = 404
-_GPU_FOLDERS: Final = ("cuda_", "rocm", "vulkan", "mlx_cuda")
-"""Folders under ``lib/ollama`` that only machines with such a GPU can use."""
 
 
 async def install(
@@ -75,7 +70,7 @@ async def install(
             await asyncio.to_thread(_clear_parts, engines, file.name)
             on_detail(f"fetching Ollama {number}")
             sha256 = await _published_digest(archive, policy)
-            arrival = _Arrival(archive, sha256, file, home, gpu_libraries)
+            arrival = Arrival(archive, sha256, file, home, gpu_libraries)
             await try_twice(partial(arrival.once, policy, on_progress))
     return Installed(path=_executable(home), version=number, origin=ORIGIN)
 
@@ -91,86 +86,6 @@ def _clear_parts(engines: Path, name: str) -> None:
     for left in engines.glob("*.part"):
         if left.stem != name:
             left.unlink()
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """One archive on its way to one folder."""
-
-    archive: Archive
-    sha256: str
-    file: Path
-    home: Path
-    gpu_libraries: frozenset[str]
-
-    async def once(
-        self, policy: Policy, on_progress: Callable[[int, int], None]
-    ) -> None:
-        """Fetch and unpack side by side; what came stays for the next try.
-
-        Raises:
-            WrongDigest: If it is not what was published; it is forgotten then.
-        """
-        part = await asyncio.to_thread(self._part)
-        unpacking = asyncio.create_task(self._unpack(part))
-        arriving = asyncio.create_task(
-            transfer(self.archive.url, part, policy=policy, on_progress=on_progress)
-        )
-        both = {unpacking, arriving}
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
-            if _has_refused(unpacking):
-                # Damage on the way looks the same: the digest tells.
-                await asyncio.wait({arriving})
-            if arriving.done():
-                await arriving
-                await asyncio.to_thread(part.verify)
-            await unpacking
-            await asyncio.to_thread(part.path.unlink)
-        except DownloadFailed as error:
-            if refused_status(error) == _NOT_FOUND:
-                raise _no_such_release(self.archive) from error
-            raise
-        except OSError as error:
-            full = disk_full(self.home.parent, error)
-            if full is None:
-                raise
-            raise full from error
-        finally:
-            part.close()
-            arriving.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
-
-    def _part(self) -> Part:
-        return Part(self.file, None, self.sha256, beside=self._unpacked_bytes)
-
-    def _unpacked_bytes(self, archive_bytes: int) -> int:
-        # Libraries of GPUs are most of an archive, and unpack to 3.5 times the size.
-        return 3 * archive_bytes if self.gpu_libraries else archive_bytes // 2
-
-    async def _unpack(self, part: Part) -> None:
-        """Unpack in a thread; it ends by itself once the part is closed."""
-        while True:
-            follower = Follower(part)
-            try:
-                await asyncio.to_thread(
-                    unpack,
-                    follower,
-                    self.archive.name,
-                    self.home,
-                    verify=part.verify,
-                    keep=lambda path: is_wanted(path, self.gpu_libraries),
-                )
-            except Rewound:
-                continue
-            finally:
-                follower.close()
-            return
-
-
-def _has_refused(unpacking: asyncio.Task[None]) -> bool:
-    is_failed = unpacking.done() and not unpacking.cancelled()
-    return is_failed and isinstance(unpacking.exception(), DownloadFailed)
 
 
 async def _published_digest(archive: Archive, policy: Policy) -> str:
@@ -197,7 +112,7 @@ async def _list_digests(archive: Archive, policy: Policy) -> str:
         return await get_text(archive.checksums_url, policy)
     except StatusRefused as refused:
         if refused.status == _NOT_FOUND:
-            raise _no_such_release(archive) from refused
+            raise no_such_release(archive) from refused
         error = DownloadFailed(
             f"The release host answers HTTP {refused.status}.", "Try again later."
         )
@@ -206,21 +121,6 @@ async def _list_digests(archive: Archive, policy: Policy) -> str:
         raise error from refused
     except DownloadFailed as broken:
         raise Interrupted(broken) from broken
-
-
-def _no_such_release(archive: Archive) -> UsageMistake:
-    return UsageMistake(
-        f"There is no Ollama release {archive.version} with {archive.name}.",
-        "Leave --ollama-version out, or name one from github.com/ollama/ollama.",
-    )
-
-
-def is_wanted(path: str, gpu_libraries: frozenset[str]) -> bool:
-    """Whether a member of an archive is of use on this machine."""
-    parts = PurePosixPath(path).parts
-    if len(parts) < 3 or parts[:2] != ("lib", "ollama"):  # noqa: PLR2004
-        return True
-    return not parts[2].startswith(_GPU_FOLDERS) or parts[2] in gpu_libraries
 
 
 def _executable(home: Path) -> Path:

@@ -24,13 +24,13 @@ MEBI = 1 << 20
 INSTALL = """
 import asyncio, re, sys
 from pathlib import Path
-from spicy_avocado_magic.engine.install import _Arrival
+from spicy_avocado_magic.engine.arrival import Arrival
 from spicy_avocado_magic.engine.release import Archive
 from spicy_avocado_magic.policy import Policy
 
 url, digest, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 archive = Archive(url=url, name="a.tar.zst", version="0.34.1")
-arrival = _Arrival(archive, digest, folder / "a", folder / "home", frozenset())
+arrival = Arrival(archive, digest, folder / "a", folder / "home", frozenset())
 asyncio.run(arrival.once(Policy(), lambda done, total: None))
 status = Path("/proc/self/status").read_text()
 print(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
