@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -9,7 +11,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception_type,
-    stop_after_attempt,
     wait_combine,
     wait_exponential,
     wait_random,
@@ -19,7 +20,7 @@ from ..errors import ComponentFailed
 from ..policy import Policy
 
 TRIES: Final = 5
-"""Attempts in a row that bring nothing, before it is given up."""
+"""Attempts in a row that bring nothing, before it may be given up."""
 
 
 class Interrupted(Exception):
@@ -50,8 +51,11 @@ async def keep_trying(
     to ``policy.backoff_max_s``.
 
     Raises:
-        ComponentFailed: The last attempt's error, after ``TRIES`` without a byte.
+        ComponentFailed: The last attempt's error, after ``TRIES`` without a byte;
+            where bytes have come, not before ``policy.stalled_s`` without another,
+            since a network that has worked comes back.
     """
+    clock, moved_at = asyncio.get_running_loop().time, -math.inf
     growing = wait_combine(
         wait_exponential(policy.backoff_first_s, policy.backoff_max_s),
         wait_random(0, policy.backoff_jitter_s),
@@ -62,9 +66,13 @@ async def keep_trying(
         asked_s = error.pause_s if isinstance(error, Interrupted) else 0.0
         return max(growing(state), min(asked_s, policy.backoff_max_s))
 
+    def stop(state: RetryCallState) -> bool:
+        is_patience_over = clock() - moved_at >= policy.stalled_s
+        return state.attempt_number >= TRIES and is_patience_over
+
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Interrupted),
-        stop=stop_after_attempt(TRIES),
+        stop=stop,
         wait=wait,
         reraise=True,
     )
@@ -76,6 +84,7 @@ async def keep_trying(
                     await attempt()
                 finally:
                     if position() > before:
+                        moved_at = clock()
                         trial.retry_state.attempt_number = 1
     except Interrupted as interrupted:
         raise interrupted.error from interrupted.error.__cause__

@@ -12,7 +12,7 @@ import random
 import shutil
 import tarfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -336,7 +336,8 @@ async def test_a_refusal_ends_the_unpacking_too(
     """An archive that stops coming leaves its part and nothing half unpacked."""
     content = release({"bin/ollama": b"#!", "big": random.Random(1).randbytes(1 << 20)})
     host = published(content)
-    host.archive.cut_after = [500_000, *[0] * 50]
+    host.archive.cut_after = [500_000, *[0] * 1000]
+    installation.policy = replace(installation.policy, stalled_s=0.1)
     with pytest.raises(DownloadFailed):
         await installation.run(await serve(host.application()))
     assert left_in(installation) == [".lock", f"{VERSION}-{NAME}.part"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,19 @@ async def test_a_byte_forgets_the_failures_before_it(policy: Policy) -> None:
     link = Link(*[0, 0, 0, 1] * 5)
     await keep(link, policy)
     assert link.attempts == 21
+
+
+async def test_what_has_brought_bytes_is_given_up_only_after_long_silence(
+    policy: Policy,
+) -> None:
+    """A network that was there may be away for longer than a few tries take."""
+    link = Link(1, *[0] * 30)
+    await keep(link, replace(policy, backoff_max_s=0.01, stalled_s=60.0))
+    assert link.attempts == 32, "it was given up while the network was away"
+    gone = Link(1, *[0] * 500)
+    with pytest.raises(DownloadFailed, match=r"Cut\."):
+        await keep(gone, replace(policy, backoff_max_s=0.01, stalled_s=0.1))
+    assert gone.attempts > TRIES
 
 
 async def test_other_errors_are_not_tried_again(policy: Policy) -> None:
