@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from typing import Final
 from .errors import PlatformUnsupported, UsageMistake
 
 APP: Final = "spicy-avocado"
-_NVIDIA_SMI_S: Final = 10.0
+ENGINES_LOCK: Final = ".lock"
+"""In the engines' folder; held by ``flock`` while one is installed or removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +133,11 @@ def cache_folder(*, rehearsal: bool) -> Path:
     return folder / "rehearsal-world" if rehearsal else folder
 
 
+def engines_folder(*, rehearsal: bool) -> Path:
+    """Return where installed releases of the engine are, a folder each."""
+    return cache_folder(rehearsal=rehearsal) / "ollama"
+
+
 def models_folder(
     models_dir: str, *, rehearsal: bool, scratch: Sequence[str] = ()
 ) -> Path:
@@ -188,24 +193,6 @@ def _free_bytes(folder: Path) -> int:
 def _existing(folder: Path) -> Path:
     """Return a folder, or the nearest one above it that is there."""
     return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def has_nvidia_gpu() -> bool:
-    """Return whether ``nvidia-smi`` lists a GPU."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return False
-    try:
-        listed = subprocess.run(
-            [program, "-L"],
-            capture_output=True,
-            check=False,
-            timeout=_NVIDIA_SMI_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return listed.returncode == 0 and b"GPU " in listed.stdout
 
 
 def owner_pid() -> int:

@@ -8,6 +8,7 @@ AvocadoError
 │   ├── EndpointRefused         ngrok does not give this URL (313, 334, 108 …)
 │   ├── ModelRefused            no such model, gated, or it needs a newer engine
 │   ├── PortTaken               a port that was asked for is in use
+│   ├── DownloadAltered         what arrives is not what was published, twice
 │   └── VersionMismatch         the package was upgraded under a running host
 ├── NotebookUnsupported         this machine cannot do it; never retried
 │   ├── DiskTooSmall            archive or model does not fit
@@ -92,6 +93,10 @@ class ModelRefused(UserMustAct):
 
 class PortTaken(UserMustAct):
     """A port that was asked for is in use by another program."""
+
+
+class DownloadAltered(UserMustAct):
+    """What arrives is not what was published, also from the first byte on."""
 
 
 class VersionMismatch(UserMustAct):

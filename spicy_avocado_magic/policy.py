@@ -41,6 +41,8 @@ class Policy:
     pull_pause_s: float = 1.0
     """Before the engine is asked anew for a pull that was ended: asked sooner, it
     attaches to the one that is dying. The backoff comes on top."""
+    slow_s: float = 3.0
+    """A connection that lags far behind its siblings for this long is replaced."""
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
     backoff_jitter_s: float = 0.5

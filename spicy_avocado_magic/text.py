@@ -243,18 +243,23 @@ def handover_text(state: State, *, show_key: bool, show_token: bool = False) -> 
 
 
 def narrate(write: Callable[[str], object] | None = None) -> Callable[[State], None]:
-    """Return a viewer that writes a line when a stage has something new to say.
+    """Return a viewer that writes a line for each warning, and what stages say anew.
 
     Args:
         write: Takes a line with its newline; by default standard error.
     """
     told: dict[str, tuple[Phase, str]] = {}
+    warned: set[str] = set()
     say = write or sys.stderr.write
     quiet = (Phase.WAITING, Phase.OFF)
 
     def show(state: State) -> None:
         if state.rehearsal and not told:
             say(REHEARSAL_MARK + "\n")
+        for warning in state.warnings:
+            if warning not in warned:
+                say(f"! {plain_text(warning)}\n")
+        warned.update(state.warnings)
         for stage in state.stages:
             news = (stage.phase, stage.detail)
             if stage.phase not in quiet and told.get(stage.name) != news:

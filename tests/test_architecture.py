@@ -63,6 +63,8 @@ STARTED_BY_NAME: Final = {
 """The only modules that name another for ``python -m``."""
 
 SCENARIOS: Final = {
+    "engine/test_memory.py",
+    "engine/test_proxies.py",
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
     "gateway/test_limits.py",
@@ -78,6 +80,7 @@ SCENARIOS: Final = {
 COMMANDS: Final = {"up", "status", "keys", "down"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--json",
+    "--purge",
     "--help",
 }
 

@@ -16,7 +16,7 @@ from spicy_avocado_magic.environment import (
     PLATFORMS,
     cache_folder,
     detect_platform,
-    has_nvidia_gpu,
+    engines_folder,
     models_folder,
     owner_pid,
     private_folder,
@@ -113,6 +113,7 @@ def test_a_rehearsal_has_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     """It neither uses nor fills the real ones."""
     monkeypatch.setenv("OLLAMA_MODELS", "/models/real")
     assert cache_folder(rehearsal=True) != cache_folder(rehearsal=False)
+    assert engines_folder(rehearsal=True).parent == cache_folder(rehearsal=True)
     assert models_folder("", rehearsal=True).is_relative_to(
         cache_folder(rehearsal=True)
     )
@@ -218,27 +219,6 @@ def test_kaggle_and_colab_have_scratch_folders() -> None:
     assert kaggle.scratch == ("/kaggle/temp",)
     assert colab.scratch == ("/content",)
     assert colab.drive == "/content/drive"
-
-
-@pytest.mark.parametrize(
-    ("script", "has_one"),
-    [
-        ("echo 'GPU 0: Tesla T4 (UUID: x)'", True),
-        ("echo 'No devices were found'", False),
-        ("echo 'GPU 0: x'; exit 9", False),
-        (None, False),
-    ],
-)
-def test_a_gpu_is_what_nvidia_smi_lists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, has_one: bool
-) -> None:
-    """A tool without a driver, or no tool, means no GPU."""
-    if script is not None:
-        program = tmp_path / "nvidia-smi"
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert has_nvidia_gpu() is has_one
 
 
 def test_the_owner_is_the_server_of_a_kernel_else_the_program(

@@ -257,6 +257,15 @@ def test_every_text_of_a_rehearsal_says_so() -> None:
     assert REHEARSAL_MARK not in status_text(STATE)
 
 
+def test_the_narrator_says_each_warning_once() -> None:
+    """A script is warned as a notebook is, and no terminal is steered by it."""
+    said: list[str] = []
+    show = narrate(said.append)
+    for warnings in (("one\x1b[2J",), ("one\x1b[2J", "two"), ("two",)):
+        show(State(warnings=warnings))
+    assert said == ["! one\n", "! two\n"]
+
+
 def test_the_narrator_says_only_what_is_new() -> None:
     """A log file gets a line a change, and none for what waits."""
     said: list[str] = []

@@ -6,7 +6,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..environment import Platform, cache_folder, models_folder, require_mounted
+from ..environment import (
+    Platform,
+    engines_folder,
+    models_folder,
+    require_mounted,
+)
 from ..policy import Policy
 from ..processes import Identity
 from ..secrets import Redactor
@@ -89,9 +94,9 @@ class Context:
     probe_secret: bytes = field(repr=False)
 
     @property
-    def cache(self) -> Path:
+    def engines_folder(self) -> Path:
         """Where engines are kept."""
-        return cache_folder(rehearsal=self.settings.sources.rehearsal)
+        return engines_folder(rehearsal=self.settings.sources.rehearsal)
 
     @property
     def models_folder(self) -> Path:

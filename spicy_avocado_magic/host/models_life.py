@@ -45,7 +45,6 @@ class ModelsLife:
         """Over all tries until everything is here."""
         self._layers: dict[str, tuple[int, int] | None] = {}
         """Layers on the GPU, and of how many, by model key, as the log told."""
-        self._warning = ""
 
     async def live(self, ready: Readiness) -> None:
         """Fetch, adopt and warm, then rest until the engine falls."""
@@ -218,8 +217,5 @@ class ModelsLife:
         return kept | dict(self._context.settings.engine_env)
 
     def _warn(self, warning: str) -> None:
-        """Put our one warning beside those of others, in place of an earlier one."""
-        board = self._context.board
-        others = [w for w in board.snapshot().warnings if w != self._warning]
-        board.update(warnings=(*others, *([warning] if warning else [])))
-        self._warning = warning
+        """Tell this one warning, in place of an earlier one; empty for none."""
+        self._context.board.warn("models", *([warning] if warning else []))

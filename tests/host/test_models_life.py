@@ -318,7 +318,7 @@ async def test_a_silent_fall_back_to_the_cpu_is_a_loud_warning(
     fake_nvidia_smi(tmp_path / "bin", monkeypatch)
     engine.server = NoLog(head='msg="inference compute" id=cpu library=cpu')
     session = Session(tmp_path, engine, models.address, ("one",))
-    session.board.update(warnings=("another",))
+    session.board.warn("somebody", "another")
     async with session.running():
         await session.ready.up()
         assert "fits on the GPU" in session.board.snapshot().models[0].fit

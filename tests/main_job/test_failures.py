@@ -26,7 +26,7 @@ from spicy_avocado_magic.client.bringing import bring_up
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DiskTooSmall,
-    DownloadFailed,
+    DownloadAltered,
     EndpointRefused,
     EngineFailed,
     ModelRefused,
@@ -162,10 +162,10 @@ def test_no_network_is_told(home: Home, world: Sources) -> None:
 def test_a_damaged_archive_is_told_and_never_run(
     home: Home, world: Sources, damage: str
 ) -> None:
-    """A wrong checksum ends the install; no file of it is placed."""
+    """A wrong checksum, twice, ends the install; no file of it is placed."""
     with _damaged_releases(damage) as url:
         sources = replace(world, releases_url=url)
-        _refuse(home, DownloadFailed, "tiny", sources=sources, token=TOKEN)
+        _refuse(home, DownloadAltered, "tiny", sources=sources, token=TOKEN)
     placed = list((home.path / "cache").rglob("bin/ollama"))
     assert not placed, f"a damaged engine was placed: {placed}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import requests
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.verbs import up
+from spicy_avocado_magic.environment import engines_folder, models_folder
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
 from spicy_avocado_magic.state import COMPONENTS, STAGES, Phase, State
 from spicy_avocado_magic.state_folder import StateFolder
@@ -43,6 +45,20 @@ def test_up_gives_a_public_url_that_chats_until_down(home: Home) -> None:
     assert status() is None, "a state outlived down"
     assert avocado.url == "", "the handle names a URL that is no more"
     assert not home.wait_no_processes()
+
+
+def test_a_purge_frees_the_engine_of_a_rehearsal_that_was_killed(home: Home) -> None:
+    """One that ends by itself has taken its own away; its models are not touched."""
+    state = home.up("tiny").status()
+    assert state is not None
+    os.kill(state.pid, signal.SIGKILL)
+    assert not home.wait_no_processes()
+    *_, told = down(rehearse=True, purge=True)
+    assert told.purged is not None
+    assert told.purged.freed_bytes > 100_000
+    assert not engines_folder(rehearsal=True).exists()
+    assert list(models_folder("", rehearsal=True).rglob("sha256-*")), "models are gone"
+    down(rehearse=True)
 
 
 def test_every_stage_tells_what_it_did_and_how_long_it_took(home: Home) -> None:

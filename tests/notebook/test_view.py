@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from spicy_avocado_magic.client.ending import Ended
+from spicy_avocado_magic.client.purging import Purged
 from spicy_avocado_magic.notebook.view import (
     CardView,
     LineView,
@@ -208,6 +209,11 @@ def test_a_terminal_gets_a_line_when_a_stage_changes(
 def test_what_a_dead_service_left_is_told_as_such() -> None:
     """Sweeping is not the same as ending."""
     swept = Ended(was_running=False, processes=("agent",))
+    purged = Purged(releases=("0.34.1-cpu",), freed_bytes=2_100_000_000)
+    text = ended_text(Ended(was_running=False, purged=purged))
+    assert text.startswith("Removed 0.34.1-cpu. 2.1 GB freed"), text
+    none = ended_text(Ended(was_running=False, purged=Purged()))
+    assert "nothing" in none
     assert ended_text(swept) == "Cleared what a dead service had left: agent."
 
 
