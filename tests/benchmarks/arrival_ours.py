@@ -1,0 +1,131 @@
+"""Ours: one cell in a real IPython, from the magic's start to the probed URL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from spicy_avocado_magic.client import bringing
+from spicy_avocado_magic.json_codec import from_json, to_json
+from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.state import Phase, State
+from tests.main_job.home import Home
+
+from .arrival_home import variables
+from .arrival_world import MODEL
+
+TIMEOUT_S: Final = 300.0
+
+_MARK: Final = "arrived: "
+_CELL: Final = """
+%load_ext spicy_avocado_magic
+from tests.benchmarks.arrival_ours import Witness
+witness = Witness.aim({sources!r})
+try:
+    %avocado_up {model}
+    witness.tell()
+finally:
+    %avocado_down
+"""
+
+
+@dataclass(slots=True)
+class Witness:
+    """Sees when each stage began and ended; lives in the kernel."""
+
+    began: float
+    spans: dict[str, list[float]] = field(default_factory=dict)
+    state: State = field(default_factory=State)
+
+    @classmethod
+    def aim(cls, sources: str) -> Witness:
+        """Point ``%avocado_up`` at a world, which no option can, and look on.
+
+        The clock starts here, so call it right before the magic.
+        """
+        witness = cls(time.monotonic())
+        real, world = bringing.bring_up, from_json(Sources, json.loads(sources))
+
+        def bring_up(*args: Any, show: Callable[[State], None], **options: Any) -> Any:
+            def both(state: State) -> None:
+                witness.look(state)
+                show(state)
+
+            return real(*args, show=both, sources=world, **options)
+
+        bringing.bring_up = bring_up
+        return witness
+
+    def look(self, state: State) -> None:
+        """Note what is new."""
+        now, self.state = time.monotonic() - self.began, state
+        for stage in state.stages:
+            if stage.phase is not Phase.WAITING:
+                self.spans.setdefault(stage.name, [round(now, 2)])
+            if stage.phase is Phase.READY and len(self.spans[stage.name]) == 1:
+                self.spans[stage.name].append(round(now, 2))
+
+    def tell(self) -> None:
+        """Print what was seen, for ``arrive`` to read."""
+        seconds = time.monotonic() - self.began
+        host = psutil.Process(self.state.pid)
+        told = {
+            "seconds": seconds,
+            "spans": self.spans,
+            "host_cpu_s": _cpu_s(host),
+            "tree_cpu_s": sum(map(_cpu_s, [host, *host.children(recursive=True)])),
+            "host_peak_mb": _peak_mb(self.state.pid),
+        }
+        sys.stdout.write(f"\n{_MARK}{json.dumps(told)}\n")
+
+
+def arrive(home: Home, sources: Sources) -> dict[str, Any]:
+    """Run the cell in a home and return what its witness told.
+
+    Raises:
+        RuntimeError: With the output, if there is no URL in the end.
+    """
+    cell = _CELL.format(sources=json.dumps(to_json(sources)), model=MODEL)
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "IPython",
+            "--no-banner",
+            "--colors=nocolor",
+            "-c",
+            cell,
+        ],
+        env=variables(home),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    for line in ran.stdout.splitlines():
+        if line.startswith(_MARK):
+            told: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return told
+    raise RuntimeError(
+        f"ours did not arrive:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
+    )
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """User and system seconds of a process and of its children that have ended."""
+    return sum(process.cpu_times()[:4])
+
+
+def _peak_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return round(int(peak.split()[1]) / 1024, 1)
