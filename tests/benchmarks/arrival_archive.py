@@ -20,7 +20,7 @@ _BLOCK_BYTES: Final = 16 << 20
 _WINDOW_LOG: Final = 23
 """Of 8 MiB, as releases have them since 0.32; the block does not repeat within."""
 _PHRASES: Final = 4096
-_FRESH: Final = 0.125
+_FRESH: Final = 0.115
 """The part of a library that is like nothing before it; tuned to ``RATIO``."""
 _MODIFIED_S: Final = 1_780_000_000
 
@@ -63,7 +63,7 @@ def write_archive(
     program = engine.read_bytes() if engine else engine_script(version)
     runner = engine.parents[1] / "lib" / "ollama" / "llama-server" if engine else None
     libraries_bytes = max(0, int(compressed_bytes * RATIO) - len(program))
-    block = library_block()
+    filler = _Filler(library_block())
     parameters = zstandard.ZstdCompressionParameters.from_level(
         3, window_log=_WINDOW_LOG, write_checksum=True, threads=-1
     )
@@ -86,7 +86,7 @@ def write_archive(
             elif name == "llama-server" and runner is not None:
                 _add(tar, full, runner.read_bytes())
             else:
-                _add(tar, full, _cut(block, int(libraries_bytes * what)))
+                _add(tar, full, filler.take(int(libraries_bytes * what)))
 
 
 def library_block(size: int = _BLOCK_BYTES) -> bytes:
@@ -104,8 +104,19 @@ def _words(chance: random.Random, phrases: list[bytes], size: int) -> Iterator[b
         yield word
 
 
-def _cut(block: bytes, size: int) -> bytes:
-    return (block * (size // len(block) + 1))[:size]
+class _Filler:
+    """Goes round and round in a block, so that no window sees a place twice."""
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes."""
+        start = self._at
+        self._at = (start + size) % len(self._block)
+        times = (start + size) // len(self._block) + 1
+        return (self._block * times)[start : start + size]
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes | str | None) -> None:

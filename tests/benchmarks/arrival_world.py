@@ -58,6 +58,7 @@ class World:
         for content in (*layers.values(), config):
             self._contents[hashlib.sha256(content).hexdigest()] = content
         self._content_port = 0
+        self._runners: list[web.AppRunner] = []
         self.weights_path = (
             f"/v2/library/{MODEL}/blobs/sha256:{hashlib.sha256(weights).hexdigest()}"
         )
@@ -69,19 +70,33 @@ class World:
 
     async def start(self) -> tuple[str, str]:
         """Open the hosts; return the URL of the releases and the registry's name."""
-        self._content_port = await _open(
+        self._content_port = await self._open(
             web.get("/content/{digest}", self._give_content)
         )
         download = f"{RELEASES_PATH}/download/v{{version}}"
-        releases = await _open(
+        releases = await self._open(
             web.get(f"{download}/sha256sum.txt", self._give_sums),
             web.get(f"{download}/{self._archive_name}", self._lead_to_archive),
         )
-        registry = await _open(
+        registry = await self._open(
             web.get("/v2/library/{model}/manifests/{tag}", self._give_manifest),
             web.get("/v2/library/{model}/blobs/sha256:{digest}", self._lead_to_blob),
         )
         return f"http://127.0.0.1:{releases}{RELEASES_PATH}", f"127.0.0.1:{registry}"
+
+    async def close(self) -> None:
+        """Close the hosts."""
+        for runner in self._runners:
+            await runner.cleanup()
+
+    async def _open(self, *routes: web.RouteDef) -> int:
+        app = web.Application()
+        app.add_routes(routes)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return int(runner.addresses[0][1])
 
     async def _give_sums(self, request: web.Request) -> web.StreamResponse:
         line = f"{self._archive_sum}  ./{self._archive_name}\n".encode()
@@ -108,15 +123,6 @@ class World:
         if digest not in self._contents:
             raise web.HTTPNotFound
         return await serve_through(self.link, request, self._contents[digest], digest)
-
-
-async def _open(*routes: web.RouteDef) -> int:
-    app = web.Application()
-    app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return int(runner.addresses[0][1])
 
 
 def _described(media: str, content: bytes) -> dict[str, object]:
@@ -167,6 +173,7 @@ async def main(archive: Path, model: Path, folder: Path) -> None:
         before, world.link = world.link, Link(from_json(Shape, json.loads(line)))
         _say({"sent_bytes": before.sent_bytes, "cuts": before.cuts})
     await edge.close()
+    await world.close()
 
 
 if __name__ == "__main__":
