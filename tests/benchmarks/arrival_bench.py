@@ -142,8 +142,10 @@ class Bench:
         arrival = self._recipe(home)
         seen.recipe_s.append(None if arrival.failed_at else arrival.seconds)
         if arrival.failed_at:
-            what = f"failed at {arrival.failed_at} after {arrival.seconds:.1f} s"
-            seen.notes.append(f"the recipe {what}")
+            seen.notes.append(
+                f"the recipe failed at {arrival.failed_at} after "
+                f"{arrival.seconds:.1f} s: {arrival.said}"
+            )
 
     def _recipe(self, home: Home) -> Arrival:
         return follow_recipe(

@@ -1,5 +1,6 @@
 """CPU of our install alone: ``python -m … RELEASES_URL CACHE`` prints its seconds.
 
+The libraries of an NVIDIA GPU are kept, which are most of what there is to write.
 The seconds that Python spends on importing are left out.
 """
 
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 from spicy_avocado_magic.engine.install import install
+from spicy_avocado_magic.host.engine_life import NVIDIA_LIBRARIES
 from spicy_avocado_magic.policy import Policy
 
 
@@ -23,7 +25,7 @@ def main(releases_url: str, cache: Path) -> None:
             releases_url=releases_url,
             cache=cache,
             policy=Policy(),
-            gpu_libraries=frozenset(),
+            gpu_libraries=NVIDIA_LIBRARIES,
             on_progress=lambda _done, _total: None,
             on_detail=lambda _text: None,
         )

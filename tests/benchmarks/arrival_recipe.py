@@ -22,6 +22,7 @@ TIMEOUT_S: Final = 300.0
 
 RECIPE: Final = r"""
 set -euo pipefail
+exec 2>"$HOME/said"
 step() { echo "$1" >"$HOME/step"; }
 step curl  # as install.sh of ollama.com does, without root
 test -x "$PREFIX/bin/ollama" || curl -fsSL "$ARCHIVE" | zstd -dq | tar -x -C "$PREFIX"
@@ -65,6 +66,8 @@ class Arrival:
     seconds: float
     failed_at: str = ""
     """The step that ended it; empty if the URL answered."""
+    said: str = ""
+    """The first line of its error output."""
 
 
 def follow_recipe(
@@ -109,8 +112,13 @@ def follow_recipe(
         seconds = time.monotonic() - began
         limit.cancel()
         os.killpg(shell.pid, signal.SIGTERM)
-    step = (home.path / "home" / "step").read_text(encoding="utf-8").strip()
-    return Arrival(seconds=seconds, failed_at="" if is_there else step)
+    if is_there:
+        return Arrival(seconds=seconds)
+    step, said = (
+        (home.path / "home" / name).read_text(encoding="utf-8").strip()
+        for name in ("step", "said")
+    )
+    return Arrival(seconds=seconds, failed_at=step, said=said.partition("\n")[0])
 
 
 def free_port() -> int:

@@ -18,3 +18,4 @@ def test_a_recipe_that_fails_tells_the_step() -> None:
             has_program=True,
         )
     assert arrival.failed_at == "curl"
+    assert "curl: (7)" in arrival.said, "why is not told"
