@@ -86,25 +86,32 @@ def _world(*paths: Path) -> Iterator[subprocess.Popen[str]]:
 
 def _report(cases: dict[str, Seen], cpu: list[dict[str, float]]) -> None:
     write = sys.stdout.write
-    write("case     median floor, ours, recipe; ours / floor, recipe / ours\n")
-    for case, seen in cases.items():
-        write(f"{_row(case, seen)}\n")
     for case, seen in cases.items():
         for note in seen.notes:
             write(f"{case}: {note}\n")
-        for told in seen.told:
-            write(f"{case}: ours {told['seconds']:.1f} s: {json.dumps(told)}\n")
+        if seen.told:
+            write(f"\n{case}, {_steps(seen)}\n")
+    write("\ncase       floor    ours  recipe, loaded   ours / floor   recipe / ours\n")
+    for case, seen in cases.items():
+        write(f"{_row(case, seen)}\n")
     costs = {name: round(median(one[name] for one in cpu), 2) for name in cpu[0]}
-    write(f"CPU seconds of fetch, hash, unpack: {costs}\n")
-    medians = {case: seen.medians() for case, seen in cases.items()}
-    write(json.dumps(medians | {"cpu": costs}) + "\n")
+    write(f"CPU seconds of fetching, hashing and unpacking the archive: {costs}\n")
+    medians = {case: seen.medians() | {**costs} for case, seen in cases.items()}
+    write(json.dumps(medians) + "\n")
+
+
+def _steps(seen: Seen) -> str:
+    """Return what ours did when, in the round that was the median."""
+    told = sorted(seen.told, key=lambda one: float(one["seconds"]))[len(seen.told) // 2]
+    lines = [f"{at:8.2f}  {stage}: {text}" for at, stage, text in told.pop("steps")]
+    return "\n".join([f"ours: {told}", *lines])
 
 
 def _row(case: str, seen: Seen, at: int | None = None) -> str:
     if at is not None:
         seen = seen.only(at)
     values = seen.medians()
-    floor, ours, recipe = values.values()
+    floor, ours, recipe = values["floor_s"], values["ours_s"], values["recipe_s"]
     to_floor = f"{ours / floor:5.2f} x" if floor and ours else "-"
     faster = f"{recipe / ours:5.2f} x" if recipe and ours else "-"
     told = [f"{value:7.2f}" if value else "      -" for value in values.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,8 @@ import psutil
 from spicy_avocado_magic.client import bringing
 from spicy_avocado_magic.json_codec import from_json, to_json
 from spicy_avocado_magic.settings import Sources
-from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.state import State
+from spicy_avocado_magic.state_folder import StateFolder
 from tests.main_job.home import Home
 
 from .arrival_home import variables
@@ -39,10 +41,11 @@ finally:
 
 @dataclass(slots=True)
 class Witness:
-    """Sees when each stage began and ended; lives in the kernel."""
+    """Notes when ours arrived and by which steps; lives in the kernel."""
 
     began: float
-    spans: dict[str, list[float]] = field(default_factory=dict)
+    began_at_s: float
+    """By the wall clock, as the host's events are."""
     state: State = field(default_factory=State)
 
     @classmethod
@@ -51,12 +54,12 @@ class Witness:
 
         The clock starts here, so call it right before the magic.
         """
-        witness = cls(time.monotonic())
+        witness = cls(time.monotonic(), time.time())
         real, world = bringing.bring_up, from_json(Sources, json.loads(sources))
 
         def bring_up(*args: Any, show: Callable[[State], None], **options: Any) -> Any:
             def both(state: State) -> None:
-                witness.look(state)
+                witness.state = state
                 show(state)
 
             return real(*args, show=both, sources=world, **options)
@@ -64,27 +67,36 @@ class Witness:
         bringing.bring_up = bring_up
         return witness
 
-    def look(self, state: State) -> None:
-        """Note what is new."""
-        now, self.state = time.monotonic() - self.began, state
-        for stage in state.stages:
-            if stage.phase is not Phase.WAITING:
-                self.spans.setdefault(stage.name, [round(now, 2)])
-            if stage.phase is Phase.READY and len(self.spans[stage.name]) == 1:
-                self.spans[stage.name].append(round(now, 2))
-
     def tell(self) -> None:
         """Print what was seen, for ``arrive`` to read."""
         seconds = time.monotonic() - self.began
         host = psutil.Process(self.state.pid)
         told = {
             "seconds": seconds,
-            "spans": self.spans,
-            "host_cpu_s": _cpu_s(host),
-            "tree_cpu_s": sum(map(_cpu_s, [host, *host.children(recursive=True)])),
+            "host_cpu_s": round(_cpu_s(host), 2),
             "host_peak_mb": _peak_mb(self.state.pid),
+            "steps": [
+                [
+                    round(event["at_s"] - self.began_at_s, 2),
+                    event["stage"],
+                    event["text"],
+                ]
+                for event in _events(StateFolder.find(rehearsal=False).socket)
+            ],
         }
         sys.stdout.write(f"\n{_MARK}{json.dumps(told)}\n")
+
+
+def _events(host: Path) -> list[dict[str, Any]]:
+    """Return all that the host behind a socket has told so far."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(host))
+        connection.sendall(b"GET /events?after=0 HTTP/1.0\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            while answer.readline().strip():
+                pass
+            events: list[dict[str, Any]] = json.loads(answer.readline())["events"]
+            return events
 
 
 def arrive(home: Home, sources: Sources) -> dict[str, Any]:

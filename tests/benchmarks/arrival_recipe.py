@@ -1,4 +1,8 @@
-"""The recipe that people paste into notebooks: one command after the other."""
+"""The recipe that people paste into notebooks: one command after the other.
+
+It has arrived when its URL answers. The model is not in memory then, as ours is, so
+the time until a first request has loaded it is taken as well.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,9 @@ step agent
 until [ -s "$HOME/url" ]; do sleep 0.1; done
 until curl -fs "$(cat "$HOME/url")/api/version" >/dev/null; do sleep 0.1; done
 echo arrived
+step load
+curl -fs "$(cat "$HOME/url")/api/generate" -d "{\"model\": \"$MODEL\"}" >/dev/null
+echo loaded
 wait
 """
 
@@ -64,6 +71,9 @@ class Arrival:
     """How the recipe went."""
 
     seconds: float
+    """Until the URL answered, or a step failed."""
+    loaded_s: float = 0.0
+    """Until the model was in memory too."""
     failed_at: str = ""
     """The step that ended it; empty if the URL answered."""
     said: str = ""
@@ -110,10 +120,12 @@ def follow_recipe(
         limit.start()
         is_there = b"arrived" in shell.stdout.readline()
         seconds = time.monotonic() - began
+        is_there = is_there and b"loaded" in shell.stdout.readline()
+        loaded_s = time.monotonic() - began
         limit.cancel()
         os.killpg(shell.pid, signal.SIGTERM)
     if is_there:
-        return Arrival(seconds=seconds)
+        return Arrival(seconds=seconds, loaded_s=loaded_s)
     step, said = (
         (home.path / "home" / name).read_text(encoding="utf-8").strip()
         for name in ("step", "said")
