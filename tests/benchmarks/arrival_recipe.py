@@ -25,7 +25,7 @@ from .arrival_world import MODEL
 TIMEOUT_S: Final = 300.0
 
 RECIPE: Final = r"""
-set -euo pipefail
+set -eu
 exec 2>"$HOME/said"
 step() { echo "$1" >"$HOME/step"; }
 step curl  # as install.sh of ollama.com does, without root
