@@ -25,7 +25,7 @@ from spicy_avocado_magic.settings import OLLAMA_VERSION
 from tests.real_engines import EXECUTABLES
 
 from .arrival_archive import write_archive
-from .arrival_bench import CASES, Bench, Seen
+from .arrival_bench import BUSY_CORES, CASES, Bench, Seen
 from .arrival_home import ROOT, empty_home
 from .arrival_model import write_model
 
@@ -37,11 +37,22 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--archive-mb", type=int, default=160)
     parser.add_argument("--model-mb", type=int, default=400)
+    parser.add_argument(
+        "--wait-quiet",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="longest wait before each round until other programs rest",
+    )
     asked = parser.parse_args()
     missing = [p for p in ("curl", "zstd", "tar", "bash") if shutil.which(p) is None]
     if missing:
         sys.exit(f"missing: {missing} (apt-get install curl zstd tar bash)")
     cases = {name: Seen() for name in asked.cases.split(",")}
+    if asked.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    if unknown := set(cases) - set(CASES):
+        parser.error(f"no such case: {unknown}; there are {', '.join(CASES)}")
     cpu: list[dict[str, float]] = []
     engine = next((p for p in EXECUTABLES if p and OLLAMA_VERSION in p.parts), None)
     with (
@@ -58,7 +69,12 @@ def main() -> None:
         )
         write_model(folder / "model.gguf", asked.model_mb * 1_000_000)
         with _world(folder / name, folder / "model.gguf", folder) as process:
-            bench = Bench(process, kept, has_program=engine is not None)
+            bench = Bench(
+                process,
+                kept,
+                has_program=engine is not None,
+                wait_quiet_s=asked.wait_quiet,
+            )
             bench.fill()
             for number in range(1, asked.rounds + 1):
                 for case, seen in cases.items():
@@ -91,6 +107,7 @@ def _report(cases: dict[str, Seen], cpu: list[dict[str, float]]) -> None:
             write(f"{case}: {note}\n")
         if seen.told:
             write(f"\n{case}, {_steps(seen)}\n")
+    _warn(cases)
     write("\ncase       floor    ours  recipe, loaded   ours / floor   recipe / ours\n")
     for case, seen in cases.items():
         write(f"{_row(case, seen)}\n")
@@ -98,6 +115,14 @@ def _report(cases: dict[str, Seen], cpu: list[dict[str, float]]) -> None:
     write(f"CPU seconds of fetching, hashing and unpacking the archive: {costs}\n")
     medians = {case: seen.medians() | {**costs} for case, seen in cases.items()}
     write(json.dumps(medians) + "\n")
+
+
+def _warn(cases: dict[str, Seen]) -> None:
+    """Say where others took the processor; ``fast`` and ``present`` need it whole."""
+    for case, seen in cases.items():
+        if max(seen.busy) > BUSY_CORES:
+            told = ", ".join(f"{cores:.1f}" for cores in seen.busy)
+            sys.stdout.write(f"{case}: NOISE, cores busy before each round: {told}\n")
 
 
 def _steps(seen: Seen) -> str:

@@ -8,11 +8,14 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import IO, Any, Final
+
+import psutil
 
 from spicy_avocado_magic.engine.release import archive_for
 from spicy_avocado_magic.json_codec import from_json, to_json
@@ -36,6 +39,10 @@ CASES: Final = {
 }
 
 
+BUSY_CORES: Final = 0.3
+"""With more, figures of what the processor binds mean little."""
+
+
 @dataclass(slots=True)
 class Seen:
     """What the rounds of one case took; None where there was no arrival."""
@@ -47,6 +54,8 @@ class Seen:
     """Until the recipe's model is in memory, as ours is when it arrives."""
     told: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    """Cores that others kept busy just before each round."""
 
     def medians(self) -> dict[str, float | None]:
         """Return the JSON of a case; None where a round did not arrive."""
@@ -67,6 +76,11 @@ class Seen:
         )
 
 
+def busy_cores(watch_s: float = 1.0) -> float:
+    """Return how many cores are busy, over the time given."""
+    return psutil.cpu_percent(watch_s) / 100 * (os.cpu_count() or 1)
+
+
 def _median(values: Sequence[float | None]) -> float | None:
     there = [value for value in values if value is not None]
     return round(median(there), 2) if there and len(there) == len(values) else None
@@ -76,7 +90,12 @@ class Bench:
     """A world, and what is run in it."""
 
     def __init__(
-        self, process: subprocess.Popen[str], kept: Home, *, has_program: bool
+        self,
+        process: subprocess.Popen[str],
+        kept: Home,
+        *,
+        has_program: bool,
+        wait_quiet_s: float,
     ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -90,6 +109,7 @@ class Bench:
         ).url
         self._urls = [self._archive_url, told["weights"]]
         self._kept, self._has_program = kept, has_program
+        self._wait_quiet_s = wait_quiet_s
 
     def fill(self) -> None:
         """Bring everything into the kept home, once for both."""
@@ -107,6 +127,7 @@ class Bench:
     def round(self, case: str, number: int, seen: Seen) -> None:
         """Run one round of a case, every other one in the other order."""
         shape = replace(CASES[case], seed=number)
+        seen.busy.append(self._await_quiet())
         os.sync()
         self.shape(Shape())
         seen.floor_s.append(self._floor_s(case))
@@ -116,6 +137,13 @@ class Bench:
             self.shape(shape)
             with self._home(case) as home:
                 run(home, seen)
+
+    def _await_quiet(self) -> float:
+        """Wait for others to rest, within bounds; return the cores that are busy."""
+        deadline = time.monotonic() + self._wait_quiet_s
+        while (busy := busy_cores()) > BUSY_CORES and time.monotonic() < deadline:
+            pass  # looking takes its time
+        return busy
 
     @contextlib.contextmanager
     def _home(self, case: str) -> Iterator[Home]:
