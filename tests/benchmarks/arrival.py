@@ -111,6 +111,12 @@ def _report(cases: dict[str, Seen], cpu: list[dict[str, float]]) -> None:
     write("\ncase       floor    ours  recipe, loaded   ours / floor   recipe / ours\n")
     for case, seen in cases.items():
         write(f"{_row(case, seen)}\n")
+    for case, seen in cases.items():
+        write(
+            "{}: CPU seconds: ours {:.2f}, recipe {:.2f}\n".format(
+                case, *seen.cpu_medians()
+            )
+        )
     costs = {name: round(median(one[name] for one in cpu), 2) for name in cpu[0]}
     write(f"CPU seconds of fetching, hashing and unpacking the archive: {costs}\n")
     medians = {case: seen.medians() | {**costs} for case, seen in cases.items()}

@@ -52,6 +52,7 @@ class Seen:
     recipe_s: list[float | None] = field(default_factory=list)
     recipe_loaded_s: list[float | None] = field(default_factory=list)
     """Until the recipe's model is in memory, as ours is when it arrives."""
+    recipe_cpu_s: list[float] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
@@ -65,6 +66,11 @@ class Seen:
             "recipe_s": _median(self.recipe_s),
             "recipe_loaded_s": _median(self.recipe_loaded_s),
         }
+
+    def cpu_medians(self) -> tuple[float, float]:
+        """Return CPU seconds of ours and of the recipe, until a model was loaded."""
+        ours = [float(one["cpu_s"]) for one in self.told]
+        return median(ours or [0.0]), median(self.recipe_cpu_s or [0.0])
 
     def only(self, at: int) -> Seen:
         """Return one round by itself."""
@@ -179,6 +185,7 @@ class Bench:
         is_there = not arrival.failed_at
         seen.recipe_s.append(arrival.seconds if is_there else None)
         seen.recipe_loaded_s.append(arrival.loaded_s if is_there else None)
+        seen.recipe_cpu_s.append(arrival.cpu_s)
         if arrival.failed_at:
             seen.notes.append(
                 f"the recipe failed at {arrival.failed_at} after "

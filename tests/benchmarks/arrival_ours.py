@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from spicy_avocado_magic.state import State
 from spicy_avocado_magic.state_folder import StateFolder
 from tests.main_job.home import Home
 
-from .arrival_home import variables
+from .arrival_home import cpu_s, process_cpu_s, variables
 from .arrival_world import MODEL
 
 TIMEOUT_S: Final = 300.0
@@ -73,7 +74,8 @@ class Witness:
         host = psutil.Process(self.state.pid)
         told = {
             "seconds": seconds,
-            "host_cpu_s": round(_cpu_s(host), 2),
+            "cpu_s": cpu_s(Home(Path(os.environ["XDG_RUNTIME_DIR"]).parent)),
+            "host_cpu_s": round(process_cpu_s(host), 2),
             "host_peak_mb": _peak_mb(self.state.pid),
             "steps": [
                 [
@@ -130,11 +132,6 @@ def arrive(home: Home, sources: Sources) -> dict[str, Any]:
     raise RuntimeError(
         f"ours did not arrive:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
     )
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    """User and system seconds of a process and of its children that have ended."""
-    return sum(process.cpu_times()[:4])
 
 
 def _peak_mb(pid: int) -> float:

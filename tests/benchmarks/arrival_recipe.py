@@ -19,7 +19,7 @@ from typing import Final
 from spicy_avocado_magic.settings import Sources
 from tests.main_job.home import Home
 
-from .arrival_home import TOKEN, variables
+from .arrival_home import TOKEN, cpu_s, variables
 from .arrival_world import MODEL
 
 TIMEOUT_S: Final = 300.0
@@ -74,6 +74,8 @@ class Arrival:
     """Until the URL answered, or a step failed."""
     loaded_s: float = 0.0
     """Until the model was in memory too."""
+    cpu_s: float = 0.0
+    """Of all that it started, until then."""
     failed_at: str = ""
     """The step that ended it; empty if the URL answered."""
     said: str = ""
@@ -123,9 +125,10 @@ def follow_recipe(
         is_there = is_there and b"loaded" in shell.stdout.readline()
         loaded_s = time.monotonic() - began
         limit.cancel()
+        spent_s = cpu_s(home)
         os.killpg(shell.pid, signal.SIGTERM)
     if is_there:
-        return Arrival(seconds=seconds, loaded_s=loaded_s)
+        return Arrival(seconds=seconds, loaded_s=loaded_s, cpu_s=spent_s)
     step, said = (
         (home.path / "home" / name).read_text(encoding="utf-8").strip()
         for name in ("step", "said")
