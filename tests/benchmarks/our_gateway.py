@@ -1,0 +1,55 @@
+"""Our gateway in a process of its own, made and run as the host makes and runs it.
+
+``python -m tests.benchmarks.our_gateway`` reads ``{"key", "engine_url", "log"}`` as
+one line on standard input, prints its port, and serves until that input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from spicy_avocado_magic.gateway.access import Access
+from spicy_avocado_magic.gateway.access_log import AccessLog
+from spicy_avocado_magic.gateway.app import Gateway
+from spicy_avocado_magic.limits import Limits
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.secrets import Secret
+
+_BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
+"""Of the usual bounds, those that 512 streams opened in one go would meet."""
+
+
+async def _serve(told: dict[str, Any]) -> None:
+    key, policy = told["key"], Policy()
+    log = AccessLog(Path(told["log"]), flush_every_s=policy.access_log_every_s)
+    gateway = Gateway(
+        access=Access(
+            key=Secret(key), public_host="spicy.ngrok.app", models=("tiny", "llama3")
+        ),
+        policy=policy,
+        probe_secret=secrets.token_bytes(32),
+        limits=Limits.of(policy, _BOUNDS),
+        log=log,
+    )
+    gateway.set_upstream(told["engine_url"])
+    url = await gateway.start()
+    sys.stdout.write(url.rsplit(":", 1)[1] + "\n")
+    sys.stdout.flush()
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, sys.stdin.read)
+    await gateway.stop(0.1)
+    log.flush()
+
+
+def main() -> None:
+    """Serve as the host does: on the loop that ``asyncio.run`` makes."""
+    asyncio.run(_serve(json.loads(sys.stdin.readline())))
+
+
+if __name__ == "__main__":
+    main()
