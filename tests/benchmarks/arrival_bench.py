@@ -19,7 +19,8 @@ import psutil
 
 from spicy_avocado_magic.engine.release import archive_for
 from spicy_avocado_magic.json_codec import from_json, to_json
-from spicy_avocado_magic.settings import OLLAMA_VERSION, Sources
+from spicy_avocado_magic.parsing import OLLAMA_VERSION
+from spicy_avocado_magic.settings import Sources
 from tests.main_job.home import Home
 
 from . import arrival_floor as floors
