@@ -6,18 +6,18 @@ import contextlib
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .errors import PlatformUnsupported
+from .errors import PlatformUnsupported, UsageMistake
 
 APP: Final = "spicy-avocado"
-_NVIDIA_SMI_S: Final = 10.0
+ENGINES_LOCK: Final = ".lock"
+"""In the engines' folder; held by ``flock`` while one is installed or removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,10 @@ class Platform:
     """Environment variables, any of which tells this platform."""
     library_path: str = ""
     """Where its NVIDIA driver libraries are, if the loader does not know."""
+    scratch: tuple[str, ...] = ()
+    """Folders that may lie on a larger disk than the home folder does."""
+    drive: str = ""
+    """Where a drive that outlives the session is mounted, once the user does so."""
     policy: str = ""
     """What its terms say about services and tunnels, in one line."""
 
@@ -39,6 +43,7 @@ PLATFORMS: Final = (
         name="Kaggle",
         marks=("KAGGLE_KERNEL_RUN_TYPE",),
         library_path="/usr/local/nvidia/lib64",
+        scratch=("/kaggle/temp",),
         policy="Kaggle's terms ban many forms of tunneling; "
         "your account may be restricted.",
     ),
@@ -46,6 +51,8 @@ PLATFORMS: Final = (
         name="Google Colab",
         marks=("COLAB_RELEASE_TAG", "COLAB_GPU"),
         library_path="/usr/lib64-nvidia",
+        scratch=("/content",),
+        drive="/content/drive",
         policy="Colab's terms restrict serving and remote use, above all on free "
         "runtimes; your access may be limited.",
     ),
@@ -126,32 +133,66 @@ def cache_folder(*, rehearsal: bool) -> Path:
     return folder / "rehearsal-world" if rehearsal else folder
 
 
-def models_folder(models_dir: str, *, rehearsal: bool) -> Path:
-    """Return where models are kept: as asked for, else where Ollama keeps them."""
+def engines_folder(*, rehearsal: bool) -> Path:
+    """Return where installed releases of the engine are, a folder each."""
+    return cache_folder(rehearsal=rehearsal) / "ollama"
+
+
+def models_folder(
+    models_dir: str, *, rehearsal: bool, scratch: Sequence[str] = ()
+) -> Path:
+    """Return where models are kept: as asked for, else where Ollama keeps them.
+
+    Where Ollama has kept none yet, the roomiest of its usual place and the
+    platform's ``scratch`` folders is taken, and made, so that it stays the one.
+    """
     if models_dir:
         return Path(models_dir)
     if rehearsal:
         return cache_folder(rehearsal=True) / "models"
-    configured = os.environ.get("OLLAMA_MODELS")
-    return Path(configured) if configured else Path.home() / ".ollama" / "models"
+    if os.environ.get("OLLAMA_MODELS"):
+        return Path(os.environ["OLLAMA_MODELS"])
+    usual = Path.home() / ".ollama" / "models"
+    others = [
+        Path(folder) / f"{APP}-models"
+        for folder in scratch
+        if os.access(_existing(Path(folder)), os.W_OK)
+    ]
+    # A folder of ours is there only if it was chosen before.
+    for folder in (*others, usual):
+        if folder.is_dir():
+            return folder
+    # The first of equals is the usual one.
+    chosen = max((usual, *others), key=_free_bytes)
+    if chosen != usual:
+        chosen.mkdir(parents=True)
+    return chosen
 
 
-def has_nvidia_gpu() -> bool:
-    """Return whether ``nvidia-smi`` lists a GPU."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return False
-    try:
-        listed = subprocess.run(
-            [program, "-L"],
-            capture_output=True,
-            check=False,
-            timeout=_NVIDIA_SMI_S,
-            stdin=subprocess.DEVNULL,
+def require_mounted(folder: Path, platform: Platform) -> None:
+    """Refuse a folder on the platform's drive while that is not mounted.
+
+    It would be made on the local disk: gone with the session, and in the way of
+    the mount, which wants an empty folder.
+
+    Raises:
+        UsageMistake: With the line that mounts it.
+    """
+    drive = platform.drive
+    if drive and folder.is_relative_to(drive) and not os.path.ismount(drive):
+        raise UsageMistake(
+            f"{folder} is on a drive that is not mounted.",
+            f"Run `from google.colab import drive; drive.mount('{drive}')` first.",
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return listed.returncode == 0 and b"GPU " in listed.stdout
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def owner_pid() -> int:

@@ -8,15 +8,18 @@ AvocadoError
 │   ├── EndpointRefused         ngrok does not give this URL (313, 334, 108 …)
 │   ├── ModelRefused            no such model, gated, or it needs a newer engine
 │   ├── PortTaken               a port that was asked for is in use
+│   ├── DownloadAltered         what arrives is not what was published, twice
 │   └── VersionMismatch         the package was upgraded under a running host
 ├── NotebookUnsupported         this machine cannot do it; never retried
 │   ├── DiskTooSmall            archive or model does not fit
+│   ├── MemoryTooSmall          a model that RAM and VRAM together cannot hold
 │   └── PlatformUnsupported     Windows, or a folder that is not ours
 ├── ComponentFailed             a part fell over; retried with backoff
 │   ├── EngineFailed            ``ollama serve``
 │   ├── DownloadFailed          an archive, agent or blob that did not arrive whole
 │   ├── GatewayFailed           the authenticating proxy
 │   ├── TunnelFailed            the agent or its endpoint
+│   │   └── PolicyRefused       the service does not take our rule for requests
 │   └── NetworkUnreachable      nothing answers; often no network at all
 ├── HostUnreachable             the background process does not answer
 ├── Interrupted                 by the user; what was begun was taken back
@@ -92,6 +95,10 @@ class PortTaken(UserMustAct):
     """A port that was asked for is in use by another program."""
 
 
+class DownloadAltered(UserMustAct):
+    """What arrives is not what was published, also from the first byte on."""
+
+
 class VersionMismatch(UserMustAct):
     """The running host speaks another protocol than the installed package."""
 
@@ -104,6 +111,10 @@ class NotebookUnsupported(AvocadoError):
 
 class DiskTooSmall(NotebookUnsupported):
     """An archive or a model does not fit on the disk."""
+
+
+class MemoryTooSmall(NotebookUnsupported):
+    """A model that RAM and VRAM together cannot hold."""
 
 
 class PlatformUnsupported(NotebookUnsupported):
@@ -128,6 +139,10 @@ class GatewayFailed(ComponentFailed):
 
 class TunnelFailed(ComponentFailed):
     """The agent or its endpoint failed."""
+
+
+class PolicyRefused(TunnelFailed):
+    """The tunnel service does not take, or not rightly, our rule for requests."""
 
 
 class NetworkUnreachable(ComponentFailed):

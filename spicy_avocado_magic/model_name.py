@@ -40,7 +40,7 @@ class ModelName:
         rest, tag = text, DEFAULT_TAG
         if ":" in text.rsplit("/", 1)[-1]:
             rest, tag = text.rsplit(":", 1)
-        parts = rest.split("/")
+        parts = rest.split("/", 3)  # a name of slashes alone is no list of millions
         host = parts[-3] if len(parts) == 3 else DEFAULT_HOST  # noqa: PLR2004
         namespace = parts[-2] if len(parts) > 1 else DEFAULT_NAMESPACE
         model = parts[-1]

@@ -110,6 +110,11 @@ OPTIONS: Final[tuple[Option, ...]] = (
         parse=rules.validate_domain,
         help="your own ngrok domain; by default your account's fixed one",
     ),
+    _flag(
+        "pool",
+        "share the --domain with other notebooks that pool too and have the same "
+        "--api-key",
+    ),
     _flag("local", "no tunnel: serve on this machine only"),
     _flag("path_key", "also accept URL/KEY/…, for clients that send no headers"),
     _flag("manage", "let the key pull, create, copy and delete models"),

@@ -28,10 +28,21 @@ class Policy:
     """From an endpoint's existence until it leads to this gateway."""
     probe_idle_s: float = 900.0
     """The public URL is probed after this many idle seconds."""
+    pool_start_probes: int = 8
+    """Times that a pool's URL is asked at the start who answers there."""
+    pool_probe_every_s: float = 1800.0
+    """From then on it is asked this often: 48 times a day."""
+    pool_member_s: float = 10800.0
+    """A member of which nothing was heard for this long is forgotten."""
     request_s: float = 30.0
     """One short request to a release host, registry or the engine."""
     stall_s: float = 20.0
     """A download without a byte for this long is started anew."""
+    pull_pause_s: float = 1.0
+    """Before the engine is asked anew for a pull that was ended: asked sooner, it
+    attaches to the one that is dying. The backoff comes on top."""
+    slow_s: float = 3.0
+    """A connection that lags far behind its siblings for this long is replaced."""
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
     backoff_jitter_s: float = 0.5

@@ -11,6 +11,7 @@ from .errors import UsageMistake
 from .keys import NamedKey
 from .model_name import ModelName
 from .parsing import validate_model
+from .pool import require_for_pool
 
 ENGINE_VARIABLES: Final = frozenset(
     {
@@ -48,6 +49,9 @@ CHANGES: Final[Mapping[str, frozenset[str]]] = {
     "models": frozenset({"models"}),
     "token": frozenset({"tunnel"}),
     "domain": frozenset({"tunnel"}),
+    "pool": frozenset({"tunnel"}),
+    "no_auth": frozenset({"tunnel"}),
+    "path_key": frozenset({"tunnel"}),
     "local": frozenset({"tunnel"}),
     "port": frozenset({"gateway", "tunnel"}),
     "context": frozenset({"engine"}),
@@ -101,6 +105,7 @@ class Settings:
     """``address:port`` for a scraper; empty is none."""
     metrics_token: str = field(default="", repr=False)
     domain: str = ""
+    pool: bool = False
     local: bool = False
     port: int = 0
     """Of the gateway on loopback; 0 is any free one."""
@@ -154,12 +159,7 @@ class Settings:
         return merged
 
     def check(self) -> None:
-        """Refuse values that contradict each other.
-
-        Raises:
-            UsageMistake: With the two options that exclude each other, or the key
-                that belongs to somebody else.
-        """
+        """Raise UsageMistake for values that contradict each other, or lack one."""
         if self.local and self.domain:
             raise UsageMistake(
                 "--local opens no tunnel, so --domain has no use.",
@@ -180,10 +180,15 @@ class Settings:
                 "--path-key has no use without a key.",
                 "Leave --no-auth or --path-key out.",
             )
+        if self.pool:
+            is_own = not (self.key_is_generated or self.no_auth)
+            require_for_pool(self.domain, self.api_key if is_own else "")
 
     def changed_components(self, other: Settings) -> frozenset[str]:
         """Return the components that must start a new life to become ``other``."""
         differing = self.differences(other)
+        if other.pool and "api_key" in differing:  # by it members prove themselves
+            differing |= {"pool"}
         return frozenset().union(*(CHANGES.get(name, ()) for name in differing))
 
     def differences(self, other: Settings) -> frozenset[str]:
@@ -196,9 +201,10 @@ class Settings:
 
 
 _EXCLUDES: Final[Mapping[str, tuple[str, ...]]] = {
-    "local": ("domain",),
+    "local": ("domain", "pool"),
     "domain": ("local",),
-    "no_auth": ("manage", "path_key"),
+    "pool": ("local", "no_auth"),
+    "no_auth": ("manage", "path_key", "pool"),
     "manage": ("no_auth",),
     "path_key": ("no_auth",),
 }

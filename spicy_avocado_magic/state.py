@@ -93,6 +93,8 @@ class ModelState:
     phase: Phase = Phase.WAITING
     size_bytes: int = 0
     """On disk, all layers."""
+    fit: str = ""
+    """What is expected of it in memory, in plain words, before it is loaded."""
     memory_bytes: int = 0
     """While loaded; 0 when it is not."""
     gpu_bytes: int = 0
@@ -160,6 +162,19 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One notebook behind a pool's URL."""
+
+    id: str
+    """Random; each of its replies carries it as ``X-Avocado-Member``."""
+    models: tuple[str, ...] = ()
+    """Those that it serves."""
+    seen_s: float | None = None
+    """Seconds since it answered or asked through the URL; None if it never did."""
+    is_self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """A snapshot of everything, with the sequence number of its last event."""
 
@@ -187,6 +202,8 @@ class State:
     models: tuple[ModelState, ...] = ()
     keys: tuple[KeyState, ...] = ()
     """The owner's first, then those given to others."""
+    members: tuple[Member, ...] = ()
+    """Of the pool, ourselves first; empty without ``--pool``."""
     requests: int = 0
     """Requests with a valid key, probes left out."""
     refused: int = 0

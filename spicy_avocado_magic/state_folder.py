@@ -111,7 +111,7 @@ class StateFolder:
 
     @property
     def logs(self) -> tuple[Path, ...]:
-        """The logs of host, engine, agent and rehearsal that exist."""
+        """The logs that exist: of host, engine, agent, rehearsal and accesses."""
         return tuple(self.path.glob("*.log"))
 
     def read_record(self) -> Record | None:

@@ -11,6 +11,7 @@ from .secrets import masked, plain_text
 from .state import (
     Failure,
     KeyState,
+    Member,
     ModelState,
     ModelUse,
     Phase,
@@ -112,6 +113,7 @@ def status_text(state: State) -> str:
         lines.append(f"metrics  {metrics_text(state, show_token=False)}")
     lines.append(f"engine   {plain_text(state.engine)} on {plain_text(state.compute)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
+    lines += [f"member   {member_line(member)}" for member in state.members]
     lines += traffic_lines(state)
     ends = (
         "" if state.ends_in_s is None else f", ends in {seconds_text(state.ends_in_s)}"
@@ -178,7 +180,18 @@ def model_line(model: ModelState) -> str:
     if model.memory_bytes:
         share = model.gpu_bytes / model.memory_bytes
         text += f", {bytes_text(model.memory_bytes)} in memory, {share:.0%} on the GPU"
+    elif model.fit:
+        text += f", {plain_text(model.fit)}"
     return text
+
+
+def member_line(member: Member) -> str:
+    """Return a member of the pool with its models, and when it was last heard of."""
+    models = ", ".join(plain_text(model) for model in member.models)
+    seen = "never" if member.seen_s is None else f"{seconds_text(member.seen_s)} ago"
+    whose = " (this one)" if member.is_self else ""
+    who = f"{plain_text(member.id)}{whose}"
+    return f"{who}: {models or 'no model yet'}, answered {seen}"
 
 
 def key_text(state: State, *, show_key: bool) -> str:
@@ -230,18 +243,23 @@ def handover_text(state: State, *, show_key: bool, show_token: bool = False) -> 
 
 
 def narrate(write: Callable[[str], object] | None = None) -> Callable[[State], None]:
-    """Return a viewer that writes a line when a stage has something new to say.
+    """Return a viewer that writes a line for each warning, and what stages say anew.
 
     Args:
         write: Takes a line with its newline; by default standard error.
     """
     told: dict[str, tuple[Phase, str]] = {}
+    warned: set[str] = set()
     say = write or sys.stderr.write
     quiet = (Phase.WAITING, Phase.OFF)
 
     def show(state: State) -> None:
         if state.rehearsal and not told:
             say(REHEARSAL_MARK + "\n")
+        for warning in state.warnings:
+            if warning not in warned:
+                say(f"! {plain_text(warning)}\n")
+        warned.update(state.warnings)
         for stage in state.stages:
             news = (stage.phase, stage.detail)
             if stage.phase not in quiet and told.get(stage.name) != news:

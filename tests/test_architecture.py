@@ -31,6 +31,7 @@ TOP_LEVEL: Final = (
     "processes",
     "json_codec",
     "state",
+    "pool",
     "model_name",
     "parsing",
     "settings",
@@ -62,16 +63,24 @@ STARTED_BY_NAME: Final = {
 """The only modules that name another for ``python -m``."""
 
 SCENARIOS: Final = {
+    "engine/test_memory.py",
+    "engine/test_proxies.py",
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
     "gateway/test_limits.py",
+    "gateway/test_overload.py",
+    "gateway/test_real_break_in.py",
+    "gateway/test_pool.py",
     "gateway/test_real_engine.py",
+    "gateway/test_revoking.py",
+    "gateway/test_smuggling.py",
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
 COMMANDS: Final = {"up", "status", "keys", "down"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--json",
+    "--purge",
     "--help",
 }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,14 +16,15 @@ from spicy_avocado_magic.environment import (
     PLATFORMS,
     cache_folder,
     detect_platform,
-    has_nvidia_gpu,
+    engines_folder,
     models_folder,
     owner_pid,
     private_folder,
+    require_mounted,
     require_supported,
     runtime_folder,
 )
-from spicy_avocado_magic.errors import PlatformUnsupported
+from spicy_avocado_magic.errors import PlatformUnsupported, UsageMistake
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,7 @@ def test_a_rehearsal_has_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     """It neither uses nor fills the real ones."""
     monkeypatch.setenv("OLLAMA_MODELS", "/models/real")
     assert cache_folder(rehearsal=True) != cache_folder(rehearsal=False)
+    assert engines_folder(rehearsal=True).parent == cache_folder(rehearsal=True)
     assert models_folder("", rehearsal=True).is_relative_to(
         cache_folder(rehearsal=True)
     )
@@ -119,25 +123,102 @@ def test_a_rehearsal_has_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert models_folder("/mine", rehearsal=True) == Path("/mine")
 
 
+@pytest.fixture
+def disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, int]:
+    """Return the free bytes of each folder's disk, to be filled in by a test."""
+    free: dict[Path, int] = {}
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    usage = shutil.disk_usage("/")
+
+    def disk_usage(path: Path) -> object:
+        return usage._replace(free=free[path])
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    return free
+
+
 @pytest.mark.parametrize(
-    ("script", "has_one"),
-    [
-        ("echo 'GPU 0: Tesla T4 (UUID: x)'", True),
-        ("echo 'No devices were found'", False),
-        ("echo 'GPU 0: x'; exit 9", False),
-        (None, False),
-    ],
+    ("home_free", "scratch_free", "is_scratch"),
+    [(10, 70, True), (70, 10, False), (70, 70, False)],
 )
-def test_a_gpu_is_what_nvidia_smi_lists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, has_one: bool
+def test_models_go_to_the_platforms_larger_disk(
+    tmp_path: Path,
+    disks: dict[Path, int],
+    home_free: int,
+    scratch_free: int,
+    is_scratch: bool,
 ) -> None:
-    """A tool without a driver, or no tool, means no GPU."""
-    if script is not None:
-        program = tmp_path / "nvidia-smi"
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert has_nvidia_gpu() is has_one
+    """Kaggle's scratch disk is used where it is larger, and only there."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    disks |= {tmp_path / "home": home_free, scratch: scratch_free}
+    chosen = models_folder("", rehearsal=False, scratch=[str(scratch)])
+    assert chosen.is_relative_to(scratch) == is_scratch
+
+
+def test_a_models_folder_once_chosen_stays_the_one(
+    tmp_path: Path, disks: dict[Path, int]
+) -> None:
+    """What was fetched is found again although it has filled its disk."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    disks |= {tmp_path / "home": 10, scratch: 70}
+    chosen = models_folder("", rehearsal=False, scratch=[str(scratch)])
+    disks[scratch] = 1
+    assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == chosen
+    (tmp_path / "home" / ".ollama" / "models").mkdir(parents=True)
+    assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == chosen
+
+
+def test_models_that_ollama_has_already_are_used_where_they_are(
+    tmp_path: Path, disks: dict[Path, int]
+) -> None:
+    """A larger disk is no reason to fetch them again."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    disks |= {tmp_path / "home": 10, scratch: 70}
+    usual = tmp_path / "home" / ".ollama" / "models"
+    usual.mkdir(parents=True)
+    assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == usual
+
+
+def test_a_scratch_folder_that_cannot_be_had_is_passed_over(
+    tmp_path: Path, disks: dict[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row of the table makes a start fail."""
+    disks |= {tmp_path / "home": 10, tmp_path: 70}
+    missing = tmp_path / "missing" / "deep"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    chosen = models_folder("", rehearsal=False, scratch=[str(missing)])
+    assert chosen.is_relative_to(tmp_path / "home")
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    chosen = models_folder("", rehearsal=False, scratch=[str(missing)])
+    assert chosen.is_relative_to(missing)
+    assert chosen.is_dir()
+
+
+def test_a_drive_that_is_not_mounted_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models would land on the local disk, and be gone with the session."""
+    colab = replace(PLATFORMS[1], drive=str(tmp_path))
+    with pytest.raises(UsageMistake, match="not mounted") as caught:
+        require_mounted(tmp_path / "MyDrive" / "models", colab)
+    assert f"drive.mount('{tmp_path}')" in caught.value.remedy
+    require_mounted(tmp_path.parent / "elsewhere", colab)
+    require_mounted(tmp_path / "models", PLATFORMS[-1])
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == str(tmp_path))
+    require_mounted(tmp_path / "MyDrive" / "models", colab)
+
+
+def test_kaggle_and_colab_have_scratch_folders() -> None:
+    """Both keep home on the system's disk."""
+    kaggle, colab = PLATFORMS[:2]
+    assert kaggle.scratch == ("/kaggle/temp",)
+    assert colab.scratch == ("/content",)
+    assert colab.drive == "/content/drive"
 
 
 def test_the_owner_is_the_server_of_a_kernel_else_the_program(

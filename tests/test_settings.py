@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.pool import POOL_KEY_CHARACTERS
 from spicy_avocado_magic.settings import (
     CHANGES,
     ENGINE_VARIABLES,
@@ -15,6 +16,8 @@ from spicy_avocado_magic.settings import (
     Settings,
 )
 from spicy_avocado_magic.state import COMPONENTS
+
+POOL = {"pool": True, "domain": "a.ngrok.app", "api_key": "one-key-for-all-of-us"}
 
 
 def test_an_option_not_given_keeps_its_running_value() -> None:
@@ -58,6 +61,11 @@ def test_a_key_that_was_given_is_not_a_generated_one() -> None:
         {"no_auth": True, "manage": True},
         {"no_auth": True, "path_key": True},
         {"models": ("not a name",)},
+        {**POOL, "domain": ""},
+        {**POOL, "api_key": ""},
+        {**POOL, "api_key": "k" * (POOL_KEY_CHARACTERS - 1)},
+        {**POOL, "no_auth": True},
+        {**POOL, "local": True},
     ],
 )
 def test_what_cannot_be_right_is_refused(given: dict[str, Any]) -> None:
@@ -73,13 +81,22 @@ def test_what_cannot_be_right_is_refused(given: dict[str, Any]) -> None:
         ({"manage": True}, "no_auth"),
         ({"path_key": True}, "no_auth"),
         ({"no_auth": True}, "manage"),
+        (POOL, "local"),
     ],
 )
 def test_what_is_given_wins_over_what_runs(running: dict[str, Any], given: str) -> None:
     """Nobody is told to leave out an option that was not typed."""
     merged = Settings().merged(running).merged({given: True})
     assert getattr(merged, given) is True
-    assert not any(getattr(merged, name) for name in running)
+    assert not any(getattr(merged, name) for name in running if name != "api_key")
+
+
+def test_a_made_key_does_not_do_for_a_pool() -> None:
+    """The other notebooks could not have the same."""
+    running = Settings(api_key="avocado-" + "k" * 32, key_is_generated=True)
+    with pytest.raises(UsageMistake, match="of your own"):
+        running.merged({"pool": True, "domain": "a.ngrok.app"})
+    assert running.merged(POOL).pool
 
 
 def test_a_change_restarts_only_what_it_touches() -> None:
@@ -90,6 +107,14 @@ def test_a_change_restarts_only_what_it_touches() -> None:
     assert before.changed_components(live) == frozenset()
     moved = replace(before, port=8000, context=1)
     assert before.changed_components(moved) == {"gateway", "tunnel", "engine"}
+
+
+def test_a_new_key_connects_anew_only_in_a_pool() -> None:
+    """Its members prove themselves by the key; else a key is live."""
+    pooled = Settings().merged(POOL)
+    rekeyed = replace(pooled, api_key="another-key-of-mine-0001")
+    assert pooled.changed_components(rekeyed) == {"tunnel"}
+    assert replace(pooled, pool=False).changed_components(pooled) == {"tunnel"}
 
 
 def test_the_table_of_changes_names_real_settings_and_components() -> None:

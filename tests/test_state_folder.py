@@ -131,3 +131,12 @@ def test_all_is_removed_but_the_lock_and_what_is_kept(folder: StateFolder) -> No
     assert set(folder.path.iterdir()) == {folder.lock, *kept}
     folder.remove()
     assert set(folder.path.iterdir()) == {folder.lock}
+
+
+def test_what_a_killed_host_leaves_is_known_by_name(folder: StateFolder) -> None:
+    """Settings, token and use; each text with a secret can be put back."""
+    write_private(folder.wanted, "keys")
+    write_private(folder.usage, "counts")
+    assert folder.read_secrets() == {folder.wanted: "keys"}
+    folder.remove(keep=folder.for_next_host)
+    assert set(folder.path.iterdir()) == {folder.wanted, folder.usage}

@@ -11,6 +11,7 @@ import pytest
 from spicy_avocado_magic.state import (
     Failure,
     KeyState,
+    Member,
     ModelState,
     ModelUse,
     Phase,
@@ -33,6 +34,7 @@ from spicy_avocado_magic.text import (
     status_text,
 )
 
+EVIL = "\x1b[31mred"
 KEY = "avocado-0123456789abcdef"
 FAILURE = Failure(
     kind="EngineFailed", problem="It died.", remedy="Wait.", log_tail=("\x1b[1mlast",)
@@ -177,6 +179,14 @@ def test_a_model_tells_where_in_memory_it_is() -> None:
     )
 
 
+def test_a_model_that_is_not_loaded_tells_what_is_expected_of_it() -> None:
+    """Once it is in memory, what is there counts."""
+    model = ModelState(name="llama3", fit="fits on the GPU: about 5.8 GB")
+    assert model_line(model) == "llama3: waiting, fits on the GPU: about 5.8 GB"
+    loaded = replace(model, memory_bytes=5, gpu_bytes=5)
+    assert "about" not in model_line(loaded)
+
+
 @pytest.mark.parametrize(
     ("state", "show_key", "is_shown"),
     [
@@ -247,6 +257,15 @@ def test_every_text_of_a_rehearsal_says_so() -> None:
     assert REHEARSAL_MARK not in status_text(STATE)
 
 
+def test_the_narrator_says_each_warning_once() -> None:
+    """A script is warned as a notebook is, and no terminal is steered by it."""
+    said: list[str] = []
+    show = narrate(said.append)
+    for warnings in (("one\x1b[2J",), ("one\x1b[2J", "two"), ("two",)):
+        show(State(warnings=warnings))
+    assert said == ["! one\n", "! two\n"]
+
+
 def test_the_narrator_says_only_what_is_new() -> None:
     """A log file gets a line a change, and none for what waits."""
     said: list[str] = []
@@ -256,3 +275,22 @@ def test_the_narrator_says_only_what_is_new() -> None:
     for serve in (starting, starting, SERVE, SERVE):
         show(State(stages=(serve, waiting)))
     assert said == ["… serve    starting\n", "✓ serve    up\n"]
+
+
+def test_status_shows_each_member_of_a_pool() -> None:
+    """Which one this is, what each serves, and when it last answered."""
+    state = replace(
+        STATE,
+        members=(
+            Member(id="0a1b", models=("tiny", "other"), seen_s=2.0, is_self=True),
+            Member(id=f"9f9f{EVIL}", models=(EVIL,), seen_s=125.0),
+            Member(id="7e7e"),
+        ),
+    )
+    lines = [x for x in status_text(state).splitlines() if x.startswith("member ")]
+    assert lines == [
+        "member   0a1b (this one): tiny, other, answered 2.0 s ago",
+        "member   9f9fred: red, answered 2 min 5 s ago",
+        "member   7e7e: no model yet, answered never",
+    ]
+    assert "member" not in status_text(STATE), "one who does not pool has no members"

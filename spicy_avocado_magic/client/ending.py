@@ -16,6 +16,7 @@ from ..processes import Identity, end_group, find_by_argument
 from ..state_folder import Record, StateFolder
 from .connection import Connection
 from .launch import sweep
+from .purging import Purged
 
 _POLL_S: Final = 0.02
 _KILL_GRACE_S: Final = 1.0
@@ -30,15 +31,17 @@ class Ended:
         processes: Names of the process groups that were ended.
         seconds: How long it took.
         rehearsal: Whether it was one.
+        purged: What was removed of installed releases; None if none was to be.
     """
 
     was_running: bool
     processes: tuple[str, ...] = ()
     seconds: float = 0.0
     rehearsal: bool = False
+    purged: Purged | None = None
 
     def __bool__(self) -> bool:
-        return self.was_running or bool(self.processes)
+        return self.was_running or bool(self.processes) or self.purged is not None
 
 
 def end(

@@ -8,6 +8,7 @@ from ..options import OPTION_BY_NAME, wish_from
 from ..state import State
 from ..state_folder import StateFolder
 from ..text import narrate
+from . import purging
 from .bringing import bring_up, is_rehearsal_asked_for
 from .ending import Ended, end
 from .follow import Show
@@ -56,16 +57,27 @@ def status(*, rehearse: bool = False) -> State | None:
     return None
 
 
-def down(*, rehearse: bool = False) -> tuple[Ended, ...]:
+def down(*, rehearse: bool = False, purge: bool = False) -> tuple[Ended, ...]:
     """End everything that this program started; a no-op where nothing runs.
 
+    Args:
+        rehearse: Whether only a rehearsal is meant.
+        purge: Whether to remove installed releases of the engine, too: those of
+            rehearsals with ``rehearse``, else those of real services.
+
     Returns:
-        What was ended, a value for each host or remains of one.
+        What was ended, a value for each host or remains of one; with ``purge``
+        a last one that tells how many bytes were freed.
 
     Raises:
         HostUnreachable: If something is left that could not be ended.
+        UserMustAct: If a release is just being installed by somebody else.
     """
     ended = [end(folder) for folder in _folders(rehearse=rehearse)]
+    if purge:
+        is_rehearsal = rehearse or is_rehearsal_asked_for()
+        purged = purging.purge(rehearsal=is_rehearsal)
+        ended.append(Ended(was_running=False, rehearsal=is_rehearsal, purged=purged))
     return tuple(one for one in ended if one)
 
 

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import os
 import ssl
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -45,7 +48,7 @@ def open_session(url: str, policy: Policy) -> aiohttp.ClientSession:
     """
     return aiohttp.ClientSession(
         trust_env=not is_loopback(url),
-        connector=aiohttp.TCPConnector(ssl=_ssl_context()),
+        connector=aiohttp.TCPConnector(ssl=_trusted()),
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=policy.request_s, sock_read=policy.stall_s
         ),
@@ -65,9 +68,18 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _ssl_context() -> ssl.SSLContext:
-    """Trust what ``requests`` would, else the system; OpenSSL reads SSL_CERT_FILE."""
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+def _trusted() -> ssl.SSLContext:
+    variables = os.environ.get
+    places = (variables("SSL_CERT_FILE"), variables("SSL_CERT_DIR"))
+    return _ssl_context(variables("REQUESTS_CA_BUNDLE", ""), *places)
+
+
+@lru_cache(maxsize=4)
+def _ssl_context(bundle: str, *_: str | None) -> ssl.SSLContext:
+    """Trust what ``requests`` would, else the system; OpenSSL reads SSL_CERT_FILE.
+
+    Reading all certificates takes longer than a small request, so it is done once.
+    """
     if not bundle:
         context = ssl.create_default_context()
         if ssl.get_default_verify_paths().cafile is None:
@@ -83,6 +95,18 @@ def _ssl_context() -> ssl.SSLContext:
             f"REQUESTS_CA_BUNDLE names {bundle}, which is no certificate file.",
             "Correct the variable or remove it.",
         ) from error
+
+
+def asked_pause_s(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds that ``Retry-After`` asks to wait; 0 if it does not."""
+    told = response.headers.get("Retry-After", "")
+    if told.isascii() and told.isdigit():
+        return float(told)
+    try:
+        until = parsedate_to_datetime(told)
+    except ValueError:
+        return 0.0
+    return max(0.0, until.timestamp() - time.time())
 
 
 @contextlib.contextmanager

@@ -1,38 +1,39 @@
-"""Bring an Ollama release into the cache: fetched, verified, unpacked in one step."""
+"""Bring an Ollama release into the cache, once for all hosts that use it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
+import os
 import platform
 import shutil
-import threading
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Final
 
-from ..errors import DownloadFailed, UsageMistake
+from ..environment import ENGINES_LOCK
+from ..errors import DownloadFailed
 from ..policy import Policy
-from .connections import StatusRefused, get_text
-from .disk import require_space
-from .download import fetch, refused_status
-from .release import Archive, Installed, archive_for, resolve_version
-from .unpack import TEMPORARY_PREFIX, unpack
+from .arrival import Arrival
+from .connections import TRANSIENT_STATUSES, StatusRefused, get_text
+from .download import try_twice
+from .patience import Interrupted, keep_trying
+from .release import Archive, Installed, archive_for, no_such_release
+from .unpack import TEMPORARY_PREFIX
 
 ORIGIN: Final = "the release archive"
 
 _LOCK_EVERY_S: Final = 0.2
 _NOT_FOUND: Final = 404
-_GPU_FOLDERS: Final = ("cuda_", "rocm", "vulkan", "mlx_cuda")
-"""Folders under ``lib/ollama`` that only machines with such a GPU can use."""
 
 
 async def install(
-    version: str,
+    number: str,
     *,
     releases_url: str,
-    cache: Path,
+    engines: Path,
     policy: Policy,
     gpu_libraries: frozenset[str],
     on_progress: Callable[[int, int], None],
@@ -44,75 +45,58 @@ async def install(
     whatever exists is whole. Two hosts may call this at once.
 
     Args:
-        version: ``X.Y.Z``, ``latest``, or empty for the tested default.
+        number: ``X.Y.Z`` or ``X.Y.Z-rcN``.
         releases_url: Base of the release page.
-        cache: Folder that outlives the host.
+        engines: Folder of all releases; it outlives the host.
         policy: The waits.
         gpu_libraries: Folders of ``lib/ollama`` to keep, such as ``cuda_v12``.
         on_progress: Told bytes fetched and bytes in total.
         on_detail: Told in plain words what is being done.
 
     Raises:
-        UsageMistake: If there is no such release, or it is too old.
+        UsageMistake: If there is no such release.
         PlatformUnsupported: If there is no archive for this machine.
         DiskTooSmall: If it does not fit.
         NetworkUnreachable, DownloadFailed: If it does not arrive whole.
+        DownloadAltered: If its checksum is wrong twice.
     """
-    number = await resolve_version(version, releases_url, policy)
     archive = archive_for(number, releases_url, platform.system(), platform.machine())
     flavour = "+".join(sorted(gpu_libraries)) or "cpu"
-    home = cache / "ollama" / f"{number}-{flavour}"
-    async with _only_one(cache / "ollama" / ".lock", on_detail):
+    home = engines / f"{number}-{flavour}"
+    file = engines / f"{number}-{archive.name}"
+    async with _only_one(engines / ENGINES_LOCK, on_detail):
+        await asyncio.to_thread(_clear, engines)
         if not home.exists():
-            file = cache / "ollama" / f"{number}-{archive.name}"
+            await asyncio.to_thread(_clear_parts, engines, file.name)
             on_detail(f"fetching Ollama {number}")
-            await _fetch_verified(archive, file, gpu_libraries, policy, on_progress)
-            on_detail(f"unpacking Ollama {number}")
-            await _unpack(file, home, gpu_libraries)
-            await asyncio.to_thread(file.unlink)
+            sha256 = await _published_digest(archive, policy)
+            arrival = Arrival(archive, sha256, file, home, gpu_libraries)
+            await try_twice(partial(arrival.once, policy, on_progress))
     return Installed(path=_executable(home), version=number, origin=ORIGIN)
 
 
-async def _fetch_verified(
-    archive: Archive,
-    file: Path,
-    gpu_libraries: frozenset[str],
-    policy: Policy,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    sha256 = await _published_digest(archive, policy)
+def _clear(engines: Path) -> None:
+    """Remove what killed hosts left half unpacked."""
+    for left in engines.glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
-    def check_space(done: int, total: int) -> None:
-        # Libraries of GPUs are most of an archive, and unpack to 3.5 times the size.
-        if done == 0:
-            unpacked = 3 * total if gpu_libraries else total // 2
-            require_space(file.parent, total + unpacked)
-        on_progress(done, total)
 
-    with contextlib.suppress(FileNotFoundError):
-        # An earlier host ended between verifying and unpacking: verify it again.
-        await asyncio.to_thread(file.replace, file.with_name(file.name + ".part"))
-    try:
-        await fetch(
-            archive.url, file, sha256=sha256, policy=policy, on_progress=check_space
-        )
-    except DownloadFailed as error:
-        if refused_status(error) == _NOT_FOUND:
-            raise _no_such_release(archive) from error
-        raise
+def _clear_parts(engines: Path, name: str) -> None:
+    """Remove what has come of other archives than the one that is wanted now."""
+    for left in engines.glob("*.part"):
+        if left.stem != name:
+            left.unlink()
 
 
 async def _published_digest(archive: Archive, policy: Policy) -> str:
     """Return the archive's digest from the release's own list of them."""
-    try:
-        text = await get_text(archive.checksums_url, policy)
-    except StatusRefused as refused:
-        if refused.status == _NOT_FOUND:
-            raise _no_such_release(archive) from refused
-        raise DownloadFailed(
-            f"The release host answers HTTP {refused.status}.", "Try again later."
-        ) from refused
-    for line in text.splitlines():
+    listings: list[str] = []
+
+    async def attempt() -> None:
+        listings.append(await _list_digests(archive, policy))
+
+    await keep_trying(attempt, position=lambda: 0, policy=policy)
+    for line in listings[0].splitlines():
         digest, _, name = line.partition(" ")
         if name.strip().removeprefix("*").removeprefix("./") == archive.name:
             return digest.lower()
@@ -122,34 +106,21 @@ async def _published_digest(archive: Archive, policy: Policy) -> str:
     )
 
 
-def _no_such_release(archive: Archive) -> UsageMistake:
-    return UsageMistake(
-        f"There is no Ollama release {archive.version} with {archive.name}.",
-        "Leave --ollama-version out, or name one from github.com/ollama/ollama.",
-    )
-
-
-async def _unpack(file: Path, home: Path, gpu_libraries: frozenset[str]) -> None:
-    """Unpack in a thread, which stops by itself when this task is cancelled."""
-    cancelled = threading.Event()
+async def _list_digests(archive: Archive, policy: Policy) -> str:
+    """Ask once; what may pass by itself is an interruption."""
     try:
-        await asyncio.to_thread(
-            unpack,
-            file,
-            home,
-            keep=lambda path: is_wanted(path, gpu_libraries),
-            is_cancelled=cancelled.is_set,
+        return await get_text(archive.checksums_url, policy)
+    except StatusRefused as refused:
+        if refused.status == _NOT_FOUND:
+            raise no_such_release(archive) from refused
+        error = DownloadFailed(
+            f"The release host answers HTTP {refused.status}.", "Try again later."
         )
-    finally:
-        cancelled.set()
-
-
-def is_wanted(path: str, gpu_libraries: frozenset[str]) -> bool:
-    """Whether a member of an archive is of use on this machine."""
-    parts = PurePosixPath(path).parts
-    if len(parts) < 3 or parts[:2] != ("lib", "ollama"):  # noqa: PLR2004
-        return True
-    return not parts[2].startswith(_GPU_FOLDERS) or parts[2] in gpu_libraries
+        if refused.status in TRANSIENT_STATUSES:
+            raise Interrupted(error) from refused
+        raise error from refused
+    except DownloadFailed as broken:
+        raise Interrupted(broken) from broken
 
 
 def _executable(home: Path) -> Path:
@@ -168,15 +139,21 @@ def _executable(home: Path) -> Path:
 async def _only_one(
     lock: Path, on_detail: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Keep other hosts of this cache out, and clear what a killed one left."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("ab") as file:
-        while not _try_lock(file.fileno()):
-            on_detail("waiting for another notebook that installs Ollama")
-            await asyncio.sleep(_LOCK_EVERY_S)
-        for left in lock.parent.glob(f"{TEMPORARY_PREFIX}*"):
-            await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
-        yield
+    """Keep other hosts of this cache out."""
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("ab") as file:
+            while not _try_lock(file.fileno()):
+                on_detail("waiting for another notebook that installs Ollama")
+                await asyncio.sleep(_LOCK_EVERY_S)
+            # A purge removes the lock with all else; what it removed locks nobody.
+            if _is_same(file.fileno(), lock):
+                yield
+                return
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
 
 
 def _try_lock(descriptor: int) -> bool:

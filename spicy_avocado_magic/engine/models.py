@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from ..errors import ComponentFailed, EngineFailed, UsageMistake
 from ..model_name import ModelName
 from ..policy import Policy
 from .patience import Interrupted, keep_trying
-from .refusals import load_error, pull_error
+from .refusals import error_text, load_error, pull_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ async def copy(
     ):
         status, text = await _call(base_url, method, path, body, policy.request_s)
         if status != 200:  # noqa: PLR2004  (HTTP's "OK")
-            raise load_error(source, status, _error_text(text))
+            raise load_error(source, status, error_text(text))
 
 
 async def warm(base_url: str, model: ModelName, *, policy: Policy) -> Loaded:
@@ -76,7 +76,7 @@ async def warm(base_url: str, model: ModelName, *, policy: Policy) -> Loaded:
             base_url, "POST", "/api/embed", body, policy.model_load_s
         )
     if status != 200:  # noqa: PLR2004  (HTTP's "OK")
-        raise load_error(model, status, _error_text(text))
+        raise load_error(model, status, error_text(text))
     loaded = (await list_loaded(base_url, policy=policy)).get(model.key)
     if loaded is None:
         raise EngineFailed(
@@ -110,13 +110,20 @@ async def adopt(
     *,
     insecure: bool,
     policy: Policy,
-    on_progress: Callable[[int, int], None],
+    on_progress: Callable[[str, int, int], None],
 ) -> None:
     """Let the engine pull: it takes over blobs that are there, and fetches others.
 
     An attempt whose bytes stand still for ``policy.stall_s`` is ended and made
-    anew after a pause; the engine goes on from what it has. Progress counts the
-    layers that the engine has named so far, and never runs backwards.
+    anew after a pause; the engine goes on from what it has.
+
+    Args:
+        base_url: The engine's.
+        source: The name to pull by.
+        insecure: Whether the registry speaks plain HTTP.
+        policy: The waits.
+        on_progress: Told the digest (hex), its bytes that are here, which may be
+            fewer than were told before, and its size.
 
     Raises:
         ModelRefused, DiskTooSmall: If it cannot be had.
@@ -136,15 +143,22 @@ class _Pull:
         source: ModelName,
         insecure: bool,
         policy: Policy,
-        on_progress: Callable[[int, int], None],
+        on_progress: Callable[[str, int, int], None],
     ) -> None:
-        self.done = 0
+        self._attempts = 0
         self._base_url = base_url
         self._source = source
         self._insecure = insecure
         self._policy = policy
         self._on_progress = on_progress
-        self._layers: dict[str, tuple[int, int]] = {}
+        self._layers: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        """Bytes at last, by step, as this attempt told them."""
+
+    @property
+    def done(self) -> int:
+        """Bytes of all layers, as far as any attempt came."""
+        return sum(self._layers.values())
 
     async def attempt(self) -> None:
         """Pull once.
@@ -153,52 +167,69 @@ class _Pull:
             Interrupted: If another attempt may do better.
             AvocadoError: If none will.
         """
+        self._attempts += 1
+        if self._attempts > 1:
+            await asyncio.sleep(self._policy.pull_pause_s)
+        self._told.clear()
         body = {"model": self._source.short, "insecure": self._insecure}
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_read=max(self._policy.stalled_s, self._policy.stall_s)
-        )
+        no_timeout = aiohttp.ClientTimeout(total=None)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
+                asyncio.timeout(self._policy.stall_s) as patience,
+                aiohttp.ClientSession(timeout=no_timeout) as session,
                 session.post(f"{self._base_url}/api/pull", json=body) as response,
             ):
-                await self._follow(response)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+                await self._follow(response, patience)
+        except TimeoutError:
+            self._raise("it stands still")
+        except (aiohttp.ClientError, ConnectionError) as error:
             raise _no_answer(error) from error
 
-    async def _follow(self, response: aiohttp.ClientResponse) -> None:
+    async def _follow(
+        self, response: aiohttp.ClientResponse, patience: asyncio.Timeout
+    ) -> None:
         """Read the stream to its ``success``; lines come even while bytes do not."""
-        moved_at = time.monotonic()
-        before: object = None
         async for line in _lines(response):
-            told = json.loads(line)
+            told = _parsed(line)
             if "error" in told:
                 self._raise(str(told["error"]))
             if told.get("status") == "success":
                 return
-            self._count(told)
-            now = (told.get("status"), told.get("completed"))
-            is_fetching = "digest" in told
-            if now != before or not is_fetching:
-                before, moved_at = now, time.monotonic()
-            elif time.monotonic() - moved_at > self._policy.stall_s:
-                self._raise("it stands still")
+            if self._has_moved(told):
+                patience.reschedule(self._patience_ends(told))
         self._raise("it ended early")
 
-    def _count(self, told: dict[str, Any]) -> None:
-        if "digest" not in told:
-            return
-        digest, total = str(told["digest"]), int(told.get("total") or 0)
-        done = max(int(told.get("completed") or 0), self._layers.get(digest, (0, 0))[0])
-        self._layers[digest] = (done, total)
-        self.done = sum(done for done, _ in self._layers.values())
-        self._on_progress(self.done, sum(total for _, total in self._layers.values()))
+    def _patience_ends(self, told: dict[str, Any]) -> float:
+        """Return by when something new must be told, in the loop's time."""
+        is_fetching = "digest" in told or told.get("status") == "pulling manifest"
+        # Verifying tells nothing for minutes where the disk is slow.
+        patience_s = self._policy.stall_s if is_fetching else self._policy.stalled_s
+        return asyncio.get_running_loop().time() + patience_s
+
+    def _has_moved(self, told: dict[str, Any]) -> bool:
+        """Count a line; whether it tells of a new step, or of more bytes."""
+        status, done = str(told.get("status")), int(told.get("completed") or 0)
+        before, self._told[status] = self._told.get(status), done
+        if "digest" in told:
+            digest = str(told["digest"]).removeprefix("sha256:")
+            self._layers[digest] = max(done, self._layers.get(digest, 0))
+            self._on_progress(digest, done, int(told.get("total") or 0))
+        return done != before
 
     def _raise(self, text: str) -> None:
         error = pull_error(self._source, text)
         if isinstance(error, ComponentFailed):
             raise Interrupted(error)
         raise error
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """Read a line; one that says nothing we know is passed over."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -239,12 +270,3 @@ def _no_answer(error: Exception) -> EngineFailed:
         f"Ollama does not answer ({type(error).__name__}).",
         "It is started anew by itself; %avocado_status shows its log.",
     )
-
-
-def _error_text(text: str) -> str:
-    """Return what the engine says went wrong, whatever form it says it in."""
-    try:
-        plain = json.loads(text)
-    except ValueError:
-        return text
-    return str(plain.get("error", text)) if isinstance(plain, dict) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
@@ -10,11 +11,13 @@ from ..errors import (
     DiskTooSmall,
     DownloadFailed,
     EngineFailed,
+    MemoryTooSmall,
     ModelRefused,
     NetworkUnreachable,
 )
 from ..model_name import DEFAULT_HOST, ModelName
 from ..secrets import plain_text
+from .fit import Fit
 
 _SHOWN: Final = 200
 _STATUS: Final = re.compile(r"(?:^|: )([45]\d\d): ")
@@ -53,11 +56,29 @@ def unknown_model(model: ModelName) -> ModelRefused:
     )
 
 
+def refused_name(model: ModelName, said: str) -> ModelRefused:
+    """Return the error for a name that a registry cannot make sense of.
+
+    So hf.co answers for a quantisation that a repository does not have, a sharded
+    file, or a repository without GGUF files (huggingface/hub-docs#1476, #2702).
+    """
+    words = plain_text(error_text(said))[:_SHOWN]
+    return ModelRefused(
+        f"{model.host} does not give {model.short}: {words or 'HTTP 400'}",
+        "Check the part after the colon (the quantisation): the repository's page "
+        "lists those that there are.",
+    )
+
+
 def gated(model: ModelName) -> ModelRefused:
     """Return the error for a model that only some accounts may have."""
+    if model.host.lower() == DEFAULT_HOST:
+        remedy = "It is private or gated: choose a public model."
+    else:
+        # hf.co says the same of a repository that there is not.
+        remedy = "It is private or gated, or the name is wrong: choose a public one."
     return ModelRefused(
-        f"{model.host} does not give {model.short} to everybody.",
-        "It is private or gated: choose a public model.",
+        f"{model.host} does not give {model.short} to everybody.", remedy
     )
 
 
@@ -77,6 +98,14 @@ def rate_limited(model: ModelName) -> DownloadFailed:
     )
 
 
+def cannot_run(model: ModelName, fit: Fit) -> MemoryTooSmall:
+    """Return the error for a model that this machine has not the memory for."""
+    remedy = "Choose a smaller model or quantisation"
+    if fit.less_context_helps:
+        remedy += ", or a smaller --context or OLLAMA_NUM_PARALLEL"
+    return MemoryTooSmall(f"{model.short} {fit.text}.", remedy + ".")
+
+
 def pull_error(model: ModelName, text: str) -> AvocadoError:
     """Return what an error line of the engine's own pull means."""
     lower = text.lower()
@@ -86,6 +115,8 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
         return unknown_model(model)
     if status == "412" or "newer version" in lower:
         return newer_engine(model)
+    if status == "400":
+        return refused_name(model, text[match.end() :] if match else text)
     if "unauthorized" in lower or status in {"401", "403"}:
         return gated(model)
     if status == "429":
@@ -133,3 +164,12 @@ def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
         f"{model.short} cannot be loaded: {plain_text(text)[:_SHOWN]}",
         "Try another model, or --ollama-version latest.",
     )
+
+
+def error_text(text: str) -> str:
+    """Return what an engine or registry says went wrong, in whatever form."""
+    try:
+        plain = json.loads(text)
+    except ValueError:
+        return text.strip()
+    return str(plain.get("error", text)) if isinstance(plain, dict) else text

@@ -1,31 +1,28 @@
-"""Model registries: manifests read and blobs fetched without an engine."""
+"""Model registries: what a model consists of, asked without an engine."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 from ..errors import AvocadoError, DownloadFailed
 from ..model_name import DEFAULT_HOST, ModelName
 from ..policy import Policy
-from .connections import StatusRefused, get_text
-from .disk import require_space
-from .download import fetch, refused_status
-from .refusals import newer_engine, rate_limited, unknown_model
+from .connections import TRANSIENT_STATUSES, StatusRefused, get_text
+from .patience import Interrupted, keep_trying
+from .refusals import newer_engine, rate_limited, refused_name, unknown_model
 
 _MANIFEST_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
-_ENGINE_MAY: Final = frozenset({401, 403})
-"""Refusals of us that need not be refusals of the engine, which has a key."""
+_WEIGHTS: Final = (".image.model", ".image.projector", ".image.adapter")
+"""Ends of the media types of what is loaded into memory (server/images.go)."""
 
-_FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
-"""A lock for each blob that is on its way; models share layers."""
+ENGINE_MAY: Final = frozenset({401, 403})
+"""Refusals of us that need not be refusals of the engine, which has a key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +32,8 @@ class Layer:
     sha256: str
     """Hex digest; also its name on disk and in the registry."""
     size_bytes: int
+    is_weights: bool = False
+    """Whether it is loaded into memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +50,25 @@ class Manifest:
         """Bytes of all layers; 0 if they are not known."""
         return sum(layer.size_bytes for layer in self.layers)
 
+    @property
+    def weights(self) -> tuple[Layer, ...]:
+        """The layers that are loaded into memory, the model itself first."""
+        return tuple(layer for layer in self.layers if layer.is_weights)
 
-def source_of(model: ModelName, registry: str) -> ModelName:
-    """Return the name to pull a model by, where ``registry`` answers for the rest.
+
+def source_of(model: ModelName, registry: str, *, for_all: bool = False) -> ModelName:
+    """Return the name to pull a model by, where ``registry`` answers for others.
 
     Args:
         model: As the user wants to call it.
         registry: ``settings.sources.registry``; empty leaves every name as it is.
+        for_all: Whether it answers for every host, as in a rehearsal, which
+            reaches for no real one; else only for names without a host.
     """
-    if registry and model.host.lower() == DEFAULT_HOST:
-        return replace(model, host=registry)
-    return model
+    is_elsewhere = model.host.lower() != DEFAULT_HOST
+    if not registry or (is_elsewhere and (model.is_insecure or not for_all)):
+        return model
+    return replace(model, host=registry)
 
 
 def installed_manifest(model: ModelName, models_dir: Path) -> Manifest | None:
@@ -82,8 +89,13 @@ def installed_manifest(model: ModelName, models_dir: Path) -> Manifest | None:
     return manifest if sizes and all(sizes) else None
 
 
+def blob_path(layer: Layer, models_dir: Path) -> Path:
+    """Return where the engine looks for a blob."""
+    return models_dir / "blobs" / f"sha256-{layer.sha256}"
+
+
 async def read_manifest(source: ModelName, *, policy: Policy) -> Manifest:
-    """Ask a model's registry what it consists of.
+    """Ask a model's registry what it consists of; a broken answer is asked anew.
 
     Where the registry refuses us but may not refuse the engine, or speaks in
     another form, the manifest has no layers and the engine's own pull is left.
@@ -92,29 +104,51 @@ async def read_manifest(source: ModelName, *, policy: Policy) -> Manifest:
         ModelRefused: If it does not exist, or needs a newer engine.
         NetworkUnreachable, DownloadFailed: If no answer comes.
     """
+    manifests: list[Manifest] = []
+
+    async def attempt() -> None:
+        manifests.append(await _ask(source, policy))
+
+    await keep_trying(attempt, position=lambda: 0, policy=policy)
+    return manifests[0]
+
+
+async def _ask(source: ModelName, policy: Policy) -> Manifest:
+    """Ask once.
+
+    Raises:
+        Interrupted: If another attempt may do better.
+        AvocadoError: If none will.
+    """
     url = f"{source.registry_url}/manifests/{source.tag}"
     try:
-        text = await get_text(url, policy, accept=_MANIFEST_TYPE)
+        return _parse(source, await get_text(url, policy, accept=_MANIFEST_TYPE))
     except StatusRefused as refused:
-        if refused.status in _ENGINE_MAY:
+        if refused.status in ENGINE_MAY:
             return Manifest(model=source)
-        raise _meaning(source, refused) from refused
-    return _parse(source, text)
+        error = _meaning(source, refused)
+        is_passing = refused.status in TRANSIENT_STATUSES
+        if is_passing and isinstance(error, DownloadFailed):
+            raise Interrupted(error) from refused
+        raise error from refused
+    except DownloadFailed as broken:
+        raise Interrupted(broken) from broken
 
 
 def _meaning(source: ModelName, refused: StatusRefused) -> AvocadoError:
-    match refused.status:
-        case 404:
-            return unknown_model(source)
-        case 412:
-            return newer_engine(source)
-        case 429:
-            return rate_limited(source)
-        case status:
-            return DownloadFailed(
-                f"The registry {source.host} answers HTTP {status} for {source.short}.",
-                "Try again later.",
-            )
+    by_status: dict[int, Callable[[ModelName], AvocadoError]] = {
+        404: unknown_model,
+        412: newer_engine,
+        429: rate_limited,
+    }
+    if refused.status in by_status:
+        return by_status[refused.status](source)
+    if refused.status == 400:  # noqa: PLR2004  (what hf.co answers for a wrong tag)
+        return refused_name(source, refused.text)
+    return DownloadFailed(
+        f"The registry {source.host} answers HTTP {refused.status} for {source.short}.",
+        "Try again later.",
+    )
 
 
 def _parse(model: ModelName, text: str) -> Manifest:
@@ -122,10 +156,11 @@ def _parse(model: ModelName, text: str) -> Manifest:
     try:
         plain = json.loads(text)
         listed = [*plain["layers"], plain["config"]]
-        layers = dict.fromkeys(_layer(item) for item in listed if item["digest"])
-    except (ValueError, TypeError, KeyError):
+        layers = [_layer(item) for item in listed if item["digest"]]
+    except (ValueError, TypeError, KeyError, AttributeError):
         return Manifest(model=model)
-    return Manifest(model=model, layers=tuple(layers))
+    each = {layer.sha256: layer for layer in reversed(layers)}
+    return Manifest(model=model, layers=tuple(reversed(each.values())))
 
 
 def _layer(plain: Any) -> Layer:
@@ -134,83 +169,9 @@ def _layer(plain: Any) -> Layer:
     if match is None or not isinstance(plain["size"], int) or plain["size"] < 0:
         message = "not a layer"
         raise ValueError(message)
-    return Layer(sha256=match[1], size_bytes=plain["size"])
-
-
-def blob_path(layer: Layer, models_dir: Path) -> Path:
-    """Return where the engine looks for a blob."""
-    return models_dir / "blobs" / f"sha256-{layer.sha256}"
-
-
-async def fetch_blobs(
-    manifest: Manifest,
-    models_dir: Path,
-    *,
-    policy: Policy,
-    on_progress: Callable[[int, int], None],
-) -> bool:
-    """Bring a model's blobs to where the engine adopts them; largest first.
-
-    Blobs that are there are not fetched. Progress counts all layers and never
-    runs backwards.
-
-    Returns:
-        Whether all are there; if not, the engine's own pull is left.
-
-    Raises:
-        DiskTooSmall: Before the first byte, if they do not fit.
-        NetworkUnreachable, DownloadFailed: If one does not arrive.
-    """
-    total = manifest.size_bytes
-    ordered = sorted(manifest.layers, key=lambda layer: -layer.size_bytes)
-    missing = await asyncio.to_thread(_missing_bytes, ordered, models_dir)
-    require_space(models_dir, missing)
-    before, furthest = 0, 0
-
-    def report(done: int, _total: int) -> None:
-        nonlocal furthest
-        furthest = max(furthest, before + done)
-        on_progress(furthest, total)
-
-    for layer in ordered:
-        try:
-            await _fetch_blob(manifest.model, layer, models_dir, policy, report)
-        except DownloadFailed as error:
-            if refused_status(error) in _ENGINE_MAY:
-                return False
-            raise
-        report(layer.size_bytes, total)
-        before += layer.size_bytes
-    return bool(ordered)
-
-
-async def _fetch_blob(
-    model: ModelName,
-    layer: Layer,
-    models_dir: Path,
-    policy: Policy,
-    on_progress: Callable[[int, int], None],
-) -> None:
-    path = blob_path(layer, models_dir)
-    lock = _FETCHING.setdefault(path, asyncio.Lock())
-    async with lock:
-        if not path.exists():
-            await fetch(
-                f"{model.registry_url}/blobs/sha256:{layer.sha256}",
-                path,
-                size=layer.size_bytes,
-                sha256=layer.sha256,
-                policy=policy,
-                on_progress=on_progress,
-            )
-
-
-def _missing_bytes(layers: list[Layer], models_dir: Path) -> int:
-    missing = 0
-    for layer in layers:
-        path = blob_path(layer, models_dir)
-        part = path.with_name(path.name + ".part")
-        if not path.exists():
-            missing += layer.size_bytes
-            missing -= part.stat().st_size if part.exists() else 0
-    return missing
+    media = str(plain.get("mediaType", ""))
+    return Layer(
+        sha256=match[1],
+        size_bytes=plain["size"],
+        is_weights=media.endswith(_WEIGHTS),
+    )

@@ -115,6 +115,14 @@ def archive_for(version: str, releases_url: str, system: str, machine: str) -> A
     return Archive(url=url, name=name, version=version)
 
 
+def no_such_release(archive: Archive) -> UsageMistake:
+    """Return the error for a release, or an archive of it, that is not there."""
+    return UsageMistake(
+        f"There is no Ollama release {archive.version} with {archive.name}.",
+        "Leave --ollama-version out, or name one from github.com/ollama/ollama.",
+    )
+
+
 async def resolve_version(requested: str, releases_url: str, policy: Policy) -> str:
     """Return the version to install: ours, the one asked for, or the latest.
 

@@ -34,8 +34,7 @@ USUAL_PORT: Final = 11434
 _PORT_TRIES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
 _EXIT_POLL_S: Final = 0.05
-_LOG_HEAD_BYTES: Final = 1 << 19
-_LOG_TAIL_BYTES: Final = 1 << 16
+_LOG_BYTES: Final = 1 << 19
 
 
 class EngineServer:
@@ -232,20 +231,33 @@ class EngineServer:
                 await self.wait_exit()
         self._process = None
 
-    def compute(self) -> Compute:
-        """Return what its log says that it computes on."""
+    def log_head(self) -> str:
+        """Return the first half megabyte of this life's log."""
         with self._log_path.open("rb") as log:
             log.seek(self._log_start)
-            return parse_compute(log.read(_LOG_HEAD_BYTES).decode("utf-8", "replace"))
+            return log.read(_LOG_BYTES).decode("utf-8", "replace")
+
+    def compute(self) -> Compute:
+        """Return what its log says that it computes on."""
+        return parse_compute(self.log_head())
+
+    def log_size(self) -> int:
+        """Return how many bytes of log there are, for a later ``log_since``."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._log_path.stat().st_size
+        return 0
+
+    def log_since(self, position: int) -> str:
+        """Return what was logged after a position, its last half megabyte at most."""
+        with contextlib.suppress(FileNotFoundError), self._log_path.open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, position, end - _LOG_BYTES))
+            return log.read().decode("utf-8", "replace")
+        return ""
 
     def log_tail(self, count: int) -> list[str]:
         """Return the last lines of this life's log, oldest first."""
-        with contextlib.suppress(FileNotFoundError), self._log_path.open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, end - _LOG_TAIL_BYTES))
-            lines = log.read().decode("utf-8", "replace").splitlines()
-            return [plain_text(line) for line in lines[-count:]]
-        return []
+        return [plain_text(line) for line in self.log_since(0).splitlines()[-count:]]
 
     def _failed(self, problem: str) -> EngineFailed:
         return EngineFailed(

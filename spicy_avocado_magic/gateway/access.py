@@ -197,8 +197,6 @@ class Gate:
             raise Refusal(403, "This server does not answer for that host name.")
 
     def _caller(self, path_key: str | None, headers: Headers) -> Caller:
-        if self.keyring.is_open:
-            return self.keyring.find(())
         keys = _keys_in(headers)
         if path_key is not None:
             keys.append(path_key)

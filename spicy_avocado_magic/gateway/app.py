@@ -6,20 +6,21 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from ..limits import Limits
 from ..policy import Policy
+from ..pool import MEMBER_HEADER, POOL_HEADER, Pool
 from ..proof import PROBE_HEADER, PROOF_HEADER, proof
 from .access import Access, Gate, Visit
 from .access_log import access_line
 from .answer import break_off
 from .connection import Connection
 from .exchange import CLIENT_LEFT, Exchange
+from .expiry import end_revoked, until_expiry
 from .keyring import Caller, RateLimiter
 from .listener import ADDRESS, Listener
 from .metrics import Metrics
@@ -38,6 +39,7 @@ class Gateway:
     Attributes:
         metrics: What went through it.
         places: Who is with the engine, and who waits.
+        pool: Its part in a pool, whose members it answers; None without one.
     """
 
     def __init__(
@@ -61,13 +63,14 @@ class Gateway:
         limits = limits or Limits.of(policy)
         self.metrics = Metrics()
         self.places = Places(limits)
+        self.pool: Pool | None = None
         self._gate = Gate(access)
         self._probe_secret = probe_secret
         self._log = log
         self._rates = RateLimiter()
         self._upstream = Upstream(limits)
         self._service = Service(self.places, self._upstream, policy)
-        self._listener = Listener(self._handle, limits)
+        self._listener = Listener(self._handle, limits, self._marks)
 
     @property
     def access(self) -> Access:
@@ -80,10 +83,7 @@ class Gateway:
     @access.setter
     def access(self, access: Access) -> None:
         self._gate = Gate(access)
-        for exchange in list(self.metrics.open):
-            caller = exchange.caller
-            if caller is not None and not self._gate.keyring.has(caller):
-                exchange.end(_revoked())
+        end_revoked(self.metrics, self._gate.keyring)
 
     @property
     def limits(self) -> Limits:
@@ -148,7 +148,7 @@ class Gateway:
             probed = self._probed(request, visit)
             if probed is not None:
                 return probed
-            with _until_expiry(exchange):
+            with until_expiry(exchange):
                 return await self._service.serve(request, visit, exchange, headers)
         except Refusal as refusal:
             return await self._refused(request, exchange, refusal, headers)
@@ -199,6 +199,7 @@ class Gateway:
             exchange.is_public = True
             self.metrics.last_tunnel_request = time.monotonic()
         try:
+            _check_transfer(request)
             visit = gate.admit(request.method, path, path_key, request.headers)
         except Refusal:
             self.metrics.refused += 1
@@ -229,27 +230,33 @@ class Gateway:
             return None
         if len(nonces) > 1 or not _NONCE.fullmatch(nonces[0]):
             raise Refusal(400, "This is not a probe.")
-        answer = proof(self._probe_secret, nonces[0])
+        answer = self._pool_answer(request, nonces[0])
+        answer = answer or proof(self._probe_secret, nonces[0])
         return web.json_response(
             {}, headers={PROOF_HEADER: answer, "Server": SERVER_NAME}
         )
 
+    def _pool_answer(self, request: web.BaseRequest, nonce: str) -> str | None:
+        asked = request.headers.get(POOL_HEADER)
+        if self.pool is None or asked is None:
+            return None
+        return self.pool.answer(nonce, asked, self.access.models)
 
-@contextmanager
-def _until_expiry(exchange: Exchange) -> Iterator[None]:
-    """End an exchange at the moment at which its key expires."""
-    expires_at = exchange.caller.expires_at if exchange.caller else 0.0
-    if not expires_at:
-        yield
-        return
-    left_s = expires_at - time.time()
-    loop = asyncio.get_running_loop()
-    timer = loop.call_later(left_s, exchange.end, _revoked())
-    try:
-        yield
-    finally:
-        timer.cancel()
+    def _marks(self) -> dict[str, str]:
+        return {} if self.pool is None else {MEMBER_HEADER: self.pool.member}
 
 
-def _revoked() -> Refusal:
-    return Refusal(401, "This key is no longer good.", code="invalid_api_key")
+def _check_transfer(request: web.BaseRequest) -> None:
+    """Refuse a framing that the readers before us may see otherwise.
+
+    HTTP/1.0 has no transfer encodings, and their presence there is taken for faulty
+    by RFC 9112, section 6.1.
+
+    Raises:
+        Refusal: 415 for any but chunks in HTTP/1.1.
+    """
+    transfer = request.headers.get("Transfer-Encoding")
+    if transfer is not None and (
+        request.version < HttpVersion11 or transfer.lower() != "chunked"
+    ):
+        raise Refusal(415, "Send the request body without any encoding.")

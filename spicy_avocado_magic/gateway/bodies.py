@@ -8,6 +8,7 @@ must be what is sent on.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
@@ -18,14 +19,17 @@ from aiohttp import web
 from ..errors import UsageMistake
 from ..limits import Limits
 from ..model_name import DEFAULT_HOST, ModelName
+from ..secrets import plain_text
 from .places import Hold
 from .refusal import Refusal
 from .routes import Sends
-from .served import ServedModels
+from .served import LONGEST_ECHO, ServedModels, is_cloud
 
 REGISTRIES: Final = frozenset({DEFAULT_HOST, "hf.co", "huggingface.co"})
 """Where models may come from: any other host could be inside the caller's network."""
 
+_MOST_VALUES: Final = 500_000
+"""Parsed, each takes up to 50 times the bytes it came as, and time meanwhile."""
 _FOR_ALL: Final = ("keep_alive", "shift")
 _FOR_ALL_OPTIONS: Final = (
     "num_ctx",
@@ -120,8 +124,11 @@ async def read_on(request: web.BaseRequest, limits: Limits) -> AsyncIterator[byt
 
 
 async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
-    async with asyncio.timeout(idle_s):
-        return await request.content.readany()
+    try:
+        async with asyncio.timeout(idle_s):
+            return await request.content.readany()
+    except RuntimeError as error:
+        raise ConnectionResetError from error  # the library's word for a client gone
 
 
 def rewrite(
@@ -143,7 +150,7 @@ def rewrite(
 
     Raises:
         Refusal: 400 for what is no clear JSON object, 403 for a registry that is not
-            allowed, 404 for a model that is not served.
+            allowed, 404 for a model that is not served, 413 for too many values.
     """
     body = _object(raw)
     if body.get("options") is not None:
@@ -151,12 +158,12 @@ def rewrite(
     if sends is Sends.MODEL_CALL:
         model = _check_models(body, served)
     else:
-        model = _check_registries(body, registries)
+        model = _check_order(body, served, registries)
     if not may_manage:
         _drop(body, _FOR_ALL)
         _drop(body.get("options") or {}, _FOR_ALL_OPTIONS)
     try:
-        whole = _ENCODER.encode(body).encode()
+        whole = _written(body)
     except ValueError as error:
         raise Refusal(
             400, "The request body holds a number that JSON has not."
@@ -170,7 +177,17 @@ def rewrite(
     )
 
 
+def _written(body: dict[str, Any]) -> bytes:
+    write = functools.partial(json.dumps, allow_nan=False, separators=(",", ":"))
+    try:
+        return write(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return write(body).encode()  # half a surrogate pair has only an escape
+
+
 def _object(raw: bytes) -> dict[str, Any]:
+    if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise Refusal(413, "The request body holds too many values.")
     try:
         parsed = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -195,7 +212,6 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_pairs)
-_ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def _drop(values: dict[str, Any], keys: Iterable[str]) -> None:
@@ -226,23 +242,31 @@ def _check_models(body: dict[str, Any], served: ServedModels) -> str:
     return ModelName.parse(names[0]).short
 
 
-def _check_registries(body: dict[str, Any], registries: Collection[str]) -> str:
+def _check_order(
+    body: dict[str, Any], served: ServedModels, registries: Collection[str]
+) -> str:
     body.pop("insecure", None)
     if body.pop("remote_host", None):
         raise Refusal(403, "Models that run on another server are switched off.")
-    names = [_parsed(name) for name in _names(body, "model", "name", "from")]
-    for name in names:
+    fetched = [_parsed(name) for name in _names(body, "model", "name", "from")]
+    moved = [_parsed(name) for name in _names(body, "source", "destination")]
+    for name in (*fetched, *moved):
+        served.require_changeable(name)
+        if is_cloud(name):
+            raise Refusal(403, "Models that run in the cloud are switched off.")
+    for name in fetched:
         host = name.host.lower()
         if host not in REGISTRIES and host not in registries:
             raise Refusal(403, f"Models of {host} may not be used through this URL.")
-    return names[0].short if names else ""
+    return fetched[0].short if fetched else ""
 
 
 def _parsed(name: str) -> ModelName:
     try:
         return ModelName.parse(name)
     except UsageMistake as error:
-        raise Refusal(400, error.problem) from error
+        shown = plain_text(name[:LONGEST_ECHO])
+        raise Refusal(400, f"'{shown}' is not a model name.") from error
 
 
 def _stalled() -> Refusal:

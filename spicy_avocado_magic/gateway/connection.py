@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Final
+import logging
+from typing import Any, Final
 
 from aiohttp import web
 
 from ..limits import Limits
 from .refusal import Dialect, Refusal
 
+_MOMENT_S: Final = 0.1
+"""In which a new client can show its key."""
 _LINGER_S: Final = 0.5
 """For how long a refused body is still read, so that the refusal arrives."""
 _HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 )
+_log = logging.getLogger(__name__)
 
 
 class _Phase(enum.Enum):
@@ -44,7 +48,13 @@ class Connections:
         self._open.add(connection)
         self._strangers[connection] = None
         if len(self._strangers) > self.limits.strangers:
-            oldest = next(iter(self._strangers))
+            # Not at once: of a burst, nobody's key has been read so far.
+            asyncio.get_running_loop().call_later(_MOMENT_S, self._make_room)
+
+    def _make_room(self) -> None:
+        if len(self._strangers) > self.limits.strangers:
+            waiting = (one for one in self._strangers if not one.is_asking)
+            oldest = next(waiting, None) or next(iter(self._strangers))
             del self._strangers[oldest]
             oldest.end()
 
@@ -127,6 +137,11 @@ class Connection(web.RequestHandler):
         """Its client has shown a valid key, so is no stranger any more."""
         self._connections.known(self)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether it has sent a request that is not answered yet."""
+        return self._phase is _Phase.SERVED or bool(self._messages)
+
     def is_overdue(self, now: float) -> bool:
         """Tell whether nothing came from its client, or went to it, for too long.
 
@@ -163,6 +178,13 @@ class Connection(web.RequestHandler):
             raise ConnectionError
         refusal = Refusal(status, "This is not a proper HTTP request.")
         return refusal.response(Dialect.NATIVE)
+
+    def log_exception(self, *_args: Any, exc_info: Any = None, **_more: Any) -> None:
+        """Tell in one line what failed outside a handler, mostly a client's leaving.
+
+        Strangers could fill the log with the library's stacks.
+        """
+        _log.warning("a connection failed: %s", type(exc_info).__name__)
 
     def _enter(self, phase: _Phase) -> None:
         self._phase, self._since = phase, self._loop.time()

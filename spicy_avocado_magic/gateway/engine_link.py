@@ -12,6 +12,7 @@ import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -26,6 +27,7 @@ Body = bytes | AsyncIterator[bytes] | None
 
 _READ_BYTES: Final = 2**16
 """The engine is paused once twice as much of its reply waits for a slow client."""
+_PIECE_BYTES: Final = 2**20
 _IDLE_S: Final = 15.0
 """For how long a connection is good to be used again; aiohttp's own figure."""
 _MOST_IDLE: Final = 64
@@ -151,8 +153,8 @@ class EngineLink:
         )
         sending = None
         try:
-            async with asyncio.timeout(silence_s):
-                sending = await _send(connection, f"{start} HTTP/1.1", headers, body)
+            sending = await _send(connection, f"{start} HTTP/1.1", headers, body)
+            async with _silence(silence_s, sending):
                 message, content = await connection.read()
                 while message.code in (HTTPStatus.CONTINUE, HTTPStatus.EARLY_HINTS):
                     message, content = await connection.read()
@@ -200,14 +202,38 @@ class EngineLink:
             self._idle.append(connection)
 
 
+@asynccontextmanager
+async def _silence(
+    silence_s: float, sending: asyncio.Task[None] | None
+) -> AsyncIterator[None]:
+    """Bound a wait, from when the body has been sent; that may take any time."""
+    if sending is None:
+        async with asyncio.timeout(silence_s):
+            yield
+        return
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as wait:
+
+        def begin(_: asyncio.Task[None]) -> None:
+            wait.reschedule(loop.time() + silence_s)
+
+        sending.add_done_callback(begin)
+        try:
+            yield
+        finally:
+            sending.remove_done_callback(begin)
+
+
 async def _send(
     connection: EngineConnection, line: str, headers: CIMultiDict[str], body: Body
 ) -> asyncio.Task[None] | None:
     """Send head and body; return the task that sends a body which is not yet here."""
     writer = StreamWriter(connection, asyncio.get_running_loop())
+    if isinstance(body, bytes):
+        headers["Content-Length"] = str(len(body))
+        if len(body) > _PIECE_BYTES:
+            body = _pieces(body)
     if body is None or isinstance(body, bytes):
-        if body is not None:
-            headers["Content-Length"] = str(len(body))
         await writer.write_headers(line, headers)
         if body:
             # Not drained: the engine may refuse without reading all of it.
@@ -219,6 +245,13 @@ async def _send(
         writer.enable_chunking()
     await writer.write_headers(line, headers)
     return asyncio.create_task(_send_pieces(writer, body, connection))
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Let the loop serve others while a large body is written."""
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield body[start : start + _PIECE_BYTES]
+        await asyncio.sleep(0)
 
 
 async def _send_pieces(

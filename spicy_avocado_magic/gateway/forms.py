@@ -6,11 +6,14 @@ import asyncio
 import secrets
 from typing import Final
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..limits import Limits
 from ..model_name import ModelName
-from .bodies import Outgoing, too_large
+from .access import Headers
+from .bodies import Outgoing, read_body
 from .places import Hold
 from .refusal import Refusal
 from .served import ServedModels
@@ -23,6 +26,9 @@ _FILE: Final = "file"
 v0.34.1.
 """
 _MALFORMED: Final = "The request body is not a proper form."
+_UNREADABLE: Final = (ValueError, AssertionError, RuntimeError, HttpProcessingError)
+"""What the library raises at one."""
+_CHUNK_BYTES: Final = 2**20
 
 
 async def read_form(
@@ -37,11 +43,9 @@ async def read_form(
     """
     if request.content_type != "multipart/form-data":
         raise Refusal(415, "Send this request as multipart/form-data.")
-    if (request.content_length or 0) > limits.body_bytes:
-        raise too_large(limits.body_bytes)
-    # Twice: as it came, and as it goes.
-    hold.grow(2 * (request.content_length or limits.body_bytes))
-    parts = await _read_parts(request, limits)
+    raw = await read_body(request, limits, hold)
+    hold.grow(2 * len(raw))  # as it came, and as it goes
+    parts = await _read_parts(request.headers, raw)
     name = parts.get("model", b"").decode("utf-8", "replace")
     if not name:
         raise Refusal(400, "'model' is missing.")
@@ -57,45 +61,40 @@ async def read_form(
     )
 
 
-async def _read_parts(request: web.BaseRequest, limits: Limits) -> dict[str, bytes]:
+async def _read_parts(headers: Headers, raw: bytes) -> dict[str, bytes]:
     """Return the parts that the engine reads; the others are passed over.
+
+    It is all here already: a client could make the library keep heads of parts
+    without end.
 
     Raises:
         Refusal: If a part is there twice, since readers differ on which counts.
     """
+    loop = asyncio.get_running_loop()
+    content = StreamReader(BaseProtocol(loop), len(raw), loop=loop)
+    content.feed_data(raw)
+    content.feed_eof()
     parts: dict[str, bytes] = {}
-    left = limits.body_bytes
     try:
-        form = await request.multipart()
-        while True:
-            async with asyncio.timeout(limits.body_wait_s):
-                part = await form.next()
-            if part is None:
-                return parts
+        form = MultipartReader(headers, content)
+        while (part := await form.next()) is not None:
             if not isinstance(part, BodyPartReader) or part.name is None:
                 raise Refusal(400, _MALFORMED)
-            content = await _read_part(part, left, limits)
-            left -= len(content)
             if part.name in parts:
                 raise Refusal(400, "The form has the same field twice.")
+            written = await _read_part(part)
             if part.name == _FILE or part.name in _TEXTS:
-                parts[part.name] = content
-    except TimeoutError as error:
-        raise Refusal(408, "The rest of the request body did not arrive.") from error
-    except (ValueError, AssertionError, web.RequestPayloadError) as error:
+                parts[part.name] = written
+    except _UNREADABLE as error:
         raise Refusal(400, _MALFORMED) from error
+    return parts
 
 
-async def _read_part(part: BodyPartReader, left: int, limits: Limits) -> bytes:
-    content = bytearray()
-    while True:
-        async with asyncio.timeout(limits.body_wait_s):
-            chunk = await part.read_chunk()
-        if not chunk:
-            return bytes(content)
-        content += chunk
-        if len(content) > left:
-            raise too_large(limits.body_bytes)
+async def _read_part(part: BodyPartReader) -> bytes:
+    chunks = []
+    while chunk := await part.read_chunk(_CHUNK_BYTES):
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _written(boundary: str, name: str, content: bytes) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from ..limits import Limits
 from .connection import Connection, Connections
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Marks = Callable[[], Mapping[str, str]]
 
 ADDRESS: Final = "127.0.0.1"
 _END_S: Final = 0.5
@@ -24,16 +25,33 @@ _LOOKS: Final = 10
 """How often connections are looked at within the shortest wait."""
 
 
+class _MarkedRequest(web.BaseRequest):
+    """A request every reply to which, also one of the library's, gets our marks."""
+
+    def __init__(self, marks: Marks, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._marks = marks
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers.update(self._marks())
+
+
 class Listener:
     """Hands each request to a handler, which is cancelled when its client leaves.
+
+    Args:
+        handler: Answers a request.
+        limits: The bounds.
+        marks: Returns headers that every reply carries.
 
     Attributes:
         connections: Those that are open.
     """
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(self, handler: Handler, limits: Limits, marks: Marks = dict) -> None:
         self.connections = Connections(limits)
         self._handler = handler
+        self._marks = marks
         self._running: set[asyncio.Task[object]] = set()
         self._manager: web.Server | None = None
         self._server: asyncio.Server | None = None
@@ -51,7 +69,11 @@ class Listener:
             GatewayFailed: If the system does not give it.
         """
         loop = asyncio.get_running_loop()
-        manager = web.Server(self._handle, handler_cancellation=True)
+        manager = web.Server(
+            self._handle,
+            request_factory=lambda *parts: _MarkedRequest(self._marks, *parts, loop),
+            handler_cancellation=True,
+        )
 
         def connection() -> Connection:
             return Connection(self.connections, manager)

@@ -1,4 +1,4 @@
-"""Places before the engine, and memory for bodies: bounded, first come first served."""
+"""Places before the engine, and memory for bodies: bounded, shared among callers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ class Places:
         self.limits = limits
         self.taken = 0
         self.held_bytes = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @property
     def queued(self) -> int:
         """How many wait for a place."""
-        return len(self._waiting)
+        return sum(map(len, self._waiting.values()))
 
-    async def take(self) -> None:
+    async def take(self, caller: str) -> None:
         """Take a place, at once or when it is one's turn.
+
+        Args:
+            caller: Who asks. Callers have turns one after the other, however much
+                each of them asks for.
 
         Raises:
             Refusal: 429 if too many wait already, or if the wait gets too long.
@@ -40,30 +44,56 @@ class Places:
         if self.taken < self.limits.concurrent and not self._waiting:
             self.taken += 1
             return
-        if len(self._waiting) >= self.limits.queue:
-            raise busy("Too many requests are waiting.")
+        if self.queued >= self.limits.queue:
+            self._make_room(caller)
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting.setdefault(caller, deque()).append(turn)
         try:
             async with asyncio.timeout(self.limits.queue_wait_s):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.give()  # its turn came in the very moment in which it left
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
+            else:
+                self._leave(caller, turn)
             if isinstance(error, TimeoutError):
                 raise busy("No place became free in time.") from error
             raise
 
     def give(self) -> None:
-        """Give a place back; whoever waits longest has it."""
+        """Give a place back; the next caller has it, for what waits longest."""
         self.taken -= 1
         while self._waiting and self.taken < self.limits.concurrent:
-            turn = self._waiting.popleft()
+            caller = next(iter(self._waiting))
+            turns = self._waiting.pop(caller)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[caller] = turns  # behind all the others
             if not turn.done():
                 self.taken += 1
                 turn.set_result(None)
+
+    def _make_room(self, caller: str) -> None:
+        """Send away the latest of whoever has most in the queue.
+
+        Raises:
+            Refusal: If that is this caller, or there is none.
+        """
+        mine = len(self._waiting.get(caller, ()))
+        most = max(self._waiting, key=lambda name: len(self._waiting[name]), default="")
+        turns = self._waiting.get(most, ())
+        if len(turns) <= mine + 1:
+            raise busy("Too many requests are waiting.")
+        turn = self._waiting[most].pop()
+        if not turn.done():
+            turn.set_exception(busy("Others wait for their turn."))
+
+    def _leave(self, caller: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(caller)
+        if turns and turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[caller]
 
     @contextmanager
     def holding(self) -> Iterator[Hold]:
@@ -85,13 +115,18 @@ class Hold:
     def grow(self, to_bytes: int) -> None:
         """Account for a body of this many bytes so far.
 
+        A body may have half of what the others leave, so that the small ones find
+        room beside any number of the largest.
+
         Raises:
             Refusal: 429 if all bodies together would take too much.
         """
         more = to_bytes - self._bytes
         if more <= 0:
             return
-        if self._places.held_bytes + more > self._places.limits.bodies_bytes:
+        others = self._places.held_bytes - self._bytes
+        left = self._places.limits.bodies_bytes - others
+        if to_bytes > (left // 2 if others else left):
             raise busy("Too many large requests are under way.")
         self._places.held_bytes += more
         self._bytes = to_bytes

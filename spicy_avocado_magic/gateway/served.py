@@ -10,7 +10,8 @@ from ..model_name import DEFAULT_TAG, ModelName
 from ..secrets import plain_text
 from .refusal import Refusal
 
-_LONGEST_ECHO: Final = 100
+LONGEST_ECHO: Final = 100
+"""Characters of a caller's own text that an error repeats."""
 
 
 class ServedModels:
@@ -72,15 +73,26 @@ class ServedModels:
         Raises:
             Refusal: 404, as for a model that is not installed.
         """
-        if self.has(name):
-            return
+        if not self.has(name):
+            raise self._not_found(name)
+
+    def _not_found(self, name: str) -> Refusal:
         served = ", ".join(self._shown) or "none yet"
-        raise Refusal(
+        return Refusal(
             404,
-            f"model '{plain_text(name[:_LONGEST_ECHO])}' not found; "
+            f"model '{plain_text(name[:LONGEST_ECHO])}' not found; "
             f"this server has: {served}",
             code="model_not_found",
         )
+
+    def require_changeable(self, model: ModelName) -> None:
+        """Refuse to install, copy or delete what a restricted caller may not use.
+
+        Raises:
+            Refusal: 404, as for a model that does not exist.
+        """
+        if self._only is not None and model.key not in self._only:
+            raise self._not_found(model.short)
 
     def only_served(self, entries: Any) -> list[Any]:
         """Return the entries of a listing that tell of models which are served."""

@@ -69,6 +69,8 @@ class Service:
             raise still_loading()
         with self._places.holding() as hold:
             outgoing = await self._outgoing(request, visit, hold)
+            if isinstance(outgoing.body, bytes):
+                hold.grow(len(outgoing.body))  # escapes may make it longer than it came
             if visit.route.sends is not Sends.ORDER:
                 exchange.model = outgoing.model
             errand = Errand(
@@ -86,7 +88,7 @@ class Service:
             # The open routes cost next to nothing; a stranger takes nobody's place.
             return await relay.forward(errand)
         try:
-            await self._places.take()
+            await self._places.take(errand.visit.caller.name)
             try:
                 if errand.visit.route.lists:
                     return await relay.listing(errand)
@@ -142,8 +144,7 @@ def _check_framing(request: web.BaseRequest) -> None:
         Refusal: 415 for any coding, 417 for an expectation that is not known.
     """
     headers = request.headers
-    transfer = headers.get("Transfer-Encoding", "chunked")
-    if "Content-Encoding" in headers or transfer.lower() != "chunked":
+    if "Content-Encoding" in headers:
         raise Refusal(415, "Send the request body without any encoding.")
     expected = headers.get("Expect")
     if expected is None or request.version < HttpVersion11:

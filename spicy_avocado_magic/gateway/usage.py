@@ -33,9 +33,7 @@ _IN: Final = (
 _OUT: Final = ("eval_count", "completion_tokens", "output_tokens")
 _MARKS: Final = (b'_tokens":', b'eval_count":')
 """Only a key of JSON looks like this: inside a string the quote is escaped."""
-_COUNT: Final = re.compile(
-    rb'(?<!\\)"(%s)":\s*(\d+)(?=\D)' % "|".join((*_IN, *_OUT)).encode()
-)
+_COUNT: Final = re.compile(rb'"(%s)":\s*(\d+)(?=\D)' % "|".join((*_IN, *_OUT)).encode())
 _BEFORE, _AFTER = 256, 48
 """Bytes around the last mark in which all counts of a reply stand."""
 _LINES_AN_EVENT: Final = {b"d": 2, b"e": 3}
@@ -61,12 +59,14 @@ class Usage:
 class TokenMeter:
     """Is fed every chunk of a reply, in order; holds some 4 KiB at most."""
 
-    __slots__ = ("_head", "_in", "_lines", "_out", "_tail")
+    __slots__ = ("_head", "_in", "_lines", "_out", "_read", "_tail")
 
     def __init__(self) -> None:
         self._tail = bytearray()
         self._head = b""
         self._lines = self._in = self._out = 0
+        self._read = 0
+        """Bytes of the tail whose last line was read whole, and is not read again."""
 
     def feed(self, chunk: bytes) -> None:
         """Take note of the next chunk."""
@@ -83,7 +83,7 @@ class TokenMeter:
 
     def usage(self) -> Usage:
         """Return what the reply has cost so far."""
-        tokens_in, tokens_out = self._with_last_counts(is_end=True)
+        tokens_in, tokens_out, _ = self._with_last_counts(is_end=True)
         head = self._head or bytes(self._tail[:_HEAD_BYTES])
         if not tokens_in and head.startswith(_MESSAGE_START):
             tokens_in, _ = _found_in(head.partition(b"\n\n")[0] + b"\n")
@@ -94,22 +94,26 @@ class TokenMeter:
 
     def _forget(self) -> None:
         """Let go of all but the tail, after a look at what goes."""
-        self._in, self._out = self._with_last_counts(is_end=False)
+        self._in, self._out, read = self._with_last_counts(is_end=False)
         self._head = self._head or bytes(self._tail[:_HEAD_BYTES])
         gone = len(self._tail) - _TAIL_BYTES
         self._lines += self._tail.count(b"\n", 0, gone)
         del self._tail[:gone]
+        self._read = max(0, read - gone)
 
-    def _with_last_counts(self, *, is_end: bool) -> tuple[int, int]:
-        """Return tokens in and out by the last line that tells them."""
+    def _with_last_counts(self, *, is_end: bool) -> tuple[int, int, int]:
+        """Return tokens in and out by the last line that tells them, and its end.
+
+        The end is 0 for a line of which only a part is here.
+        """
         tail = self._tail
-        mark = max(tail.rfind(mark) for mark in _MARKS)
+        mark = max(tail.rfind(mark, self._read) for mark in _MARKS)
         if mark < 0:
-            return self._in, self._out
+            return self._in, self._out, self._read
         begin = tail.rfind(b"\n", 0, mark) + 1
         end = tail.find(b"\n", mark)
         if end < 0 and not is_end and begin >= len(tail) - _TAIL_BYTES:
-            return self._in, self._out  # it stays, and will be complete next time
+            return self._in, self._out, 0  # it stays, to be complete next time
         is_whole = (begin > 0 or not self._head) and (end >= 0 or is_end)
         end = len(tail) if end < 0 else end
         if is_whole and end - begin <= _PARSED_BYTES:
@@ -117,7 +121,8 @@ class TokenMeter:
         else:
             around = tail[max(begin, mark - _BEFORE) : min(end, mark + _AFTER)]
             tokens_in, tokens_out = _found_in(bytes(around) + b"\n")
-        return tokens_in or self._in, tokens_out or self._out
+            end = 0
+        return tokens_in or self._in, tokens_out or self._out, end
 
     def _estimate(self, head: bytes) -> int:
         """Return one for each content event; all in the middle of a stream are."""

@@ -51,14 +51,19 @@ class RateMeter:
 
     samples: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def add(self, at_s: float, done_bytes: int) -> float:
-        """Take a sample and return the present rate in bytes a second."""
+    def add(self, at_s: float, done_bytes: int) -> None:
+        """Take a sample."""
         self.samples.append((at_s, done_bytes))
-        while at_s - self.samples[0][0] > _RATE_WINDOW_S:
+
+    def rate(self, at_s: float) -> float:
+        """Return the present rate in bytes a second; nothing new means less."""
+        while len(self.samples) > 1 and at_s - self.samples[1][0] >= _RATE_WINDOW_S:
             self.samples.popleft()
+        if not self.samples:
+            return 0.0
         first_s, first_bytes = self.samples[0]
-        span_s = at_s - first_s
-        return max(0.0, (done_bytes - first_bytes) / span_s) if span_s else 0.0
+        gained = self.samples[-1][1] - first_bytes
+        return max(0.0, gained / (at_s - first_s)) if at_s > first_s else 0.0
 
 
 class Board:
@@ -85,7 +90,10 @@ class Board:
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.ends_at: float | None = None
         self.live_facts: Callable[[], dict[str, Any]] = dict
-        """Asked at each snapshot for facts that change all the time."""
+        """Asked at each snapshot for facts that change all the time.
+
+        Its ``warnings`` are shown besides those that stay.
+        """
 
     @property
     def sequence(self) -> int:
@@ -96,16 +104,29 @@ class Board:
         """Return everything as it is now."""
         now = self._clock()
         stages = tuple(
-            replace(stage, elapsed_s=round(self._timers[name].elapsed_s(now), 3))
+            replace(
+                stage,
+                elapsed_s=round(self._timers[name].elapsed_s(now), 3),
+                progress=self._progress_now(stage, now),
+            )
             for name, stage in self._stages.items()
         )
+        facts = self.live_facts()
+        warnings = (*self._state.warnings, *facts.pop("warnings", ()))
         return replace(
             self._state,
-            **self.live_facts(),
+            **facts,
+            warnings=warnings,
             stages=stages,
             uptime_s=round(now - self._began, 3),
             ends_in_s=None if self.ends_at is None else max(0.0, self.ends_at - now),
         )
+
+    def _progress_now(self, stage: Stage, now: float) -> Progress | None:
+        """Return a stage's progress with the rate of now, not of its last byte."""
+        if stage.progress is None or stage.name not in self._rates:
+            return stage.progress
+        return replace(stage.progress, rate_bytes_s=self._rates[stage.name].rate(now))
 
     async def wait_change(self) -> None:
         """Return after the next change of anything."""
@@ -140,10 +161,8 @@ class Board:
         before = self._stages[name].progress
         if before is not None and before.total_bytes == total_bytes:
             done_bytes = max(done_bytes, before.done_bytes)
-        rate = self._rates.setdefault(name, RateMeter()).add(self._clock(), done_bytes)
-        progress = Progress(
-            done_bytes=done_bytes, total_bytes=total_bytes, rate_bytes_s=rate
-        )
+        self._rates.setdefault(name, RateMeter()).add(self._clock(), done_bytes)
+        progress = Progress(done_bytes=done_bytes, total_bytes=total_bytes)
         self._stages[name] = replace(self._stages[name], progress=progress)
         self._notify()
 

@@ -6,7 +6,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..environment import Platform, cache_folder, models_folder
+from ..environment import (
+    Platform,
+    engines_folder,
+    models_folder,
+    require_mounted,
+)
 from ..policy import Policy
 from ..processes import Identity
 from ..secrets import Redactor
@@ -89,12 +94,21 @@ class Context:
     probe_secret: bytes = field(repr=False)
 
     @property
-    def cache(self) -> Path:
+    def engines_folder(self) -> Path:
         """Where engines are kept."""
-        return cache_folder(rehearsal=self.settings.sources.rehearsal)
+        return engines_folder(rehearsal=self.settings.sources.rehearsal)
 
     @property
     def models_folder(self) -> Path:
-        """Where models are kept."""
-        sources = self.settings.sources
-        return models_folder(self.settings.models_dir, rehearsal=sources.rehearsal)
+        """Where models are kept.
+
+        Raises:
+            UsageMistake: If that is on a drive that is not mounted.
+        """
+        folder = models_folder(
+            self.settings.models_dir,
+            rehearsal=self.settings.sources.rehearsal,
+            scratch=self.platform.scratch,
+        )
+        require_mounted(folder, self.platform)
+        return folder

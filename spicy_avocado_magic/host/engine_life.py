@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Final
 
+from ..engine.gpu import choose_libraries, list_nvidia_cards
 from ..engine.install import install
-from ..engine.release import Installed, examine, find_on_path
+from ..engine.release import Installed, examine, find_on_path, resolve_version
 from ..engine.server import EngineServer
-from ..environment import has_nvidia_gpu
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..gateway.app import Gateway
 from ..processes import Identity
 from ..state import Phase
 from .context import Context
 from .keeper import Readiness, race
-
-# Native code for every NVIDIA card that free notebooks have; cuda_v13 must be
-# compiled for them at the first load, which takes a minute.
-NVIDIA_LIBRARIES: Final = frozenset({"cuda_v12"})
 
 
 class EngineLife:
@@ -29,6 +24,13 @@ class EngineLife:
         self._context = context
         self._gateway = gateway
         self._server: EngineServer | None = None
+        self._warnings: tuple[str, ...] = ()
+        """What was known of the GPU before the engine looked for it."""
+
+    @property
+    def server(self) -> EngineServer | None:
+        """The engine that runs; None while there is none."""
+        return self._server
 
     @property
     def base_url(self) -> str:
@@ -73,6 +75,7 @@ class EngineLife:
     async def _install(self) -> Installed:
         board, settings = self._context.board, self._context.settings
         board.stage("install", Phase.STARTING, "looking for ollama")
+        self._warnings = ()
         installed = None
         if settings.sources.engine_path:
             path = Path(settings.sources.engine_path)
@@ -82,19 +85,30 @@ class EngineLife:
         elif not settings.ollama_version:
             installed = await asyncio.to_thread(find_on_path)
         if installed is None:
-            has_gpu = await asyncio.to_thread(has_nvidia_gpu)
-            installed = await install(
-                settings.ollama_version,
-                releases_url=settings.sources.releases_url,
-                cache=self._context.cache,
-                policy=self._context.policy,
-                gpu_libraries=NVIDIA_LIBRARIES if has_gpu else frozenset(),
-                on_progress=lambda done, all_: board.progress("install", done, all_),
-                on_detail=lambda text: board.stage("install", Phase.STARTING, text),
-            )
+            installed = await self._install_release()
         origin = f"Ollama {installed.version}, {installed.origin}"
         board.stage("install", Phase.READY, origin)
         return installed
+
+    async def _install_release(self) -> Installed:
+        """Install a release with what this machine's GPU can use of it."""
+        board, settings = self._context.board, self._context.settings
+        releases_url, policy = settings.sources.releases_url, self._context.policy
+        number = await resolve_version(settings.ollama_version, releases_url, policy)
+        cards = await asyncio.to_thread(list_nvidia_cards)
+        libraries = choose_libraries(cards, number)
+        if libraries.warning:
+            self._warnings = (libraries.warning,)
+            board.warn("engine", *self._warnings)
+        return await install(
+            number,
+            releases_url=releases_url,
+            engines=self._context.engines_folder,
+            policy=policy,
+            gpu_libraries=libraries.folders,
+            on_progress=lambda done, all_: board.progress("install", done, all_),
+            on_detail=lambda text: board.stage("install", Phase.STARTING, text),
+        )
 
     def _describe(self, installed: Installed, server: EngineServer) -> None:
         board, compute = self._context.board, server.compute()
@@ -102,7 +116,7 @@ class EngineLife:
             engine=f"Ollama {installed.version}",
             compute=compute.text or "CPU",
         )
-        board.warn("engine", *compute.warnings)
+        board.warn("engine", *self._warnings, *compute.warnings)
         what = f"Ollama {installed.version} on {compute.text or 'CPU'}"
         board.stage("serve", Phase.READY, what)
 

@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from functools import partial
+import os
+from collections.abc import Sequence
 
 from ..engine import models as engine_models
-from ..engine.registry import (
-    Manifest,
-    fetch_blobs,
-    installed_manifest,
-    read_manifest,
-    source_of,
+from ..engine.blobs import fetch_blobs
+from ..engine.fit import Memory
+from ..engine.gpu_proof import (
+    no_gpu_warning,
+    offloaded_layers,
+    proved_gpu_bytes,
+    spill_warning,
 )
+from ..engine.machine_memory import list_gpus
+from ..engine.registry import Manifest, installed_manifest
+from ..engine.tally import Tally
 from ..errors import EngineFailed
-from ..model_name import ModelName
 from ..state import Phase
 from ..text import bytes_text
 from .context import Context
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife
 from .keeper import Readiness, race
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """A wanted model: as the user typed it, its full name, and where it is pulled."""
-
-    text: str
-    name: ModelName
-    source: ModelName
-    manifest: Manifest
-    is_installed: bool
-
-    @property
-    def size_bytes(self) -> int:
-        return self.manifest.size_bytes
+from .model_plans import Plan, count_here, plan_models
 
 
 class ModelsLife:
@@ -52,119 +41,181 @@ class ModelsLife:
     ) -> None:
         self._context, self._gateway = context, gateway
         self._engine, self._engine_ready = engine, engine_ready
+        self._tally = Tally()
+        """Over all tries until everything is here."""
+        self._layers: dict[str, tuple[int, int] | None] = {}
+        """Layers on the GPU, and of how many, by model key, as the log told."""
 
     async def live(self, ready: Readiness) -> None:
         """Fetch, adopt and warm, then rest until the engine falls."""
-        wanted = await self._fetch_all()
-        await self._engine_ready.up()
-        await race(self._serve_all(wanted, ready), self._engine_ready.down())
+        self._context.board.stage("pull", Phase.STARTING, "reading manifests")
+        plans = await plan_models(self._context, held=self._held())
+        await count_here(self._tally, plans, self._context)
+        self._show_progress()
+        await race(self._fetch_all(plans), self._serve_while_up(plans, ready))
 
-    async def _fetch_all(self) -> list[_Wanted]:
-        board, settings = self._context.board, self._context.settings
-        board.stage("pull", Phase.STARTING, "reading manifests")
-        wanted = [await self._look_up(text) for text in settings.models]
-        missing = [one for one in wanted if not one.is_installed]
-        total = sum(one.size_bytes for one in missing)
-        before = 0
-        for one in missing:
-            board.stage("pull", Phase.STARTING, f"fetching {one.name.short}")
-            board.model(one.text, phase=Phase.STARTING, size_bytes=one.size_bytes)
-            await fetch_blobs(
-                one.manifest,
-                self._context.models_folder,
-                policy=self._context.policy,
-                on_progress=partial(self._tell_progress, before, total),
-            )
-            before += one.size_bytes
-        return wanted
-
-    def _tell_progress(self, before: int, total: int, done: int, _: int) -> None:
-        self._context.board.progress("pull", before + done, total)
-
-    async def _look_up(self, text: str) -> _Wanted:
-        name = ModelName.parse(text)
-        source = source_of(name, self._context.settings.sources.registry)
-        folder = self._context.models_folder
-        present = await asyncio.to_thread(installed_manifest, name, folder)
-        manifest = present or await read_manifest(source, policy=self._context.policy)
-        return _Wanted(
-            text=text,
-            name=name,
-            source=source,
-            manifest=manifest,
-            is_installed=present is not None,
+    def _held(self) -> Memory:
+        """Return what our own engine has in memory."""
+        models = self._context.board.snapshot().models
+        if not self._engine_ready.is_up:
+            return Memory()
+        return Memory(
+            vram_free=sum(model.gpu_bytes for model in models),
+            ram_free=sum(model.memory_bytes - model.gpu_bytes for model in models),
         )
 
-    async def _serve_all(self, wanted: list[_Wanted], ready: Readiness) -> None:
+    async def _fetch_all(self, plans: Sequence[Plan]) -> None:
+        """Bring the blobs of one model after the other, the first one first."""
+        context, board = self._context, self._context.board
+        for plan in plans:
+            if plan.is_installed:
+                continue
+            expected = f", {plan.fit.verdict.value}" if plan.fit else ""
+            what = f"fetching {plan.name.short}{expected}"
+            board.stage("pull", Phase.STARTING, what)
+            board.model(plan.text, phase=Phase.STARTING, size_bytes=plan.size_bytes)
+            has_all = await fetch_blobs(
+                plan.manifest,
+                context.models_folder,
+                policy=context.policy,
+                on_progress=self._tell_progress,
+            )
+            plan.arrived.set()
+            if not has_all:
+                # The engine pulls it, and two pulls may want the same digest.
+                await plan.adopted.wait()
+        if not self._engine_ready.is_up:
+            board.stage("pull", Phase.STARTING, "fetched, waiting for Ollama")
+        await asyncio.Event().wait()
+
+    def _tell_progress(self, digest: str, done: int, size: int | None = None) -> None:
+        if size is not None:
+            self._tally.expect(digest, size)
+        self._tally.note(digest, done)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        done, total = self._tally.done_bytes, self._tally.total_bytes
+        if total:
+            self._context.board.progress("pull", done, total)
+
+    async def _serve_while_up(self, plans: Sequence[Plan], ready: Readiness) -> None:
+        """Serve what has arrived; a fall of the engine does not stop the fetching."""
+        while not ready.has_risen:
+            await self._engine_ready.up()
+            await race(self._serve_all(plans, ready), self._engine_ready.down())
+
+    async def _serve_all(self, plans: Sequence[Plan], ready: Readiness) -> None:
         """Adopt and warm; the first model is usable before the others are there."""
-        context = self._context
-        board = context.board
-        served: tuple[str, ...] = ()
-        for index, one in enumerate(wanted):
-            if not one.is_installed:
-                await self._adopt(one)
-            board.model(one.text, phase=Phase.READY, size_bytes=one.size_bytes)
-            served = (*served, one.text)
-            self._gateway.serve(served)
+        board = self._context.board
+        for plan in plans:
+            if plan.adopted.is_set():
+                await self._offer(plan, plans)
+        for index, plan in enumerate(plans):
+            await plan.arrived.wait()
+            if not plan.adopted.is_set():
+                await self._adopt(plan)
+                await self._offer(plan, plans)
             if index == 0:
-                board.stage("warm", Phase.STARTING, f"loading {one.name.short}")
-                await self._warm(one)
-        self._say_pulled(wanted)
+                board.stage("warm", Phase.STARTING, f"loading {plan.name.short}")
+                await self._warm(plan)
+        self._say_pulled(plans)
         ready.rise()
         while True:
-            await asyncio.sleep(context.policy.engine_check_every_s)
+            await asyncio.sleep(self._context.policy.engine_check_every_s)
             # Whether the engine is well is for its own component to judge.
             with contextlib.suppress(EngineFailed):
-                await self._tell_memory(wanted)
+                await self._tell_memory(plans)
 
-    async def _tell_memory(self, wanted: list[_Wanted]) -> None:
-        """Keep in step with models that requests load and the engine unloads."""
-        board, base_url = self._context.board, self._engine.base_url
-        loaded = await engine_models.list_loaded(base_url, policy=self._context.policy)
-        for one in wanted:
-            now = loaded.get(one.name.key)
-            board.model(
-                one.text,
-                memory_bytes=now.memory_bytes if now else 0,
-                gpu_bytes=self._on_gpu(now) if now else 0,
-            )
-
-    def _on_gpu(self, loaded: engine_models.Loaded) -> int:
-        # A foreign runner on a machine without a GPU reports all as VRAM [run].
-        is_cpu = self._context.board.snapshot().compute == "CPU"
-        return 0 if is_cpu else loaded.gpu_bytes
-
-    def _say_pulled(self, wanted: list[_Wanted]) -> None:
-        fetched = [one for one in wanted if not one.is_installed]
-        here = ", ".join(one.name.short for one in wanted)
-        size = bytes_text(sum(one.size_bytes for one in fetched or wanted))
-        how = f"{size} fetched" if fetched else f"{size}, already on disk"
-        self._context.board.stage("pull", Phase.READY, f"{here}: {how}")
-
-    async def _adopt(self, one: _Wanted) -> None:
-        board, policy = self._context.board, self._context.policy
-        base_url = self._engine.base_url
-        board.stage("pull", Phase.STARTING, f"registering {one.name.short}")
+    async def _adopt(self, plan: Plan) -> None:
+        policy, base_url = self._context.policy, self._engine.base_url
         await engine_models.adopt(
             base_url,
-            one.source,
-            insecure=one.source.is_insecure,
+            plan.source,
+            insecure=plan.source.is_insecure,
             policy=policy,
-            on_progress=lambda done, total: (
-                None if one.size_bytes else board.progress("pull", done, total)
-            ),
+            on_progress=self._tell_progress,
         )
-        if one.source != one.name:
-            await engine_models.copy(base_url, one.source, one.name, policy=policy)
+        if plan.source != plan.name:
+            await engine_models.copy(base_url, plan.source, plan.name, policy=policy)
+        # The engine tells of bytes now and then only, and not of the last ones.
+        for layer in (await self._on_disk(plan)).layers:
+            self._tell_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
+        plan.adopted.set()
 
-    async def _warm(self, one: _Wanted) -> None:
-        board, policy = self._context.board, self._context.policy
+    async def _on_disk(self, plan: Plan) -> Manifest:
+        folder = self._context.models_folder
+        found = await asyncio.to_thread(installed_manifest, plan.name, folder)
+        return found or plan.manifest
+
+    async def _offer(self, plan: Plan, plans: Sequence[Plan]) -> None:
+        """Let clients use a model, beside those that they may use already."""
+        size_bytes = plan.size_bytes or (await self._on_disk(plan)).size_bytes
+        self._context.board.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
+        here = tuple(one.text for one in plans if one.adopted.is_set())
+        self._gateway.serve(here)
+
+    def _say_pulled(self, plans: Sequence[Plan]) -> None:
+        here = ", ".join(plan.name.short for plan in plans)
+        total = self._tally.total_bytes
+        how = f"{bytes_text(total)} fetched"
+        if all(plan.is_installed for plan in plans):
+            total = sum(plan.size_bytes for plan in plans)
+            how = f"{bytes_text(total)}, already on disk"
+        self._context.board.stage("pull", Phase.READY, f"{here}: {how}")
+        self._tally = Tally()
+
+    async def _warm(self, plan: Plan) -> None:
+        """Load a model, and tell where it went; what is not as it should be, loudly."""
+        board, server = self._context.board, self._engine.server
+        logged = server.log_size() if server else 0
         loaded = await engine_models.warm(
-            self._engine.base_url, one.name, policy=policy
+            self._engine.base_url, plan.name, policy=self._context.policy
         )
-        gpu_bytes = self._on_gpu(loaded)
-        board.model(one.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
+        load_log = server.log_since(logged) if server else ""
+        self._layers[plan.name.key] = offloaded_layers(load_log)
+        gpu_bytes = self._on_gpu(plan, loaded)
+        board.model(plan.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
         share = gpu_bytes / loaded.memory_bytes if loaded.memory_bytes else 0.0
         where = f"{share:.0%} on the GPU" if gpu_bytes else "on the CPU"
         size = bytes_text(loaded.memory_bytes)
-        board.stage("warm", Phase.READY, f"{one.name.short}: {size}, {where}")
+        board.stage("warm", Phase.READY, f"{plan.name.short}: {size}, {where}")
+        if self._engine_has_gpu():
+            self._warn(spill_warning(plan.name.short, loaded, gpu_bytes))
+        elif server:
+            gpus = await asyncio.to_thread(list_gpus)
+            told = board.snapshot().warnings
+            log, environ = server.log_head(), self._environ()
+            self._warn(no_gpu_warning(gpus, log, environ, told))
+
+    async def _tell_memory(self, plans: Sequence[Plan]) -> None:
+        """Keep in step with models that requests load and the engine unloads."""
+        board, base_url = self._context.board, self._engine.base_url
+        loaded = await engine_models.list_loaded(base_url, policy=self._context.policy)
+        for plan in plans:
+            now = loaded.get(plan.name.key)
+            board.model(
+                plan.text,
+                memory_bytes=now.memory_bytes if now else 0,
+                gpu_bytes=self._on_gpu(plan, now) if now else 0,
+            )
+
+    def _on_gpu(self, plan: Plan, loaded: engine_models.Loaded) -> int:
+        return proved_gpu_bytes(
+            loaded,
+            engine_has_gpu=self._engine_has_gpu(),
+            layers=self._layers.get(plan.name.key),
+        )
+
+    def _engine_has_gpu(self) -> bool:
+        # By the engine's log, which its own component has read.
+        return self._context.board.snapshot().compute != "CPU"
+
+    def _environ(self) -> dict[str, str]:
+        """Return what of the environment decides which devices the engine sees."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
+        return kept | dict(self._context.settings.engine_env)
+
+    def _warn(self, warning: str) -> None:
+        """Tell this one warning, in place of an earlier one; empty for none."""
+        self._context.board.warn("models", *([warning] if warning else []))

@@ -50,7 +50,9 @@ class Supervisor:
         gateway_ready = self._keepers["gateway"].ready
         models = ModelsLife(context, self.gateway, engine, engine_ready)
         self._keep("models", models.live)
-        self._keep("tunnel", TunnelLife(context, self.gateway, gateway_ready).live)
+        models_ready = self._keepers["models"].ready
+        tunnel = TunnelLife(context, self.gateway, gateway_ready, models_ready)
+        self._keep("tunnel", tunnel.live)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: list[asyncio.Task[None]] = []
 

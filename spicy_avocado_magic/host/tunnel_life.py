@@ -4,34 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ..errors import LOG_LINES_SHOWN, TunnelFailed
+from ..errors import LOG_LINES_SHOWN, PolicyRefused, TunnelFailed
 from ..processes import Identity
 from ..proof import proof
 from ..state import Phase
 from ..tunnel.agent import Agent, classify
 from ..tunnel.probe import probe
+from ..tunnel.traffic_policy import key_required
 from .context import Context, Log
 from .gateway_life import GatewayLife
 from .keeper import Readiness, race
+from .pool_life import PoolLife
+
+_UNGUARDED: Final = (
+    "So requests without any key reach this notebook, which refuses them itself."
+)
 
 
 class TunnelLife:
     """Keeps one public URL leading to the gateway."""
 
     def __init__(
-        self, context: Context, gateway: GatewayLife, gateway_ready: Readiness
+        self,
+        context: Context,
+        gateway: GatewayLife,
+        gateway_ready: Readiness,
+        models_ready: Readiness,
     ) -> None:
         self._context, self._gateway = context, gateway
-        self._gateway_ready = gateway_ready
+        self._gateway_ready, self._models_ready = gateway_ready, models_ready
         self._session = Readiness()
+        self._pool = PoolLife(context, gateway)
+        counts = context.board.live_facts
+        context.board.live_facts = lambda: {**counts(), **self._facts()}
+        self._without_rule = ""
         self._agent_log = Log(context.folder.log("agent"), context.redact)
 
     async def live(self, ready: Readiness) -> None:
         """Fetch the agent, connect, prove the URL, and watch all three."""
         context = self._context
         board, settings, policy = context.board, context.settings, context.policy
+        await self._pool.join()
         if settings.local:
             await self._stay_off(ready)
         board.stage("tunnel", Phase.STARTING, "getting the ngrok agent")
@@ -45,18 +61,19 @@ class TunnelLife:
         try:
             version = await agent.fetch()
             await self._gateway_ready.up()
+            if settings.pool:
+                # The others' clients must not reach one that cannot answer yet.
+                board.stage("tunnel", Phase.WAITING, "joins the pool with its models")
+                await self._models_ready.up()
+                self._gateway.announce(settings.domain)
             board.stage("tunnel", Phase.STARTING, f"ngrok {version}: connecting")
-            local_url = board.snapshot().local_url
-            url = await agent.connect(local_url, domain=settings.domain)
-            self._session.rise()
-            self._gateway.announce(urlsplit(url).netloc)
-            board.stage("tunnel", Phase.READY, f"ngrok {version}")
-            await self._prove(url)
+            url = await self._open(agent, version)
             board.update(url=url)
             ready.rise()
             await race(
                 self._watch_exit(agent),
                 self._watch_session(url),
+                self._pool.watch(url),
                 self._gateway_ready.down(),
             )
         finally:
@@ -64,6 +81,40 @@ class TunnelLife:
             self._gateway.announce("")
             await agent.close(policy.tunnel_stop_s)
             context.children.done("agent")
+
+    async def _open(self, agent: Agent, version: str) -> str:
+        """Connect and prove the URL; without our rule if ngrok has a problem with it.
+
+        It asks for a key's header, so there is none where clients need not send one.
+        """
+        settings = self._context.settings
+        self._without_rule = ""
+        if not (settings.no_auth or settings.path_key):
+            try:
+                return await self._connect(agent, version, key_required())
+            except PolicyRefused as error:
+                self._context.log(f"tunnel: {error}")
+                self._without_rule = f"{error.problem} {_UNGUARDED}"
+        return await self._connect(agent, version, "")
+
+    async def _connect(self, agent: Agent, version: str, traffic_policy: str) -> str:
+        board, settings = self._context.board, self._context.settings
+        url = await agent.connect(
+            board.snapshot().local_url,
+            domain=settings.domain,
+            pool=settings.pool,
+            traffic_policy=traffic_policy,
+        )
+        self._session.rise()
+        self._gateway.announce(urlsplit(url).netloc)
+        board.stage("tunnel", Phase.READY, f"ngrok {version}")
+        await self._prove(url)
+        return url
+
+    def _facts(self) -> dict[str, Any]:
+        facts = self._pool.facts()
+        warnings = (self._without_rule,) if self._without_rule else ()
+        return {**facts, "warnings": (*warnings, *facts.get("warnings", ()))}
 
     async def _stay_off(self, ready: Readiness) -> None:
         self._context.board.update(url="")
@@ -75,6 +126,9 @@ class TunnelLife:
     async def _prove(self, url: str) -> None:
         board = self._context.board
         board.stage("probe", Phase.STARTING, f"calling {url}")
+        if await self._pool.prove(url):
+            board.stage("probe", Phase.READY, f"{url} leads to the pool")
+            return
         nonce = secrets.token_hex(16)
         await probe(
             url,

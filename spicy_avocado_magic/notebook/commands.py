@@ -100,8 +100,16 @@ STATUS: Final = Command(
 DOWN: Final = Command(
     name="avocado_down",
     summary="End everything that Spicy Avocado started, and make sure of it.",
-    options=(_REHEARSE,),
-    examples=("%avocado_down",),
+    options=(
+        Option(
+            name="purge",
+            help="also remove the Ollama releases that were installed; models stay",
+            parse=parse_flag,
+            is_setting=False,
+        ),
+        _REHEARSE,
+    ),
+    examples=("%avocado_down", "%avocado_down --purge"),
 )
 KEYS: Final = Command(
     name="avocado_keys",

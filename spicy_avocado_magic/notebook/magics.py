@@ -114,7 +114,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 return
             from ..client import verbs
 
-            ended = verbs.down(rehearse=asked["rehearse"])
+            ended = verbs.down(**asked)
             for one in ended:
                 say(ended_text(one), rehearsal=one.rehearsal)
             if not ended:

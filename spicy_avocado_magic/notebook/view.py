@@ -12,6 +12,7 @@ from ..secrets import plain_text
 from ..state import Phase, Progress, Stage, State
 from ..text import (
     REHEARSAL_MARK,
+    bytes_text,
     curl_line,
     failure_lines,
     handover_text,
@@ -119,19 +120,14 @@ class CardView:
 
 
 class LineView:
-    """A line whenever a stage has something new to say, for terminals."""
+    """A line whenever there is something new to say, for terminals."""
 
     def __init__(self) -> None:
         self._narrate = narrate(lambda text: print(text, end=""))  # noqa: T201
-        self._warned: set[str] = set()
 
     def show(self, state: State) -> None:
         """Print what is new."""
         self._narrate(state)
-        for warning in state.warnings:
-            if warning not in self._warned:
-                self._warned.add(warning)
-                say(f"! {plain_text(warning)}")
 
     def hand_over(
         self, state: State, headline: str, *, show_key: bool, show_token: bool = False
@@ -181,6 +177,10 @@ def show_status(state: State, *, in_notebook: bool) -> None:
 
 def ended_text(ended: Ended) -> str:
     """Return in a line what was ended, and that nothing is left."""
+    if ended.purged is not None:
+        names = ", ".join(ended.purged.releases) or "nothing: no Ollama was installed"
+        freed = bytes_text(ended.purged.freed_bytes)
+        return f"Removed {names}. {freed} freed; your models are untouched."
     if not ended.was_running:
         return f"Cleared what a dead service had left: {', '.join(ended.processes)}."
     return (

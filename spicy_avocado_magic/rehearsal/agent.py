@@ -106,6 +106,8 @@ class StandInAgent:
             "pooling_enabled": bool(asked.get("pooling_enabled")),
             "asked": str(asked.get("url") or ""),
         }
+        if "traffic_policy" in asked:
+            endpoint["traffic_policy"] = str(asked["traffic_policy"])
         self._link.endpoints[name] = endpoint
         try:
             await self._link.claim(endpoint)

@@ -1,44 +1,34 @@
 """A stand-in for ngrok's service: it owns "public" loopback URLs and relays to agents.
 
-It is a stage set, not the service: no TLS, no HTTP rules, no limits but those that
-a user meets on the first day. What it carries, it carries for real.
+It is a stage set, not the service: no TLS, no HTTP/2, no limits but those that a user
+meets on the first day, and of Traffic Policy what ``traffic_policy`` knows. What it
+carries, it carries for real: request by request, as the service does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import random
-import re
 import secrets
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
-from .wire import CHUNK_BYTES, Stream, read_message, splice, write_message
+from .account import (
+    EndpointRefused,
+    already_online,
+    read_policy,
+    refusal,
+    require_pooling,
+)
+from .exchange import Client, NoReply
+from .http_stream import Head
+from .traffic_policy import TrafficPolicy
+from .wire import Stream, read_message, write_message
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,200}")
 _ANSWER_S: Final = 10.0
-"""Longest wait for an agent's data connection, and for a refused client to leave."""
-
-
-def refusal(token: str, sessions: int, max_sessions: int) -> str:
-    """Return why a token gets no session, in ngrok's words; empty if it gets one.
-
-    Like the real service, it repeats a token that it refuses.
-    """
-    if not _TOKEN.fullmatch(token) or "malformed" in token:
-        said = f"does not look like a proper ngrok authtoken.\nYour authtoken: {token}"
-        why, code = f"The authtoken you specified {said}", 105
-    elif "revoked" in token:
-        said = f"is properly formed, but it is invalid.\nYour authtoken: {token}"
-        why, code = f"The authtoken you specified {said}", 107
-    elif sessions >= max_sessions:
-        limit = f"limited to {max_sessions} simultaneous ngrok agent sessions."
-        why, code = f"Your account is {limit}", 108
-    else:
-        return ""
-    return f"authentication failed: {why}\r\n\r\nERR_NGROK_{code}\r\n"
+"""Longest wait for an agent's data connection."""
 
 
 class _Session:
@@ -64,13 +54,21 @@ class _Session:
             writer.transport.abort()
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """How a session serves an endpoint."""
+
+    pool: bool
+    policy: TrafficPolicy | None
+
+
 class _Endpoint:
     """One name, its loopback port, and the sessions that serve it."""
 
     def __init__(self) -> None:
         self.port = 0
         self.server: asyncio.Server | None = None
-        self.members: dict[_Session, bool] = {}
+        self.members: dict[_Session, _Member] = {}
 
     @property
     def url(self) -> str:
@@ -196,59 +194,73 @@ class Edge:
         name = self._name(session.token, str(message["bind"]))
         pool = bool(message.get("pool"))
         endpoint = self._endpoints.setdefault(name, _Endpoint())
-        if endpoint.members and not (pool and all(endpoint.members.values())):
-            return {
-                "error": f"failed to start tunnel: The endpoint '{name}' is already "
-                "online. Either\n1. stop your existing endpoint first, or\n2. start "
-                "both endpoints with `--pooling-enabled` to load balance between "
-                "them.\r\n\r\nERR_NGROK_334\r\n"
-            }
-        endpoint.members[session] = pool
+        try:
+            policy = read_policy(session.token, str(message.get("policy") or ""))
+            if pool:
+                require_pooling(session.token)
+            if not all(pool and other.pool for other in endpoint.members.values()):
+                raise already_online(name)
+        except EndpointRefused as error:
+            return {"error": str(error)}
+        endpoint.members[session] = _Member(pool, policy)
         if endpoint.server is None:
             await self._listen(endpoint)
         return {"url": endpoint.url}
 
-    async def _on_client(self, endpoint: _Endpoint, client: Stream) -> None:
-        if not endpoint.members:
-            await _refuse(client, "404 Not Found", "ERR_NGROK_3200")
-            return
-        session = random.choice(list(endpoint.members))
-        ticket = secrets.token_hex(8)
-        answer: asyncio.Future[Stream | str] = (
-            asyncio.get_running_loop().create_future()
-        )
-        session.waiting[ticket] = answer
-        session.relayed.add(client[1])
+    async def _on_client(self, endpoint: _Endpoint, stream: Stream) -> None:
+        client = Client(stream)
         try:
-            write_message(session.writer, {"open": ticket, "url": endpoint.url})
+            is_open = True
+            while is_open and (request := await client.reader.head()) is not None:
+                is_open = await self._exchange(endpoint, client, request)
+        except ValueError:
+            await client.refuse("400 Bad Request")
+        except (OSError, EOFError):
+            client.writer.transport.abort()
+        finally:
+            client.writer.close()
+
+    async def _exchange(
+        self, endpoint: _Endpoint, client: Client, request: Head
+    ) -> bool:
+        """Serve one request; return whether another one may follow.
+
+        A member is chosen for each, then its own policy asked, and no other member
+        if it fails (https://ngrok.com/docs/universal-gateway/endpoint-pooling).
+        """
+        if not endpoint.members:
+            await client.refuse("404 Not Found", "ERR_NGROK_3200")
+            return False
+        session, member = random.choice(list(endpoint.members.items()))
+        reply = member.policy and member.policy.reply_to(request)
+        if reply:
+            return await client.answer(request, reply)
+        session.relayed.add(client.writer)
+        try:
+            data = await self._dial(session, endpoint.url)
+            if not isinstance(data, str):
+                return await client.relay(request, data)
+            await client.refuse("502 Bad Gateway", "ERR_NGROK_8012", data)
+        except NoReply:
+            await client.refuse("502 Bad Gateway", "ERR_NGROK_3004")
+        except (OSError, EOFError, ValueError) as error:
+            raise ConnectionResetError from error  # a part of a reply is none
+        finally:
+            session.relayed.discard(client.writer)
+        return False
+
+    @staticmethod
+    async def _dial(session: _Session, url: str) -> Stream | str:
+        """Return a connection of the agent's, or why it gives none.
+
+        Raises:
+            TimeoutError: If it gives neither.
+        """
+        ticket = secrets.token_hex(8)
+        answer = session.expect(ticket)
+        try:
+            write_message(session.writer, {"open": ticket, "url": url})
             async with asyncio.timeout(_ANSWER_S):
-                data = await answer
-            if isinstance(data, str):
-                session.relayed.discard(client[1])
-                await _refuse(client, "502 Bad Gateway", "ERR_NGROK_8012", data)
-            else:
-                await splice(client, data)
-        except TimeoutError:
-            client[1].transport.abort()
+                return await answer
         finally:
             del session.waiting[ticket]
-            session.relayed.discard(client[1])
-
-
-async def _refuse(client: Stream, status: str, code: str, detail: str = "") -> None:
-    """Answer a public request in the edge's own name, once it has been made."""
-    reader, writer = client
-    body = f"{detail}\r\n{code}\r\n"
-    head = (
-        f"HTTP/1.1 {status}\r\nNgrok-Error-Code: {code}\r\nConnection: close\r\n"
-        f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    with contextlib.suppress(OSError, EOFError, TimeoutError, ValueError):
-        async with asyncio.timeout(_ANSWER_S):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write((head + body).encode())
-            writer.write_eof()
-            # A close with unread bytes resets the connection before it is read.
-            while await reader.read(CHUNK_BYTES):
-                pass
-    writer.close()

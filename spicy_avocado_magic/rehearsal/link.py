@@ -142,7 +142,11 @@ class Link:
             Refused: If the edge says no.
         """
         reply = await self.ask(
-            {"bind": endpoint["asked"], "pool": endpoint["pooling_enabled"]}
+            {
+                "bind": endpoint["asked"],
+                "pool": endpoint["pooling_enabled"],
+                "policy": endpoint.get("traffic_policy", ""),
+            }
         )
         endpoint["url"] = reply["url"]
         upstream = endpoint["upstream"]["url"]

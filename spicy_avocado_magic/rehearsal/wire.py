@@ -1,8 +1,8 @@
 """What the stand-in edge and agent say to each other, and how they carry bytes.
 
 An agent's session is one TCP connection with a JSON object a line. The agent says
-``{"token"}``, then ``{"id", "bind", "pool"}`` and ``{"id", "unbind"}``; the edge
-answers with the same ``id`` and ``url`` or ``error``. For each public connection the
+``{"token"}``, then ``{"id", "bind", "pool", "policy"}`` and ``{"id", "unbind"}``; the
+edge answers with the same ``id`` and ``url`` or ``error``. For each public request the
 edge says ``{"open": ticket, "url"}`` and the agent dials a second connection whose
 first line is ``{"data": ticket}``, with ``error`` if its upstream is unreachable;
 raw bytes follow.

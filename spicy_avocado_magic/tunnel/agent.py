@@ -100,7 +100,12 @@ class Agent:
         return await install.ensure(self._ngrok_path, self._policy)
 
     async def connect(
-        self, upstream_url: str, *, domain: str = "", pool: bool = False
+        self,
+        upstream_url: str,
+        *,
+        domain: str = "",
+        pool: bool = False,
+        traffic_policy: str = "",
     ) -> str:
         """Start the agent, create its endpoint and return the public URL.
 
@@ -111,9 +116,11 @@ class Agent:
             upstream_url: Where the public URL leads to, such as the gateway.
             domain: The host name to ask for; empty is the account's fixed one.
             pool: Share the URL with other agents that also pool.
+            traffic_policy: What the edge does with requests; empty lets all pass.
 
         Raises:
             TokenRefused, EndpointRefused: If the service says no.
+            PolicyRefused: If it says no to the policy alone.
             NetworkUnreachable: If it cannot be reached.
             TunnelFailed: If the agent does not do as it should.
         """
@@ -123,6 +130,8 @@ class Agent:
             options["url"] = f"https://{domain}"
         if pool:
             options["pooling_enabled"] = True
+        if traffic_policy:
+            options["traffic_policy"] = traffic_policy
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self.close, self._policy.tunnel_stop_s)
             with self._explained():

@@ -1,6 +1,9 @@
 """What ngrok's error codes mean to a user: code → error class, problem, remedy.
 
-The codes are at https://ngrok.com/docs/errors; each has a page of its own.
+The codes are at https://ngrok.com/docs/errors; each has a page of its own. Whether
+the Free plan pools is told both ways (yes, three endpoints, in docs/pricing-limits; no
+in docs/universal-gateway/endpoint-pooling); where it does not, agents were answered
+18019 (https://github.com/ngrok/ngrok-operator/issues/645).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from ..errors import (
     AvocadoError,
     EndpointRefused,
     NetworkUnreachable,
+    PolicyRefused,
     TokenRefused,
     TunnelFailed,
     UserMustAct,
@@ -28,11 +32,14 @@ _NETWORK: Final = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_SHOWN: Final = 300
+_POLICY_CODES: Final = frozenset({*range(2200, 2300), 9026, 15004, 15015})
+"""Of a Traffic Policy that is invalid, or that the plan or the token does not allow."""
 
 _DASHBOARD: Final = "dashboard.ngrok.com/get-started/your-authtoken"
 _RERUN: Final = "Run %avocado_up again; %avocado_status shows each part."
 _RETRIED: Final = "It is tried again by itself; %avocado_status shows how it goes."
-_MONTH: Final = "Wait for the next month, or upgrade at dashboard.ngrok.com/billing."
+_UPGRADE: Final = "upgrade at dashboard.ngrok.com/billing."
+_MONTH: Final = f"Wait for the next month, or {_UPGRADE}"
 
 _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
     105: (
@@ -83,7 +90,7 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
     334: (
         EndpointRefused,
         "This public URL is already online elsewhere",
-        "Run %avocado_down in the other notebook, or give another --domain.",
+        "Run %avocado_down there, give another --domain, or --pool in both notebooks.",
     ),
     338: (
         EndpointRefused,
@@ -102,6 +109,11 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         "ngrok was given no token",
         f"Pass --token with the Authtoken from {_DASHBOARD}.",
     ),
+    6030: (
+        EndpointRefused,
+        "Of the endpoints behind this public URL some do not pool",
+        "End the others, or start each with %avocado_up --pool.",
+    ),
     8012: (TunnelFailed, "The public URL is up, but the gateway is not", _RERUN),
     9009: (
         UserMustAct,
@@ -112,6 +124,21 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         UserMustAct,
         "ngrok does not serve this network's address",
         "Use another network, or --local for no tunnel.",
+    ),
+    18019: (
+        EndpointRefused,
+        "This ngrok account's plan has no endpoint pooling",
+        "Leave out --pool, or see dashboard.ngrok.com/billing for a plan that has it.",
+    ),
+    18020: (
+        EndpointRefused,
+        "This pool has as many endpoints as the ngrok account may pool",
+        f"Run %avocado_down in another notebook, or {_UPGRADE}",
+    ),
+    18021: (
+        EndpointRefused,
+        "This ngrok account has as many endpoints online as it may",
+        f"Run %avocado_down in another notebook, or {_UPGRADE}",
     ),
 }
 
@@ -136,6 +163,12 @@ def explain(text: str, *, log_tail: Sequence[str] = ()) -> AvocadoError:
         count = f": {most[1]}" if most else ""
         named = f"{problem}{count} (ERR_NGROK_{code})."
         return kind(named, remedy, log_tail=log_tail)
+    if code in _POLICY_CODES:
+        return PolicyRefused(
+            f"ngrok does not take our rule for requests (ERR_NGROK_{code}).",
+            f"See https://ngrok.com/docs/errors/err_ngrok_{code}",
+            log_tail=log_tail,
+        )
     if code is None and _NETWORK.search(text):
         return NetworkUnreachable(
             "The ngrok service cannot be reached.",

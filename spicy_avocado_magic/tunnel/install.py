@@ -78,6 +78,7 @@ async def _download(program: Path, policy: Policy) -> None:
                 env={
                     "TMPDIR": folder,
                     "PYTHONPATH": os.pathsep.join([str(_PACKAGE_ROOT), *sys.path]),
+                    **_certificates(),
                 },
             )
             if code == 0:
@@ -104,6 +105,14 @@ async def _download(program: Path, policy: Policy) -> None:
             f"The ngrok agent did not arrive whole: {last}.",
             "Run the cell again; if it stays, check the disk and the network.",
         )
+
+
+def _certificates() -> dict[str, str]:
+    """Let the installer trust what ``requests`` would: ``urllib`` does not ask."""
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+    if not bundle:
+        return {}
+    return {"SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE": bundle}
 
 
 async def _version(ngrok_path: str, policy: Policy) -> str:

@@ -1,10 +1,16 @@
-"""Prove that the public URL leads to this very gateway, before it is announced."""
+"""Prove that the public URL leads to this very gateway, before it is announced.
+
+Of a pool each request reaches any member, which proves that it is one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import Final
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 import aiohttp
 from tenacity import (
@@ -15,9 +21,11 @@ from tenacity import (
 )
 from yarl import URL
 
-from ..errors import AvocadoError, NetworkUnreachable, TunnelFailed
+from ..errors import AvocadoError, NetworkUnreachable, PolicyRefused, TunnelFailed
+from ..pool import MEMBER_HEADER, POOL_HEADER, Card, Pool
 from ..proof import PROBE_HEADER, PROOF_HEADER
 from .codes import code_of, explain
+from .traffic_policy import DENIED_HEADER
 
 _PATH: Final = "/api/version"
 _FIRST_WAIT_S: Final = 0.1
@@ -25,6 +33,24 @@ _LONGEST_WAIT_S: Final = 1.0
 _LONGEST_ATTEMPT_S: Final = 10.0
 _SHORTEST_ATTEMPT_S: Final = 0.1
 _BODY_BYTES: Final = 16 * 1024
+_NONCE_BYTES: Final = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question(Generic[T]):
+    """What a request asks.
+
+    Attributes:
+        headers: Of the request.
+        read: Returns what a proof tells; None if it is none.
+        stranger: What it means that another program answers; None is a failure.
+    """
+
+    headers: dict[str, str]
+    read: Callable[[str], T | None]
+    stranger: T | None = None
 
 
 async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) -> None:
@@ -41,18 +67,63 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
         deadline_s: Longest time over all attempts.
 
     Raises:
+        PolicyRefused: If the edge denies it by our own rule.
         EndpointRefused, UserMustAct: If ngrok says what no further attempt mends.
         NetworkUnreachable: If nothing answered at the last attempt.
         TunnelFailed: If ngrok said no, or another program answered.
     """
+
+    def is_right(answer: str) -> bool | None:
+        return hmac.compare_digest(answer.encode(), expect.encode()) or None
+
+    question = _Question(headers={PROBE_HEADER: nonce}, read=is_right)
+    await _until_proved(public_url, lambda: question, deadline_s)
+
+
+async def probe_member(
+    public_url: str, *, pool: Pool, models: Sequence[str], deadline_s: float
+) -> Card | None:
+    """Return which member of a pool has answered behind the URL, and what it serves.
+
+    None is a stranger: a gateway with another key, or another program. That has to be
+    told and not tried again, since what clients send reaches it as well.
+
+    Args:
+        public_url: Scheme and host, no path.
+        pool: Our part in it, which proves us and remembers who answered.
+        models: Those that we serve, told to whoever answers.
+        deadline_s: Longest time over all attempts.
+
+    Raises:
+        EndpointRefused, NetworkUnreachable, TunnelFailed, UserMustAct: As ``probe``.
+    """
+
+    def question() -> _Question[tuple[Card | None]]:
+        nonce = secrets.token_hex(_NONCE_BYTES)
+
+        def read(answer: str) -> tuple[Card | None] | None:
+            return (pool.accept(nonce, answer),) if answer else None
+
+        return _Question(
+            headers={PROBE_HEADER: nonce, POOL_HEADER: pool.ask(nonce, models)},
+            read=read,
+            stranger=(None,),
+        )
+
+    (card,) = await _until_proved(public_url, question, deadline_s)
+    return card
+
+
+async def _until_proved(
+    public_url: str, question: Callable[[], _Question[T]], deadline_s: float
+) -> T:
     url = URL(public_url).with_path(_PATH)
     is_ours = url.host in {"127.0.0.1", "localhost", "::1"}
-    headers = {PROBE_HEADER: nonce, "ngrok-skip-browser-warning": "1"}
     loop = asyncio.get_running_loop()
     deadline = loop.time() + deadline_s
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True),
-        headers=headers,
+        headers={"ngrok-skip-browser-warning": "1"},
         trust_env=not is_ours,
     ) as session:
         async for attempt in AsyncRetrying(
@@ -63,22 +134,30 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
         ):
             with attempt:
                 left_s = max(_SHORTEST_ATTEMPT_S, deadline - loop.time())
-                await _ask(session, url, expect, min(_LONGEST_ATTEMPT_S, left_s))
+                timeout_s = min(_LONGEST_ATTEMPT_S, left_s)
+                return await _ask(session, url, question(), timeout_s)
+    raise AssertionError  # the last attempt's error is raised
 
 
 def _is_worth_another(error: BaseException) -> bool:
-    return isinstance(error, AvocadoError) and not error.permanent
+    return (
+        isinstance(error, AvocadoError)
+        and not error.permanent
+        and not isinstance(error, PolicyRefused)
+    )
 
 
 async def _ask(
-    session: aiohttp.ClientSession, url: URL, expect: str, timeout_s: float
-) -> None:
+    session: aiohttp.ClientSession, url: URL, question: _Question[T], timeout_s: float
+) -> T:
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
-        async with session.get(url, allow_redirects=False, timeout=timeout) as response:
+        async with session.get(
+            url, headers=question.headers, allow_redirects=False, timeout=timeout
+        ) as response:
             answer = response.headers.get(PROOF_HEADER, "")
-            if hmac.compare_digest(answer.encode(), expect.encode()):
-                return
+            if (proved := question.read(answer)) is not None:
+                return proved
             code = response.headers.get("Ngrok-Error-Code", "")
             body = await response.content.read(_BODY_BYTES)
     except (aiohttp.ClientError, OSError) as error:
@@ -87,9 +166,17 @@ async def _ask(
             f"{str(error) or type(error).__name__}.",
             "Check that this machine has internet access; it is tried again by itself.",
         ) from error
+    if DENIED_HEADER in response.headers:
+        raise PolicyRefused(
+            "ngrok's edge turns away what our rule lets pass.",
+            "It is connected without the rule.",
+        )
     said = f"{code} {body.decode(errors='replace')}"
     if response.status >= 400 and code_of(said) is not None:  # noqa: PLR2004
         raise explain(said)
+    # A member may be too busy for an answer; its mark tells it from a stranger.
+    if question.stranger is not None and MEMBER_HEADER not in response.headers:
+        return question.stranger
     raise TunnelFailed(
         f"Another program answers at {url.origin()} (HTTP {response.status}).",
         "End what else uses this ngrok domain, or give another one with --domain.",

@@ -18,6 +18,7 @@ def policy() -> Policy:
     return Policy(
         request_s=5.0,
         stall_s=0.3,
+        pull_pause_s=0.02,
         backoff_first_s=0.01,
         backoff_max_s=0.05,
         backoff_jitter_s=0.0,

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.engine.connections import (
     StatusRefused,
+    asked_pause_s,
     get_text,
     is_loopback,
     open_session,
@@ -103,3 +104,30 @@ async def test_silence_is_told_as_such(policy: Policy, serve: Serve) -> None:
     app.router.add_get("/", hang)
     with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1 stopped sending"):
         await get_text(await serve(app), policy)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        ("7", 7.0),
+        ("", 0.0),
+        ("soon", 0.0),
+        ("-3", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Fri, 21 Oct 2215 07:28:00 GMT", 1e9),
+    ],
+)
+async def test_retry_after_is_read_in_both_forms(
+    policy: Policy, serve: Serve, told: str, seconds: float
+) -> None:
+    """Seconds or a date; what cannot be read asks for nothing."""
+
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(status=503, headers={"Retry-After": told})
+
+    app = web.Application()
+    app.router.add_get("/", refuse)
+    url = await serve(app)
+    async with open_session(url, policy) as session, session.get(url) as response:
+        pause_s = asked_pause_s(response)
+    assert pause_s == seconds if seconds < 1e9 else pause_s > seconds

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.engine.blobs import fetch_blobs
 from spicy_avocado_magic.engine.models import Loaded, adopt, copy, is_installed, warm
 from spicy_avocado_magic.engine.registry import (
-    fetch_blobs,
     installed_manifest,
     read_manifest,
     source_of,
 )
 from spicy_avocado_magic.engine.server import EngineServer
+from spicy_avocado_magic.engine.tally import Tally
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DiskTooSmall,
@@ -62,12 +64,19 @@ async def pull(
 ) -> list[tuple[int, int]]:
     """Let an engine pull; return what was told of its progress."""
     progress: list[tuple[int, int]] = []
+    tally = Tally()
+
+    def note(digest: str, done: int, size: int) -> None:
+        tally.expect(digest, size)
+        tally.note(digest, done)
+        progress.append((tally.done_bytes, tally.total_bytes))
+
     await adopt(
         base_url,
         source,
         insecure=source.is_insecure,
         policy=policy,
-        on_progress=lambda done, total: progress.append((done, total)),
+        on_progress=note,
     )
     return progress
 
@@ -81,7 +90,7 @@ async def test_a_model_comes_from_a_registry_into_memory(
     models_dir = tmp_path / "models"
     manifest = await read_manifest(source, policy=policy)
     assert await fetch_blobs(
-        manifest, models_dir, policy=policy, on_progress=lambda _done, _total: None
+        manifest, models_dir, policy=policy, on_progress=lambda _digest, _done: None
     )
     progress = await pull(engine.base_url, source, policy)
     assert progress[-1] == (manifest.size_bytes, manifest.size_bytes)
@@ -127,6 +136,36 @@ async def test_a_registry_that_is_gone_is_told_by_a_real_pull(
         await pull(engine.base_url, source, policy)
 
 
+async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
+    engine: EngineServer, serve: Serve, policy: Policy
+) -> None:
+    """The engine waits half a minute for a dead connection; we do not."""
+    let_go: list[asyncio.Event] = []
+
+    @web.middleware
+    async def hold_the_first(request: web.Request, handler: Any) -> Any:
+        if "/blobs/" in request.path and request.method == "GET":
+            let_go.append(asyncio.Event())
+            if len(let_go) == 1:
+                await let_go[0].wait()
+        return await handler(request)
+
+    app = create_registry()
+    app.middlewares.append(hold_the_first)
+    registry = (await serve(app)).removeprefix("http://")
+    source = source_of(TINY, registry)
+    try:
+        async with asyncio.timeout(20):
+            await pull(
+                engine.base_url, source, replace(policy, stall_s=1.0, pull_pause_s=1.0)
+            )
+    finally:
+        for event in let_go:
+            event.set()
+    assert len(let_go) > 1, "nothing stood still"
+    assert await is_installed(engine.base_url, source, policy=policy)
+
+
 async def test_a_model_that_is_not_there_is_told(
     engine: EngineServer, policy: Policy
 ) -> None:
@@ -154,6 +193,9 @@ class PullStub:
         response = web.StreamResponse()
         await response.prepare(request)
         for line in self.attempts.pop(0):
+            if "raw" in line:
+                await response.write(line["raw"])
+                continue
             for _ in range(line.pop("repeat", 1)):
                 await response.write(json.dumps(line).encode() + b"\n")
                 await asyncio.sleep(line.get("pause", 0))
@@ -191,6 +233,106 @@ async def test_a_pull_that_stands_still_is_begun_anew(
         progress = await pull(url, TINY, policy)
     assert progress[-1] == (9, 9)
     assert len(stub.bodies) == 2
+
+
+@pytest.mark.parametrize(
+    "step",
+    [{"status": "pulling manifest"}, layer(4)],
+    ids=["before the manifest", "between two lines"],
+)
+async def test_a_pull_that_says_nothing_is_begun_anew(
+    policy: Policy, serve: Serve, step: dict[str, Any]
+) -> None:
+    """No line is no byte."""
+    stub = PullStub([step | {"pause": 30}], [SUCCESS])
+    async with asyncio.timeout(5):
+        await pull(await serve(stub.application()), TINY, policy)
+    assert len(stub.bodies) == 2
+
+
+async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
+    policy: Policy, serve: Serve
+) -> None:
+    """Not even a first line is a stall as well."""
+
+    async def hang(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = web.Application()
+    app.router.add_post("/api/pull", hang)
+    url = await serve(app)
+    with pytest.raises(DownloadFailed, match="stands still"):
+        async with asyncio.timeout(10):
+            await pull(url, TINY, policy)
+
+
+async def test_a_new_attempt_has_its_own_patience(policy: Policy, serve: Serve) -> None:
+    """Steps that an earlier attempt told are steps again."""
+    late = {"status": "pulling manifest", "pause": 0.7 * policy.stall_s}
+    stub = PullStub(
+        [{"status": "pulling manifest"}],
+        [layer(1, pause=0.7 * policy.stall_s), late, SUCCESS],
+    )
+    await pull(await serve(stub.application()), TINY, policy)
+    assert len(stub.bodies) == 2, "a pull that goes on was ended"
+
+
+async def test_verifying_may_take_longer_than_a_stall(
+    policy: Policy, serve: Serve
+) -> None:
+    """Nothing is told for minutes while a slow disk is read."""
+    verifying = {"status": "verifying sha256 digest", "pause": 3 * policy.stall_s}
+    stub = PullStub([layer(9), verifying, SUCCESS])
+    await pull(await serve(stub.application()), TINY, policy)
+    assert len(stub.bodies) == 1, "a pull was ended while it verified"
+
+
+async def test_bytes_that_are_fetched_again_are_no_stall(
+    policy: Policy, serve: Serve
+) -> None:
+    """After a part is lost, bytes below the highest mark are still bytes."""
+    again = [layer(done, pause=policy.stall_s / 2) for done in range(1, 8)]
+    stub = PullStub([layer(8), *again, SUCCESS])
+    await pull(await serve(stub.application()), TINY, policy)
+    assert len(stub.bodies) == 1, "a pull that works was ended"
+
+
+async def test_two_layers_that_take_turns_without_bytes_are_a_stall(
+    policy: Policy, serve: Serve
+) -> None:
+    """Lines that differ only by their layer do not hide it."""
+    one, two = layer(4, pause=0.02), layer(4, pause=0.02, status="other", digest="e")
+    stub = PullStub([one, two] * 500, [SUCCESS])
+    async with asyncio.timeout(5):
+        await pull(await serve(stub.application()), TINY, policy)
+    assert len(stub.bodies) == 2
+
+
+async def test_a_pull_is_asked_again_only_after_a_pause(
+    policy: Policy, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked at once, the engine attaches it to the download that is dying."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    stub = PullStub([{"error": "context canceled"}], [SUCCESS])
+    url = await serve(stub.application())
+    await pull(url, TINY, replace(policy, pull_pause_s=1.5))
+    assert 1.5 in pauses, "the pull was asked again at once"
+
+
+async def test_a_line_that_is_no_json_is_passed_over(
+    policy: Policy, serve: Serve
+) -> None:
+    """Only what we know is believed."""
+    stub = PullStub([{"raw": b"<html>\n[1]\n"}, SUCCESS])
+    await pull(await serve(stub.application()), TINY, policy)
 
 
 async def test_a_pull_that_ends_early_is_begun_anew(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.engine.part import Part
-from spicy_avocado_magic.errors import DownloadFailed
+from spicy_avocado_magic.engine.part import (
+    Follower,
+    Part,
+    PartClosed,
+    Rewound,
+    WrongDigest,
+)
+from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed
 
 CONTENT = b"0123456789"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -45,6 +52,14 @@ def test_a_part_longer_than_the_file_is_dropped(tmp_path: Path) -> None:
     part.close()
 
 
+def test_a_closed_part_takes_no_more(tmp_path: Path) -> None:
+    """A write that was under way when a download was cancelled harms nothing."""
+    part = Part(tmp_path / "file", 10, SHA256)
+    part.close()
+    part.write(CONTENT)
+    assert (part.done, part.path.stat().st_size) == (0, 0)
+
+
 def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
     """A server cannot fill the disk beyond what it announced."""
     part = Part(tmp_path / "file", None, None)
@@ -52,3 +67,66 @@ def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DownloadFailed, match="more of file than it announced"):
         part.write(b"x" * 11)
     part.close()
+
+
+def test_a_wrong_digest_forgets_the_file(tmp_path: Path) -> None:
+    """What is not what it must be is neither placed nor resumed."""
+    part = Part(tmp_path / "file", 5, SHA256)
+    part.write(b"wrong")
+    with pytest.raises(WrongDigest, match="file"):
+        part.place()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_must_fit_beside_counts(tmp_path: Path) -> None:
+    """The unpacked files of an archive are asked for with the archive itself."""
+    part = Part(tmp_path / "file", None, None, beside=lambda size: size << 50)
+    with pytest.raises(DiskTooSmall):
+        part.announce(10)
+    part.close()
+
+
+def test_a_follower_reads_what_is_there_and_what_comes(tmp_path: Path) -> None:
+    """It gives old and new bytes, and the end only once all are there."""
+    (tmp_path / "file.part").write_bytes(CONTENT[:4])
+    part = Part(tmp_path / "file", 10, SHA256)
+    follower = Follower(part)
+    with ThreadPoolExecutor() as pool:
+        assert follower.read(100) == CONTENT[:4]
+        waiting = pool.submit(follower.read, 100)
+        assert not waiting.done(), "it did not wait for what is missing"
+        part.write(CONTENT[4:])
+        assert waiting.result(5) == CONTENT[4:]
+        assert follower.read(100) == b""
+    follower.close()
+    part.close()
+
+
+def test_a_follower_is_told_of_a_restart(tmp_path: Path) -> None:
+    """What it has read does not count any more."""
+    part = Part(tmp_path / "file", 10, SHA256)
+    follower = Follower(part)
+    part.write(b"wrong")
+    assert follower.read(100) == b"wrong"
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(follower.read, 100)
+        part.restart()
+        with pytest.raises(Rewound):
+            waiting.result(5)
+    part.write(CONTENT)
+    with pytest.raises(Rewound):
+        follower.read(100)
+    follower.close()
+    part.close()
+
+
+def test_a_follower_ends_when_the_part_is_closed(tmp_path: Path) -> None:
+    """Nobody waits for bytes that will not come."""
+    part = Part(tmp_path / "file", 10, SHA256)
+    follower = Follower(part)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(follower.read, 100)
+        part.close()
+        with pytest.raises(PartClosed):
+            waiting.result(5)
+    follower.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from spicy_avocado_magic.engine.patience import TRIES, Interrupted, keep_trying
@@ -46,6 +49,19 @@ async def test_a_byte_forgets_the_failures_before_it(policy: Policy) -> None:
     assert link.attempts == 21
 
 
+async def test_what_has_brought_bytes_is_given_up_only_after_long_silence(
+    policy: Policy,
+) -> None:
+    """A network that was there may be away for longer than a few tries take."""
+    link = Link(1, *[0] * 30)
+    await keep(link, replace(policy, backoff_max_s=0.01, stalled_s=60.0))
+    assert link.attempts == 32, "it was given up while the network was away"
+    gone = Link(1, *[0] * 500)
+    with pytest.raises(DownloadFailed, match=r"Cut\."):
+        await keep(gone, replace(policy, backoff_max_s=0.01, stalled_s=0.1))
+    assert gone.attempts > TRIES
+
+
 async def test_other_errors_are_not_tried_again(policy: Policy) -> None:
     """Only an interruption is worth another attempt."""
 
@@ -54,3 +70,20 @@ async def test_other_errors_are_not_tried_again(policy: Policy) -> None:
 
     with pytest.raises(DownloadFailed, match=r"Never\."):
         await keep_trying(fail, position=lambda: 0, policy=policy)
+
+
+@pytest.mark.parametrize(("asked_s", "kept_s"), [(0.03, 0.03), (3600.0, 0.05)])
+async def test_a_pause_that_is_asked_for_is_kept_within_bounds(
+    policy: Policy, asked_s: float, kept_s: float
+) -> None:
+    """A server may ask for more time than the backoff, but not for an hour."""
+    attempts: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def refuse_once() -> None:
+        attempts.append(loop.time())
+        if len(attempts) == 1:
+            raise Interrupted(DownloadFailed("Busy.", "Again."), pause_s=asked_s)
+
+    await keep_trying(refuse_once, position=lambda: 0, policy=policy)
+    assert kept_s <= attempts[1] - attempts[0] + 0.001, "it came back too soon"

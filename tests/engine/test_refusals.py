@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.engine.refusals import load_error, pull_error, unknown_model
+from spicy_avocado_magic.engine.fit import Fit, Verdict
+from spicy_avocado_magic.engine.refusals import (
+    cannot_run,
+    gated,
+    load_error,
+    pull_error,
+    refused_name,
+    unknown_model,
+)
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DiskTooSmall,
@@ -22,6 +30,7 @@ LLAMA = ModelName.parse("llama3:999b")
     [
         ("pull model manifest: file does not exist", ModelRefused),
         ("pull model manifest: 412: \n\nrequires a newer version", ModelRefused),
+        ('pull model manifest: 400: {"error":"not a valid quant"}', ModelRefused),
         ("unauthorized: access denied", ModelRefused),
         ("403: forbidden", ModelRefused),
         ("429: too many requests", DownloadFailed),
@@ -49,6 +58,43 @@ def test_an_unknown_model_says_where_names_are_listed(name: str, where: str) -> 
     error = unknown_model(ModelName.parse(name))
     assert where in error.remedy
     assert "llama3" in error.problem
+
+
+@pytest.mark.parametrize("wrap", ['{{"error": "{}"}}', "{}"])
+def test_a_quantisation_that_there_is_not_is_told_in_the_registrys_words(
+    wrap: str,
+) -> None:
+    """hf.co answers 400 and says why; the remedy says where they are listed."""
+    model = ModelName.parse("hf.co/somebody/llama3-GGUF:Q9")
+    said = "The specified tag is not a valid quantization scheme."
+    by_us = refused_name(model, wrap.format(said))
+    by_engine = pull_error(model, f"pull model manifest: 400: {wrap.format(said)}")
+    for error in (by_us, by_engine):
+        assert error.problem == f"hf.co does not give {model.short}: {said}"
+        assert "quantisation" in error.remedy
+
+
+def test_a_gated_repository_may_as_well_not_exist() -> None:
+    """hf.co answers 401 for both; Ollama's library tells them apart."""
+    assert "name is wrong" in gated(ModelName.parse("hf.co/a/b")).remedy
+    assert "name is wrong" not in gated(LLAMA).remedy
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
+    """Context is named only where less of it would do."""
+    fit = Fit(
+        verdict=Verdict.CANNOT,
+        needed_bytes=10**10,
+        free_bytes=10**9,
+        context=4096,
+        has_gpu=False,
+        less_context_helps=helps,
+    )
+    error = cannot_run(LLAMA, fit)
+    assert "llama3:999b cannot run: about 10.0 GB" in error.problem
+    assert "smaller model or quantisation" in error.remedy
+    assert ("--context" in error.remedy) == helps
 
 
 def test_a_long_text_of_the_engine_is_cut() -> None:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
+from spicy_avocado_magic.engine.blobs import fetch_blobs
 from spicy_avocado_magic.engine.registry import (
-    Layer,
     Manifest,
     blob_path,
-    fetch_blobs,
     installed_manifest,
     read_manifest,
     source_of,
 )
 from spicy_avocado_magic.errors import (
     AvocadoError,
-    DiskTooSmall,
     DownloadFailed,
     ModelRefused,
     NetworkUnreachable,
@@ -33,65 +25,7 @@ from spicy_avocado_magic.model_name import ModelName
 from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
-
-WEIGHTS, CONFIG = b"weights" * 10_000, b"{}"
-
-
-def described(content: bytes) -> dict[str, object]:
-    """Return a manifest's entry for a blob."""
-    digest = hashlib.sha256(content).hexdigest()
-    return {"digest": f"sha256:{digest}", "size": len(content)}
-
-
-@dataclass(slots=True)
-class Registry:
-    """A registry with one model, which can be told what to answer."""
-
-    manifest: str = json.dumps(
-        {"layers": [described(WEIGHTS)] * 2, "config": described(CONFIG)}
-    )
-    manifest_status: int = 200
-    blob_status: int = 200
-    accepted: str = ""
-    cuts: int = 0
-    """How many times the large blob breaks off near its end; it knows no ranges."""
-    is_read: asyncio.Event = field(default_factory=asyncio.Event)
-    """When to break off."""
-    fetched: list[str] = field(default_factory=list)
-
-    def application(self) -> web.Application:
-        """Return the server."""
-        app = web.Application()
-        app.router.add_get("/v2/library/tiny/manifests/latest", self._give_manifest)
-        app.router.add_get("/v2/library/tiny/blobs/{digest}", self._give_blob)
-        return app
-
-    async def _give_manifest(self, request: web.Request) -> web.Response:
-        self.accepted = request.headers["Accept"]
-        return web.Response(status=self.manifest_status, text=self.manifest)
-
-    async def _give_blob(self, request: web.Request) -> web.StreamResponse:
-        self.fetched.append(request.match_info["digest"])
-        if self.blob_status != 200:
-            return web.Response(status=self.blob_status)
-        blobs = {described(blob)["digest"]: blob for blob in (WEIGHTS, CONFIG)}
-        blob = blobs[self.fetched[-1]]
-        if not self.cuts or len(blob) < 1000:
-            return web.Response(body=blob)
-        self.cuts -= 1
-        response = web.StreamResponse()
-        response.content_length = len(blob)
-        await response.prepare(request)
-        await response.write(blob[:-1000])
-        await self.is_read.wait()
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-
-def named(base_url: str) -> ModelName:
-    """Return the one model's name at a registry."""
-    return source_of(ModelName.parse("tiny"), base_url.removeprefix("http://"))
+from .registry_host import CONFIG, WEIGHTS, Registry, layer_of, named
 
 
 def test_names_without_a_host_are_pulled_from_the_wanted_registry() -> None:
@@ -103,6 +37,15 @@ def test_names_without_a_host_are_pulled_from_the_wanted_registry() -> None:
     assert source_of(ModelName.parse("tiny"), "") == ModelName.parse("tiny")
 
 
+def test_a_rehearsal_reaches_for_no_real_registry() -> None:
+    """Its own registry answers for every host, but not for another on loopback."""
+    real = ModelName.parse("hf.co/user/repo:Q4")
+    source = source_of(real, "127.0.0.1:5000", for_all=True)
+    assert source.short == "127.0.0.1:5000/user/repo:Q4"
+    loopback = ModelName.parse("127.0.0.1:6000/library/tiny")
+    assert source_of(loopback, "127.0.0.1:5000", for_all=True) == loopback
+
+
 async def test_a_manifest_tells_each_blob_once(policy: Policy, serve: Serve) -> None:
     """Layers and config are listed with their sizes."""
     registry = Registry()
@@ -111,12 +54,14 @@ async def test_a_manifest_tells_each_blob_once(policy: Policy, serve: Serve) -> 
     )
     assert manifest.size_bytes == len(WEIGHTS) + len(CONFIG)
     assert len(manifest.layers) == 2
+    assert [layer.size_bytes for layer in manifest.weights] == [len(WEIGHTS)]
     assert "docker.distribution.manifest.v2" in registry.accepted
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "text"),
     [
+        (400, ModelRefused, "quantisation"),
         (404, ModelRefused, "library/tiny:latest"),
         (412, ModelRefused, "newer Ollama"),
         (429, DownloadFailed, "429"),
@@ -130,6 +75,28 @@ async def test_refusals_are_told_apart(
     url = await serve(Registry(manifest_status=status).application())
     with pytest.raises(kind, match=text):
         await read_manifest(named(url), policy=policy)
+
+
+async def test_a_registry_that_is_busy_for_a_moment_is_asked_again(
+    policy: Policy, serve: Serve
+) -> None:
+    """One 503 or 429 costs a pause, and no life of the component."""
+    registry = Registry(manifest_statuses=[503, 429, 502])
+    source = named(await serve(registry.application()))
+    assert (await read_manifest(source, policy=policy)).layers
+    assert registry.manifest_statuses == []
+
+
+async def test_a_registry_that_hangs_up_is_asked_again(
+    policy: Policy, serve: Serve
+) -> None:
+    """A cut connection is no answer."""
+    registry = Registry(manifest_cuts=2)
+    source = named(await serve(registry.application()))
+    assert (await read_manifest(source, policy=policy)).layers
+    registry.manifest_cuts = 100
+    with pytest.raises(DownloadFailed):
+        await read_manifest(source, policy=policy)
 
 
 async def test_an_unknown_model_of_the_library_points_to_it(policy: Policy) -> None:
@@ -170,120 +137,9 @@ async def test_what_we_may_not_read_is_left_to_the_engine(
     manifest = await read_manifest(source, policy=policy)
     assert manifest == Manifest(model=source)
     fetched = await fetch_blobs(
-        manifest, tmp_path, policy=policy, on_progress=lambda _done, _total: None
+        manifest, tmp_path, policy=policy, on_progress=lambda _digest, _done: None
     )
     assert not fetched
-    assert registry.fetched == []
-
-
-@dataclass(slots=True)
-class Fetching:
-    """A call of ``fetch_blobs`` and what was told of its progress."""
-
-    models_dir: Path
-    policy: Policy
-    progress: list[tuple[int, int]] = field(default_factory=list)
-    watcher: Callable[[int], None] = lambda _done: None
-
-    async def run(self, base_url: str) -> bool:
-        """Fetch the one model's blobs."""
-        source = named(base_url)
-        layers = tuple(
-            Layer(sha256=hashlib.sha256(blob).hexdigest(), size_bytes=len(blob))
-            for blob in (CONFIG, WEIGHTS)
-        )
-        return await fetch_blobs(
-            Manifest(model=source, layers=layers),
-            self.models_dir,
-            policy=self.policy,
-            on_progress=self._note,
-        )
-
-    def _note(self, done: int, total: int) -> None:
-        self.progress.append((done, total))
-        self.watcher(done)
-
-
-@pytest.fixture
-def fetching(tmp_path: Path, policy: Policy) -> Fetching:
-    """Return a fetch into an empty folder."""
-    return Fetching(tmp_path, policy)
-
-
-async def test_blobs_are_named_as_the_engine_wants_them(
-    fetching: Fetching, serve: Serve
-) -> None:
-    """Whole blobs lie under their digests; progress goes up to the total."""
-    assert await fetching.run(await serve(Registry().application()))
-    blobs = {path.name: path.read_bytes() for path in fetching.models_dir.rglob("*-*")}
-    assert blobs == {
-        f"sha256-{hashlib.sha256(blob).hexdigest()}": blob for blob in (WEIGHTS, CONFIG)
-    }
-    done = [done for done, _ in fetching.progress]
-    total = len(WEIGHTS) + len(CONFIG)
-    assert done == sorted(done), "progress ran backwards"
-    assert fetching.progress[-1] == (total, total)
-
-
-async def test_progress_never_runs_backwards_when_a_blob_starts_over(
-    fetching: Fetching, serve: Serve
-) -> None:
-    """A registry without ranges costs bytes, but not the users' trust."""
-    registry = Registry(cuts=1)
-    fetching.watcher = lambda done: registry.is_read.set() if done > 50_000 else None
-    assert await fetching.run(await serve(registry.application()))
-    assert len(registry.fetched) == 3, "nothing was cut"
-    done = [done for done, _ in fetching.progress]
-    assert done == sorted(done), "progress ran backwards"
-
-
-async def test_blobs_that_are_there_are_not_fetched(
-    fetching: Fetching, serve: Serve
-) -> None:
-    """The second time costs no request, and still counts as progress."""
-    registry = Registry()
-    url = await serve(registry.application())
-    await fetching.run(url)
-    fetched = len(registry.fetched)
-    assert await fetching.run(url)
-    assert len(registry.fetched) == fetched
-
-
-async def test_one_digest_is_fetched_once_at_a_time(
-    fetching: Fetching, serve: Serve
-) -> None:
-    """Two models that share a layer share its download."""
-    registry = Registry()
-    url = await serve(registry.application())
-    assert all(await asyncio.gather(fetching.run(url), fetching.run(url)))
-    assert len(registry.fetched) == 2, "a layer was fetched twice"
-
-
-@pytest.mark.parametrize("status", [401, 403])
-async def test_refused_blobs_are_left_to_the_engine(
-    fetching: Fetching, serve: Serve, status: int
-) -> None:
-    """The engine has a key that may open what we may not."""
-    url = await serve(Registry(blob_status=status).application())
-    assert not await fetching.run(url)
-
-
-async def test_other_refusals_are_errors(fetching: Fetching, serve: Serve) -> None:
-    """A missing blob is told."""
-    url = await serve(Registry(blob_status=404).application())
-    with pytest.raises(DownloadFailed, match="HTTP 404"):
-        await fetching.run(url)
-
-
-async def test_a_model_that_does_not_fit_is_told_before_it_is_fetched(
-    fetching: Fetching, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The disk is asked for all layers together."""
-    usage = shutil.disk_usage("/")._replace(free=len(WEIGHTS))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
-    registry = Registry()
-    with pytest.raises(DiskTooSmall):
-        await fetching.run(await serve(registry.application()))
     assert registry.fetched == []
 
 
@@ -295,13 +151,10 @@ def test_a_model_on_disk_is_found_without_network(tmp_path: Path) -> None:
     path.write_text(Registry().manifest)
     (tmp_path / "blobs").mkdir()
     assert installed_manifest(model, tmp_path) is None
-    place: Callable[[bytes], Path] = lambda blob: blob_path(  # noqa: E731
-        Layer(sha256=hashlib.sha256(blob).hexdigest(), size_bytes=0), tmp_path
-    )
-    place(WEIGHTS).write_bytes(WEIGHTS)
-    place(CONFIG).write_bytes(CONFIG)
+    for blob in (WEIGHTS, CONFIG):
+        blob_path(layer_of(blob), tmp_path).write_bytes(blob)
     found = installed_manifest(model, tmp_path)
     assert found is not None
     assert found.size_bytes == len(WEIGHTS) + len(CONFIG)
-    place(WEIGHTS).write_bytes(WEIGHTS[:-1])
+    blob_path(layer_of(WEIGHTS), tmp_path).write_bytes(WEIGHTS[:-1])
     assert installed_manifest(model, tmp_path) is None, "a short blob was accepted"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
-from spicy_avocado_magic.engine.unpack import UnpackCancelled, unpack
+from spicy_avocado_magic.engine.part import PartClosed, WrongDigest
+from spicy_avocado_magic.engine.unpack import unpack
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed
 
 Entry = tuple[tarfile.TarInfo, bytes]
@@ -29,6 +32,18 @@ def member(name: str, content: bytes = b"", **attributes: object) -> Entry:
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> Entry:
     """Return a link."""
     return member(name, type=kind, linkname=target)
+
+
+def accept() -> None:
+    """Take any archive for the published one."""
+
+
+def unpack_file(
+    archive: Path, destination: Path, verify: Callable[[], None] = accept, **more: Any
+) -> None:
+    """Unpack a file that is whole."""
+    with archive.open("rb") as source:
+        unpack(source, archive.name, destination, verify=verify, **more)
 
 
 def tar_of(*entries: Entry) -> bytes:
@@ -69,7 +84,7 @@ def test_a_release_is_unpacked_with_modes_and_links(
     archive, home = tmp_path / f"a.{ending}", tmp_path / "deep" / "home"
     compress = zstandard.compress if ending == "tar.zst" else gzip.compress
     archive.write_bytes(compress(tar_of(*GOOD)))
-    unpack(archive, home)
+    unpack_file(archive, home)
     assert (home / "bin/ollama").stat().st_mode & 0o111, "not executable"
     assert (home / "lib/ollama/libx.so").read_bytes() == b"library"
     assert (home / "lib/libx").read_bytes() == b"library"
@@ -88,13 +103,13 @@ def test_a_window_of_old_releases_is_read(tmp_path: Path) -> None:
     packed = stream.compress(tar_of(*GOOD)) + stream.flush()
     assert zstandard.get_frame_parameters(packed).window_size == 1 << 27
     (tmp_path / "a.tar.zst").write_bytes(packed)
-    unpack(tmp_path / "a.tar.zst", tmp_path / "home")
+    unpack_file(tmp_path / "a.tar.zst", tmp_path / "home")
     assert (tmp_path / "home/bin/ollama").exists()
 
 
 def test_only_what_is_wanted_is_kept(tmp_path: Path, pack: Callable[..., Path]) -> None:
     """A member that ``keep`` turns away is not written."""
-    unpack(pack(*GOOD), tmp_path / "home", keep=lambda path: path == "bin/ollama")
+    unpack_file(pack(*GOOD), tmp_path / "home", keep=lambda path: path == "bin/ollama")
     files = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert files == [tmp_path / "home/bin/ollama"]
 
@@ -134,7 +149,7 @@ def test_evil_members_are_refused(
     home = tmp_path / "in" / "home"
     collides = kind in {"twice", "file as folder", "folder as file"}
     with pytest.raises(DownloadFailed, match="damaged" if collides else "refused"):
-        unpack(pack(*EVIL[kind]), home)
+        unpack_file(pack(*EVIL[kind]), home)
     assert list(home.parent.iterdir()) == [], "something of a bad archive is left"
     assert not (tmp_path / "evil").exists(), "it wrote outside"
 
@@ -143,7 +158,7 @@ def test_a_bomb_is_refused(tmp_path: Path, pack: Callable[..., Path]) -> None:
     """More bytes than a release can have are refused over all members together."""
     entries = [member(f"f{i}", bytes(1000)) for i in range(3)]
     with pytest.raises(DownloadFailed, match="larger than any release"):
-        unpack(pack(*entries), tmp_path / "home", max_bytes=2500)
+        unpack_file(pack(*entries), tmp_path / "home", max_bytes=2500)
     assert not (tmp_path / "home").exists()
 
 
@@ -155,15 +170,76 @@ def test_a_truncated_archive_leaves_nothing(tmp_path: Path, ending: str) -> None
     packed = compress(tar_of(member("big", bytes(range(256)) * 4000)))
     archive.write_bytes(packed[: len(packed) // 2])
     with pytest.raises(DownloadFailed, match="damaged or cut short"):
-        unpack(archive, home)
+        unpack_file(archive, home)
     assert list(home.parent.iterdir()) == []
 
 
-def test_a_cancel_leaves_nothing(tmp_path: Path, pack: Callable[..., Path]) -> None:
-    """A cancelled unpacking takes back what it wrote."""
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 1 << 18, (1 << 18) + 1])
+def test_sizes_around_blocks_and_buffers_come_out_whole(
+    tmp_path: Path, pack: Callable[..., Path], size: int
+) -> None:
+    """A file's last byte and the next file's first are where they belong."""
+    first, second = bytes(range(1, 252)) * (size // 251 + 1), b"next" * 1000
+    entries = [member("a", first[:size]), member("b", second), member("c", b"end")]
+    unpack_file(pack(*entries), tmp_path / "home", keep=lambda path: path != "b")
+    assert (tmp_path / "home/a").read_bytes() == first[:size]
+    assert (tmp_path / "home/c").read_bytes() == b"end"
+    unpack_file(pack(*entries), tmp_path / "whole")
+    assert (tmp_path / "whole/b").read_bytes() == second
+
+
+def test_long_names_are_read(tmp_path: Path, pack: Callable[..., Path]) -> None:
+    """Names that need a header of their own are no trouble."""
+    name = "lib/" + "x" * 120 + "/" + "y" * 120
+    unpack_file(pack(member(name, b"deep")), tmp_path / "home")
+    assert (tmp_path / "home" / name).read_bytes() == b"deep"
+
+
+def test_nothing_is_there_before_the_archive_is_verified(
+    tmp_path: Path, pack: Callable[..., Path]
+) -> None:
+    """What is not the published archive never appears, however well it unpacks."""
     home = tmp_path / "in" / "home"
-    with pytest.raises(UnpackCancelled):
-        unpack(pack(*GOOD), home, is_cancelled=lambda: True)
+
+    def refuse() -> None:
+        assert not home.exists(), "it could be run before it was verified"
+        raise WrongDigest
+
+    with pytest.raises(WrongDigest):
+        unpack_file(pack(*GOOD), home, refuse)
+    assert list(home.parent.iterdir()) == []
+
+
+def test_the_whole_source_is_read(tmp_path: Path, pack: Callable[..., Path]) -> None:
+    """A digest is of all bytes, also of those behind the last member."""
+    archive = pack(*GOOD)
+    more = zstandard.compress(random.Random(1).randbytes(1 << 20))
+    archive.write_bytes(archive.read_bytes() + more)
+    with archive.open("rb") as source:
+        unpack(source, archive.name, tmp_path / "home", verify=accept)
+        assert source.read() == b""
+
+
+def test_a_source_that_breaks_leaves_nothing(
+    tmp_path: Path, pack: Callable[..., Path]
+) -> None:
+    """What the source raises goes to the caller, and what was unpacked goes away."""
+    home = tmp_path / "in" / "home"
+
+    class Broken:
+        def __init__(self, content: bytes) -> None:
+            self.content = content
+
+        def read(self, _size: int) -> bytes:
+            content, self.content = self.content, b""
+            if not content:
+                raise PartClosed
+            return content
+
+    entries = [member("a", b"x"), member("b", random.Random(1).randbytes(1 << 20))]
+    packed = pack(*entries).read_bytes()
+    with pytest.raises(PartClosed):
+        unpack(Broken(packed[:-1000]), "a.tar.zst", home, verify=accept)
     assert list(home.parent.iterdir()) == []
 
 
@@ -177,4 +253,4 @@ def test_a_full_disk_is_told(
 
     monkeypatch.setattr(Path, "symlink_to", full)
     with pytest.raises(DiskTooSmall, match="is full"):
-        unpack(pack(*GOOD), tmp_path / "home")
+        unpack_file(pack(*GOOD), tmp_path / "home")

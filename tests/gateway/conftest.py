@@ -68,7 +68,7 @@ class Engine:
         """Record a request, then reply."""
         try:
             self.arrived.set()
-            body = await request.read()
+            body = await request.content.read()  # of any length
             self.seen.append(
                 Seen(
                     method=request.method,

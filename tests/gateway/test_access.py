@@ -8,9 +8,10 @@ import pytest
 from multidict import CIMultiDict
 
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.gateway.access import Access, Gate, Headers
+from spicy_avocado_magic.gateway.access import Access, Gate, Headers, Visit
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level
+from spicy_avocado_magic.keys import NamedKey
 from spicy_avocado_magic.secrets import Secret
 
 from .conftest import KEY, OWNER, PUBLIC_HOST, WITH_KEY
@@ -285,3 +286,101 @@ def test_the_log_names_the_route_and_never_a_strangers_path() -> None:
     assert gate.label("/api/chat") == "/api/chat"
     assert gate.label("/v1/models/tiny") == "/v1/models/{id}"
     assert gate.label(f"/{KEY}/nowhere") == "-"
+
+
+SHARED = replace(
+    OWNER,
+    manage=True,
+    named=(
+        NamedKey(name="ana", secret="anas-key-0123456789", models=("tiny",)),
+        NamedKey(name="bo", secret="bos-key-01234567890", manage=True),
+        NamedKey(name="old", secret="old-key-01234567890", expires_at=1.0),
+    ),
+)
+
+
+def with_key(secret: str) -> Headers:
+    """Return the head of a request with a key."""
+    return head(("x-api-key", secret))
+
+
+@pytest.mark.parametrize("route", ALL_ROUTES, ids=lambda route: route.label)
+def test_a_named_key_manages_only_if_it_was_made_to(route: object) -> None:
+    """Where the owner may: 403 for all other keys."""
+    for row in ALL_ROUTES:
+        if row is not route:
+            continue
+        for key, may in (
+            (KEY, True),
+            (SHARED.named[0], False),
+            (SHARED.named[1], True),
+        ):
+            secret = key if isinstance(key, str) else key.secret
+            for method in row.methods:
+                closed = row.level is Level.MANAGE and not may
+                got = status(SHARED, method, target_of(row.label), with_key(secret))
+                assert got == (403 if closed else 200), f"{method} {row.label}: {got}"
+    closed_again = replace(SHARED, manage=False)
+    assert (
+        status(closed_again, "POST", "/api/pull", with_key("bos-key-01234567890"))
+        == 404
+    )
+
+
+def test_an_expired_key_opens_nothing() -> None:
+    """It is as good as a wrong one."""
+    assert status(SHARED, "GET", "/api/tags", with_key("old-key-01234567890")) == 401
+
+
+def test_a_visit_knows_what_its_caller_may_use() -> None:
+    """Models, registries and management come from the key."""
+    gate = Gate(replace(SHARED, registries=("mine.example",)))
+
+    def visit(secret: str) -> Visit:
+        return gate.admit("POST", "/api/chat", None, with_key(secret))
+
+    ana, bo, owner = (
+        visit(k) for k in ("anas-key-0123456789", "bos-key-01234567890", KEY)
+    )
+    assert not ana.served.has("user/fine:q4"), "a restricted key has another model"
+    assert bo.served.has("user/fine:q4"), "a key without restriction has less"
+    assert owner.served.has("user/fine:q4"), "the owner has less"
+    assert [v.may_manage for v in (ana, bo, owner)] == [False, True, True]
+    assert owner.registries == ("mine.example",)
+    assert owner.sent_body, "the body would not be read"
+    listing = gate.admit("GET", "/api/tags", None, with_key(KEY))
+    assert not listing.sent_body, "the body of a GET would be read"
+    assert not gate.admit("GET", "/", None, head()).may_manage, "a stranger may manage"
+
+
+def test_a_restricted_key_sees_only_its_own_models_by_id() -> None:
+    """Another one is 404, as if it were not there."""
+    two = replace(SHARED, models=("tiny", "other"))
+    for secret, expected in (("anas-key-0123456789", 404), (KEY, 200)):
+        assert status(two, "GET", "/v1/models/tiny", with_key(secret)) == 200
+        assert status(two, "GET", "/v1/models/other", with_key(secret)) == expected
+
+
+def test_a_page_that_was_named_is_let_in_and_no_other() -> None:
+    """``--cors`` opens the door to one origin; the key is asked for all the same."""
+    access = replace(OWNER, cors=("https://app.example",))
+    page = ("Origin", "https://app.example")
+    assert status(access, "GET", "/api/tags", head(page, *WITH_KEY.items())) == 200
+    assert status(access, "GET", "/api/tags", head(page)) == 401
+    assert status(access, "OPTIONS", "/api/chat", head(page)) == 200
+    other = ("Origin", "https://evil.example")
+    assert status(access, "GET", "/api/tags", head(other, *WITH_KEY.items())) == 403
+    assert status(access, "OPTIONS", "/api/chat", head(other)) == 403
+    assert status(access, "GET", "/", head(page, other)) == 403, "two origins"
+    gate = Gate(access)
+    assert gate.cors(head(page))["Access-Control-Allow-Origin"] == page[1]
+    assert not gate.cors(head(other)), "another page may read the refusal"
+    assert not gate.cors(head()), "who is no page is told of pages"
+
+
+def test_under_no_auth_pages_and_hosts_are_still_checked() -> None:
+    """Any page may be named by ``*``, but a foreign Host is still refused."""
+    anyone = Access(key=None, public_host=PUBLIC_HOST, cors=("*",))
+    page = ("Origin", "null")
+    assert status(anyone, "GET", "/api/tags", head(page)) == 200
+    assert status(anyone, "GET", "/api/tags", head(page, host="evil.example")) == 403

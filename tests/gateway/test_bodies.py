@@ -151,6 +151,19 @@ def test_text_survives_the_way() -> None:
         ({"model": "169.254.169.254/x/y", "insecure": True}, 403),
         ({"name": "evil.example:5000/library/tiny"}, 403),
         ({"model": "mine", "from": "evil.example/a/b"}, 403),
+        ({"model": "hf.co:444/a/b"}, 403),
+        ({"model": "https:/a/b"}, 403),
+        ({"model": "https://hf.co/a/b"}, 400),
+        ({"model": "x", "from": "registry.ollama.ai@evil.example/a/b"}, 400),
+        ({"model": "x", "from": "/etc/passwd"}, 400),
+        ({"model": "x", "from": 1}, 400),
+        ({"model": "x", "remote_host": "https://ollama.com"}, 403),
+        ({"model": "x", "Remote_Host": "https://ollama.com"}, 403),
+        ({"model": "x", "from": "gpt-oss:cloud"}, 403),
+        ({"model": "gpt-oss:120b-cloud"}, 403),
+        ({"source": "gpt-oss:cloud", "destination": "mine"}, 403),
+        ({"source": "mine", "destination": "a b"}, 400),
+        ({"source": ["mine"], "destination": "x"}, 400),
         ({"model": "a b"}, 400),
     ],
 )
@@ -172,6 +185,85 @@ def test_orders_to_known_registries_go_on() -> None:
     }
 
 
+def test_an_order_may_name_a_registry_that_the_owner_named() -> None:
+    """``--registry HOST`` opens that one, whatever its case."""
+    raw = b'{"model":"Mine.Example:5000/a/b","from":"hf.co/a/b"}'
+    there = ("mine.example:5000",)
+    sent = rewrite(raw, Sends.ORDER, SERVED, may_manage=True, registries=there)
+    assert sent.model == "Mine.Example:5000/a/b:latest"
+    with pytest.raises(Refusal):
+        rewrite(raw, Sends.ORDER, SERVED, may_manage=True, registries=("mine.example",))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "other"},
+        {"name": "other"},
+        {"model": "tiny", "from": "other"},
+        {"source": "other", "destination": "tiny"},
+        {"source": "tiny", "destination": "other"},
+    ],
+)
+def test_a_key_for_some_models_changes_only_those(body: Any) -> None:
+    """Else it could copy any other model to a name that it may use."""
+    only = ServedModels(("tiny", "other")).restricted(("tiny",))
+    raw = json.dumps(body).encode()
+    with pytest.raises(Refusal) as caught:
+        rewrite(raw, Sends.ORDER, only, may_manage=True)
+    assert caught.value.status == 404, f"{body} went through"
+    assert "other:latest," not in caught.value.message, "models are named that it lacks"
+
+
+def test_a_key_for_some_models_may_change_those() -> None:
+    """Under every spelling of the engine's."""
+    only = ServedModels(("other",)).restricted(("tiny",))
+    raw = b'{"model":"library/TINY","from":"tiny:latest"}'
+    sent = rewrite(raw, Sends.ORDER, only, may_manage=True)
+    assert sent.model == "TINY:latest"
+
+
+def test_an_echo_of_a_name_is_short() -> None:
+    """A name of megabytes is not sent back, nor what a terminal would obey."""
+    for raw in (b'{"model":"' + b" x" * 10**6 + b'"}', b'{"model":"\\u001b[31m x"}'):
+        for sends in (Sends.ORDER, Sends.MODEL_CALL):
+            with pytest.raises(Refusal) as caught:
+                rewrite(raw, sends, SERVED, may_manage=True)
+            assert len(caught.value.message) < 300, "a long name is echoed whole"
+            assert "\x1b" not in caught.value.message, "control characters are echoed"
+
+
+@pytest.mark.parametrize("value", [b"[]", b'{"a":0}', b"0", b"{}"])
+def test_a_body_of_very_many_values_is_not_parsed(value: bytes) -> None:
+    """Its objects would take many times the memory it came as, and block the loop."""
+    many = b'{"model":"tiny","x":[' + b",".join([value] * 600_000) + b"]}"
+    assert refused(many) == 413, "it was parsed"
+    few = b'{"model":"tiny","context":[' + b",".join([b"1"] * 400_000) + b"]}"
+    assert len(call(few)["context"]) == 400_000, "a long context is refused"
+
+
+def test_text_does_not_grow_on_its_way() -> None:
+    """What is not ASCII needs no escapes."""
+    raw = '{"model":"tiny","prompt":"' + "ü🥑" * 1000 + '"}'
+    sent = rewrite(raw.encode(), Sends.MODEL_CALL, SERVED, may_manage=False)
+    assert sent.body == raw.encode(), "it was escaped"
+    assert sent.length == len(raw.encode()), "the length is wrong"
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [("true", True), ("false", False), ("1", False), ("null", False)],
+)
+def test_a_stream_is_one_that_the_engine_would_make(
+    stream: str, expected: object
+) -> None:
+    """Comments may only stand in what the client reads as events."""
+    raw = f'{{"model":"tiny","Stream":{stream}}}'.encode()
+    sent = rewrite(raw, Sends.MODEL_CALL, SERVED, may_manage=False)
+    assert sent.is_stream is expected
+    assert (sent.model, sent.content_type) == ("tiny:latest", "application/json")
+
+
 _KEYS = st.sampled_from(["model", "MODEL", "Model", "name", "NAME", "options", "x"])
 _NAMES = st.sampled_from(["tiny", "other", "TINY:latest", "tiny:cloud", "", "a/b/c/d"])
 
@@ -189,15 +281,27 @@ def test_no_body_names_another_model(pairs: list[tuple[str, str]]) -> None:
     assert all(SERVED.has(name) for name in names), f"{raw} went on as {body}"
 
 
-async def test_a_body_that_the_library_finds_malformed_is_refused() -> None:
-    """Some versions of the parser report broken framing while it is read."""
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (web.RequestPayloadError, Refusal),
+        (RuntimeError("Connection closed."), ConnectionError),
+        (TimeoutError, Refusal),
+    ],
+)
+async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
+    raised: Exception, expected: type[Exception]
+) -> None:
+    """Broken framing is the client's fault, and one that has left is told nothing."""
 
     async def broken() -> bytes:
-        raise web.RequestPayloadError
+        raise raised
 
     content = SimpleNamespace(readany=broken, is_eof=lambda: False)
     request = SimpleNamespace(content_length=None, content=content)
     hold = Hold(Places(bounds()))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(expected) as caught:
         await read_body(cast("web.BaseRequest", request), bounds(), hold)
-    assert caught.value.status == 400
+    if isinstance(caught.value, Refusal):
+        stalled = isinstance(raised, type) and issubclass(raised, TimeoutError)
+        assert caught.value.status == (408 if stalled else 400)

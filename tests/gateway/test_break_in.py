@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import urllib.parse
+from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level
 
-from .conftest import KEY, Engine, Front, Open, exchange
+from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange
 
 DIGEST = "sha256:" + "ab" * 32
 NEVER = ("/api/me", "/api/signout", "/api/user/keys/x", "/api/experimental/web_search")
@@ -164,25 +168,196 @@ async def _front(open_gateway: Open, engine: Engine) -> Front:
     return _fronts[id(engine)]
 
 
-async def test_a_flood_of_strangers_gets_nothing_through(
-    front: Front, engine: Engine
-) -> None:
-    """Thousands of requests of all shapes without a key: none arrives."""
+FLOOD: Final = 10_000
+AT_ONCE: Final = 100
+_STRANGE_KEYS: Final = (
+    "",
+    "x-api-key: \r\n",
+    "x-api-key: {guess}\r\n",
+    "Authorization: Bearer {guess}\r\n",
+    "Authorization: Basic {guess}\r\n",
+    f"Authorization: {KEY}\r\n",
+    f"Cookie: x-api-key={KEY}\r\n",
+    f"X-Forwarded-Authorization: Bearer {KEY}\r\n",
+    f"x-api-key: {KEY[:-1]}\r\n",
+    f"x-api-key: {KEY}\r\nx-api-key: {KEY}\r\n",
+    f"x-api-key: {KEY}\r\nAuthorization: Bearer {{guess}}\r\n",
+)
+_FRAMINGS: Final = (
+    ("Content-Length: 16\r\n", '{"model":"tiny"}'),
+    ("Content-Length: 99999\r\n", '{"model":"tiny"}'),
+    ("Transfer-Encoding: chunked\r\n", '10\r\n{"model":"tiny"}\r\n0\r\n\r\n'),
+    ("Expect: 100-continue\r\nContent-Length: 16\r\n", ""),
+    ("", ""),
+    ("X-HTTP-Method-Override: GET\r\n", INNER.decode()),
+)
+_SHAPES: Final = (
+    "{path}",
+    "{path}?key={key}&api-key={key}",
+    "{path}/",
+    "/{path}",
+    "/{guess}{path}",
+    "http://localhost{path}",
+    "/%2e{path}",
+)
+
+
+def _strange(number: int) -> bytes:
+    """Return one of ever different requests without the right key."""
     paths = [path for path in PATHS if path not in {"/", "/api/version"}]
+    methods = ("GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "TRACE")
+    guess = f"guess-{number:09}"
+    shape = _SHAPES[number % len(_SHAPES)]
+    path = paths[number // 3 % len(paths)]
+    key = _STRANGE_KEYS[number % len(_STRANGE_KEYS)].format(guess=guess)
+    framing, body = _FRAMINGS[number // 5 % len(_FRAMINGS)]
+    target = shape.format(path=path, key=KEY, guess=guess)
+    return (
+        f"{methods[number // 7 % len(methods)]} {target} HTTP/1.1\r\n"
+        f"Host: localhost\r\n{key}{framing}\r\n{body}"
+    ).encode()
 
-    async def knock(number: int) -> None:
-        lines = b"".join(
-            f"{method} {paths[(number + n) % len(paths)]} HTTP/1.1\r\n"
-            f"Host: localhost\r\nx-api-key: guess-{number}-{n}\r\n"
-            "Content-Length: 0\r\n\r\n".encode()
-            for n, method in enumerate(("POST", "GET", "DELETE", "HEAD"))
+
+async def test_a_flood_of_strangers_gets_nothing_through(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Ten thousand requests of all shapes without a key: none arrives.
+
+    Meanwhile one with the key is served.
+    """
+    front = await open_gateway(path_key=True)
+    numbers = iter(range(FLOOD))
+    answered = 0
+
+    async def knock() -> None:
+        nonlocal answered
+        for number in numbers:
+            answer = await exchange(front.port, _strange(number), until=b"\r\n")
+            assert answer.startswith(b"HTTP/1.1 4"), f"{_strange(number)!r}: {answer!r}"
+            answered += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(knock())
+        status, _, _ = await front.call("GET", "/api/tags", headers=WITH_KEY)
+    assert answered == FLOOD, f"{FLOOD - answered} were not answered"
+    assert status == 502, "the stand-in's answer, which is no listing, did not come"
+    targets = [seen.target for seen in engine.seen]
+    assert targets == ["/api/tags"], f"the engine saw {targets[:5]}"
+    metrics = front.gateway.metrics
+    assert metrics.requests == 1, "a stranger was counted as a user"
+    assert metrics.refused == FLOOD, "refusals were not counted"
+    assert KEY not in "".join(front.lines), "the log holds a key"
+    assert "guess-" not in "".join(front.lines), "the log holds what strangers sent"
+
+
+EVIL: Final = "X-Injected: yes"
+_BREAKS: Final = (
+    "\r\n",
+    "\n",
+    "\r",
+    "%0d%0a",
+    "\\r\\n",
+    "\u010d\u010a",
+    "\u2028",
+    "\x85",
+)
+OUR_HEADERS: Final = {
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "retry-after",
+    "server",
+    "vary",
+    "www-authenticate",
+    "x-accel-buffering",
+}
+
+
+def _head(answer: bytes) -> dict[str, str]:
+    """Return the headers of the one answer, split as leniently as a client may."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lines = re.split(rb"[\r\n]+", head)[1:]
+    assert b"HTTP/1." not in body, f"a second answer was made up: {answer!r}"
+    pairs = (line.decode("latin-1").partition(": ") for line in lines)
+    return {name.lower(): value for name, _, value in pairs}
+
+
+@pytest.mark.parametrize("between", _BREAKS, ids=ascii)
+async def test_what_comes_back_of_a_request_makes_no_header(
+    open_gateway: Open, engine: Engine, between: str
+) -> None:
+    """Origin, target, model and key: none of them becomes a line of the answer."""
+    front = await open_gateway(path_key=True, cors=("*",))
+    evil = f"x{between}{EVIL}"
+    page = f"Origin: {evil}" if between not in {"\r\n", "\n", "\r"} else "Origin: x"
+    quoted = urllib.parse.quote(evil)
+    for start, key, model in (
+        (f"GET /api/{quoted}", KEY, "tiny"),
+        (f"GET /{quoted}/api/tags", KEY, "tiny"),
+        (f"GET /v1/models/{quoted}", KEY, "tiny"),
+        ("POST /api/chat", quoted, "tiny"),
+        ("POST /api/chat", KEY, evil),
+        ("POST /v1/messages", KEY, evil),
+        ("POST /v1/chat/completions", KEY, evil),
+    ):
+        body = json.dumps({"model": model}).encode()
+        head = (
+            f"{start} HTTP/1.1\r\nHost: localhost\r\n{page}\r\nx-api-key: {key}\r\n"
+            f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        await exchange(front.port, lines)
+        answer = await exchange(front.port, head.encode() + body)
+        assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), answer
+        names = set(_head(answer))
+        assert names <= OUR_HEADERS, f"{head!r} made {names - OUR_HEADERS}"
+        told = answer.partition(b"\r\n\r\n")[2]
+        assert json.loads(told), "the error is no JSON"
+        assert told.isascii(), "the error holds raw characters of the request"
+    assert not engine.seen, f"the engine saw {engine.seen}"
+    for line in front.lines:
+        assert line.isascii(), f"not ASCII: {line!r}"
+        assert line.isprintable(), f"control characters: {line!r}"
+        assert EVIL not in line, f"what a client sent is in the log: {line!r}"
+        assert json.loads(line)["route"] in {"-", "/api/tags", *CALLED}, line
 
-    for start in range(0, 500, 50):
-        async with asyncio.TaskGroup() as group:
-            for number in range(start, start + 50):
-                group.create_task(knock(number))
-    assert not engine.seen, f"the engine saw {engine.seen[:3]}"
-    assert front.gateway.metrics.requests == 0, "a stranger was counted as a user"
-    assert front.gateway.metrics.refused >= 500, "refusals were not counted"
+
+CALLED: Final = ("/api/chat", "/v1/messages", "/v1/chat/completions")
+
+
+async def test_when_to_try_again_is_a_plain_number(open_gateway: Open) -> None:
+    """``Retry-After`` is ours in every refusal that has one."""
+    front = await open_gateway(limits=bounds(rpm=1, bodies_bytes=10, hold=0))
+    answers = [await front.call("GET", "/api/ps", headers=WITH_KEY) for _ in range(2)]
+    assert answers[1][0] == 429, "the bound of requests a minute did not hold"
+    assert 0 < int(answers[1][1].headers["Retry-After"]) <= 61
+    front = await open_gateway(limits=bounds(bodies_bytes=10, hold=0))
+    front.gateway.set_upstream(None)
+    for method, path, status in (("POST", "/api/chat", 429), ("GET", "/api/ps", 503)):
+        got, reply, _ = await front.call(
+            method, path, data=b'{"model":"tiny"}', headers=WITH_KEY
+        )
+        assert got == status, f"{path} was answered with {got}"
+        assert int(reply.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    "value", [b"\xff\xfe", b"a\tb", b"\xc2\x85X", b"\xe2\x80\xa8X", b"a" * 4000]
+)
+async def test_odd_bytes_in_headers_reach_nobody_as_more_than_text(
+    open_gateway: Open, engine: Engine, value: bytes
+) -> None:
+    """Neither the reply's head nor the engine's request gets a line more."""
+    front = await open_gateway(cors=("*",))
+    raw = (
+        b"GET /api/version HTTP/1.1\r\nHost: localhost\r\nOrigin: %b\r\n"
+        b"User-Agent: %b\r\nAccept: %b\r\nConnection: close\r\n\r\n"
+    ) % (value, value, value)
+    answer = await exchange(front.port, raw)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    assert set(_head(answer)) <= OUR_HEADERS, answer
+    (seen,) = engine.seen
+    names = {name.lower() for name in seen.headers}
+    assert names <= {"host", "accept", "user-agent"}, f"the engine got {names}"

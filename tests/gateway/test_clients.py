@@ -14,7 +14,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from .conftest import KEY, Engine, Front, Open
+from .conftest import KEY, Engine, Front, Open, bounds
 
 ASK: Any = [{"role": "user", "content": "hi"}]
 WORDS = ("spicy ", "avocado ", "magic")
@@ -199,6 +199,7 @@ async def test_openai_raises_its_own_errors(front: Front, speaking: Engine) -> N
             await client.chat.completions.create(
                 model="tiny", messages=ASK, extra_body={"MODEL": "other"}
             )
+        front.gateway.limits = bounds(hold_wait_s=0.05)
         front.gateway.set_upstream(None)
         with pytest.raises(openai.InternalServerError, match="still loading"):
             await client.chat.completions.create(model="tiny", messages=ASK)
@@ -228,6 +229,7 @@ async def test_anthropic_raises_its_own_errors(front: Front, speaking: Engine) -
     async with _anthropic(front) as client:
         with pytest.raises(anthropic.NotFoundError, match="tiny:latest"):
             await client.messages.create(model="other", max_tokens=9, messages=ASK)
+        front.gateway.limits = bounds(hold_wait_s=0.05)
         front.gateway.set_upstream(None)
         with pytest.raises(anthropic.InternalServerError, match="still loading"):
             await client.messages.create(model="tiny", max_tokens=9, messages=ASK)

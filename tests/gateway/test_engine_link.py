@@ -202,3 +202,24 @@ async def test_an_early_reply_ends_a_body_that_still_comes() -> None:
         reply = await get(link, url)
         assert len(callers) == 2, "half a request would have been before the next"
         reply.close()
+
+
+async def test_a_long_upload_is_no_silence() -> None:
+    """The engine's time begins when it has all of the body."""
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            await asyncio.sleep(0.1)
+            yield b"piece"
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(WHOLE)
+
+    async with engine(listen) as (url, _):
+        link = EngineLink(1)
+        reply = await link.ask(url, "POST /", CIMultiDict(), slowly(), 0.25)
+        assert reply.status == 200
+        reply.close()

@@ -94,8 +94,8 @@ async def test_a_scraper_sees_what_went_through(
 async def test_what_waits_and_runs_now_is_told() -> None:
     """A queue shows at once, not when it has gone."""
     places = Places(bounds(concurrent=1))
-    await places.take()
-    waiting = asyncio.create_task(places.take())
+    await places.take("ann")
+    waiting = asyncio.create_task(places.take("ann"))
     await asyncio.sleep(0)
     queued = families_of(Metrics(), places)["avocado_queued_requests"]
     assert [sample.value for sample in queued.samples] == [1]

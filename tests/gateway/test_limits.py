@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import time
 
 import pytest
+from aiohttp import web
 
-from .conftest import KEY, WITH_KEY, Engine, Open, bounds, exchange
+from spicy_avocado_magic.keys import NamedKey
+
+from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, until
 
 
 @pytest.mark.parametrize(
@@ -83,3 +87,174 @@ async def test_a_body_that_stalls_is_given_up(
     writer.close()
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert not engine.seen, "half a body went on"
+
+
+async def test_a_large_body_arrives_whole(open_gateway: Open, engine: Engine) -> None:
+    """Images make bodies of many megabytes; they are written in pieces."""
+    front = await open_gateway()
+    sent = {"model": "tiny", "images": ["a" * 3 * 2**20]}
+    body = io.BytesIO(json.dumps(sent).encode())
+    status, _, _ = await front.call("POST", "/api/chat", data=body, headers=WITH_KEY)
+    assert status == 200
+    assert json.loads(engine.seen[0].body) == sent, "it differs"
+    assert front.gateway.places.held_bytes == 0, "its memory is still counted"
+
+
+async def test_what_a_body_becomes_is_counted_too(open_gateway: Open) -> None:
+    """Half a surrogate pair makes escapes of all that is not ASCII: three times it."""
+    body = '{"model":"tiny","x":"\\ud800' + "\u00e9" * 1000 + '"}'
+    front = await open_gateway(limits=bounds(bodies_bytes=4000))
+    status, _, _ = await front.call(
+        "POST", "/api/chat", data=body.encode(), headers=WITH_KEY
+    )
+    assert status == 429, "three times the memory was taken"
+
+
+class _Gate:
+    """An engine that answers nobody before it is opened."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+
+    async def __call__(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        """Wait, then reply."""
+        await self.is_open.wait()
+        return web.json_response({"done": True})
+
+
+async def _chat(front: Front, key: str = KEY) -> tuple[int, str, bytes]:
+    status, reply, body = await front.call(
+        "POST",
+        "/v1/chat/completions",
+        data=b'{"model":"tiny"}',
+        headers={"x-api-key": key},
+    )
+    return status, reply.headers.get("Retry-After", ""), body
+
+
+async def test_who_finds_no_place_waits_and_one_too_many_is_told(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """The engine gets so many at a time; the queue is bounded, and moves."""
+    gate = engine.reply = _Gate()
+    front = await open_gateway(limits=bounds(concurrent=2, queue=1))
+    places = front.gateway.places
+    asked = [asyncio.create_task(_chat(front)) for _ in range(3)]
+    await until(lambda: (places.taken, places.queued) == (2, 1))
+    await until(lambda: len(engine.seen) == 2)
+    status, retry_after, body = await _chat(front)
+    assert (status, retry_after) == (429, "5")
+    assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
+    assert len(engine.seen) == 2, "the engine got more than it has places"
+    gate.is_open.set()
+    assert [(await one)[0] for one in asked] == [200, 200, 200]
+    assert (places.taken, places.queued) == (0, 0), "a place was lost"
+
+
+async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """A place in the queue is not for ever, and not for those who went."""
+    engine.reply = _Gate()
+    front = await open_gateway(limits=bounds(concurrent=1, queue=2, queue_wait_s=0.3))
+    places = front.gateway.places
+    first = asyncio.create_task(_chat(front))
+    await until(lambda: places.taken)
+    left = asyncio.create_task(_chat(front))
+    await until(lambda: places.queued)
+    left.cancel()
+    await until(lambda: not places.queued)
+    assert (await _chat(front))[0] == 429
+    assert places.queued == 0, "one who was told is still in the queue"
+    first.cancel()
+    await until(lambda: not places.taken)
+
+
+async def test_bodies_take_so_much_memory_together(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Many large requests at a time are told to come back."""
+    gate = engine.reply = _Gate()
+    front = await open_gateway(limits=bounds(bodies_bytes=100))
+    large = {"model": "tiny", "prompt": "x" * 50}
+    first = asyncio.create_task(
+        front.call("POST", "/api/chat", json=large, headers=WITH_KEY)
+    )
+    await until(lambda: front.gateway.places.taken)
+    status, reply, _ = await front.call(
+        "POST", "/api/chat", json=large, headers=WITH_KEY
+    )
+    assert (status, reply.headers["Retry-After"]) == (429, "5")
+    gate.is_open.set()
+    assert (await first)[0] == 200
+    assert front.gateway.places.held_bytes == 0, "memory is still accounted for"
+    status, _, _ = await front.call("POST", "/api/chat", json=large, headers=WITH_KEY)
+    assert status == 200
+
+
+async def test_a_key_has_so_many_requests_a_minute(open_gateway: Open) -> None:
+    """Its own bound, or else the one for everybody; other keys do not suffer."""
+    ann = NamedKey(name="ann", secret="anns-key-0123456789", rpm=1)
+    bob = NamedKey(name="bob", secret="bobs-key-0123456789")
+    front = await open_gateway(limits=bounds(rpm=2), named=(ann, bob))
+    assert [(await _chat(front, ann.secret))[0] for _ in range(2)] == [200, 429]
+    assert [(await _chat(front, bob.secret))[0] for _ in range(3)] == [200, 200, 429]
+    _, retry_after, body = await _chat(front, ann.secret)
+    assert 50 <= int(retry_after) <= 61
+    assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
+    assert (await _chat(front))[0] == 200, "the owner pays for others"
+
+
+async def test_a_key_has_so_many_tokens(open_gateway: Open, engine: Engine) -> None:
+    """Once they are used it is told so, and others go on."""
+    ann = NamedKey(name="ann", secret="anns-key-0123456789", tokens=5)
+
+    async def says(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        return web.json_response(
+            {"usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}}
+        )
+
+    engine.reply = says
+    front = await open_gateway(named=(ann,))
+    assert (await _chat(front, ann.secret))[0] == 200
+    status, _, body = await _chat(front, ann.secret)
+    assert status == 429, body
+    assert json.loads(body)["error"]["code"] == "insufficient_quota"
+    assert len(engine.seen) == 1, "the engine worked for a key that is used up"
+    assert (await _chat(front))[0] == 200
+
+
+async def test_a_stream_ends_when_its_key_is_used_up(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """An endless answer does not cost more than the key may cost."""
+    ann = NamedKey(name="ann", secret="anns-key-0123456789", tokens=5)
+
+    async def endless(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        while True:
+            line = {"message": {"role": "assistant", "content": "x"}, "done": False}
+            await response.write(json.dumps(line).encode() + b"\n")
+            await asyncio.sleep(0.001)
+
+    engine.reply = endless
+    front = await open_gateway(named=(ann,))
+    sent = (
+        "POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: "
+        f"{ann.secret}\r\nContent-Length: 16\r\n\r\n" + '{"model":"tiny"}'
+    )
+    answer = await exchange(front.port, sent.encode())
+    assert b"used all of its tokens" in answer
+    assert not answer.endswith(b"0\r\n\r\n"), "the cut stream looks complete"
+    assert answer.count(b'"content"') < 50, "it went on for long"
+    async with asyncio.timeout(1):
+        await engine.left.wait()
+
+
+async def test_new_bounds_hold_at_once(open_gateway: Open) -> None:
+    """No restart is needed to close a door."""
+    front = await open_gateway()
+    assert (await _chat(front))[0] == 200
+    front.gateway.limits = bounds(body_bytes=5)
+    assert (await _chat(front))[0] == 413

@@ -191,7 +191,7 @@ def test_waits_are_told_as_quantiles_and_in_buckets() -> None:
     for _ in range(300):
         waits.add(1000)
     assert waits.buckets[-1] == 300, "a wait beyond all bounds is lost"
-    assert waits.quantile_s(0.5) == 1000, "old waits count for ever"
+    assert waits.quantile_s(0.001) == 1000, "old waits count for ever"
 
 
 def test_only_streams_tell_how_long_a_first_token_takes(desk: Desk) -> None:

@@ -59,6 +59,18 @@ def test_what_was_used_before_counts_with_what_is_used_now() -> None:
     assert now.ended is not None, "what was used before is forgotten"
 
 
+def test_a_late_request_of_an_old_key_leaves_the_new_ones_use_alone() -> None:
+    """It may wait for a client that does not read, long after its key has gone."""
+    metrics = Metrics()
+    old, new = (Caller(name="ann", tokens=10, digest=d) for d in (b"old", b"new"))
+    _open(metrics, old, 3)
+    metrics.closed(_open(metrics, new, 6))
+    used = metrics.tokens_of(new)
+    end_overdrawn(metrics)
+    assert metrics.tokens_of(old) == 3
+    assert metrics.tokens_of(new) == used > 0, "the new key's use was wiped out"
+
+
 def test_a_request_that_has_used_nothing_yet_goes_on() -> None:
     """It is refused or served by what was left when it began."""
     metrics = Metrics()

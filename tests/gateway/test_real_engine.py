@@ -3,81 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
-import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import anthropic
 import ollama
 import openai
 import pytest
 
-from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
+from .conftest import KEY, OWNER, WITH_KEY, Front
+from .real_gateway import FEW, done, real_gateway
 
-from .conftest import KEY, OWNER, WITH_KEY, Front, Open
+__all__ = ["real_gateway"]
 
 ASK: Any = [{"role": "user", "content": "hi"}]
-FEW = {"num_predict": 4}
-
-
-async def _until_it_answers(url: str) -> None:
-    async with aiohttp.ClientSession() as client, asyncio.timeout(60):
-        while True:
-            try:
-                async with client.get(f"{url}/api/version"):
-                    return
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.05)
-
-
-@pytest.fixture
-async def real(
-    real_ollama: Path, open_gateway: Open, tmp_path: Path, unused_tcp_port: int
-) -> AsyncIterator[Front]:
-    """A gateway before a real engine with two models, installed through it."""
-    url = f"http://127.0.0.1:{unused_tcp_port}"
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "OLLAMA_HOST": url,
-        "OLLAMA_MODELS": str(tmp_path / "models"),
-        "OLLAMA_NO_CLOUD": "1",
-    }
-    with (tmp_path / "engine.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            real_ollama, "serve", env=environ, stderr=log, start_new_session=True
-        )
-    try:
-        await _until_it_answers(url)
-        front = await open_gateway(path_key=True, manage=True)
-        front.gateway.set_upstream(url)
-        weights = tiny_gguf()
-        digest = f"sha256:{hashlib.sha256(weights).hexdigest()}"
-        await _done(front, "POST", f"/api/blobs/{digest}", data=weights)
-        for name in ("tiny", "other"):
-            asked = {"model": name, "files": {"tiny.gguf": digest}, "parameters": FEW}
-            await _done(front, "POST", "/api/create", json=asked)
-        front.gateway.access = replace(OWNER, path_key=True)
-        yield front
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-
-
-async def _done(front: Front, method: str, path: str, **sent: Any) -> bytes:
-    """Return a reply's body; the request must succeed within a long time-out."""
-    patient = aiohttp.ClientTimeout(total=60)
-    status, _, body = await front.call(
-        method, path, headers=WITH_KEY, timeout=patient, **sent
-    )
-    assert status < 300, f"{path}: {status} {body!r}"
-    return body
 
 
 async def test_stock_clients_chat_with_a_real_engine(
@@ -137,10 +78,10 @@ async def test_the_ollama_program_works_with_the_key_in_its_path(
 async def test_no_caller_changes_a_real_engine(real: Front) -> None:
     """With the key, but without management: nothing is unloaded, deleted or copied."""
     asked = {"model": "tiny", "prompt": "hi", "stream": False, "options": FEW}
-    await _done(real, "POST", "/api/generate", json=asked)
-    before = json.loads(await _done(real, "GET", "/api/ps"))["models"]
+    await done(real, "POST", "/api/generate", json=asked)
+    before = json.loads(await done(real, "GET", "/api/ps"))["models"]
     unload = {**asked, "keep_alive": 0, "options": {**FEW, "num_ctx": 64, "num_gpu": 0}}
-    await _done(real, "POST", "/api/generate", json=unload)
+    await done(real, "POST", "/api/generate", json=unload)
     for method, path, body in (
         ("DELETE", "/api/delete", {"model": "tiny"}),
         ("POST", "/api/copy", {"source": "tiny", "destination": "mine"}),
@@ -150,11 +91,11 @@ async def test_no_caller_changes_a_real_engine(real: Front) -> None:
     ):
         status, _, _ = await real.call(method, path, json=body, headers=WITH_KEY)
         assert status in {400, 404}, f"{path} was answered with {status}"
-    after = json.loads(await _done(real, "GET", "/api/ps"))["models"]
+    after = json.loads(await done(real, "GET", "/api/ps"))["models"]
     moving = {"expires_at": None}
     assert [m | moving for m in after] == [m | moving for m in before], "reloaded"
     real.gateway.access = replace(OWNER, models=("tiny", "other"))
-    listed = json.loads(await _done(real, "GET", "/api/tags"))["models"]
+    listed = json.loads(await done(real, "GET", "/api/tags"))["models"]
     assert {m["name"] for m in listed} == {"tiny:latest", "other:latest"}
 
 
@@ -164,9 +105,9 @@ async def test_tokens_of_a_real_engine_are_what_it_says_itself(
 ) -> None:
     """Each call's own counts, summed, are those of the owner's key."""
     asked = {"model": "tiny", "messages": ASK, "stream": stream}
-    native_reply = await _done(real, "POST", "/api/chat", json=asked | {"options": FEW})
+    native_reply = await done(real, "POST", "/api/chat", json=asked | {"options": FEW})
     options = {"stream_options": {"include_usage": True}} if stream else {}
-    openai_reply = await _done(
+    openai_reply = await done(
         real, "POST", "/v1/chat/completions", json=asked | {"max_tokens": 4} | options
     )
     last = json.loads(native_reply.splitlines()[-1])

@@ -77,3 +77,56 @@ def test_a_listing_tells_of_served_models_only() -> None:
     kept = SERVED.only_served(listed)
     assert kept == [listed[0], listed[2]], "the listing tells too much or too little"
     assert SERVED.only_served(None) == [], "an empty listing may be null"
+
+
+def test_any_model_serves_all_but_those_of_the_cloud() -> None:
+    """``--any-model`` opens what is installed, not the machine's account."""
+    everything = ServedModels(("tiny",), any_model=True)
+    for name in ("tiny", "other", "user/x:q4", "hf.co/user/repo:Q4"):
+        assert everything.has(name), f"{name} is not served"
+    for name in ("other:cloud", "gpt-oss:120b-CLOUD", "a b", ""):
+        assert not everything.has(name), f"{name!r} is served"
+    listed = [{"name": "other:latest"}, {"name": "x:cloud"}]
+    assert everything.only_served(listed) == listed[:1]
+
+
+@pytest.mark.parametrize("any_model", [False, True])
+def test_a_restriction_takes_away_and_never_adds(any_model: object) -> None:
+    """A key for some models has those of them that are served."""
+    served = ServedModels(("tiny", "user/fine:q4"), any_model=bool(any_model))
+    only = served.restricted(("TINY", "third", "big:cloud"))
+    assert only.has("library/tiny:latest"), "its own model is not served"
+    assert not only.has("user/fine:q4"), "another model is served"
+    assert only.has("third") is any_model, "what is not served became so, or not"
+    assert not only.has("big:cloud"), "a cloud model is served"
+    with pytest.raises(Refusal) as caught:
+        only.require("user/fine:q4")
+    assert "user/fine" not in caught.value.message.partition(";")[2], "others are told"
+    assert "tiny:latest" in caught.value.message, "its own are not told"
+
+
+def test_no_restriction_is_none() -> None:
+    """A key without ``--models`` has what everybody has."""
+    assert SERVED.restricted(()).has("user/fine:q4"), "it has less"
+    assert ServedModels((), any_model=True).restricted(()).has("x"), "it has less"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tiny", True),
+        ("tiny:latest", True),
+        ("TINY", True),
+        ("library/tiny", False),
+        ("user/fine:q4", False),
+        ("other", False),
+        ("", False),
+        ("tiny%3Alatest", False),
+        (".", False),
+        ("..", False),
+        ("tiny\n", False),
+    ],
+)
+def test_an_id_has_two_spellings(text: str, expected: object) -> None:
+    """``/v1/models/{id}``: as it is listed, or without the usual tag, in any case."""
+    assert SERVED.has_id(text) is expected, f"{text!r}"

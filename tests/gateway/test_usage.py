@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ COSTS: Final = {
     "generate": (6, 4),
     "generate-whole": (6, 4),
     "generate-logprobs": (6, 4),
+    "generate-logprobs-whole": (6, 40),
     "generate-long": (1004, 100),
     "chat": (6, 4),
     "chat-whole": (6, 4),
@@ -162,6 +163,49 @@ def test_an_answer_that_looks_like_counts_is_not_taken_for_them(
         assert metered([reply]) == expected, f"{name} was fooled"
         in_pieces = [reply[at : at + 700] for at in range(0, len(reply), 700)]
         assert metered(in_pieces) == expected, f"{name} was fooled in pieces"
+
+
+def test_a_tool_call_is_no_count_wherever_a_chunk_ends() -> None:
+    """Its arguments are the model's own words, though not inside a string."""
+    call = {"function": {"name": "f", "arguments": {"eval_count": 9}}}
+    calling = native("", done=False)
+    calling["message"]["tool_calls"] = [call]
+    after = [native("y", done=False)] * 60
+    # The meter forgets at 4 KiB: the call must begin before, and end behind it.
+    for padding in range(3800, 4000, 7):
+        events = [native("x" * padding, done=False), calling, *after]
+        reply = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+        for size in (1, 300, 3000):
+            pieces = [reply[at : at + size] for at in range(0, len(reply), size)]
+            assert metered(pieces) == counted(62), f"fooled at {padding} by {size}"
+
+
+def test_counts_are_found_whatever_follows_them() -> None:
+    """Engines put more behind them: the log-probabilities of a whole reply, say."""
+    for leading, following in product(range(2800, 2960, 9), (0, 400, 2000, 9000)):
+        reply = (
+            b'{"response":"' + b"x" * leading + b'","done":true,"prompt_eval_count":7,'
+            b'"eval_duration":100,"eval_count":3,"logprobs":['
+            + b"1," * (following // 2)
+            + b"1]}"
+        )
+        pieces = [reply[at : at + 1000] for at in range(0, len(reply), 1000)]
+        assert metered(pieces) == told(7, 3), f"lost: {leading}, {following}"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b'[{"eval_count":5}]',
+        b'data: [{"total_tokens":5}]\n\n',
+        b'"eval_count":5',
+        b"\xff",
+    ],
+)
+def test_what_is_no_reply_of_an_engine_costs_nothing(reply: bytes) -> None:
+    """Whatever it is, it is passed on, and no error of ours."""
+    assert metered([reply]) == told(0, 0)
+    assert metered([reply * 2000]).tokens_in == 0
 
 
 def test_a_prompt_is_counted_where_only_the_start_of_a_message_tells_it() -> None:

@@ -49,6 +49,17 @@ def test_a_transition_is_an_event_with_the_next_number(board: Board) -> None:
     assert last.text == "starting", "a phase without a detail keeps the one before"
 
 
+def test_live_warnings_stand_beside_those_that_stay(board: Board) -> None:
+    """What one part warns of does not hide what another one did."""
+    board.update(warnings=("slow driver",))
+    board.live_facts = lambda: {"requests": 2, "warnings": ("models differ",)}
+    state = board.snapshot()
+    assert state.requests == 2
+    assert state.warnings == ("slow driver", "models differ")
+    board.live_facts = dict
+    assert board.snapshot().warnings == ("slow driver",), "a live warning stayed"
+
+
 def test_saying_the_same_again_is_no_event(board: Board) -> None:
     """Followers hear of changes only."""
     board.stage("serve", Phase.STARTING, "starting")
@@ -105,10 +116,48 @@ def test_progress_never_runs_backwards(board: Board) -> None:
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     """An early burst does not flatter a stalled download."""
     meter = RateMeter()
-    assert meter.add(0.0, 0) == 0
-    assert meter.add(1.0, 1000) == 1000
-    rates = [meter.add(float(second), 1000) for second in range(2, 8)]
-    assert rates[0] > rates[-1] == 0
+    assert meter.rate(0.0) == 0
+    meter.add(0.0, 0)
+    assert meter.rate(0.0) == 0
+    meter.add(1.0, 1000)
+    assert meter.rate(1.0) == 1000
+    for second in range(2, 8):
+        meter.add(float(second), 1000)
+    assert meter.rate(4.0) == 250
+    assert meter.rate(7.0) == 0
+
+
+def test_the_rate_falls_while_nothing_comes(board: Board, clock: Clock) -> None:
+    """A stall is seen without a sample: the rate is that of now."""
+    board.stage("pull", Phase.STARTING, "pulling")
+    board.progress("pull", 0, 100_000)
+    clock.now += 1
+    board.progress("pull", 4000, 100_000)
+    rates = []
+    for _ in range(8):
+        progress = board.snapshot().stage("pull").progress
+        assert progress is not None
+        rates.append(progress.rate_bytes_s)
+        clock.now += 1
+    assert rates[0] == 4000
+    assert rates == sorted(rates, reverse=True), "the rate rose without a byte"
+    assert rates[-1] == 0, "a download that stands still has a rate"
+    last = board.snapshot().stage("pull").progress
+    assert last is not None
+    assert last.left_s is None, "a time is left although nothing comes"
+
+
+def test_what_was_on_disk_is_not_taken_for_a_fast_network(
+    board: Board, clock: Clock
+) -> None:
+    """The first sample is where one begins."""
+    board.stage("pull", Phase.STARTING, "pulling")
+    board.progress("pull", 50_000, 100_000)
+    clock.now += 1
+    board.progress("pull", 50_100, 100_000)
+    progress = board.snapshot().stage("pull").progress
+    assert progress is not None
+    assert progress.rate_bytes_s == 100
 
 
 @pytest.mark.parametrize(
@@ -163,6 +212,17 @@ def test_facts_of_one_model_leave_the_others_alone(board: Board) -> None:
     one, two = board.snapshot().models
     assert one == ModelState(name="a")
     assert (two.phase, two.size_bytes) == (Phase.READY, 7)
+
+
+def test_each_part_takes_back_its_own_warnings_only(board: Board) -> None:
+    """An engine that starts anew does not silence what others warn of."""
+    board.warn("engine", "No GPU.", "Old driver.")
+    board.warn("metrics", "The port is taken.")
+    board.warn("engine", "Old driver.")
+    told = board.snapshot().warnings
+    assert sorted(told) == ["Old driver.", "The port is taken."]
+    board.warn("metrics")
+    assert board.snapshot().warnings == ("Old driver.",)
 
 
 async def test_every_follower_learns_of_a_change(board: Board) -> None:

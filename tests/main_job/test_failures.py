@@ -26,7 +26,7 @@ from spicy_avocado_magic.client.bringing import bring_up
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DiskTooSmall,
-    DownloadFailed,
+    DownloadAltered,
     EndpointRefused,
     EngineFailed,
     ModelRefused,
@@ -87,6 +87,24 @@ def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
     assert "missing-model" in error.problem
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("gated-one", "does not give"),
+        ("newer-one", "needs a newer Ollama"),
+        ("hf.co/somebody/missing-GGUF:Q4", "somebody/missing-GGUF:Q4"),
+    ],
+)
+def test_each_refusal_of_a_registry_is_told_apart(
+    home: Home, name: str, problem: str
+) -> None:
+    """Each says what is wrong with which model, and what to do."""
+    error = _refuse(home, ModelRefused, name, local=True)
+    assert problem in error.problem, error
+    model = name.rsplit("/", maxsplit=1)[-1].split(":", maxsplit=1)[0]
+    assert model in error.problem, error
+
+
 def test_no_token_is_told(home: Home, world: Sources) -> None:
     """Nobody to ask, and nowhere a token."""
     _refuse(home, SecretMissing, "tiny", sources=world)
@@ -144,10 +162,10 @@ def test_no_network_is_told(home: Home, world: Sources) -> None:
 def test_a_damaged_archive_is_told_and_never_run(
     home: Home, world: Sources, damage: str
 ) -> None:
-    """A wrong checksum ends the install; no file of it is placed."""
+    """A wrong checksum, twice, ends the install; no file of it is placed."""
     with _damaged_releases(damage) as url:
         sources = replace(world, releases_url=url)
-        _refuse(home, DownloadFailed, "tiny", sources=sources, token=TOKEN)
+        _refuse(home, DownloadAltered, "tiny", sources=sources, token=TOKEN)
     placed = list((home.path / "cache").rglob("bin/ollama"))
     assert not placed, f"a damaged engine was placed: {placed}"
 

@@ -123,10 +123,10 @@ def test_a_key_is_bounded_in_requests_a_minute(home: Home) -> None:
 def test_a_key_is_bounded_in_tokens_over_its_lifetime(home: Home) -> None:
     """What is used up stays so; a new key of the same name starts at zero."""
     avocado = home.up("tiny")
-    key = avocado.add_key("ann", tokens=5).open()
+    key = avocado.add_key("ann", tokens=2).open()
     with pytest.raises(openai.APIError, match="tokens"):
         stream_chat(avocado.url, key)
-    assert _key(avocado, "ann").tokens_out >= 5, "the tokens were not counted"
+    assert _key(avocado, "ann").tokens_out >= 2, "the tokens were not counted"
     assert _code(_chat(avocado, key)) == (429, "insufficient_quota")
     avocado.revoke_key("ann")
     again = avocado.add_key("ann", tokens=1000).open()
@@ -216,7 +216,7 @@ def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> 
 def test_keys_and_what_they_used_outlive_a_killed_host(home: Home) -> None:
     """`up` after a crash: the same keys open, and their tokens count on."""
     avocado = home.up("tiny", policy=QUICK)
-    key = avocado.add_key("ann", tokens=5, rpm=100).open()
+    key = avocado.add_key("ann", tokens=2, rpm=100).open()
     other = avocado.add_key("carl", expires="1h").open()
     gone = avocado.add_key("bob").open()
     with pytest.raises(openai.APIError, match="tokens"):
@@ -233,7 +233,7 @@ def test_keys_and_what_they_used_outlive_a_killed_host(home: Home) -> None:
         used.requests,
         used.tokens_in,
         used.tokens_out,
-        5,
+        2,
         100,
     ), "what was used before the crash is lost"
     assert now.idle_s is not None, "when it was last used is lost"
@@ -295,20 +295,21 @@ def test_an_up_that_is_taken_back_leaves_keys_given_in_between(home: Home) -> No
 def test_an_up_that_fails_after_the_host_has_gone_does_not_lose_the_keys(
     home: Home, is_restart: bool
 ) -> None:
-    """What that `up` had begun is taken back, and no more than that."""
-    avocado = home.up("tiny", policy=QUICK)
+    """What that `up` had begun is taken back, a token it was given too; no more."""
+    avocado = home.up("tiny", policy=QUICK, local=True)
     owner, key = avocado.api_key, avocado.add_key("ann").open()
-    assert stream_chat(avocado.url, key)
+    assert stream_chat(avocado.local_url, key)
     _wait_for(lambda: _written("ann"))
     if not is_restart:
         _kill(home, avocado)
     with pytest.raises(ModelRefused):
-        home.up("missing-one", restart=is_restart)
+        home.up("missing-one", restart=is_restart, local=False)
     assert not home.wait_no_processes(), "something of the failed up still runs"
+    assert not _folder().agent_config.exists(), "the token of the failed up is kept"
     again = home.up()
     assert again.api_key == owner, "the owner's key is another one"
     assert again.models == ("tiny",), "the model that failed is still wanted"
-    assert stream_chat(again.url, key), "the named key was lost"
+    assert stream_chat(again.local_url, key), "the named key was lost"
     assert _key(again, "ann").requests == 2, "what it had used was lost"
 
 
@@ -324,7 +325,7 @@ def test_requests_side_by_side_share_what_a_key_may_use(home: Home) -> None:
     """All of them end soon after their tokens are used up together."""
     parallel = (("OLLAMA_NUM_PARALLEL", "8"),)
     avocado = home.up("tiny", engine_env=parallel, local=True)
-    key = avocado.add_key("ann", tokens=400).open()
+    key = avocado.add_key("ann", tokens=1500).open()
     errors = []
 
     def listen() -> None:
@@ -342,7 +343,7 @@ def test_requests_side_by_side_share_what_a_key_may_use(home: Home) -> None:
     assert len(errors) == 8, "a stream went on without tokens"
     assert all("tokens" in error for error in errors), errors
     used = _key(avocado, "ann").tokens_out
-    assert used < 8 * 400, f"each of them had all: {used}"
+    assert used < 3 * 1500, f"each of them had all: {used}"
 
 
 def test_down_removes_keys_and_their_use(home: Home) -> None:

@@ -47,6 +47,14 @@ def opened(avocado: Avocado) -> str:
     return url
 
 
+def _until_written(log: Path) -> None:
+    """Return once there is a line: they come in batches."""
+    deadline = time.monotonic() + PATIENT
+    while not log.exists():
+        assert time.monotonic() < deadline, "nothing was logged"
+        time.sleep(0.02)
+
+
 def test_a_scraper_reads_what_went_through_with_its_own_token(
     home: Home, state_folder: Path, unused_tcp_port: int
 ) -> None:
@@ -71,6 +79,7 @@ def test_a_scraper_reads_what_went_through_with_its_own_token(
         timeout=PATIENT,
     )
     assert models.status_code == 401, "the scraper's token opens the gateway"
+    _until_written(state_folder / "access.log")
     for name in ("host.log", "record.json", "access.log"):
         text = (state_folder / name).read_text()
         assert token not in text, f"{name} holds the token"

@@ -92,6 +92,25 @@ def test_the_ollama_program_works_through_the_path_key(
     assert "tiny" in listed.stdout, listed.stderr
 
 
+def test_a_models_folder_on_a_drive_makes_the_next_session_pull_nothing(
+    home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A model of hf.co, in a folder that outlives `down`, on a real engine."""
+    path = os.pathsep.join((str(real_ollama.parent), os.environ["PATH"]))
+    monkeypatch.setenv("PATH", path)
+    name = "hf.co/somebody/Tiny-GGUF:Q4_K_M"
+    details = []
+    for _ in range(2):
+        avocado = home.up(name, models_dir=str(tmp_path), local=True)
+        assert stream_chat(avocado.local_url, avocado.api_key, name)
+        state = avocado.status()
+        assert state is not None
+        details.append(state.stage("pull").detail)
+        down()
+    assert "fetched" in details[0]
+    assert "already on disk" in details[1], "the second session pulled again"
+
+
 def test_killing_the_host_ends_the_real_engine_and_its_runner(
     home: Home, avocado: Avocado
 ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import openai
 import pytest
@@ -14,6 +16,7 @@ import requests
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.verbs import up
+from spicy_avocado_magic.environment import engines_folder, models_folder
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
 from spicy_avocado_magic.state import COMPONENTS, STAGES, Phase, State
 from spicy_avocado_magic.state_folder import StateFolder
@@ -42,6 +45,20 @@ def test_up_gives_a_public_url_that_chats_until_down(home: Home) -> None:
     assert status() is None, "a state outlived down"
     assert avocado.url == "", "the handle names a URL that is no more"
     assert not home.wait_no_processes()
+
+
+def test_a_purge_frees_the_engine_of_a_rehearsal_that_was_killed(home: Home) -> None:
+    """One that ends by itself has taken its own away; its models are not touched."""
+    state = home.up("tiny").status()
+    assert state is not None
+    os.kill(state.pid, signal.SIGKILL)
+    assert not home.wait_no_processes()
+    *_, told = down(rehearse=True, purge=True)
+    assert told.purged is not None
+    assert told.purged.freed_bytes > 100_000
+    assert not engines_folder(rehearsal=True).exists()
+    assert list(models_folder("", rehearsal=True).rglob("sha256-*")), "models are gone"
+    down(rehearse=True)
 
 
 def test_every_stage_tells_what_it_did_and_how_long_it_took(home: Home) -> None:
@@ -194,6 +211,38 @@ def test_engine_settings_restart_the_engine_alone(home: Home) -> None:
         p for p in home.processes() if p.environ().get("OLLAMA_CONTEXT_LENGTH")
     ]
     assert engine.environ()["OLLAMA_CONTEXT_LENGTH"] == "512"
+
+
+def test_a_models_folder_that_outlives_the_session_is_used_again(
+    home: Home, tmp_path: Path
+) -> None:
+    """As on a mounted drive: after `down`, the next `up` pulls nothing."""
+    names = ("tiny", "hf.co/somebody/Tiny-GGUF:Q4_K_M")
+    details = []
+    for _ in range(2):
+        avocado = home.up(*names, models_dir=str(tmp_path), local=True)
+        for name in names:
+            assert stream_chat(avocado.local_url, avocado.api_key, name)
+        state = avocado.status()
+        assert state is not None
+        details.append(state.stage("pull").detail)
+        down()
+    assert "fetched" in details[0]
+    assert "already on disk" in details[1], "the second session pulled again"
+
+
+def test_a_models_folder_that_takes_nothing_is_told(home: Home, tmp_path: Path) -> None:
+    """The error names the folder and the option."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageMistake, match="--models-dir"):
+        home.up("tiny", models_dir=str(tmp_path / "file" / "models"), local=True)
+
+
+def test_every_model_tells_what_is_expected_of_its_memory(home: Home) -> None:
+    """The verdict stands in the state, with the context that it is for."""
+    state = home.up("tiny", local=True).status()
+    assert state is not None
+    assert "with 2048 tokens of context" in state.models[0].fit
 
 
 def test_restart_keeps_key_and_models(home: Home) -> None:

@@ -83,7 +83,7 @@ class Service:
         """Return where things are."""
         return self.state
 
-    def down(self, *, rehearse: bool = False) -> tuple[Ended, ...]:
+    def down(self, *, rehearse: bool = False, purge: bool = False) -> tuple[Ended, ...]:
         """End it."""
         if self.state is None:
             return ()

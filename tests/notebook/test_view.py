@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from spicy_avocado_magic.client.ending import Ended
+from spicy_avocado_magic.client.purging import Purged
 from spicy_avocado_magic.notebook.view import (
     CardView,
     LineView,
@@ -16,6 +17,7 @@ from spicy_avocado_magic.notebook.view import (
 )
 from spicy_avocado_magic.state import (
     Failure,
+    Member,
     ModelState,
     Phase,
     Progress,
@@ -207,4 +209,23 @@ def test_a_terminal_gets_a_line_when_a_stage_changes(
 def test_what_a_dead_service_left_is_told_as_such() -> None:
     """Sweeping is not the same as ending."""
     swept = Ended(was_running=False, processes=("agent",))
+    purged = Purged(releases=("0.34.1-cpu",), freed_bytes=2_100_000_000)
+    text = ended_text(Ended(was_running=False, purged=purged))
+    assert text.startswith("Removed 0.34.1-cpu. 2.1 GB freed"), text
+    none = ended_text(Ended(was_running=False, purged=Purged()))
+    assert "nothing" in none
     assert ended_text(swept) == "Cleared what a dead service had left: agent."
+
+
+def test_status_in_a_notebook_shows_the_members_of_a_pool(bare: Session) -> None:
+    """A row for each; what a member says of itself is only text."""
+    members = (
+        Member(id="0a1b", models=("tiny",), seen_s=2.0, is_self=True),
+        Member(id="9f9f", models=(EVIL,), seen_s=3.0),
+    )
+    show_status(replace(READY, members=members), in_notebook=True)
+    (output,) = bare.displays
+    markup = output["data"]["text/html"]
+    assert "0a1b (this one): tiny, answered 2.0 s ago" in markup
+    assert "9f9f: &lt;img" in markup
+    assert "<img" not in markup

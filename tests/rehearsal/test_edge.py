@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.rehearsal.edge import Edge, refusal
+from spicy_avocado_magic.rehearsal.edge import Edge
 from spicy_avocado_magic.rehearsal.wire import Stream, read_message, write_message
 
+REQUEST = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nquestion"
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
 
@@ -58,26 +59,6 @@ async def _until_offline(url: str) -> None:
     async with asyncio.timeout(2):
         while await _status(url) != (404, "ERR_NGROK_3200"):
             pass  # each request lets the edge go on
-
-
-@pytest.mark.parametrize(
-    ("token", "sessions", "code"),
-    [
-        ("short", 0, "ERR_NGROK_105"),
-        ("with spaces and more of them", 0, "ERR_NGROK_105"),
-        ("malformed_" + TOKEN, 0, "ERR_NGROK_105"),
-        ("revoked_" + TOKEN, 0, "ERR_NGROK_107"),
-        (TOKEN, 3, "limited to 3 simultaneous ngrok agent sessions"),
-        (TOKEN, 2, ""),
-    ],
-)
-def test_a_token_gets_a_session_or_the_reason_why_not(
-    token: str, sessions: int, code: str
-) -> None:
-    """The rules are those that a user meets first."""
-    said = refusal(token, sessions, 3)
-    assert bool(said) == bool(code)
-    assert code in said
 
 
 async def test_a_refused_agent_is_told_and_let_go(edge: Edge) -> None:
@@ -151,6 +132,18 @@ async def test_a_url_is_shared_only_if_both_pool(
         assert ("ERR_NGROK_334" in other) is not is_shared
 
 
+async def test_an_account_whose_plan_does_not_pool_is_refused(edge: Edge) -> None:
+    """Its name says so; without pooling it is served."""
+    address = await edge.start()
+    async with _dialled(address) as (reader, writer):
+        write_message(writer, {"token": "unpooled_" + TOKEN})
+        assert await read_message(reader) == {"ok": True}
+        for number, pool, told in ((1, True, "ERR_NGROK_18019"), (2, False, "http://")):
+            write_message(writer, {"id": number, "bind": "a.ngrok.app", "pool": pool})
+            said = await read_message(reader)
+            assert told in str(said)
+
+
 async def test_bytes_pass_with_half_closed_connections(edge: Edge) -> None:
     """A client may end its request side and still read the answer."""
     address = await edge.start()
@@ -158,17 +151,17 @@ async def test_bytes_pass_with_half_closed_connections(edge: Edge) -> None:
         _session(address) as ((reader, _writer), url),
         _dialled(url) as client,
     ):
-        client[1].write(b"question")
+        client[1].write(REQUEST)
         client[1].write_eof()
         message = await read_message(reader)
         assert message is not None
         assert message["url"] == url
         async with _dialled(address) as data:
             write_message(data[1], {"data": message["open"]})
-            assert await data[0].read() == b"question"
-            data[1].write(b"answer")
+            assert await data[0].read() == REQUEST
+            data[1].write(b"HTTP/1.1 200 OK\r\n\r\nanswer")
             data[1].write_eof()
-            assert await client[0].read() == b"answer"
+            assert (await client[0].read()).endswith(b"answer")
 
 
 async def test_an_upstream_that_is_down_is_told_as_8012(edge: Edge) -> None:
@@ -181,6 +174,45 @@ async def test_an_upstream_that_is_down_is_told_as_8012(edge: Edge) -> None:
         async with _dialled(address) as data:
             write_message(data[1], {"data": message["open"], "error": "refused"})
             assert await asking == (502, "ERR_NGROK_8012")
+
+
+@pytest.mark.parametrize(
+    ("reply", "seen"),
+    [
+        (b"", b"ERR_NGROK_3004"),
+        (b"no HTTP\r\n", b"ERR_NGROK_3004"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", b"part"),
+    ],
+)
+async def test_a_broken_reply_is_told_or_cut_off(
+    edge: Edge, reply: bytes, seen: bytes
+) -> None:
+    """As an error of the edge while nothing was sent; later only an end can tell."""
+    address = await edge.start()
+    async with (
+        _session(address) as ((reader, _writer), url),
+        _dialled(url) as client,
+    ):
+        client[1].write(REQUEST)
+        message = await read_message(reader)
+        assert message is not None
+        async with _dialled(address) as data:
+            write_message(data[1], {"data": message["open"]})
+            await data[0].readexactly(len(REQUEST))
+            data[1].write(reply)
+        async with asyncio.timeout(5):
+            assert seen in await client[0].readuntil(seen)
+            client[1].write_eof()
+            with contextlib.suppress(ConnectionResetError):
+                await client[0].read()  # ends, so the connection does
+
+
+async def test_what_is_no_http_is_refused(edge: Edge) -> None:
+    """The edge would not know where such a request ends."""
+    async with _session(await edge.start()) as (_, url), _dialled(url) as client:
+        client[1].write(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
+        client[1].write_eof()
+        assert (await client[0].read()).startswith(b"HTTP/1.1 400 ")
 
 
 async def test_a_refusal_waits_until_the_request_has_been_sent(edge: Edge) -> None:
@@ -202,12 +234,13 @@ async def test_a_dropped_session_takes_its_connections_along(edge: Edge) -> None
         _session(address) as ((reader, _writer), url),
         _dialled(url) as client,
     ):
+        client[1].write(REQUEST)
         message = await read_message(reader)
         assert message is not None
         async with _dialled(address) as data:
             write_message(data[1], {"data": message["open"]})
-            data[1].write(b"begun")
-            assert await client[0].readexactly(5) == b"begun"
+            data[1].write(b"HTTP/1.1 200 OK\r\n\r\nbegun")
+            assert (await client[0].readuntil(b"begun")).startswith(b"HTTP/1.1 200")
             edge.drop_sessions()
             with contextlib.suppress(ConnectionResetError):
                 assert await client[0].read() == b""

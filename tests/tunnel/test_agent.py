@@ -18,6 +18,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from aiohttp import web
 from pyngrok import ngrok, process
 from pyngrok.conf import PyngrokConfig
 from pyngrok.process import NgrokProcess
@@ -26,12 +27,14 @@ from spicy_avocado_magic.errors import (
     AvocadoError,
     EndpointRefused,
     NetworkUnreachable,
+    PolicyRefused,
     TokenRefused,
     TunnelFailed,
 )
 from spicy_avocado_magic.tunnel.agent import classify
+from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required
 
-from ..tunnel_parts import TOKEN, AgentMaker, Service, Upstream, answering
+from ..tunnel_parts import TOKEN, AgentMaker, Service, Upstream, answering, serving
 
 WriteProgram = Callable[[str], Path]
 
@@ -191,6 +194,71 @@ async def test_pooled_agents_share_one_url(make_agent: AgentMaker) -> None:
         assert urls[0] == urls[1]
         answers = {(await _get(urls[0]))[1] for _ in range(40)}
     assert answers == {"left", "right"}, "one member of the pool got nothing"
+
+
+async def test_each_request_of_a_connection_reaches_any_member(
+    make_agent: AgentMaker,
+) -> None:
+    """The service balances requests, not connections, where it speaks HTTP."""
+
+    def named(name: str) -> web.Application:
+        async def answer(_request: web.Request) -> web.Response:
+            return web.Response(text=name)
+
+        app = web.Application()
+        app.router.add_get("/", answer)
+        return app
+
+    made: list[str] = []
+
+    async def on_connection(*_: object) -> None:
+        made.append("connection")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(on_connection)
+    async with AsyncExitStack() as servers:
+        urls = []
+        for name in ("left", "right"):
+            upstream_url = await servers.enter_async_context(serving(named(name)))
+            urls.append(await make_agent().agent.connect(upstream_url, pool=True))
+        async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+            answers = set()
+            for _ in range(40):
+                async with session.get(urls[0]) as reply:
+                    answers.add(await reply.text())
+    assert len(made) == 1, "the client was made to connect anew"
+    assert answers == {"left", "right"}, "a connection was tied to one member"
+
+
+async def test_the_edge_applies_the_policy_it_was_given(make_agent: AgentMaker) -> None:
+    """Through unmodified pyngrok and the agent's API, as a string."""
+    async with answering("through") as upstream_url:
+        url = await make_agent().agent.connect(
+            upstream_url, traffic_policy=key_required()
+        )
+        with_key = {"Authorization": "Bearer any"}
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/?a") as reply:
+                assert await reply.text() == "through"
+            async with session.post(url) as reply:
+                assert (reply.status, DENIED_HEADER in reply.headers) == (401, True)
+            async with session.get(url, headers=with_key) as reply:
+                assert await reply.text() == "through"
+
+
+@pytest.mark.parametrize(
+    ("token", "policy"),
+    [("ruleless_" + TOKEN, key_required()), (TOKEN, '{"on_http_request": 1}')],
+)
+async def test_a_policy_that_is_not_taken_is_told_apart(
+    make_agent: AgentMaker, token: str, policy: str
+) -> None:
+    """Whoever asks can connect without it."""
+    watched = make_agent(token=token)
+    with pytest.raises(PolicyRefused):
+        await watched.agent.connect("http://127.0.0.1:9", traffic_policy=policy)
+    assert watched.processes == [], "the refused agent was left running"
+    assert await watched.agent.connect("http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexec sleep 60\n", HUNG_API])

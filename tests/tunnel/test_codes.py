@@ -8,6 +8,7 @@ from spicy_avocado_magic.errors import (
     AvocadoError,
     EndpointRefused,
     NetworkUnreachable,
+    PolicyRefused,
     TokenRefused,
     TunnelFailed,
     UserMustAct,
@@ -20,9 +21,13 @@ from spicy_avocado_magic.tunnel.codes import code_of, explain, without_token
     [
         *((number, TokenRefused) for number in (105, 106, 107, 123, 4018)),
         *((number, EndpointRefused) for number in (108, 313, 314, 324, 334, 338)),
-        *((number, EndpointRefused) for number in (725, 726, 727)),
+        *(
+            (number, EndpointRefused)
+            for number in (725, 726, 727, 6030, 18019, 18020, 18021)
+        ),
         *((number, TunnelFailed) for number in (349, 702, 3004, 3200, 8012)),
         *((number, UserMustAct) for number in (121, 9009, 9040)),
+        *((number, PolicyRefused) for number in (2201, 2264, 9026, 15004, 15015)),
     ],
 )
 def test_a_known_code_has_its_class_and_names_itself(
@@ -32,7 +37,8 @@ def test_a_known_code_has_its_class_and_names_itself(
     error = explain(f'{{"details":{{"err":"no. ERR_NGROK_{number}\\r\\n"}}}}')
     assert type(error) is kind
     assert f"(ERR_NGROK_{number})." in error.problem
-    assert error.remedy.endswith(".")
+    is_page = error.remedy.endswith(f"/errors/err_ngrok_{number}")
+    assert is_page or error.remedy.endswith(".")
 
 
 def test_too_many_agents_tells_how_many_are_allowed() -> None:

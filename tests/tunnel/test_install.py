@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import ssl
 import tarfile
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp import web
 
 from spicy_avocado_magic.errors import DownloadFailed, NetworkUnreachable, UserMustAct
@@ -77,6 +79,35 @@ async def test_a_missing_agent_is_fetched_and_tells_its_version(
         assert await install.ensure(str(program), QUICK) == "3.41.2"
     assert names_in(program.parent) == ["ngrok"], "a partial download stayed behind"
     assert names_in(shared) == [], "the archive went through the shared folder"
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+async def test_a_companys_certificate_is_trusted_for_the_agent_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The variables that let archives and models come let the agent come."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    bundle = tmp_path / "company.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    agent = _archive("#!/bin/sh\necho ngrok version 3.41.2\n")
+    app = _app(lambda _call: web.Response(body=agent))
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    url = f"https://localhost:{runner.addresses[0][1]}/ngrok.tgz"
+    _serve_from(url, tmp_path, monkeypatch)
+    program = str(tmp_path / "cache" / "ngrok")
+    try:
+        with pytest.raises(NetworkUnreachable):
+            await install.ensure(program, QUICK)
+        monkeypatch.setenv(variable, str(bundle))
+        assert await install.ensure(program, QUICK) == "3.41.2"
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_server_that_has_no_agent_is_not_called_no_network(

@@ -12,10 +12,13 @@ from spicy_avocado_magic.errors import (
     AvocadoError,
     EndpointRefused,
     NetworkUnreachable,
+    PolicyRefused,
     TunnelFailed,
 )
+from spicy_avocado_magic.pool import MEMBER_HEADER, POOL_HEADER, Card, Pool
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
-from spicy_avocado_magic.tunnel.probe import probe
+from spicy_avocado_magic.tunnel.probe import probe, probe_member
+from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER
 
 from ..tunnel_parts import AgentMaker, Service, serving
 
@@ -139,3 +142,54 @@ async def test_loopback_is_never_asked_through_a_proxy(
     monkeypatch.delenv("no_proxy", raising=False)
     async with serving(_gateway(_proven)) as url:
         await _probe(url)
+
+
+async def test_a_member_is_told_from_a_stranger() -> None:
+    """A gateway with another key, or another program; each attempt has its nonce."""
+    pool, member, stranger = Pool(SECRET), Pool(SECRET), Pool(b"of another key")
+    nonces: list[str] = []
+
+    def answer_as(who: Pool) -> Answer:
+        def answer(call: int, request: web.Request) -> web.Response:
+            nonces.append(request.headers[PROBE_HEADER])
+            if call == 1:
+                return _edge_says("ERR_NGROK_3200")
+            asked = request.headers[POOL_HEADER]
+            answered = who.answer(nonces[-1], asked, ["tiny"])
+            return web.Response(headers={PROOF_HEADER: answered or "0" * 64})
+
+        return answer
+
+    async def ask(url: str) -> Card | None:
+        return await probe_member(url, pool=pool, models=[], deadline_s=5)
+
+    async with serving(_gateway(answer_as(member))) as url:
+        assert await ask(url) == Card(member=member.member, models=("tiny",))
+    async with serving(_gateway(answer_as(stranger))) as url:
+        assert await ask(url) is None
+    assert len(set(nonces)) == len(nonces) == 4, "a nonce was used twice"
+    page = web.Response
+    async with serving(_gateway(lambda _call, _request: page(text="hello"))) as url:
+        assert await ask(url) is None, "another program got what clients send, unseen"
+
+    def busy_at_first(call: int, request: web.Request) -> web.Response:
+        if call > 1:
+            return answer_as(member)(call, request)
+        return web.Response(status=429, headers={MEMBER_HEADER: member.member})
+
+    async with serving(_gateway(busy_at_first)) as url:
+        assert await ask(url) is not None, "a busy member was taken for a stranger"
+
+
+async def test_a_denial_by_our_own_rule_is_told_at_once() -> None:
+    """The edge reads the rule otherwise than we meant it; waiting mends nothing."""
+    calls: list[int] = []
+
+    def answer(call: int, _request: web.Request) -> web.Response:
+        calls.append(call)
+        return web.Response(status=401, headers={DENIED_HEADER: "denied"})
+
+    async with serving(_gateway(answer)) as url:
+        with pytest.raises(PolicyRefused):
+            await _probe(url, deadline_s=5)
+    assert calls == [1]

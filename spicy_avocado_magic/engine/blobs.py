@@ -1,0 +1,179 @@
+"""Blobs of models, brought to where the engine adopts them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+from ..errors import AvocadoError, DownloadFailed, UsageMistake
+from ..model_name import ModelName
+from ..policy import Policy
+from .connections import failures_of, open_session
+from .disk import require_space
+from .download import fetch, refused_status
+from .gguf import HEAD_BYTES, Shape, read_shape
+from .registry import ENGINE_MAY, Layer, Manifest, blob_path
+
+_FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+"""A lock for each blob that is on its way; models share layers."""
+
+_STAT_BLOCK_BYTES: Final = 512
+
+
+def here_bytes(layer: Layer, models_dir: Path) -> int:
+    """Return how much of a blob is on disk, whole or in part; blocks."""
+    path = blob_path(layer, models_dir)
+    if _is_whole(layer, path):
+        return layer.size_bytes
+    try:
+        part = path.with_name(path.name + ".part").stat()
+    except OSError:
+        return 0
+    # A part may have holes, which are not on disk yet.
+    return min(part.st_size, part.st_blocks * _STAT_BLOCK_BYTES, layer.size_bytes)
+
+
+def _is_whole(layer: Layer, path: Path) -> bool:
+    """Whether a blob is there; the engine would take a short one as it is."""
+    try:
+        return path.stat().st_size == layer.size_bytes
+    except OSError:
+        return False
+
+
+def require_room(manifests: Iterable[Manifest], models_dir: Path) -> None:
+    """Refuse models that do not fit together into their folder; blocks.
+
+    Raises:
+        DiskTooSmall: Naming the folder, the bytes needed and the bytes free.
+        UsageMistake: If something is to be fetched and the folder takes nothing.
+    """
+    layers = {layer.sha256: layer for one in manifests for layer in one.layers}
+    missing = sum(
+        layer.size_bytes - here_bytes(layer, models_dir) for layer in layers.values()
+    )
+    if not missing:
+        return
+    blobs = models_dir / "blobs"
+    try:
+        blobs.mkdir(parents=True, exist_ok=True)
+        can_write = os.access(blobs, os.W_OK | os.X_OK)
+        why = "it is read-only"
+    except OSError as error:
+        can_write, why = False, error.strerror or str(error)
+    if not can_write:
+        raise UsageMistake(
+            f"No model can be put into {models_dir} ({why}).",
+            "Point --models-dir at a folder that you may write to.",
+        )
+    require_space(models_dir, missing)
+
+
+async def read_model_shape(
+    manifest: Manifest, models_dir: Path, *, policy: Policy
+) -> Shape | None:
+    """Return a model's shape by the first bytes of its weights, wherever they are.
+
+    None where they cannot be had, or tell nothing: this is only an estimate's
+    foundation, and what is wrong is told by the fetch that follows.
+    """
+    if not manifest.weights:
+        return None
+    layer = manifest.weights[0]
+    path = blob_path(layer, models_dir)
+    try:
+        head = await asyncio.to_thread(_read_head, path)
+    except OSError:
+        try:
+            head = await _ask_head(blob_url(manifest.model, layer), policy)
+        except AvocadoError:
+            return None
+    return read_shape(head)
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+async def _ask_head(url: str, policy: Policy) -> bytes:
+    """Return the first bytes of a blob; a server without ranges is cut off."""
+    headers = {"Accept-Encoding": "identity", "Range": f"bytes=0-{HEAD_BYTES - 1}"}
+    with failures_of(url):
+        async with (
+            asyncio.timeout(policy.request_s),
+            open_session(url, policy) as session,
+            session.get(url, headers=headers) as response,
+        ):
+            head = b""
+            while len(head) < HEAD_BYTES:
+                chunk = await response.content.read(HEAD_BYTES - len(head))
+                if not chunk:
+                    break
+                head += chunk
+            return head
+
+
+def blob_url(model: ModelName, layer: Layer) -> str:
+    """Return where a registry has a blob."""
+    return f"{model.registry_url}/blobs/sha256:{layer.sha256}"
+
+
+async def fetch_blobs(
+    manifest: Manifest,
+    models_dir: Path,
+    *,
+    policy: Policy,
+    on_progress: Callable[[str, int], None],
+) -> bool:
+    """Bring a model's blobs to where the engine adopts them; largest first.
+
+    Blobs that are there are not fetched.
+
+    Args:
+        manifest: What to bring.
+        models_dir: The engine's folder.
+        policy: The waits.
+        on_progress: Told the digest (hex) and how many bytes of it are here; a
+            blob that must begin anew is told with fewer.
+
+    Returns:
+        Whether all are there; if not, the engine's own pull is left.
+
+    Raises:
+        NetworkUnreachable, DownloadFailed, DiskTooSmall: If one does not arrive.
+    """
+    for layer in sorted(manifest.layers, key=lambda layer: -layer.size_bytes):
+        try:
+            await _fetch_blob(manifest.model, layer, models_dir, policy, on_progress)
+        except DownloadFailed as error:
+            if refused_status(error) in ENGINE_MAY:
+                return False
+            raise
+        on_progress(layer.sha256, layer.size_bytes)
+    return bool(manifest.layers)
+
+
+async def _fetch_blob(
+    model: ModelName,
+    layer: Layer,
+    models_dir: Path,
+    policy: Policy,
+    on_progress: Callable[[str, int], None],
+) -> None:
+    path = blob_path(layer, models_dir)
+    lock = _FETCHING.setdefault(path, asyncio.Lock())
+    async with lock:
+        if not _is_whole(layer, path):
+            await fetch(
+                blob_url(model, layer),
+                path,
+                size=layer.size_bytes,
+                sha256=layer.sha256,
+                policy=policy,
+                on_progress=lambda done, _: on_progress(layer.sha256, done),
+            )

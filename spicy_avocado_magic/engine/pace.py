@@ -1,0 +1,109 @@
+"""Which connection has stalled or collapsed, judged by what is usual here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+_REMEMBERED: Final = 16
+_ENOUGH: Final = 3
+_COLLAPSED: Final = 8.0
+
+
+class Replaced(Exception):
+    """A connection was given up on, since a new one will be faster."""
+
+
+def is_collapsed(rate: float, finished: deque[float]) -> bool:
+    """Whether a rate is far below the median of what others have just reached.
+
+    Args:
+        rate: Bytes a second.
+        finished: Rates of the last requests; too few of them prove nothing.
+    """
+    if len(finished) < _ENOUGH:
+        return False
+    return rate * _COLLAPSED < statistics.median(finished)
+
+
+class Meter:
+    """Bytes of one request."""
+
+    def __init__(self, scope: asyncio.Timeout, began_s: float) -> None:
+        self.scope = scope
+        self.began_s = began_s
+        self.bytes = 0
+        self._marked: int | None = None
+
+    def add(self, count: int) -> None:
+        """Count bytes."""
+        self.bytes += count
+
+    def since_mark(self) -> int | None:
+        """Return the bytes since the last call; None at the first."""
+        marked, self._marked = self._marked, self.bytes
+        return None if marked is None else self.bytes - marked
+
+
+class Pace:
+    """Watches the requests of one download and ends those that lag far behind.
+
+    A rate that was given up on counts as well: where the whole link has become
+    slow, that is soon the usual rate, and nothing is replaced any more.
+
+    Args:
+        interval_s: Seconds over which a rate is taken.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, interval_s: float, clock: Callable[[], float]) -> None:
+        self._interval_s = interval_s
+        self._clock = clock
+        self._meters: set[Meter] = set()
+        self._finished: deque[float] = deque(maxlen=_REMEMBERED)
+
+    @contextlib.asynccontextmanager
+    async def metered(self) -> AsyncIterator[Meter]:
+        """Measure one request.
+
+        Raises:
+            Replaced: If it was ended here.
+        """
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                meter = Meter(scope, self._clock())
+                self._meters.add(meter)
+                try:
+                    yield meter
+                finally:
+                    self._meters.discard(meter)
+                spent_s = self._clock() - meter.began_s
+                if spent_s > 0:
+                    self._finished.append(meter.bytes / spent_s)
+        except TimeoutError as error:
+            if scope.expired():
+                raise Replaced from error
+            raise
+
+    async def watch(self) -> None:
+        """Compare for ever."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            self.compare()
+
+    def compare(self) -> None:
+        """End what has lagged behind since the last comparison."""
+        for meter in list(self._meters):
+            moved = meter.since_mark()
+            if moved is None:
+                continue
+            rate = moved / self._interval_s
+            if is_collapsed(rate, self._finished):
+                self._finished.append(rate)
+                self._meters.discard(meter)
+                meter.scope.reschedule(asyncio.get_running_loop().time())

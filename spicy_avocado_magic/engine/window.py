@@ -1,0 +1,154 @@
+"""The part of a file that is on its way: several segments, handed on in order."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+WINDOW_BYTES: Final = 32 << 20
+"""The most that is asked for beyond what is on disk, so the most that is lost."""
+
+SEGMENT_BYTES: Final = 2 << 20
+"""What one request asks for: small enough that a slow one does not hold up many."""
+
+_BATCH_BYTES: Final = 4 << 20
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """Neighbouring bytes that one connection at a time brings."""
+
+    start: int
+    stop: int | None
+    """The first byte after it; None where the file's end is not known."""
+    position: int
+    """The next byte to come."""
+    is_claimed: bool = True
+    chunks: list[bytes] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it has come."""
+        return self.position == self.stop
+
+
+class Window:
+    """What may be asked for, what has come, and what can be written next.
+
+    Args:
+        start: Bytes that are on disk already.
+        size: Bytes of the whole file; None if they are not known yet.
+    """
+
+    def __init__(self, start: int, size: int | None) -> None:
+        self.size = size
+        self.received = start
+        """Bytes on disk or in memory."""
+        self._written = start
+        self._next = start
+        self._segments: deque[Segment] = deque()
+        self._error: BaseException | None = None
+        self._may_claim, self._may_write = asyncio.Event(), asyncio.Event()
+
+    async def claim(self) -> Segment | None:
+        """Return what to bring next, once there is room for it; None if nothing is.
+
+        Whoever claims a segment brings all of it or gives it back.
+        """
+        while True:
+            for segment in self._segments:
+                if not segment.is_claimed:
+                    segment.is_claimed = True
+                    return segment
+            if self.size is not None and self._next >= self.size:
+                return None
+            stop = self._next + SEGMENT_BYTES
+            stop = stop if self.size is None else min(stop, self.size)
+            if stop <= self._written + WINDOW_BYTES:
+                segment = Segment(self._next, stop, self._next)
+                self._segments.append(segment)
+                self._next = stop
+                return segment
+            self._may_claim.clear()
+            await self._may_claim.wait()
+
+    def give_back(self, segment: Segment) -> None:
+        """Leave the rest of a segment to another connection."""
+        segment.is_claimed = False
+        self._may_claim.set()
+
+    def add(self, segment: Segment, chunk: bytes) -> None:
+        """Take bytes that continue a segment."""
+        segment.chunks.append(chunk)
+        segment.position += len(chunk)
+        self.received += len(chunk)
+        if segment is self._segments[0]:
+            self._may_write.set()
+
+    async def room(self) -> None:
+        """Wait until less than a window is in memory."""
+        while self.received - self._written >= WINDOW_BYTES:
+            self._may_claim.clear()
+            await self._may_claim.wait()
+
+    async def readable(self) -> bool:
+        """Wait until ``take`` has something to give; False at the file's end.
+
+        Raises:
+            BaseException: The one that ``fail`` was called with.
+        """
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._written == self.size:
+                return False
+            if self._segments and self._segments[0].chunks:
+                return True
+            self._may_write.clear()
+            await self._may_write.wait()
+
+    def take(self) -> list[bytes]:
+        """Return chunks that follow what was taken before, a few MiB at most."""
+        taken: list[bytes] = []
+        taken_bytes = 0
+        while self._segments and taken_bytes < _BATCH_BYTES:
+            head = self._segments[0]
+            taken_bytes += sum(map(len, head.chunks))
+            taken += head.chunks
+            head.chunks = []
+            if not head.is_whole:
+                break
+            self._segments.popleft()
+        return taken
+
+    def written(self, count: int) -> None:
+        """Make room: so many bytes are on disk now."""
+        self._written += count
+        self._may_claim.set()
+
+    def end_at(self, size: int) -> None:
+        """Take note of the whole file's size."""
+        self.size = size
+        for segment in self._segments:
+            if segment.stop is None or segment.stop > size:
+                segment.stop = size
+        self._next = min(self._next, size)
+        self._may_claim.set()
+        self._may_write.set()
+
+    def begin_anew(self, segment: Segment, size: int | None) -> None:
+        """Forget all, and let one segment be the whole file."""
+        segment.start, segment.stop, segment.position = 0, size, 0
+        segment.chunks = []
+        self._segments = deque([segment])
+        self._written = self.received = 0
+        self.size = size
+        self._next = sys.maxsize if size is None else size
+
+    def fail(self, error: BaseException) -> None:
+        """Let ``readable`` raise: no more will come."""
+        self._error = error
+        self._may_write.set()

@@ -1,0 +1,79 @@
+"""The rule by which ngrok's own edge turns away requests that carry no key at all.
+
+The text is a Traffic Policy document, JSON being YAML too, which the agent takes as a
+string (``traffic_policy`` at https://ngrok.com/docs/agent/api). The action
+``custom-response`` and ``hasReqHeader``, which wants names in canonical format, are in
+https://ngrok.com/docs/traffic-policy; the Free plan allows five rules a policy.
+
+What it saves is this notebook's work, and of the monthly gigabyte what would have gone
+through the tunnel and back: ngrok counts data "transmitted to a secure tunnel upstream"
+(docs/pricing-limits/how-ngrok-charges). ``custom-response`` costs no Traffic Policy
+Units (docs/pricing-limits/traffic-policy-unit-pricing). Of the monthly requests, ngrok
+counts "traffic from users visiting your endpoints" and excepts none that a policy
+answers (same pages, read in 2026-11): those turned away here must be taken to count.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from ..proof import PROBE_HEADER
+
+DENIED_HEADER: Final = "X-Avocado-Edge"
+"""Response header: this answer came from ngrok's edge, by our rule."""
+
+_KEYLESS: Final = " && ".join(
+    (
+        "!hasReqHeader('Authorization')",
+        "!hasReqHeader('X-Api-Key')",
+        "!(req.method == 'OPTIONS')",
+        "!(req.url.path == '/' && req.method in ['GET', 'HEAD'])",
+        f"!(req.url.path == '/api/version' && hasReqHeader('{PROBE_HEADER}'))",
+    )
+)
+_MESSAGE: Final = (
+    "An API key is needed. Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+)
+_ANTHROPIC: Final = {
+    "type": "error",
+    "error": {"type": "authentication_error", "message": _MESSAGE},
+}
+_OPENAI: Final = {
+    "error": {
+        "message": _MESSAGE,
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "invalid_api_key",
+    }
+}
+_NATIVE: Final = {"error": _MESSAGE}
+_RULES: Final = (("/v1/messages", _ANTHROPIC), ("/v1/", _OPENAI), ("/", _NATIVE))
+"""Beginnings of paths, the longer first, each with the error that its clients know."""
+
+
+def key_required() -> str:
+    """Return the policy: without a key, 401 in the dialect of the path.
+
+    Open routes of the gateway, probes of the public URL and preflights of browsers
+    pass. Whether a key is right is for the gateway to say.
+    """
+    rules = [_rule(start, error) for start, error in _RULES]
+    return json.dumps({"on_http_request": rules})
+
+
+def _rule(start: str, error: dict[str, Any]) -> dict[str, Any]:
+    reply = {
+        "status_code": 401,
+        "body": json.dumps(error),
+        "headers": {
+            "content-type": "application/json",
+            "www-authenticate": "Bearer",
+            DENIED_HEADER.lower(): "denied",
+        },
+    }
+    return {
+        # One expression: plans also limit how many a rule may have (ERR_NGROK_2265).
+        "expressions": [f"req.url.path.startsWith('{start}') && {_KEYLESS}"],
+        "actions": [{"type": "custom-response", "config": reply}],
+    }

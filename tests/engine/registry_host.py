@@ -1,0 +1,92 @@
+"""A registry with one model, which can be told what to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from spicy_avocado_magic.engine.registry import Layer, source_of
+from spicy_avocado_magic.model_name import ModelName
+
+WEIGHTS, CONFIG = b"weights" * 10_000, b"{}"
+
+
+def described(content: bytes) -> dict[str, object]:
+    """Return a manifest's entry for a blob."""
+    digest = hashlib.sha256(content).hexdigest()
+    kind = "model" if content is WEIGHTS else "params"
+    return {
+        "mediaType": f"application/vnd.ollama.image.{kind}",
+        "digest": f"sha256:{digest}",
+        "size": len(content),
+    }
+
+
+def layer_of(content: bytes) -> Layer:
+    """Return a blob as we know it from its manifest."""
+    return Layer(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+
+@dataclass(slots=True)
+class Registry:
+    """A registry with one model, which can be told what to answer."""
+
+    manifest: str = json.dumps(
+        {"layers": [described(WEIGHTS)] * 2, "config": described(CONFIG)}
+    )
+    manifest_status: int = 200
+    manifest_statuses: list[int] = field(default_factory=list)
+    """Answers before that one, one for each request."""
+    manifest_cuts: int = 0
+    """How many connections end without an answer."""
+    blob_status: int = 200
+    accepted: str = ""
+    cuts: int = 0
+    """How many times the large blob breaks off near its end; it knows no ranges."""
+    is_read: asyncio.Event = field(default_factory=asyncio.Event)
+    """When to break off."""
+    fetched: list[str] = field(default_factory=list)
+
+    def application(self) -> web.Application:
+        """Return the server."""
+        app = web.Application()
+        app.router.add_get("/v2/library/tiny/manifests/latest", self._give_manifest)
+        app.router.add_get("/v2/library/tiny/blobs/{digest}", self._give_blob)
+        return app
+
+    async def _give_manifest(self, request: web.Request) -> web.Response:
+        self.accepted = request.headers["Accept"]
+        if self.manifest_cuts:
+            self.manifest_cuts -= 1
+            assert request.transport is not None
+            request.transport.close()
+        if self.manifest_statuses:
+            return web.Response(status=self.manifest_statuses.pop(0))
+        return web.Response(status=self.manifest_status, text=self.manifest)
+
+    async def _give_blob(self, request: web.Request) -> web.StreamResponse:
+        self.fetched.append(request.match_info["digest"])
+        if self.blob_status != 200:
+            return web.Response(status=self.blob_status)
+        blobs = {described(blob)["digest"]: blob for blob in (WEIGHTS, CONFIG)}
+        blob = blobs[self.fetched[-1]]
+        if not self.cuts or len(blob) < 1000:
+            return web.Response(body=blob)
+        self.cuts -= 1
+        response = web.StreamResponse()
+        response.content_length = len(blob)
+        await response.prepare(request)
+        await response.write(blob[:-1000])
+        await self.is_read.wait()
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+
+def named(base_url: str) -> ModelName:
+    """Return the one model's name at a registry."""
+    return source_of(ModelName.parse("tiny"), base_url.removeprefix("http://"))

@@ -1,0 +1,219 @@
+"""Blobs in their places, before there is an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.engine.blobs import (
+    fetch_blobs,
+    here_bytes,
+    read_model_shape,
+    require_room,
+)
+from spicy_avocado_magic.engine.registry import Layer, Manifest, blob_path
+from spicy_avocado_magic.engine.tally import Tally
+from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed, UsageMistake
+from spicy_avocado_magic.model_name import ModelName
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.rehearsal.registry import create_registry
+
+from .conftest import Serve
+from .registry_host import CONFIG, WEIGHTS, Registry, layer_of, named
+
+LAYERS = (layer_of(CONFIG), layer_of(WEIGHTS))
+TOTAL = len(WEIGHTS) + len(CONFIG)
+
+
+@dataclass(slots=True)
+class Fetching:
+    """A call of ``fetch_blobs`` and what was told of its progress."""
+
+    models_dir: Path
+    policy: Policy
+    tally: Tally = field(default_factory=Tally)
+    progress: list[int] = field(default_factory=list)
+    watcher: Callable[[int], None] = lambda _done: None
+
+    async def run(self, base_url: str) -> bool:
+        """Fetch the one model's blobs."""
+        for layer in LAYERS:
+            self.tally.expect(layer.sha256, layer.size_bytes)
+        return await fetch_blobs(
+            Manifest(model=named(base_url), layers=LAYERS),
+            self.models_dir,
+            policy=self.policy,
+            on_progress=self._note,
+        )
+
+    def _note(self, digest: str, done: int) -> None:
+        self.tally.note(digest, done)
+        self.progress.append(self.tally.done_bytes)
+        self.watcher(done)
+
+
+@pytest.fixture
+def fetching(tmp_path: Path, policy: Policy) -> Fetching:
+    """Return a fetch into an empty folder."""
+    return Fetching(tmp_path, policy)
+
+
+async def test_blobs_are_named_as_the_engine_wants_them(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """Whole blobs lie under their digests; progress goes up to the total."""
+    assert await fetching.run(await serve(Registry().application()))
+    blobs = {path.name: path.read_bytes() for path in fetching.models_dir.rglob("*-*")}
+    assert blobs == {
+        f"sha256-{hashlib.sha256(blob).hexdigest()}": blob for blob in (WEIGHTS, CONFIG)
+    }
+    assert fetching.progress == sorted(fetching.progress), "progress ran backwards"
+    assert fetching.progress[-1] == TOTAL, "the progress does not end at the total"
+
+
+async def test_progress_never_runs_backwards_when_a_blob_starts_over(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """A registry without ranges costs bytes, but not the users' trust."""
+    registry = Registry(cuts=1)
+    fetching.watcher = lambda done: registry.is_read.set() if done > 50_000 else None
+    assert await fetching.run(await serve(registry.application()))
+    assert len(registry.fetched) == 3, "nothing was cut"
+    assert fetching.progress == sorted(fetching.progress), "progress ran backwards"
+
+
+async def test_blobs_that_are_there_are_not_fetched(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """The second time costs no request, and still counts as progress."""
+    registry = Registry()
+    url = await serve(registry.application())
+    await fetching.run(url)
+    fetched = len(registry.fetched)
+    assert await fetching.run(url)
+    assert len(registry.fetched) == fetched
+
+
+async def test_a_blob_that_was_cut_short_on_disk_is_fetched_anew(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """As by a drive that was unmounted in the middle; the engine would not look."""
+    path = blob_path(layer_of(WEIGHTS), fetching.models_dir)
+    path.parent.mkdir()
+    path.write_bytes(WEIGHTS[:100])
+    assert here_bytes(layer_of(WEIGHTS), fetching.models_dir) == 0
+    assert await fetching.run(await serve(Registry().application()))
+    assert path.read_bytes() == WEIGHTS
+
+
+async def test_one_digest_is_fetched_once_at_a_time(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """Two models that share a layer share its download."""
+    registry = Registry()
+    url = await serve(registry.application())
+    assert all(await asyncio.gather(fetching.run(url), fetching.run(url)))
+    assert len(registry.fetched) == 2, "a layer was fetched twice"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused_blobs_are_left_to_the_engine(
+    fetching: Fetching, serve: Serve, status: int
+) -> None:
+    """The engine has a key that may open what we may not."""
+    url = await serve(Registry(blob_status=status).application())
+    assert not await fetching.run(url)
+
+
+async def test_other_refusals_are_errors(fetching: Fetching, serve: Serve) -> None:
+    """A missing blob is told."""
+    url = await serve(Registry(blob_status=404).application())
+    with pytest.raises(DownloadFailed, match="HTTP 404"):
+        await fetching.run(url)
+
+
+def test_models_that_do_not_fit_together_are_told_before_the_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is asked for all layers of all models; the folder is named."""
+    usage = shutil.disk_usage("/")
+    one, two, three = (
+        Manifest(model=ModelName.parse(name), layers=layers)
+        for name, layers in (
+            ("one", (Layer(sha256="a" * 64, size_bytes=600),)),
+            ("two", (Layer(sha256="b" * 64, size_bytes=500),)),
+            ("same", (Layer(sha256="a" * 64, size_bytes=600),)),
+        )
+    )
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    require_room([one], tmp_path)
+    require_room([one, three], tmp_path)
+    with pytest.raises(DiskTooSmall, match=str(tmp_path)):
+        require_room([one, two], tmp_path)
+
+
+def test_what_is_here_already_needs_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole blobs and parts are taken off; holes in a part are not."""
+    layer = layer_of(WEIGHTS)
+    path = blob_path(layer, tmp_path)
+    path.parent.mkdir()
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(WEIGHTS[:8192])
+    assert here_bytes(layer, tmp_path) == 8192
+    with part.open("r+b") as file:
+        file.truncate(len(WEIGHTS))
+    assert here_bytes(layer, tmp_path) <= 16384, "a hole counts as bytes"
+    path.write_bytes(WEIGHTS)
+    usage = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    require_room([Manifest(model=ModelName.parse("x"), layers=(layer,))], tmp_path)
+
+
+def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    """A mistyped folder is no bug of ours, and the remedy names the option."""
+    (tmp_path / "file").touch()
+    manifest = Manifest(model=ModelName.parse("x"), layers=LAYERS)
+    with pytest.raises(UsageMistake, match="models-dir") as caught:
+        require_room([manifest], tmp_path / "file")
+    assert str(tmp_path / "file") in caught.value.problem
+
+
+async def test_a_shape_is_read_from_the_registry_and_from_the_disk(
+    tmp_path: Path, policy: Policy, serve: Serve
+) -> None:
+    """The first bytes are enough, and a blob that is here costs no request."""
+    from spicy_avocado_magic.engine.registry import read_manifest
+
+    url = await serve(create_registry())
+    manifest = await read_manifest(named(url), policy=policy)
+    far = await read_model_shape(manifest, tmp_path, policy=policy)
+    assert far is not None, "a registry with ranges gave no shape"
+    assert far.trained_context == 2048
+    await fetch_blobs(
+        manifest, tmp_path, policy=policy, on_progress=lambda _digest, _done: None
+    )
+    gone = Manifest(
+        model=ModelName.parse("127.0.0.1:9/library/tiny"), layers=manifest.layers
+    )
+    assert await read_model_shape(gone, tmp_path, policy=policy) == far
+
+
+async def test_a_shape_that_cannot_be_had_stops_nothing(
+    tmp_path: Path, policy: Policy, serve: Serve
+) -> None:
+    """No ranges, no answer, no GGUF: then there is no estimate."""
+    weights = Layer(sha256=layer_of(WEIGHTS).sha256, size_bytes=70_000, is_weights=True)
+    url = await serve(Registry().application())
+    for base_url in (url, "http://127.0.0.1:9"):
+        manifest = Manifest(model=named(base_url), layers=(weights,))
+        assert await read_model_shape(manifest, tmp_path, policy=policy) is None
+    empty = Manifest(model=named(url))
+    assert await read_model_shape(empty, tmp_path, policy=policy) is None

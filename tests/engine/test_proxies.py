@@ -1,0 +1,154 @@
+"""Downloads through a company's network: a proxy, and certificates of its own."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp import web
+
+from spicy_avocado_magic.engine.connections import get_text
+from spicy_avocado_magic.engine.download import fetch
+from spicy_avocado_magic.errors import NetworkUnreachable
+from spicy_avocado_magic.policy import Policy
+
+from .file_host import FileHost
+from .proxy import Proxy
+
+HOST = "releases.example"
+CONTENT = random.Random(3).randbytes(5 << 20)
+VARIABLES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no variable of this machine decide a test."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Return a company's own certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def bundle(authority: trustme.CA, tmp_path: Path) -> str:
+    """Return the file with its certificate."""
+    path = tmp_path / "company.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def files() -> FileHost:
+    """Return the host of the file, which is not up yet."""
+    return FileHost(CONTENT)
+
+
+async def _serving(
+    app: web.Application, context: ssl.SSLContext | None
+) -> web.AppRunner:
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    return runner
+
+
+@pytest.fixture
+async def secure_proxy(files: FileHost, authority: trustme.CA) -> AsyncIterator[Proxy]:
+    """Run the file host with a certificate of the company's, behind a proxy."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(HOST).configure_cert(context)
+    runner = await _serving(files.application(), context)
+    proxy = Proxy(runner.addresses[0][1])
+    async with proxy.running():
+        yield proxy
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def plain_proxy(files: FileHost) -> AsyncIterator[Proxy]:
+    """Run the file host without a certificate, behind a proxy."""
+    runner = await _serving(files.application(), None)
+    proxy = Proxy(runner.addresses[0][1])
+    async with proxy.running():
+        yield proxy
+    await runner.cleanup()
+
+
+async def bring(url: str, folder: Path, policy: Policy) -> bytes:
+    """Fetch the file and return it."""
+    path = folder / "file"
+    await fetch(url, path, policy=policy, on_progress=lambda *_: None)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("proxy_variable", ["HTTPS_PROXY", "https_proxy"])
+async def test_a_file_comes_through_a_proxy_with_the_companys_certificate(
+    secure_proxy: Proxy,
+    bundle: str,
+    tmp_path: Path,
+    policy: Policy,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    proxy_variable: str,
+) -> None:
+    """Both variables for certificates are honoured, on all connections."""
+    monkeypatch.setenv(proxy_variable, secure_proxy.url)
+    monkeypatch.setenv(variable, bundle)
+    assert await bring(f"https://{HOST}/file", tmp_path, policy) == CONTENT
+    assert set(secure_proxy.asked) == {f"CONNECT {HOST}:443"}
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(
+    secure_proxy: Proxy, tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the variable that mends it."""
+    monkeypatch.setenv("HTTPS_PROXY", secure_proxy.url)
+    with pytest.raises(NetworkUnreachable, match="REQUESTS_CA_BUNDLE"):
+        await bring(f"https://{HOST}/file", tmp_path, policy)
+    with pytest.raises(NetworkUnreachable, match="not trusted"):
+        await get_text(f"https://{HOST}/file", policy)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
+async def test_a_plain_file_comes_through_a_proxy(
+    plain_proxy: Proxy,
+    tmp_path: Path,
+    policy: Policy,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    """Without TLS the proxy is asked for the whole address."""
+    monkeypatch.setenv(variable, plain_proxy.url)
+    assert await bring(f"http://{HOST}/file", tmp_path, policy) == CONTENT
+    assert set(plain_proxy.asked) == {f"GET http://{HOST}/file"}
+
+
+@pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
+@pytest.mark.parametrize("excepted", [HOST, ".example", "*"])
+async def test_a_host_that_needs_no_proxy_is_asked_directly(
+    plain_proxy: Proxy,
+    tmp_path: Path,
+    policy: Policy,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    excepted: str,
+) -> None:
+    """``NO_PROXY`` takes names, ends of names, and everything."""
+    monkeypatch.setenv("http_proxy", plain_proxy.url)
+    monkeypatch.setenv(variable, excepted)
+    with pytest.raises(NetworkUnreachable, match=f"{HOST} cannot be reached"):
+        await get_text(f"http://{HOST}/file", policy)
+    assert plain_proxy.asked == [], "the proxy was asked all the same"

@@ -1,0 +1,71 @@
+"""What web pages of other origins are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from spicy_avocado_magic.gateway.cors import cors_headers, preflight_headers
+
+PAGE = "https://app.example"
+
+
+@pytest.mark.parametrize("allowed", [(PAGE,), ("*",), ("https://other.example", "*")])
+def test_a_page_that_is_named_may_read_the_reply(allowed: tuple[str, ...]) -> None:
+    """It gets its own origin back, and caches keep pages apart."""
+    told = cors_headers([PAGE], allowed)
+    assert told["Access-Control-Allow-Origin"] == PAGE
+    assert told["Vary"] == "Origin", "a cache may hand it to another page"
+    assert "Retry-After" in told["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Credentials" not in told, "cookies are no key"
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed"),
+    [
+        ([PAGE], ()),
+        ([PAGE], ("https://other.example",)),
+        (["https://app.example.evil.example"], (PAGE,)),
+        (["https://evil.example/https://app.example"], (PAGE,)),
+        (["http://app.example"], (PAGE,)),
+        (["https://app.example:8443"], (PAGE,)),
+        (["null"], (PAGE,)),
+        ([""], (PAGE,)),
+        ([PAGE, PAGE], (PAGE,)),
+        ([PAGE, "https://evil.example"], ("*",)),
+        ([], ("*",)),
+    ],
+)
+def test_any_other_page_is_told_nothing(
+    origins: list[str], allowed: tuple[str, ...]
+) -> None:
+    """Neither likeness nor a second header makes an origin one that was named."""
+    assert not cors_headers(origins, allowed), f"{origins} may read replies"
+
+
+def test_case_does_not_matter() -> None:
+    """Hosts have none; what was allowed is kept in lower case."""
+    assert cors_headers(["HTTPS://App.Example"], (PAGE,)), "case matters"
+
+
+def test_a_preflight_names_the_methods_and_every_clients_headers() -> None:
+    """What the browser builds of the stock clients send is allowed."""
+    told = preflight_headers(("GET", "POST"))
+    assert told["Allow"] == "GET, POST, OPTIONS"
+    assert told["Access-Control-Allow-Methods"] == "GET, POST"
+    assert int(told["Access-Control-Max-Age"]) > 0, "each request is asked for"
+    headers = set(told["Access-Control-Allow-Headers"].split(", "))
+    needed = {
+        "authorization",
+        "content-type",
+        "x-api-key",
+        "anthropic-version",
+        "anthropic-beta",
+        "anthropic-dangerous-direct-browser-access",
+        "openai-organization",
+        "x-stainless-retry-count",
+        "x-stainless-helper-method",
+        "x-stainless-timeout",
+        "ngrok-skip-browser-warning",
+    }
+    assert needed <= headers, f"not allowed: {needed - headers}"
+    assert "*" not in headers, "a star does not cover Authorization"

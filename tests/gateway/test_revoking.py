@@ -1,0 +1,140 @@
+"""Keys that are taken back or expire while their requests are under way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aiohttp import web
+
+from spicy_avocado_magic.gateway.access import Access
+from spicy_avocado_magic.gateway.exchange import Exchange
+from spicy_avocado_magic.gateway.keyring import Caller
+from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.keys import NamedKey
+
+from .conftest import OWNER, Engine, Open, exchange
+
+ANN = NamedKey(name="ann", secret="anns-key-0123456789")
+BOB = NamedKey(name="bob", secret="bobs-key-0123456789")
+CHAT = {"model": "tiny"}
+
+
+def sharing(*named: NamedKey, **changes: Any) -> Access:
+    """Return access for the owner and these."""
+    return replace(OWNER, named=named, **changes)
+
+
+def header(key: NamedKey) -> dict[str, str]:
+    """Return what its holder sends."""
+    return {"x-api-key": key.secret}
+
+
+async def _begin(front: Any, engine: Engine, key: NamedKey) -> asyncio.Task[bytes]:
+    """Send a request that the engine has received and does not answer."""
+    engine.arrived.clear()
+
+    async def forever(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    engine.reply = forever
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        f"x-api-key: {key.secret}\r\nContent-Type: application/json\r\n"
+        'Content-Length: 17\r\n\r\n{"model": "tiny"}'
+    )
+    task = asyncio.create_task(
+        exchange(front.port, head.encode(), until=b"invalid_api_key")
+    )
+    await asyncio.wait_for(engine.arrived.wait(), 5)
+    return task
+
+
+async def test_a_key_that_is_taken_back_ends_what_waits_for_the_engine(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """With 401, at once; the engine's work ends too, and others' goes on."""
+    front = await open_gateway(sharing(ANN, BOB))
+    bobs = await _begin(front, engine, BOB)
+    anns = await _begin(front, engine, ANN)
+    front.gateway.access = sharing(BOB)
+    said = await asyncio.wait_for(anns, 1)
+    assert said.startswith(b"HTTP/1.1 401"), said
+    await asyncio.wait_for(engine.left.wait(), 1)
+    assert not bobs.done(), "another key's request was ended"
+    assert front.gateway.metrics.in_flight == 1, "what was ended is still counted"
+    bobs.cancel()
+
+
+async def test_a_key_that_expires_ends_what_waits_for_the_engine(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """At that moment, without another request that would notice."""
+    key = replace(ANN, expires_at=time.time() + 0.5)
+    front = await open_gateway(sharing(key))
+    said = await asyncio.wait_for(await _begin(front, engine, key), 3)
+    assert said.startswith(b"HTTP/1.1 401"), said
+    assert time.time() >= key.expires_at, "it was ended before its time"
+
+
+async def test_a_key_is_taken_back_while_its_request_sends_a_body(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Nothing of that request reaches the engine."""
+    front = await open_gateway(sharing(ANN))
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(
+        b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\n"
+        b"x-api-key: " + ANN.secret.encode() + b"\r\nExpect: 100-continue\r\n"
+        b'Content-Length: 17\r\n\r\n{"model": '
+    )
+    assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+    front.gateway.access = sharing()
+    writer.write(b'"tiny"}')
+    async with asyncio.timeout(2):
+        said = await reader.readuntil(b"no longer good")
+    writer.close()
+    assert said.startswith(b"HTTP/1.1 401"), said
+    assert engine.seen == [], "a request of a key that is gone reached the engine"
+
+
+async def test_a_key_that_is_gone_opens_nothing_on_a_connection_that_is_open(
+    open_gateway: Open,
+) -> None:
+    """Keep-alive is no way in."""
+    front = await open_gateway(sharing(ANN))
+    asked = (
+        b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n"
+        b"x-api-key: " + ANN.secret.encode() + b"\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    async with asyncio.timeout(5):
+        writer.write(asked)
+        first = await reader.readuntil(b"\r\n")
+        front.gateway.access = sharing()
+        writer.write(asked)
+        rest = await reader.read()
+    writer.close()
+    assert b" 401 " not in first
+    assert b"HTTP/1.1 401" in rest, rest
+
+
+def test_a_request_is_charged_to_the_key_it_came_with() -> None:
+    """Not to a new one of that name, however late the old one's request ends."""
+    metrics = Metrics()
+    old, new = (Caller(name="ann", digest=digest) for digest in (b"old", b"new"))
+    requests = [Exchange(method="POST", caller=caller) for caller in (old, new)]
+    for request in requests:
+        request.model = "tiny"
+        metrics.opened(request, cast("Any", SimpleNamespace(output_size=0)))
+        metrics.admitted(request)
+        request.heard(b'{"response":"x","done":false}\n')
+    assert metrics.keys["ann"].requests == 1, "the new key inherits requests"
+    metrics.closed(requests[0])
+    assert metrics.keys["ann"].tokens_out == 0, "the new key pays for the old one"
+    metrics.closed(requests[1])
+    assert metrics.keys["ann"].tokens_out > 0

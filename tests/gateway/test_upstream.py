@@ -1,0 +1,79 @@
+"""Where the engine is, and the wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from spicy_avocado_magic.gateway.refusal import Refusal
+from spicy_avocado_magic.gateway.upstream import Upstream
+
+from .conftest import bounds
+
+URL = "http://127.0.0.1:11434"
+
+
+def soon(wait_s: float = 5.0) -> float:
+    """Return a deadline by the loop's clock."""
+    return asyncio.get_running_loop().time() + wait_s
+
+
+async def test_an_engine_that_is_there_is_told_at_once() -> None:
+    """Without its slash, and even past the deadline."""
+    upstream = Upstream(bounds(hold=0))
+    upstream.set(f"{URL}/")
+    assert upstream.now() == URL
+    assert await upstream.wait(soon(-1)) == URL
+
+
+async def test_an_engine_that_is_not_there_is_503() -> None:
+    """With the time after which to ask again; one that has gone counts as well."""
+    upstream = Upstream(bounds())
+    with pytest.raises(Refusal) as caught:
+        upstream.now()
+    assert caught.value.status == 503
+    assert int(caught.value.headers["Retry-After"]) > 0
+    upstream.set(URL)
+    upstream.set(None)
+    with pytest.raises(Refusal):
+        upstream.now()
+    with pytest.raises(Refusal):
+        await upstream.wait(soon(0.01))
+
+
+async def test_who_waits_is_told_when_it_comes() -> None:
+    """All of them, and nobody is counted any more."""
+    upstream = Upstream(bounds(hold=2))
+    waiting = [asyncio.create_task(upstream.wait(soon())) for _ in range(2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert upstream.held == 2
+    upstream.set(URL)
+    assert await asyncio.gather(*waiting) == [URL, URL]
+    assert upstream.held == 0, "who was told is still counted"
+
+
+async def test_no_more_wait_than_may() -> None:
+    """One too many is 503 at once; who leaves makes room."""
+    upstream = Upstream(bounds(hold=1))
+    first = asyncio.create_task(upstream.wait(soon()))
+    await asyncio.sleep(0)
+    with pytest.raises(Refusal) as caught:
+        await upstream.wait(soon())
+    assert caught.value.status == 503
+    first.cancel()
+    await asyncio.wait([first])
+    assert upstream.held == 0, "who left is still counted"
+
+
+async def test_an_engine_that_goes_again_before_the_waiter_wakes_is_503() -> None:
+    """What is told is where it is now."""
+    upstream = Upstream(bounds())
+    waiting = asyncio.create_task(upstream.wait(soon()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    upstream.set(URL)
+    upstream.set(None)
+    with pytest.raises(Refusal):
+        await waiting

@@ -1,0 +1,79 @@
+"""What is installed on machines with a GPU, told by a stand-in ``nvidia-smi``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.environment import engines_folder
+from spicy_avocado_magic.parsing import OLLAMA_VERSION
+from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.state import State
+
+from .home import Home
+
+
+@pytest.fixture
+def card(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file that says what card this machine has."""
+    told, program = tmp_path / "card", tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n# A stand-in for NVIDIA's tool.\ncat '{told}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return told
+
+
+def libraries(flavour: str) -> set[str]:
+    """Return the folders of libraries that were installed."""
+    home = engines_folder(rehearsal=False) / flavour / "lib" / "ollama"
+    return {path.name for path in home.iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize(
+    ("told", "folder"),
+    [
+        ("Tesla T4, 550.54.15, 7.5", "cuda_v12"),
+        ("NVIDIA GB10, 580.1, 12.1", "cuda_v13"),
+    ],
+)
+def test_a_gpu_gets_its_libraries_and_no_others(
+    home: Home, world: Sources, card: Path, told: str, folder: str
+) -> None:
+    """One folder for the card; vulkan and the other one are left out."""
+    card.write_text(told)
+    avocado = home.up("tiny", sources=world, local=True)
+    state = avocado.status()
+    assert state is not None
+    assert state.warnings == ()
+    assert libraries(f"{OLLAMA_VERSION}-{folder}") == {folder}
+
+
+def test_a_driver_that_is_too_old_is_told_before_anything_is_fetched(
+    home: Home, world: Sources, card: Path
+) -> None:
+    """The warning says what works instead, and stays; no library is installed."""
+    card.write_text("Tesla T4, 535.104.05, 7.5")
+    seen: list[State] = []
+    avocado = home.up("tiny", sources=world, local=True, show=seen.append)
+    fetched = [s for s in seen for p in s.stages if p.name == "install" and p.progress]
+    assert fetched, "nothing was told of the archive"
+    assert all("--ollama-version 0.24.0" in s.warnings[0] for s in fetched), "too late"
+    state = avocado.status()
+    assert state is not None
+    assert "CPU" in state.warnings[0]
+    assert libraries(f"{OLLAMA_VERSION}-cpu") == set()
+
+
+def test_the_older_version_that_is_named_works_without_a_warning(
+    home: Home, world: Sources, card: Path
+) -> None:
+    """What the warning advises is right."""
+    card.write_text("Tesla T4, 535.104.05, 7.5")
+    avocado = home.up("tiny", sources=world, local=True, ollama_version="0.24.0")
+    state = avocado.status()
+    assert state is not None
+    assert state.warnings == ()
+    assert libraries("0.24.0-cuda_v12") == {"cuda_v12"}

@@ -1,0 +1,105 @@
+"""What members of a pool say to each other, and remember."""
+
+from __future__ import annotations
+
+import pytest
+
+from spicy_avocado_magic.pool import Card, Pool, derive_secret, seal, unseal
+
+SECRET = b"derived from the key"
+CARD = Card(member="0a1b", models=("tiny", "user/fine:q4"))
+
+
+def test_key_and_domain_make_the_secret() -> None:
+    """The same for all members, another for each pool, and not the key itself."""
+    key = "one-key-for-all-of-us"
+    secret = derive_secret(key, "a.ngrok.app")
+    assert secret == derive_secret(key, "a.ngrok.app")
+    assert len(secret) == 32
+    assert secret != derive_secret(key, "b.ngrok.app"), "the domain does not count"
+    assert secret != derive_secret(key + "x", "a.ngrok.app"), "the key does not count"
+
+
+def test_a_card_arrives_as_it_was_sealed() -> None:
+    """As a header's value: plain ASCII without spaces."""
+    sealed = seal(SECRET, "ask", "nonce", CARD)
+    assert sealed.isascii()
+    assert sealed.split() == [sealed]
+    assert unseal(SECRET, "ask", "nonce", sealed) == CARD
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "",
+        ".",
+        "é.é",
+        "no-dot",
+        seal(b"of another key", "ask", "nonce", CARD),
+        seal(SECRET, "ask", "an older nonce", CARD),
+        seal(SECRET, "answer", "nonce", CARD),
+        seal(SECRET, "ask", "nonce", CARD)[:-1],
+        "x" + seal(SECRET, "ask", "nonce", CARD),
+        seal(SECRET, "ask", "nonce", CARD).partition(".")[0] + ".",
+    ],
+)
+def test_no_card_is_taken_that_a_member_did_not_seal_for_this(forged: str) -> None:
+    """Another key, nonce or direction, a part of one, or none at all."""
+    assert unseal(SECRET, "ask", "nonce", forged) is None
+
+
+def test_two_members_meet_by_one_probe() -> None:
+    """Who asks and who answers both know the other and its models from then on."""
+    now = [100.0]
+    left, right = (Pool(SECRET, clock=lambda: now[0]) for _ in range(2))
+    assert left.member != right.member
+    answered = right.answer("n", left.ask("n", ["a"]), ["b"])
+    assert answered is not None
+    assert left.accept("n", answered) == Card(member=right.member, models=("b",))
+    now[0] += 7
+    own, other = left.members(["a"], within_s=60)
+    assert (own.id, own.models, own.seen_s) == (left.member, ("a",), None)
+    assert own.is_self
+    assert (other.id, other.models, other.seen_s) == (right.member, ("b",), 7)
+    assert not other.is_self
+    assert [one.id for one in right.members(["b"], within_s=60)] == [
+        right.member,
+        left.member,
+    ]
+
+
+def test_a_stranger_is_neither_answered_nor_remembered() -> None:
+    """Without the secret there is no proof to be had."""
+    member, stranger = Pool(SECRET), Pool(b"of another key")
+    assert member.answer("n", stranger.ask("n", []), ["tiny"]) is None
+    assert member.accept("n", stranger.ask("n", [])) is None
+    assert len(member.members([], within_s=60)) == 1
+
+
+def test_members_are_told_by_when_they_were_last_heard_of_and_forgotten() -> None:
+    """Ourselves first, then the latest; who is silent too long is left out."""
+    now = [100.0]
+    ours, second, third = (Pool(SECRET, clock=lambda: now[0]) for _ in range(3))
+    ours.answer("n", second.ask("n", []), [])
+    now[0] = 130.0
+    ours.answer("n", third.ask("n", []), [])
+    now[0] = 140.0
+    told = [(one.id, one.seen_s) for one in ours.members([], within_s=60)]
+    assert told == [(ours.member, None), (third.member, 10), (second.member, 40)]
+    assert len(ours.members([], within_s=39)) == 2, "the silent one is still there"
+    ours.answer("n", second.ask("n", ["late"]), [])
+    assert ours.members([], within_s=39)[1].models == ("late",)
+
+
+def test_we_were_seen_when_our_own_probe_or_a_request_came_back_to_us() -> None:
+    """Whichever was later."""
+    now = [100.0]
+    pool = Pool(SECRET, clock=lambda: now[0])
+    answered = pool.answer("n", pool.ask("n", []), [])
+    assert answered is not None
+    assert pool.accept("n", answered) is not None
+    now[0] = 150.0
+    (own,) = pool.members([], within_s=10)
+    assert own.seen_s == 50, "our own probe does not count"
+    assert pool.members([], within_s=10, reached=120.0)[0].seen_s == 30
+    assert pool.members([], within_s=10, reached=90.0)[0].seen_s == 50
