@@ -8,11 +8,11 @@ built of is enough for one engine on loopback.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -154,7 +154,9 @@ class EngineLink:
         sending = None
         try:
             sending = await _send(connection, f"{start} HTTP/1.1", headers, body)
-            async with _silence(silence_s, sending):
+            async with asyncio.timeout(None if sending else silence_s) as wait:
+                if sending is not None:
+                    sending.add_done_callback(lambda _: _begin(wait, silence_s))
                 message, content = await connection.read()
                 while message.code in (HTTPStatus.CONTINUE, HTTPStatus.EARLY_HINTS):
                     message, content = await connection.read()
@@ -202,26 +204,10 @@ class EngineLink:
             self._idle.append(connection)
 
 
-@asynccontextmanager
-async def _silence(
-    silence_s: float, sending: asyncio.Task[None] | None
-) -> AsyncIterator[None]:
-    """Bound a wait, from when the body has been sent; that may take any time."""
-    if sending is None:
-        async with asyncio.timeout(silence_s):
-            yield
-        return
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(None) as wait:
-
-        def begin(_: asyncio.Task[None]) -> None:
-            wait.reschedule(loop.time() + silence_s)
-
-        sending.add_done_callback(begin)
-        try:
-            yield
-        finally:
-            sending.remove_done_callback(begin)
+def _begin(wait: asyncio.Timeout, silence_s: float) -> None:
+    """Let the engine's time begin, now that it has all of the body."""
+    with contextlib.suppress(RuntimeError):  # its answer came before
+        wait.reschedule(asyncio.get_running_loop().time() + silence_s)
 
 
 async def _send(
