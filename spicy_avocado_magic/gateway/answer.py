@@ -13,9 +13,11 @@ from aiohttp import web
 
 from .access import Visit
 from .bodies import Outgoing
+from .engine_link import EngineBroke, EngineSilent, Reply
 from .exchange import Exchange
 from .heads import reply_headers
 from .patience import EVENT_STREAM, Patience
+from .pump import Pump
 from .refusal import Refusal
 
 _LINES: Final = "application/x-ndjson"
@@ -46,7 +48,7 @@ class Errand:
     patience: Patience | None = None
 
 
-async def pass_on(errand: Errand, reply: aiohttp.ClientResponse) -> web.StreamResponse:
+async def pass_on(errand: Errand, reply: Reply, silence_s: float) -> web.StreamResponse:
     """Return the reply, which by then has been sent to the client.
 
     Raises:
@@ -61,16 +63,17 @@ async def pass_on(errand: Errand, reply: aiohttp.ClientResponse) -> web.StreamRe
         whole = content.read_nowait()
         exchange.heard(whole)
         return web.Response(body=whole, **head)
-    response = web.StreamResponse(**head)
+    has_bytes = content.total_bytes > 0 and content.exception() is None
+    response = (_WithFirstBytes if has_bytes else web.StreamResponse)(**head)
     await response.prepare(request)
     if "Transfer-Encoding" in response.headers:
         exchange.stream = reply.content_type
-    await _pump(errand, reply, response)
+    await _pump(errand, reply, silence_s)
     return response
 
 
 async def go_on(
-    errand: Errand, reply: aiohttp.ClientResponse, begun: web.StreamResponse
+    errand: Errand, reply: Reply, begun: web.StreamResponse, silence_s: float
 ) -> web.StreamResponse:
     """Finish an answer that was begun before the engine said anything.
 
@@ -80,24 +83,30 @@ async def go_on(
     if reply.status != _OK:
         said = await _error_of(reply)
         raise Refusal(reply.status, said or "The engine refused the request.")
-    await _pump(errand, reply, begun)
+    await _pump(errand, reply, silence_s)
     return begun
 
 
-async def _pump(
-    errand: Errand, reply: aiohttp.ClientResponse, response: web.StreamResponse
-) -> None:
+class _WithFirstBytes(web.StreamResponse):
+    """An answer whose head leaves in one segment with the bytes that follow at once."""
+
+    _send_headers_immediately = False
+
+
+async def _pump(errand: Errand, reply: Reply, silence_s: float) -> None:
     exchange = errand.exchange
-    read, write, heard = reply.content.readany, response.write, exchange.heard
+
+    def heard(chunk: bytes) -> Refusal | None:
+        exchange.heard(chunk)
+        if exchange.is_used_up:
+            return Refusal(429, "This key has used all of its tokens.")
+        return None
+
     try:
-        while chunk := await read():
-            heard(chunk)
-            await write(chunk)
-            if exchange.is_used_up:
-                raise Refusal(429, "This key has used all of its tokens.")
-    except aiohttp.ServerTimeoutError as error:
+        await Pump(reply, errand.request, heard).run(silence_s)
+    except EngineSilent as error:
         raise Refusal(504, "The engine fell silent before the end.") from error
-    except (aiohttp.ClientError, ConnectionError) as error:
+    except (EngineBroke, ConnectionError) as error:
         raise Refusal(502, "The engine broke off before the end.") from error
 
 
@@ -132,10 +141,10 @@ def cut(request: web.BaseRequest) -> None:
         transport.close()
 
 
-async def _error_of(reply: aiohttp.ClientResponse) -> str:
+async def _error_of(reply: Reply) -> str:
     """Return the message in an error of the engine, in any of its dialects."""
     try:
-        body = await reply.json(content_type=None)
+        body = await reply.json()
         error = body["error"]
         return str(error["message"] if isinstance(error, dict) else error)
     except (aiohttp.ClientError, LookupError, TypeError, ValueError):

@@ -86,18 +86,28 @@ async def read_body(request: web.BaseRequest, limits: Limits, hold: Hold) -> byt
     if (request.content_length or 0) > limits.body_bytes:
         raise too_large(limits.body_bytes)
     hold.grow(request.content_length or 0)
+    content = request.content
+    if content.is_eof() and content.exception() is None:
+        # A small body is here whole with its head: no wait, so no timers either.
+        whole = content.read_nowait()
+        _check_size(len(whole), limits, hold)
+        return whole
     body = bytearray()
     try:
         while chunk := await _next_chunk(request, limits.body_wait_s):
             body += chunk
-            if len(body) > limits.body_bytes:
-                raise too_large(limits.body_bytes)
-            hold.grow(len(body))
+            _check_size(len(body), limits, hold)
     except web.RequestPayloadError as error:
         raise Refusal(400, "The request body is malformed.") from error
     except TimeoutError as error:
         raise _stalled() from error
     return bytes(body)
+
+
+def _check_size(body_bytes: int, limits: Limits, hold: Hold) -> None:
+    if body_bytes > limits.body_bytes:
+        raise too_large(limits.body_bytes)
+    hold.grow(body_bytes)
 
 
 async def read_on(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
@@ -179,7 +189,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise Refusal(413, "The request body holds too many values.")
     try:
-        parsed = json.loads(raw.decode("utf-8"), object_pairs_hook=_pairs)
+        parsed = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "The request body is not valid JSON.") from error
     return _folded(parsed, "The request body")
@@ -199,6 +209,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key.casefold() for key, _ in pairs}) < len(pairs):
         return _Ambiguous(made)
     return made
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_pairs)
 
 
 def _drop(values: dict[str, Any], keys: Iterable[str]) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from ..policy import Policy
 from .answer import Errand, go_on, pass_on
+from .engine_link import (
+    EngineBroke,
+    EngineLink,
+    EngineSilent,
+    EngineUnreachable,
+    Reply,
+)
 from .heads import onward_headers
 from .refusal import RETRY_AFTER_S, SERVER_NAME, Refusal, still_loading
 from .routes import Level, Sends
 from .upstream import Upstream
 
-_CONNECT_FAILED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-_PIECE_BYTES: Final = 2**20
 _REPEATABLE: Final = (Sends.NOTHING, Sends.MODEL_CALL, Sends.FORM)
 """What may be asked twice: it changes nothing that is installed."""
 
@@ -47,22 +51,11 @@ class Relay:
             policy: ``upstream_connect_s`` and ``retry_every_s`` count.
         """
         self._upstream, self._policy = upstream, policy
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=(
-                "Accept",
-                "Accept-Encoding",
-                "Content-Type",
-                "User-Agent",
-            ),
-            auto_decompress=False,
-            trust_env=False,
-        )
+        self._link = EngineLink(policy.upstream_connect_s)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close what is open to the engine."""
-        await self._session.close()
+        self._link.close()
 
     async def forward(self, errand: Errand) -> web.StreamResponse:
         """Ask the engine and return its reply, which by then has been passed on.
@@ -76,9 +69,10 @@ class Relay:
             if errand.patience is not None:
                 begun = await errand.patience.end()
             # An answer is a mapping too, and empty: its truth tells nothing.
+            silence_s = self._upstream.limits.silence_s
             if begun is not None:
-                return await go_on(errand, reply, begun)
-            return await pass_on(errand, reply)
+                return await go_on(errand, reply, begun, silence_s)
+            return await pass_on(errand, reply, silence_s)
         finally:
             reply.close()
 
@@ -91,7 +85,7 @@ class Relay:
         route, served = errand.visit.route, errand.visit.served
         reply = await self._ask(errand)
         try:
-            listed = await reply.json(content_type=None)
+            listed = await reply.json()
             kept = listed | {route.lists: served.only_served(listed[route.lists])}
         except (aiohttp.ClientError, LookupError, TypeError, ValueError) as error:
             raise _no_answer() from error
@@ -103,7 +97,7 @@ class Relay:
             headers={"Server": SERVER_NAME, **errand.headers},
         )
 
-    async def _ask(self, errand: Errand) -> aiohttp.ClientResponse:
+    async def _ask(self, errand: Errand) -> Reply:
         """Return a reply whose head is there; wait for an engine that restarts.
 
         A request during which the engine went away is sent once more, not for ever:
@@ -126,44 +120,30 @@ class Relay:
                 repeats -= gone.has_heard
             await asyncio.sleep(self._policy.retry_every_s)
 
-    async def _ask_once(self, errand: Errand, base_url: str) -> aiohttp.ClientResponse:
+    async def _ask_once(self, errand: Errand, base_url: str) -> Reply:
         outgoing, visit = errand.outgoing, errand.visit
-        headers = onward_headers(errand.request.headers)
+        headers = CIMultiDict(Host=base_url.rpartition("/")[2])
+        headers.extend(onward_headers(errand.request.headers))
         if visit.route.lists:
             headers["Accept-Encoding"] = "identity"
         if outgoing.content_type:
             headers["Content-Type"] = outgoing.content_type
         if outgoing.length is not None:
             headers["Content-Length"] = str(outgoing.length)
+        method = "GET" if visit.route.lists else errand.request.method
         silence_s = self._upstream.limits.silence_s
         try:
-            return await self._session.request(
-                "GET" if visit.route.lists else errand.request.method,
-                base_url + visit.path,
-                headers=headers,
-                data=_in_pieces(outgoing.body),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    sock_connect=self._policy.upstream_connect_s, sock_read=silence_s
-                ),
+            return await self._link.ask(
+                base_url, f"{method} {visit.path}", headers, outgoing.body, silence_s
             )
-        except _CONNECT_FAILED as error:
+        except EngineUnreachable as error:
             raise EngineGone(has_heard=False) from error
-        except aiohttp.ServerTimeoutError as error:
+        except EngineSilent as error:
             raise Refusal(
                 504, f"The engine said nothing for {silence_s:g} seconds."
             ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error.__cause__, Refusal):
-                raise error.__cause__ from error  # its sender's body has stalled
+        except EngineBroke as error:
             raise EngineGone(has_heard=True) from error
-
-
-def _in_pieces(body: bytes | AsyncIterator[bytes] | None) -> Any:
-    """Let the loop serve others while a large body is written."""
-    if isinstance(body, bytes) and len(body) > _PIECE_BYTES:
-        return io.BytesIO(body)
-    return body
 
 
 def _no_answer() -> Refusal:

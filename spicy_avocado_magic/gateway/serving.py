@@ -45,7 +45,7 @@ class Service:
         """Close what is open to the engine."""
         relay, self._relay = self._relay, None
         if relay is not None:
-            await relay.close()
+            relay.close()
 
     async def serve(
         self,

@@ -297,9 +297,8 @@ async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
     async def broken() -> bytes:
         raise raised
 
-    request = SimpleNamespace(
-        content_length=None, content=SimpleNamespace(readany=broken)
-    )
+    content = SimpleNamespace(readany=broken, is_eof=lambda: False)
+    request = SimpleNamespace(content_length=None, content=content)
     hold = Hold(Places(bounds()))
     with pytest.raises(expected) as caught:
         await read_body(cast("web.BaseRequest", request), bounds(), hold)
