@@ -384,3 +384,16 @@ def test_under_no_auth_pages_and_hosts_are_still_checked() -> None:
     page = ("Origin", "null")
     assert status(anyone, "GET", "/api/tags", head(page)) == 200
     assert status(anyone, "GET", "/api/tags", head(page, host="evil.example")) == 403
+
+
+def test_the_public_host_may_be_given_in_any_case() -> None:
+    """Hosts have none."""
+    access = replace(OWNER, public_host=PUBLIC_HOST.upper())
+    assert status(access, "GET", "/", head()) == 200
+
+
+def test_the_body_of_a_deletion_is_read() -> None:
+    """What it names is checked like all else."""
+    gate = Gate(replace(OWNER, manage=True))
+    visit = gate.admit("DELETE", "/api/delete", None, with_key(KEY))
+    assert visit.sent_body, "the body would not be looked at"

@@ -305,3 +305,8 @@ async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
     if isinstance(caught.value, Refusal):
         stalled = isinstance(raised, type) and issubclass(raised, TimeoutError)
         assert caught.value.status == (408 if stalled else 400)
+
+
+def test_a_name_that_is_null_is_not_sent_on() -> None:
+    """It counts as not given, here and there."""
+    assert call('{"model":"tiny","name":null}') == {"model": "tiny"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from multidict import CIMultiDict
 
 from spicy_avocado_magic.gateway.heads import onward_headers, reply_headers
@@ -62,3 +63,35 @@ def test_what_belongs_to_the_engines_connection_stays_there() -> None:
         ("Server", "avocado"),
         ("X-Accel-Buffering", "no"),
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Alt-Svc",
+        "Date",
+        "Keep-Alive",
+        "Location",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "Server",
+        "Set-Cookie",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Via",
+        "X-Powered-By",
+    ],
+)
+def test_each_header_about_the_engine_itself_stays_there(name: str) -> None:
+    """Whether or not ``Connection`` names it."""
+    passed = dict(reply_headers(CIMultiDict({name: "inner"})))
+    assert "inner" not in passed.values(), f"{name} went out"
+
+
+def test_what_tells_anthropics_features_reaches_the_engine() -> None:
+    """Both of its headers, in the one spelling."""
+    sent = CIMultiDict({"Anthropic-Beta": "a", "Anthropic-Version": "b"})
+    assert onward_headers(sent) == {"anthropic-beta": "a", "anthropic-version": "b"}

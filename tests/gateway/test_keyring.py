@@ -191,6 +191,7 @@ def test_callers_do_not_use_up_each_others_requests() -> None:
     rates.take("bo", 1)
     with pytest.raises(Refusal):
         rates.take("bo", 1)
+    rates.take("owner", 5)
     for _ in range(9):
         rates.take("owner", 0)
     assert "owner" not in rates._times, "who has no bound is remembered"
@@ -198,9 +199,19 @@ def test_callers_do_not_use_up_each_others_requests() -> None:
 
 def test_a_bound_that_is_lowered_holds_at_once() -> None:
     """What was sent before counts, as far as it fits."""
-    rates = RateLimiter(Clock())
-    for _ in range(5):
+    clock = Clock()
+    rates = RateLimiter(clock)
+    for _ in range(3):
         rates.take("ana", 10)
-    with pytest.raises(Refusal):
+        clock.now += 10
+    with pytest.raises(Refusal) as caught:
         rates.take("ana", 2)
-    rates.take("ana", 6)
+    # Of the requests at 0, 10 and 20 seconds the last two count; it is 30 now.
+    assert caught.value.headers["Retry-After"] == "41", "the wrong ones are counted"
+    rates.take("ana", 3)
+
+
+def test_a_key_is_its_own_under_its_own_name_only() -> None:
+    """The same secret under another name does not keep a revoked one alive."""
+    ana = keyring(ANA).find((ANA.secret,))
+    assert not keyring(replace(ANA, name="bo")).has(ana), "another name will do"

@@ -258,3 +258,23 @@ async def test_new_bounds_hold_at_once(open_gateway: Open) -> None:
     assert (await _chat(front))[0] == 200
     front.gateway.limits = bounds(body_bytes=5)
     assert (await _chat(front))[0] == 413
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks", "announced"])
+async def test_the_memory_of_all_bodies_is_bounded(
+    open_gateway: Open, engine: Engine, framing: str
+) -> None:
+    """However a body is framed, and before it comes where its length is told."""
+    front = await open_gateway(limits=bounds(bodies_bytes=100))
+    body = b'{"model":"tiny","prompt":"' + b"x" * 200 + b'"}'
+    head = f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
+    sent = {
+        "length": b"Content-Length: %d\r\n\r\n%b" % (len(body), body),
+        "chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(body), body),
+        "announced": b"Content-Length: %d\r\n\r\n" % len(body),
+    }[framing]
+    answer = await exchange(front.port, head.encode() + sent, until=b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 429 "), answer
+    assert b"Retry-After" in answer, "when to try again is not told"
+    assert not engine.seen, "a body beyond the bound went on"
+    assert front.gateway.places.held_bytes == 0, "its memory is still counted"

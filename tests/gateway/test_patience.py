@@ -216,6 +216,32 @@ async def test_an_engine_that_speaks_in_time_keeps_its_own_head(
     assert b": the model" not in answer
 
 
+async def test_nothing_is_said_once_the_engine_has_answered(
+    impatient: Front, engine: Engine
+) -> None:
+    """A sign of life that comes late would stand in the next answer."""
+    engine.reply = _always(lambda: web.json_response(WHOLE))
+    sent = raw("/v1/chat/completions", {"model": "tiny"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", impatient.port)
+    writer.write(sent.replace(b"Connection: close\r\n", b""))
+    await reader.readuntil(b'"stop"}]}')
+    waited = asyncio.create_task(reader.read(1))
+    done, _ = await asyncio.wait([waited], timeout=LATE_S)
+    assert not done, "something was said behind the answer"
+    writer.close()
+    await waited
+
+
+async def test_a_client_of_http_1_0_gets_no_signs_of_life(
+    impatient: Front, engine: Engine
+) -> None:
+    """Its answer ends with its connection, so a cut one would look whole."""
+    engine.reply = Held(refuses(500, {"message": "no"}), after_s=LATE_S)
+    sent = raw("/v1/chat/completions", {"model": "tiny", "stream": True})
+    answer = await exchange(impatient.port, sent.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert answer.startswith(b"HTTP/1.0 500 "), answer
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

@@ -182,3 +182,85 @@ def test_small_bodies_find_room_beside_any_number_of_large_ones() -> None:
             small.grow(10)
         with pytest.raises(Refusal):
             first.grow(51)
+
+
+async def test_each_turn_is_for_one() -> None:
+    """A place that is given back goes to one of many that wait, not to two."""
+    places = Places(bounds(concurrent=1))
+    await places.take("a")
+    waiting = [asyncio.create_task(places.take("a")) for _ in range(3)]
+    await settle()
+    for count in range(1, 4):
+        places.give()
+        await settle()
+        assert [task.done() for task in waiting].count(True) == count
+        assert places.taken == 1, "more have a place than there are"
+
+
+async def test_bounds_that_change_hold_for_the_next() -> None:
+    """Fewer places are not given anew, and more are no way past the queue."""
+    places = Places(bounds(concurrent=2))
+    await places.take("a")
+    await places.take("a")
+    waiting = asyncio.create_task(places.take("a"))
+    await settle()
+    places.limits = bounds(concurrent=1)
+    places.give()
+    await settle()
+    assert not waiting.done(), "a place was given that is no more"
+    places.limits = bounds(concurrent=2)
+    late = asyncio.create_task(places.take("b"))
+    await settle()
+    assert not late.done(), "who waits was overtaken"
+    places.give()
+    await settle()
+    assert (waiting.done(), late.done(), places.taken) == (True, True, 2)
+
+
+async def test_who_leaves_takes_nobody_along() -> None:
+    """Others of the same caller wait on, and whoever left is told so."""
+    places = Places(bounds(concurrent=1))
+    await places.take("a")
+    stayer, leaver = (asyncio.create_task(places.take("a")) for _ in range(2))
+    await settle()
+    leaver.cancel()
+    await asyncio.wait([leaver])
+    assert leaver.cancelled(), "it was refused, not cancelled"
+    places.give()
+    async with asyncio.timeout(1):
+        await stayer
+
+
+async def test_who_has_just_left_is_neither_served_nor_sent_away() -> None:
+    """Its turn is over already in the moment before it wakes."""
+    places = Places(bounds(concurrent=1, queue=2))
+    await places.take("a")
+    leaver, stayer = (asyncio.create_task(places.take("a")) for _ in range(2))
+    await settle()
+    leaver.cancel()
+    places.give()
+    async with asyncio.timeout(1):
+        await stayer
+    greedy = [asyncio.create_task(places.take("a")) for _ in range(2)]
+    await settle()
+    greedy[1].cancel()
+    modest = asyncio.create_task(places.take("b"))
+    await settle()
+    places.give()
+    places.give()
+    await settle()
+    assert modest.done(), "there was no room for it"
+
+
+async def test_room_is_made_only_for_who_would_have_less() -> None:
+    """Else two callers would push each other out for ever."""
+    places = Places(bounds(concurrent=1, queue=3))
+    await places.take("a")
+    tasks = [asyncio.create_task(places.take(name)) for name in "aab"]
+    await settle()
+    with pytest.raises(Refusal):
+        await places.take("b")
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert places.queued == 0, "who left still waits"

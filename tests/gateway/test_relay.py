@@ -244,6 +244,7 @@ async def test_requests_wait_for_an_engine_that_restarts(
         front.gateway.set_upstream(engine.base_url)
     assert [one.result() for one in asked] == [200, 200, 200]
     assert len(engine.seen) == 3, "a request was lost or sent twice"
+    assert front.gateway._upstream.held == 0, "they still count as waiting"
 
 
 async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(

@@ -89,3 +89,37 @@ def test_a_served_model_has_its_page() -> None:
     """Both spellings of a served model's id exist under ``/v1/models``."""
     for name in IDS:
         assert find_route(f"/v1/models/{name}", HAS, manage=False), f"no {name}"
+
+
+TABLE = """
+    GET,HEAD / open
+    GET,HEAD /api/version open
+    GET /api/status key
+    GET,HEAD /api/tags key
+    GET /api/ps key
+    GET /v1/models key
+    POST /api/generate key
+    POST /api/chat key
+    POST /api/embed key
+    POST /api/embeddings key
+    POST /api/show key
+    POST /v1/chat/completions key
+    POST /v1/completions key
+    POST /v1/embeddings key
+    POST /v1/responses key
+    POST /v1/messages key
+    POST /v1/audio/transcriptions key
+    POST /api/pull manage
+    POST /api/push manage
+    POST /api/create manage
+    POST /api/copy manage
+    DELETE /api/delete manage
+    HEAD,POST /api/blobs/{digest} manage
+    GET /v1/models/{id} key
+"""
+
+
+def test_the_table_is_this_and_no_more() -> None:
+    """A route that is added, lost or opened is seen here."""
+    rows = [f"{','.join(r.methods)} {r.label} {r.level.value}" for r in ALL_ROUTES]
+    assert sorted(rows) == sorted(row.strip() for row in TABLE.strip().splitlines())

@@ -130,3 +130,15 @@ def test_no_restriction_is_none() -> None:
 def test_an_id_has_two_spellings(text: str, expected: object) -> None:
     """``/v1/models/{id}``: as it is listed, or without the usual tag, in any case."""
     assert SERVED.has_id(text) is expected, f"{text!r}"
+
+
+def test_what_is_no_entry_is_no_model() -> None:
+    """Nor where all models are served, is a missing name one."""
+    everything = ServedModels((), any_model=True)
+    assert everything.only_served([{}, {"name": None}, 1, None]) == []
+
+
+def test_while_nothing_is_served_a_refusal_says_so() -> None:
+    """There is no name to give."""
+    with pytest.raises(Refusal, match="none yet"):
+        ServedModels(()).require("tiny")
