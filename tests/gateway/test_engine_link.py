@@ -223,3 +223,40 @@ async def test_a_long_upload_is_no_silence() -> None:
         reply = await link.ask(url, "POST /", CIMultiDict(), slowly(), 0.25)
         assert reply.status == 200
         reply.close()
+
+
+async def test_an_engine_that_says_nothing_after_an_upload_is_silent() -> None:
+    """Once it has the body, its time is bounded as for any other request."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.read()
+
+    async with engine(listen) as (url, _), asyncio.timeout(5):
+        with pytest.raises(EngineSilent):
+            await EngineLink(1).ask(url, "POST /", CIMultiDict(), pieces(), 0.05)
+
+
+async def test_a_large_body_arrives_whole() -> None:
+    """What is written piece by piece is framed by its length, and exact."""
+    body = bytes(range(256)) * 2**14 + b"end"
+    seen = asyncio.get_running_loop().create_future()
+
+    async def listen(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.set_result((head, await reader.readexactly(len(body))))
+        writer.write(WHOLE)
+
+    async with engine(listen) as (url, _):
+        reply = await EngineLink(1).ask(url, "POST /", CIMultiDict(), body, 5)
+        head, received = await seen
+        assert received == body, "the body is not what was sent"
+        assert f"Content-Length: {len(body)}".encode() in head, f"the head is {head!r}"
+        assert b"chunked" not in head, "a body of known length is framed twice"
+        reply.close()
