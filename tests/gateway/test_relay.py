@@ -19,6 +19,13 @@ ASKED = (
 ).encode()
 
 
+async def _dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    """Reply as an engine that ends before it has said a word."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
 async def test_the_engine_is_asked_under_its_own_name(
     front: Front, engine: Engine
 ) -> None:
@@ -68,13 +75,7 @@ async def test_an_engine_that_breaks_off_before_its_head_is_a_bad_gateway(
     front: Front, engine: Engine
 ) -> None:
     """Nothing was sent yet, so the client can be told, and can try again."""
-
-    async def dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    engine.reply = dies
+    engine.reply = _dies
     status, reply, body = await front.call(
         "POST", "/v1/messages", data=CHAT, headers=WITH_KEY
     )
@@ -302,13 +303,7 @@ async def test_a_request_that_ends_the_engine_each_time_is_not_asked_for_ever(
     front: Front, engine: Engine
 ) -> None:
     """Twice is enough: it may be the cause."""
-
-    async def dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    engine.reply = dies
+    engine.reply = _dies
     assert await _asks(front) == 502
     assert len(engine.seen) == 2
 
@@ -317,13 +312,7 @@ async def test_what_changes_the_installed_models_is_never_asked_twice(
     open_gateway: Open, engine: Engine
 ) -> None:
     """A model that was created may be there although no answer came."""
-
-    async def dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
-
-    engine.reply = dies
+    engine.reply = _dies
     front = await open_gateway(manage=True)
     assert await _asks(front, "/api/create", **{"from": "tiny"}) == 502
     assert len(engine.seen) == 1, "an order was given twice"
