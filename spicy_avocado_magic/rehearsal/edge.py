@@ -93,6 +93,11 @@ class Edge:
         self._sessions: set[_Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def sessions(self) -> int:
+        """How many agents are connected."""
+        return len(self._sessions)
+
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Open the control address and return it; known URLs come back too."""
 
