@@ -46,12 +46,13 @@ class Policy:
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
     backoff_jitter_s: float = 0.5
-    stable_s: float = 60.0
-    """A life this long forgets the failures before it."""
+    crash_window_s: float = 600.0
+    """Failures longer ago than this are forgotten, once it has been ready since."""
     first_start_tries: int = 3
     """Failures before a component that was never ready is given up."""
     restart_tries: int = 5
-    """Failures in a row before a component that once was ready is given up."""
+    """Failures within ``crash_window_s`` before a component that once was ready is
+    given up; those of a lost network do not count."""
     tunnel_stop_s: float = 1.5
     gateway_stop_s: float = 1.0
     engine_stop_s: float = 2.0
