@@ -17,9 +17,11 @@ class Policy:
     engine_start_s: float = 120.0
     """From starting the engine until ``/api/version`` answers."""
     engine_check_every_s: float = 5.0
-    engine_check_timeout_s: float = 5.0
+    engine_check_timeout_s: float = 4.0
     engine_misses: int = 3
-    """This many missed checks in a row mean a hung engine."""
+    """This many missed checks in a row mean a hung engine: told within 17 s."""
+    engine_stuck_s: float = 10.0
+    """So does a runner that does nothing at all while requests wait for this long."""
     model_load_s: float = 600.0
     """Longest load of the first model into memory."""
     agent_start_s: float = 20.0

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -191,11 +191,12 @@ def running(fault: Fault) -> Iterator[Service]:
         home = stack.enter_context(new_home(patch.setenv))
         (home.path / "bin").mkdir()
         is_stand_in = fault.engine is Engine.STAND_IN or not EXECUTABLES
-        program = _stand_in(home.path) if is_stand_in else EXECUTABLES[0]
+        program = (
+            _stand_in(home.path, fault.variables) if is_stand_in else EXECUTABLES[0]
+        )
         assert program is not None
         path = os.pathsep.join((str(program.parent), os.environ["PATH"]))
         patch.setenv("PATH", path)
-        patch.setenv(FAULTS_VARIABLE, str(home.path / _FAULTS))
         for name, value in fault.variables.items():
             patch.setenv(name, value)
         world = LoopbackWorld(home.path / "world")
@@ -215,12 +216,17 @@ def running(fault: Fault) -> Iterator[Service]:
         yield service
 
 
-def _stand_in(home: Path) -> Path:
-    """Write the stand-in engine as a program called ``ollama``."""
+def _stand_in(home: Path, variables: Mapping[str, str]) -> Path:
+    """Write the stand-in engine as a program called ``ollama``.
+
+    Its own variables are in it, since the product passes none of them on.
+    """
+    own = {k: v for k, v in variables.items() if k.startswith("AVOCADO_REHEARSAL_")}
+    own |= {"PYTHONPATH": str(PACKAGE_PARENT), FAULTS_VARIABLE: str(home / _FAULTS)}
+    exports = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in own.items())
     program = home / "bin" / "ollama"
     program.write_text(
-        f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(str(PACKAGE_PARENT))}\n"
-        f"exec {shlex.quote(sys.executable)} -P -m "
+        f"#!/bin/sh\n{exports}exec {shlex.quote(sys.executable)} -P -m "
         'spicy_avocado_magic.rehearsal.engine "$@"\n'
     )
     program.chmod(0o700)
