@@ -22,6 +22,7 @@ AvocadoError
 │   │   └── PolicyRefused       the service does not take our rule for requests
 │   └── NetworkUnreachable      nothing answers; often no network at all
 ├── HostUnreachable             the background process does not answer
+│   └── HostHung                it lives, and answers nothing
 ├── Interrupted                 by the user; what was begun was taken back
 ├── StillStarting               no progress for minutes; the host goes on trying
 └── AvocadoBug                  our mistake
@@ -29,6 +30,8 @@ AvocadoError
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
@@ -153,6 +156,10 @@ class HostUnreachable(AvocadoError):
     """The background process does not start or does not answer."""
 
 
+class HostHung(HostUnreachable):
+    """The background process lives, and does not answer in time."""
+
+
 class Interrupted(AvocadoError, KeyboardInterrupt):
     """The user interrupted; what was begun and not yet ready was taken back."""
 
@@ -163,6 +170,9 @@ class StillStarting(AvocadoError, TimeoutError):
 
 class AvocadoBug(AvocadoError):
     """Our own mistake."""
+
+
+_DISK_TAKES_NOTHING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def every_kind(root: type[AvocadoError] = AvocadoError) -> Iterator[type[AvocadoError]]:
@@ -181,9 +191,18 @@ def revive(
 
 
 def as_avocado_error(error: BaseException) -> AvocadoError:
-    """Return our own errors as they are; any other one is a bug of ours."""
+    """Return our own errors as they are; any other one is a bug of ours.
+
+    But for a disk that takes nothing more, which anything may run into.
+    """
     if isinstance(error, AvocadoError):
         return error
+    if isinstance(error, OSError) and error.errno in _DISK_TAKES_NOTHING:
+        where = f"{error.filename}: " if error.filename else "A disk takes no more: "
+        return DiskTooSmall(
+            f"{where}{os.strerror(error.errno)}.",
+            "Free some space there, then run %avocado_up again.",
+        )
     return AvocadoBug(
         f"Unexpected {type(error).__name__}: {error}",
         "Please report it with the log that %avocado_status names; "

@@ -63,6 +63,8 @@ class Policy:
     owner_check_every_s: float = 2.0
     owner_gone_s: float = 60.0
     """The host ends this long after the kernel's owner has gone."""
+    ttl_warn_s: float = 600.0
+    """``status`` warns this long before ``--ttl`` ends the host."""
     heartbeat_s: float = 1.0
     state_every_s: float = 0.25
     """Shortest time between two snapshots sent to a follower."""

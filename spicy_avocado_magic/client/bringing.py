@@ -137,8 +137,9 @@ class _Bringing:
             end(self.folder, policy=self.policy, keep_wanted=True)
         while self._seconds() < self.policy.launch_s:
             host = find_host(self.folder)
-            if host is not None:
-                return self._change(host)
+            before = self._first_state(host) if host else None
+            if host is not None and before is not None:
+                return self._change(host, before)
             outcome = self._launch()
             if outcome is not None:
                 return outcome
@@ -182,8 +183,7 @@ class _Bringing:
             else:
                 path.unlink(missing_ok=True)
 
-    def _change(self, host: Connection) -> Outcome:
-        before = self._first_state(host)
+    def _change(self, host: Connection, before: State) -> Outcome:
         given = self._with_token(is_local=not _has_tunnel(before))
         answer = host.post("/up", given=dict_of(given), only=self.wish.only)
         what, number = tuple(answer["changed"]), answer["change"]
@@ -225,15 +225,18 @@ class _Bringing:
             undo()
         return result
 
-    def _first_state(self, host: Connection) -> State:
-        """Return the state of a host that may just be being started."""
+    def _first_state(self, host: Connection) -> State | None:
+        """Return the state of a host that may just be being started.
+
+        None if it was rather about to end, and has.
+        """
         tries = Retrying(
             retry=retry_if_exception_type(HostUnreachable),
             stop=stop_after_delay(self.policy.launch_s),
             wait=wait_fixed(_ANOTHER_LOOK_S),
             reraise=True,
         )
-        return tries(host.state)
+        return tries(lambda: host.state() if find_host(self.folder) else None)
 
     def left(self) -> dict[str, Any]:
         """Return the settings of a host that runs, died or restarts."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import HostUnreachable, VersionMismatch, revive
+from ..errors import HostHung, HostUnreachable, VersionMismatch, revive
 from ..json_codec import from_json
 from ..state import PROTOCOL, Failure, State
 
@@ -34,12 +34,15 @@ class Connection:
     """Talks to the host of one control socket."""
 
     socket: Path
+    answer_s: float = ANSWER_S
+    """How long to wait for an answer."""
 
     def state(self) -> State:
         """Return the host's present state.
 
         Raises:
-            HostUnreachable: If it does not answer in time.
+            HostUnreachable: If it does not answer.
+            HostHung: If it takes longer than ``answer_s``.
             VersionMismatch: If it speaks another protocol.
         """
         plain = self._ask("GET", "/state")
@@ -72,26 +75,26 @@ class Connection:
         Raises:
             HostUnreachable: If it falls silent.
         """
-        connection = _UnixConnection(self.socket, ANSWER_S)
+        connection = _UnixConnection(self.socket, self.answer_s)
         try:
             connection.request("GET", f"/events?after={after}")
             for line in connection.getresponse():
                 yield from_json(State, json.loads(line)["state"])
         except TimeoutError as error:
-            raise _hung() from error
+            raise _hung(self.answer_s) from error
         except (OSError, http.client.HTTPException):
             return
         finally:
             connection.close()
 
     def _ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
-        connection = _UnixConnection(self.socket, ANSWER_S)
+        connection = _UnixConnection(self.socket, self.answer_s)
         try:
             headers = {"Content-Type": "application/json"}
             connection.request(method, path, body, headers)
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
         except TimeoutError as error:
-            raise _hung() from error
+            raise _hung(self.answer_s) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise HostUnreachable(
                 "The background process does not answer.",
@@ -123,8 +126,8 @@ def revived(plain: dict[str, Any]) -> Exception:
     return revive(failure.kind, failure.problem, failure.remedy, failure.log_tail)
 
 
-def _hung() -> HostUnreachable:
-    return HostUnreachable(
-        f"The background process has not answered for {ANSWER_S:.0f} seconds.",
+def _hung(answer_s: float) -> HostHung:
+    return HostHung(
+        f"The background process has not answered for {answer_s:.0f} seconds.",
         "Run %avocado_down, then %avocado_up.",
     )

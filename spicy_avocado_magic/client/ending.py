@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..errors import AvocadoError, HostUnreachable
+from ..errors import AvocadoError, HostHung, HostUnreachable, VersionMismatch
 from ..policy import Policy
 from ..processes import Identity, end_group, find_by_argument
 from ..state_folder import Record, StateFolder
 from .connection import Connection
-from .launch import sweep
+from .launch import read_living, sweep
 from .purging import Purged
 
 _POLL_S: Final = 0.02
 _KILL_GRACE_S: Final = 1.0
+_ANSWER_S: Final = 2.0
+"""A host that takes longer to answer is not waited for, but killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +64,13 @@ def end(
     began = time.monotonic()
     kept: tuple[Path, ...] = folder.for_next_host if keep_wanted else ()
     kept += folder.logs if keep_logs else ()
-    record = folder.read_record()
+    record = read_living(folder)
     is_rehearsal = folder.path.name == "rehearsal"
-    if record is None or not record.host.is_alive:
+    if record is None:
         swept = sweep(folder, keep=kept) or ()
         return Ended(was_running=False, processes=swept, rehearsal=is_rehearsal)
-    local_url = _tell(folder, keep_wanted=keep_wanted)
-    _wait_gone(record.host, policy.down_s)
+    local_url, is_hung = _tell(folder, keep_wanted=keep_wanted)
+    _wait_gone(record.host, 0.0 if is_hung else policy.down_s)
     sweep(folder, keep=kept)
     _prove_gone(folder, record, local_url, keep_wanted=keep_wanted)
     return Ended(
@@ -79,15 +81,19 @@ def end(
     )
 
 
-def _tell(folder: StateFolder, *, keep_wanted: bool) -> str:
-    """Tell the host to end and return where its gateway was."""
-    connection, local_url = Connection(folder.socket), ""
-    # A host that is hung, or of another version, is ended all the same.
-    with contextlib.suppress(AvocadoError):
-        local_url = connection.state().local_url
-    with contextlib.suppress(AvocadoError):
+def _tell(folder: StateFolder, *, keep_wanted: bool) -> tuple[str, bool]:
+    """Tell the host to end; return where its gateway was, and whether it is hung."""
+    connection, local_url = Connection(folder.socket, _ANSWER_S), ""
+    try:
+        # A host of another version, or one that is ending, is ended all the same.
+        with contextlib.suppress(VersionMismatch):
+            local_url = connection.state().local_url
         connection.post("/down", keep_wanted=keep_wanted)
-    return local_url
+    except HostHung:
+        return local_url, True
+    except AvocadoError:
+        return local_url, False
+    return local_url, False
 
 
 def _wait_gone(host: Identity, wait_s: float) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ..environment import owner_pid
-from ..errors import HostUnreachable
+from ..errors import HostHung, HostUnreachable
 from ..json_codec import to_json
 from ..policy import Policy
 from ..processes import Identity, end_group, find_by_argument, identify
 from ..settings import Sources
 from ..state import State
-from ..state_folder import StateFolder, hold_lock
+from ..state_folder import Record, StateFolder, hold_lock
 from .connection import Connection, require_same_protocol, revived
 
 _LOCKED: Final = 75
@@ -37,11 +37,34 @@ def find_host(folder: StateFolder) -> Connection | None:
     Raises:
         VersionMismatch: If it was started by another version of the package.
     """
-    record = folder.read_record()
-    if record is None or not record.host.is_alive:
+    record = read_living(folder)
+    if record is None:
         return None
     require_same_protocol(record.protocol)
     return Connection(folder.socket)
+
+
+def read_living(folder: StateFolder) -> Record | None:
+    """Return the record of the folder's host; None if none is alive.
+
+    Where the record is gone or cannot be read, whoever answers on the control
+    socket is the host.
+
+    Raises:
+        HostHung: If its record is gone and it does not answer.
+        PlatformUnsupported: If somebody else could have written the record.
+    """
+    record = folder.read_record()
+    if record is not None:
+        return record if record.host.is_alive else None
+    try:
+        state = Connection(folder.socket).state()
+    except HostHung:
+        raise
+    except HostUnreachable:
+        return None
+    host = identify(state.pid)
+    return Record(version=state.version, host=host) if host else None
 
 
 def state_of(folder: StateFolder) -> State | None:

@@ -14,6 +14,7 @@ from .ending import Ended, end
 from .follow import Show
 from .handle import Avocado
 from .launch import state_of, sweep
+from .remains import Remains, find_remains
 from .typed import parse_call
 
 
@@ -54,6 +55,18 @@ def status(*, rehearse: bool = False) -> State | None:
         if state is not None:
             return state
         sweep(folder)
+    return None
+
+
+def find_dead(*, rehearse: bool = False) -> Remains | None:
+    """Return what is left of a service whose host was killed, or None.
+
+    Raises:
+        PlatformUnsupported: If somebody else could have written it.
+    """
+    for folder in _folders(rehearse=rehearse):
+        if remains := find_remains(folder):
+            return remains
     return None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..environment import (
@@ -30,9 +32,10 @@ class Log:
     def __call__(self, text: str) -> None:
         """Append one line."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
-        with self._path.open("a", encoding="utf-8") as file:
+        # A full disk must cost lines of the log, and nothing else.
+        with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as f:
             for line in self._redact(text).splitlines():
-                file.write(f"{stamp} {line}\n")
+                f.write(f"{stamp} {line}\n")
 
     def tail(self, count: int) -> list[str]:
         """Return the last lines, oldest first."""
@@ -47,6 +50,10 @@ class Children:
     def __init__(self, folder: StateFolder, record: Record, guard: Guard) -> None:
         self._folder, self._record, self._guard = folder, record, guard
         self._children: dict[str, Identity] = {}
+        self.is_on_record = True
+        """Whether the record tells of all of them."""
+        self.warn: Callable[..., None] = lambda *_: None
+        """Told what is wrong with the record; nothing if all is well."""
 
     def add(self, name: str, identity: Identity) -> None:
         """Put a group on record before anything else happens with it."""
@@ -65,18 +72,24 @@ class Children:
         return dict(self._children)
 
     def publish(self) -> None:
-        """Write the record, by which kernels find the host."""
+        """Write the record, by which kernels find the host.
+
+        Where the disk takes nothing more, the last one stays: the guard knows the
+        children all the same.
+        """
         children = tuple(
             Child(name=name, identity=identity)
             for name, identity in self._children.items()
         )
-        self._folder.write_record(
-            Record(
-                version=self._record.version,
-                host=self._record.host,
-                children=children,
-            )
-        )
+        record = replace(self._record, children=children)
+        try:
+            self._folder.write_record(record)
+        except OSError as error:
+            self.is_on_record = False
+            self.warn(f"Nothing can be written to {self._folder.path}: {error}.")
+        else:
+            self.is_on_record = True
+            self.warn()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,10 +12,15 @@ import contextlib
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from ..processes import Identity, find_by_argument, identify, signal_group, spawn
+
+_GONE_S: Final = 0.2
+_LOOK_S: Final = 0.002
 
 
 def main(lines: Iterable[str]) -> None:
@@ -39,6 +44,7 @@ def main(lines: Iterable[str]) -> None:
                 continue
     for name in sorted(groups, key=lambda name: name != "agent"):
         _kill(groups[name])
+        _wait_gone(groups[name])
     # An agent that was being started when the host died is not listed yet.
     for orphan in find_by_argument(agent_config) if agent_config else ():
         _kill(orphan)
@@ -48,6 +54,13 @@ def _kill(identity: Identity) -> None:
     current = identify(identity.pid)
     if current is None or current == identity:
         signal_group(identity.pid, signal.SIGKILL)
+
+
+def _wait_gone(identity: Identity) -> None:
+    """Return once a killed process has gone, so that the next goes after it."""
+    deadline = time.monotonic() + _GONE_S
+    while identity.is_alive and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
 
 
 class Guard:

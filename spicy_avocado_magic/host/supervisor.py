@@ -37,6 +37,7 @@ class Supervisor:
         """Whether the host, once ended, leaves its settings for the next one."""
         self._owner = owner
         self._change = 0
+        self._is_end_near = False
         self._before: Settings | None = None
         self.gateway = GatewayLife(context)
         self.sharing = Sharing(context, self.gateway)
@@ -64,12 +65,14 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep everything true until told to end, then end it in order."""
+        self._store(self.context.settings)
         self._adopt(self.context.settings)
         self._ledger.restore()
         for name, keeper in self._keepers.items():
             self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
         self._watches = [asyncio.create_task(self._watch_owner(), name="owner")]
         self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
+        self._watches += [asyncio.create_task(self._watch_record(), name="record")]
         self._watches += [asyncio.create_task(self._ledger.keep(), name="ledger")]
         self._watches += [asyncio.create_task(self.sharing.watch(), name="sharing")]
         self._watches += [asyncio.create_task(self.metrics.run(), name="metrics")]
@@ -126,6 +129,8 @@ class Supervisor:
         self, wanted: Settings, *, renew: frozenset[str], restart_ttl: bool
     ) -> None:
         board = self.context.board
+        if wanted != self.context.settings:
+            self._store(wanted)
         self.context.settings = wanted
         self._adopt(wanted, restart_ttl=restart_ttl)
         failed = {
@@ -136,7 +141,12 @@ class Supervisor:
         for name in renew | failed:
             self._keepers[name].renew(with_new_settings=name in renew)
 
-    def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
+    def _store(self, settings: Settings) -> None:
+        """Write settings down for the next host.
+
+        Raises:
+            OSError: If the disk takes nothing more; then nothing may be changed.
+        """
         context = self.context
         store_wanted(context, settings)
         if settings.token:
@@ -145,6 +155,9 @@ class Supervisor:
                 settings.token,
                 settings.sources.edge_address,
             )
+
+    def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
+        context = self.context
         known = {model.name: model for model in context.board.snapshot().models}
         context.board.models(
             known.get(name, ModelState(name=name)) for name in settings.models
@@ -161,6 +174,7 @@ class Supervisor:
         if restart_ttl:
             now = asyncio.get_running_loop().time()
             context.board.ends_at = now + settings.ttl_s if settings.ttl_s else None
+            self._warn_of_end()
 
     async def _watch_owner(self) -> None:
         policy = self.context.policy
@@ -175,13 +189,30 @@ class Supervisor:
             if gone_s >= policy.owner_gone_s:
                 self.end("its owner, the notebook server or program, has gone")
 
+    async def _watch_record(self) -> None:
+        """Write the record once the disk takes it again."""
+        while True:
+            await asyncio.sleep(self.context.policy.heartbeat_s)
+            if not self.context.children.is_on_record:
+                self.context.children.publish()
+
     async def _watch_ttl(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.context.policy.heartbeat_s)
+            self._warn_of_end()
             ends_at = self.context.board.ends_at
             if ends_at is not None and loop.time() >= ends_at:
                 self.end("its time to live ran out")
+
+    def _warn_of_end(self) -> None:
+        """Warn of the end by ``--ttl`` once it is near, and only then."""
+        board, warn_s = self.context.board, self.context.policy.ttl_warn_s
+        now = asyncio.get_running_loop().time()
+        is_near = board.ends_at is not None and board.ends_at - now <= warn_s
+        if is_near != self._is_end_near:
+            self._is_end_near = is_near
+            board.warn("ttl", *([_END_IS_NEAR] if is_near else []))
 
     async def _stop(self) -> None:
         policy = self.context.policy
@@ -210,6 +241,9 @@ class Supervisor:
 
 
 _GROUP_OF: Final = {"tunnel": "agent"}
+_END_IS_NEAR: Final = (
+    "It will soon end by itself (--ttl); %avocado_up --ttl 4h keeps it for 4 hours."
+)
 
 
 def with_key(settings: Settings) -> Settings:

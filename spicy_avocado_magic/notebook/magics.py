@@ -89,7 +89,9 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
 
             state = verbs.status(rehearse=asked["rehearse"])
             if state is None:
-                say(NOTHING_RUNS, rehearsal=asked["rehearse"])
+                dead = verbs.find_dead(rehearse=asked["rehearse"])
+                is_rehearsal = dead.rehearsal if dead else asked["rehearse"]
+                say(dead.text if dead else NOTHING_RUNS, rehearsal=is_rehearsal)
                 return {} if asked["json"] else None
             _give_back(self.shell, rehearsal=state.rehearsal)
             if asked["json"]:

@@ -98,6 +98,22 @@ class Dialect(enum.Enum):
         return str(message) if message else None
 
 
+class _Chunks:
+    """Whether the last, empty chunk came, which ``http.client``'s lines hide."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.is_ended = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        line: bytes = self._file.readline(limit)
+        self.is_ended = self.is_ended or line.strip() == b"0"
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 class _Told(Exception):
     """A stream ended with an error event."""
 
@@ -186,6 +202,8 @@ class Caller:
             told = json.loads(response.read())
             return self.dialect.text(told), self.dialect.is_end(told)
         text, is_whole, heard = "", False, time.monotonic()
+        chunks: Any = _Chunks(response.fp)
+        response.fp = chunks
         while line := response.readline():
             now = time.monotonic()
             self._silence_s, heard = max(self._silence_s, now - heard), now
@@ -197,6 +215,8 @@ class Caller:
                 raise _Told(error)
             text += self.dialect.text(told)
             is_whole = is_whole or self.dialect.is_end(told)
+        if response.chunked and not chunks.is_ended:
+            raise http.client.IncompleteRead(text.encode())
         return text, is_whole
 
     def _judge_text(self, text: str, echo: str) -> tuple[Verdict, str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from tests.main_job.home import Home
+
     from .service import Service
 
 EXIT_S: Final = 0.2
@@ -53,6 +56,13 @@ class Fault:
         keeps_all: Whether every request must be answered.
         has_new_url: Whether the URL cannot be kept.
         why: Why a promise cannot be kept, for the table.
+        plays: Breaks, judges and mends in place of ``breaks``, where it is not a
+            component that falls; returns seconds to detect and to recover.
+        ends: Whether the right outcome is that the service has ended.
+        seen: What was seen, where ``plays`` has judged it.
+        prepares: Makes the home a place where this can happen, before the start;
+            what it pushes on the stack is undone at the end.
+        needs: Returns why the row cannot run on this machine; empty if it can.
         engine: Which engine it needs.
         divisor: Of the policy's waits.
         policy: Waits that are other than that.
@@ -63,7 +73,7 @@ class Fault:
     name: str
     area: str
     expected: str
-    breaks: Act
+    breaks: Act = nothing
     bound_s: float
     part: str = ""
     detect_s: float | None = None
@@ -73,6 +83,11 @@ class Fault:
     keeps_all: bool = False
     has_new_url: bool = False
     why: str = ""
+    plays: Callable[[Service], tuple[float | None, float]] | None = None
+    ends: bool = False
+    seen: str = ""
+    prepares: Callable[[Home, contextlib.ExitStack], None] = lambda *_: None
+    needs: Callable[[], str] = str
     engine: Engine = Engine.STAND_IN
     divisor: float = DIVISOR
     policy: Mapping[str, float] = field(default_factory=dict)

@@ -6,10 +6,15 @@ import os
 
 from tests.real_engines import EXECUTABLES
 
-from . import engine, tunnel
+from . import disk, engine, host, tunnel
 from .fault import Engine, Fault
 
-ROWS: tuple[Fault, ...] = (*engine.ROWS, *tunnel.ROWS)
+ROWS: tuple[Fault, ...] = (
+    *engine.ROWS,
+    *tunnel.ROWS,
+    *host.ROWS,
+    *disk.ROWS,
+)
 
 
 def why_not(fault: Fault) -> str:
@@ -21,7 +26,7 @@ def why_not(fault: Fault) -> str:
     is_required = os.environ.get("AVOCADO_REQUIRE_REAL") == "1"
     if fault.engine is Engine.REAL and not EXECUTABLES and not is_required:
         return "needs a real Ollama: see tests/real_engines.py"
-    return ""
+    return fault.needs()
 
 
 def chosen(area: str, names: str) -> list[Fault]:

@@ -51,10 +51,11 @@ def run(fault: Fault) -> Seen:
             service.mark()
             fault.breaks(service)
             detect_s, whole_s, seen_at = _follow(service)
-            promises.same_as_before(
-                before, service.state(), has_new_url=fault.has_new_url
-            )
-            if not fault.has_new_url:
+            if not fault.ends:
+                promises.same_as_before(
+                    before, service.state(), has_new_url=fault.has_new_url
+                )
+            if not (fault.has_new_url or fault.ends):
                 callers.wait_each_whole(time.monotonic())
         finally:
             calls = callers.end()
@@ -67,7 +68,7 @@ def run(fault: Fault) -> Seen:
     return Seen(
         what=_worded(fault, lost, calls),
         detect_s=detect_s,
-        recover_s=whole_s if fault.part else None,
+        recover_s=whole_s if fault.part or fault.plays else None,
         bare_s=bare_s,
         lost=lost,
         asked=len(calls),
@@ -81,6 +82,8 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
         Seconds to detect and to recover, and when it was detected.
     """
     fault, broken_at = service.fault, service.broken_at
+    if fault.plays:
+        return *fault.plays(service), 0.0
     if not fault.part:
         fault.mends(service)
         time.sleep(_LEFT_ALONE_S)
@@ -120,6 +123,8 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
 def _worded(fault: Fault, lost: int, calls: list[Call]) -> str:
     del calls
     parts = ["left alone" if not fault.part else "whole again"]
+    if fault.seen:
+        parts = [fault.seen]
     if fault.gives_up:
         parts = ["failed with cause, up tried again"]
     if fault.told:

@@ -95,6 +95,8 @@ class Service:
     avocado: Avocado = field(init=False)
     watch: Watch = field(init=False)
     broken_at: float = 0.0
+    bare_s: float = 0.0
+    """How long the first ``up`` took, from nothing to ready."""
     undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What a row's faults need at the end, whatever came of it."""
 
@@ -199,6 +201,7 @@ def running(fault: Fault) -> Iterator[Service]:
         patch.setenv("PATH", path)
         for name, value in fault.variables.items():
             patch.setenv(name, value)
+        fault.prepares(home, stack)
         world = LoopbackWorld(home.path / "world")
         stack.callback(world.close)
         service = Service(
@@ -210,7 +213,9 @@ def running(fault: Fault) -> Iterator[Service]:
             folder=StateFolder.find(rehearsal=False),
         )
         stack.enter_context(service.undo)
+        began = time.monotonic()
         service.avocado = service.up("tiny", token=TOKEN, **fault.options)
+        service.bare_s = time.monotonic() - began
         service.watch = Watch(service.folder)
         stack.callback(service.watch.end)
         yield service
