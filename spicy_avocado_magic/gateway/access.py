@@ -38,6 +38,7 @@ class Access:
         named: The keys given to others.
         public_host: ``host[:port]`` of the public URL; empty while there is none.
         models: The models that are served.
+        awaited: Those that are wanted, served yet or not.
         any_model: Whether all others that are installed are served as well.
         registries: Where models may be pulled from, besides the usual places.
         cors: Origins of web pages that may send requests; ``*`` is any.
@@ -52,6 +53,7 @@ class Access:
     named: tuple[NamedKey, ...] = ()
     public_host: str = ""
     models: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
     any_model: bool = False
     registries: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
@@ -98,7 +100,9 @@ class Gate:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.keyring = Keyring(access.key, access.named, manage=access.manage)
-        self._served = ServedModels(access.models, any_model=access.any_model)
+        self._served = ServedModels(
+            access.models, awaited=access.awaited, any_model=access.any_model
+        )
         self._served_to = {
             key.name: self._served.restricted(key.models) for key in access.named
         }

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..errors import UsageMistake
 from ..model_name import DEFAULT_TAG, ModelName
 from ..secrets import plain_text
-from .refusal import Refusal
+from .refusal import Refusal, still_loading
 
 LONGEST_ECHO: Final = 100
 """Characters of a caller's own text that an error repeats."""
@@ -21,6 +21,7 @@ class ServedModels:
         self,
         names: Iterable[str],
         *,
+        awaited: Iterable[str] = (),
         any_model: bool = False,
         only: Iterable[str] | None = None,
     ) -> None:
@@ -28,11 +29,13 @@ class ServedModels:
 
         Args:
             names: The models that were brought up.
+            awaited: Those that will be, if they are not yet.
             any_model: Whether all that are installed are served as well.
             only: Where it is given, no other model is served than these.
         """
         self._any_model = any_model
         self._only = None if only is None else {ModelName.parse(n).key for n in only}
+        self._awaited = {ModelName.parse(n).key: n for n in awaited}
         models = [ModelName.parse(name) for name in names]
         self._models = [model for model in models if not is_cloud(model)]
         self._served = {model.key for model in self._models}
@@ -48,7 +51,12 @@ class ServedModels:
             only: Names; none are no restriction.
         """
         names = [model.short for model in self._models]
-        return ServedModels(names, any_model=self._any_model, only=only or None)
+        return ServedModels(
+            names,
+            awaited=self._awaited.values(),
+            any_model=self._any_model,
+            only=only or None,
+        )
 
     def has(self, name: str) -> bool:
         """Tell whether the engine would take this name for a model that is served."""
@@ -75,13 +83,21 @@ class ServedModels:
 
         Raises:
             Refusal: 404, as for a model that is not installed; names those that are.
+                503 for one that is on its way.
         """
         known = self._known.get(name)
         if known is not None:
             return known
         if not self.has(name):
-            raise self._not_found(name)
+            raise still_loading() if self._will_have(name) else self._not_found(name)
         return ModelName.parse(name).short
+
+    def _will_have(self, name: str) -> bool:
+        try:
+            key = ModelName.parse(name).key
+        except UsageMistake:
+            return False
+        return key in self._awaited and (self._only is None or key in self._only)
 
     def _not_found(self, name: str) -> Refusal:
         served = ", ".join(self._shown) or "none yet"

@@ -95,6 +95,7 @@ def access_of(settings: Settings) -> Access:
         path_key=settings.path_key,
         manage=settings.manage,
         named=() if settings.no_auth else settings.keys,
+        awaited=settings.models,
         any_model=settings.any_model,
         registries=settings.registries,
         cors=settings.cors,

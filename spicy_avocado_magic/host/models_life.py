@@ -50,6 +50,8 @@ class ModelsLife:
         """Fetch, adopt and warm, then rest until the engine falls."""
         self._context.board.stage("pull", Phase.STARTING, "reading manifests")
         plans = await plan_models(self._context, held=self._held())
+        # What was served may have been deleted meanwhile.
+        self._serve_adopted(plans)
         await count_here(self._tally, plans, self._context)
         self._show_progress()
         await race(self._fetch_all(plans), self._serve_while_up(plans, ready))
@@ -152,6 +154,9 @@ class ModelsLife:
         """Let clients use a model, beside those that they may use already."""
         size_bytes = plan.size_bytes or (await self._on_disk(plan)).size_bytes
         self._context.board.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
+        self._serve_adopted(plans)
+
+    def _serve_adopted(self, plans: Sequence[Plan]) -> None:
         here = tuple(one.text for one in plans if one.adopted.is_set())
         self._gateway.serve(here)
 

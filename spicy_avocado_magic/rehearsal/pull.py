@@ -50,7 +50,10 @@ async def pull(
         raise PullFailed(f"pull model manifest: {error}") from error
     yield {"status": "verifying sha256 digest"}
     yield {"status": "writing manifest"}
-    store.write(name, content)
+    try:
+        store.write(name, content)
+    except OSError as error:
+        raise PullFailed(f"open {error.filename}: {error.strerror}") from error
     yield {"status": "success"}
 
 

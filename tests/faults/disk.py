@@ -18,6 +18,7 @@ import pytest
 from spicy_avocado_magic import status
 from spicy_avocado_magic.environment import models_folder
 from spicy_avocado_magic.errors import (
+    AvocadoError,
     DiskTooSmall,
     PlatformUnsupported,
     VersionMismatch,
@@ -78,7 +79,7 @@ def _settings_world_readable(service: Service) -> Timing:
     service.folder.wanted.chmod(0o644)
     with pytest.raises(PlatformUnsupported, match=_NOT_OURS):
         service.up()
-    assert not service.home.processes(), "something was started all the same"
+    assert not service.home.wait_no_processes(1.0), "something was started all the same"
     service.folder.wanted.chmod(0o600)
     return detect_s, up_again(service)
 
@@ -127,7 +128,7 @@ def _home_full(service: Service) -> None:
 def _home_read_only(service: Service) -> None:
     home = service.home.path / "home"
     read_only(home, service.undo)
-    with pytest.raises(DiskTooSmall, match="Read-only file system"):
+    with pytest.raises(AvocadoError, match="(?i)read-only file system"):
         service.up("other")
     assert service.avocado.models == ("tiny",), "a refused model is still wanted"
     promises.whole_again(service, service.broken_at, WHOLE_S)

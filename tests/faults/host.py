@@ -208,7 +208,7 @@ def _clock_steps(service: Service) -> None:
         time.sleep(0.6)
         after = service.state().ends_in_s or 0.0
         assert before - 10.0 < after <= before, f"--ttl moved: {before} to {after}"
-    (key,) = (key for key in service.avocado.keys() if key.name == "ann")
+    (key,) = (key for key in list(service.avocado.keys()) if key.name == "ann")
     assert (key.expires_in_s or 0.0) > 3600 + 60, "the host's clock was not set"
     service.avocado.revoke_key("ann")
 
