@@ -199,10 +199,11 @@ def as_avocado_error(error: BaseException) -> AvocadoError:
         return error
     if isinstance(error, OSError) and error.errno in _DISK_TAKES_NOTHING:
         where = f"{error.filename}: " if error.filename else "A disk takes no more: "
-        return DiskTooSmall(
-            f"{where}{os.strerror(error.errno)}.",
-            "Free some space there, then run %avocado_up again.",
-        )
+        said = f"{where}{os.strerror(error.errno)}."
+        if error.errno == errno.EROFS:
+            return PlatformUnsupported(said, "Choose another folder, or mend the disk.")
+        remedy = "Free some space there, then run %avocado_up again."
+        return DiskTooSmall(said, remedy)
     return AvocadoBug(
         f"Unexpected {type(error).__name__}: {error}",
         "Please report it with the log that %avocado_status names; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 
 import pytest
 
@@ -12,9 +13,11 @@ from spicy_avocado_magic.errors import (
     AvocadoBug,
     AvocadoError,
     ComponentFailed,
+    DiskTooSmall,
     EngineFailed,
     Interrupted,
     NotebookUnsupported,
+    PlatformUnsupported,
     SecretMissing,
     StillStarting,
     UsageMistake,
@@ -91,3 +94,20 @@ def test_a_foreign_error_becomes_a_bug_of_ours_and_ours_stay() -> None:
     bug = as_avocado_error(KeyError("x"))
     assert type(bug) is AvocadoBug
     assert "KeyError" in bug.problem
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, DiskTooSmall),
+        (errno.EDQUOT, DiskTooSmall),
+        (errno.EROFS, PlatformUnsupported),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_no_bug_of_ours(
+    number: int, kind: type[AvocadoError]
+) -> None:
+    """Whatever runs into it, the user is told which file, and what to do."""
+    known = as_avocado_error(OSError(number, "no", "/some/file"))
+    assert type(known) is kind
+    assert known.problem.startswith("/some/file: ")

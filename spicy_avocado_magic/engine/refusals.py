@@ -14,6 +14,7 @@ from ..errors import (
     MemoryTooSmall,
     ModelRefused,
     NetworkUnreachable,
+    PlatformUnsupported,
 )
 from ..model_name import DEFAULT_HOST, ModelName
 from ..secrets import plain_text
@@ -127,6 +128,11 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
         return DiskTooSmall(
             f"The disk is too small for {model.short}.",
             "Free some space, choose a smaller model, or use --models-dir.",
+        )
+    if "read-only file system" in lower:
+        return PlatformUnsupported(
+            f"The models folder is on a read-only file system: no {model.short}.",
+            "Name a folder that can be written with --models-dir.",
         )
     if any(sign in lower for sign in _UNREACHABLE):
         return NetworkUnreachable(

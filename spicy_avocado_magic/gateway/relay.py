@@ -26,6 +26,7 @@ from .upstream import Upstream
 
 _REPEATABLE: Final = (Sends.NOTHING, Sends.MODEL_CALL, Sends.FORM)
 """What may be asked twice: it changes nothing that is installed."""
+_NOT_FOUND: Final = 404
 
 
 class EngineGone(Exception):
@@ -133,7 +134,7 @@ class Relay:
         method = "GET" if visit.route.lists else errand.request.method
         silence_s = self._upstream.limits.silence_s
         try:
-            return await self._link.ask(
+            reply = await self._link.ask(
                 base_url, f"{method} {visit.path}", headers, outgoing.body, silence_s
             )
         except EngineUnreachable as error:
@@ -144,6 +145,16 @@ class Relay:
             ) from error
         except EngineBroke as error:
             raise EngineGone(has_heard=True) from error
+        is_use = visit.route.level is not Level.MANAGE
+        if (
+            reply.status == _NOT_FOUND
+            and is_use
+            and visit.served.awaits(outgoing.model)
+        ):
+            # Its files have been deleted: they are fetched again.
+            reply.close()
+            raise still_loading()
+        return reply
 
 
 def _no_answer() -> Refusal:

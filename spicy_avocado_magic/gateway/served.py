@@ -89,10 +89,11 @@ class ServedModels:
         if known is not None:
             return known
         if not self.has(name):
-            raise still_loading() if self._will_have(name) else self._not_found(name)
+            raise still_loading() if self.awaits(name) else self._not_found(name)
         return ModelName.parse(name).short
 
-    def _will_have(self, name: str) -> bool:
+    def awaits(self, name: str) -> bool:
+        """Tell whether a model is one of those that are, or will be, here."""
         try:
             key = ModelName.parse(name).key
         except UsageMistake:

@@ -123,7 +123,7 @@ class ModelsLife:
                 await self._warm(plan)
         self._say_pulled(plans)
         ready.rise()
-        while True:
+        while await self._are_on_disk(plans):
             await asyncio.sleep(self._context.policy.engine_check_every_s)
             # Whether the engine is well is for its own component to judge.
             with contextlib.suppress(EngineFailed):
@@ -149,6 +149,14 @@ class ModelsLife:
         folder = self._context.models_folder
         found = await asyncio.to_thread(installed_manifest, plan.name, folder)
         return found or plan.manifest
+
+    async def _are_on_disk(self, plans: Sequence[Plan]) -> bool:
+        folder = self._context.models_folder
+        for plan in plans:
+            if not await asyncio.to_thread(installed_manifest, plan.name, folder):
+                self._context.log(f"models: {plan.name.short} has been deleted")
+                return False
+        return True
 
     async def _offer(self, plan: Plan, plans: Sequence[Plan]) -> None:
         """Let clients use a model, beside those that they may use already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -48,3 +49,28 @@ def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
         assert host.wait(5) != 0
     assert ended.was_running
     assert not folder.wanted.exists()
+
+
+def test_a_hung_host_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes calls and answers none is killed at once."""
+    monkeypatch.setattr(ending, "_ANSWER_S", 0.05)
+    waits: list[float] = []
+    wait_gone = ending._wait_gone
+    monkeypatch.setattr(
+        ending, "_wait_gone", lambda host, s: (waits.append(s), wait_gone(host, s))
+    )
+    folder = StateFolder(tmp_path)
+    with (
+        socket.socket(socket.AF_UNIX) as deaf,
+        subprocess.Popen(["sleep", "60"], start_new_session=True) as host,
+    ):
+        deaf.bind(str(folder.socket))
+        deaf.listen()
+        identity = identify(host.pid)
+        assert identity is not None
+        folder.write_record(Record(host=identity))
+        assert ending.end(folder).was_running
+        assert host.wait(5) != 0
+    assert waits == [0.0], "a hung host was waited for"

@@ -142,3 +142,15 @@ def test_while_nothing_is_served_a_refusal_says_so() -> None:
     """There is no name to give."""
     with pytest.raises(Refusal, match="none yet"):
         ServedModels(()).require("tiny")
+
+
+def test_a_model_that_is_on_its_way_is_asked_for_again() -> None:
+    """404 would tell a client for good that there is no such model."""
+    served = ServedModels(("tiny",), awaited=("tiny", "big"))
+    with pytest.raises(Refusal) as refused:
+        served.require("big:latest")
+    assert refused.value.status == 503, "a model that comes is told as none"
+    assert "Retry-After" in refused.value.headers
+    with pytest.raises(Refusal) as unknown:
+        served.restricted(("tiny",)).require("big")
+    assert unknown.value.status == 404, "a restricted key learns of other models"
