@@ -124,6 +124,20 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
         return gated(model)
     if status == "429":
         return rate_limited(model)
+    if (disk := _disk_error(model, lower)) is not None:
+        return disk
+    if any(sign in lower for sign in _UNREACHABLE):
+        return NetworkUnreachable(
+            f"The registry {model.host} cannot be reached.",
+            "Check this notebook's internet access and its proxy variables.",
+        )
+    return DownloadFailed(
+        f"Ollama could not pull {model.short}: {plain_text(text)[:_SHOWN]}",
+        "Run %avocado_up again: it resumes where it was.",
+    )
+
+
+def _disk_error(model: ModelName, lower: str) -> AvocadoError | None:
     if "no space left" in lower:
         return DiskTooSmall(
             f"The disk is too small for {model.short}.",
@@ -134,15 +148,7 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
             f"The models folder is on a read-only file system: no {model.short}.",
             "Name a folder that can be written with --models-dir.",
         )
-    if any(sign in lower for sign in _UNREACHABLE):
-        return NetworkUnreachable(
-            f"The registry {model.host} cannot be reached.",
-            "Check this notebook's internet access and its proxy variables.",
-        )
-    return DownloadFailed(
-        f"Ollama could not pull {model.short}: {plain_text(text)[:_SHOWN]}",
-        "Run %avocado_up again: it resumes where it was.",
-    )
+    return None
 
 
 def load_error(model: ModelName, status: int, text: str) -> AvocadoError:

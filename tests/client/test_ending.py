@@ -11,7 +11,7 @@ import pytest
 from spicy_avocado_magic.client import ending, launch
 from spicy_avocado_magic.errors import HostUnreachable
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import identify
+from spicy_avocado_magic.processes import Identity, identify
 from spicy_avocado_magic.state_folder import Child, Record, StateFolder
 
 
@@ -58,9 +58,12 @@ def test_a_hung_host_is_not_waited_for(
     monkeypatch.setattr(ending, "_ANSWER_S", 0.05)
     waits: list[float] = []
     wait_gone = ending._wait_gone
-    monkeypatch.setattr(
-        ending, "_wait_gone", lambda host, s: (waits.append(s), wait_gone(host, s))
-    )
+
+    def watched(host: Identity, wait_s: float) -> None:
+        waits.append(wait_s)
+        wait_gone(host, wait_s)
+
+    monkeypatch.setattr(ending, "_wait_gone", watched)
     folder = StateFolder(tmp_path)
     with (
         socket.socket(socket.AF_UNIX) as deaf,

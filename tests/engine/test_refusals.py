@@ -109,3 +109,11 @@ def test_too_little_memory_is_told_with_the_sizes() -> None:
     assert "it needs 8.0 GiB, and 5.1 GiB is free" in error.problem
     error = load_error(ModelName.parse("tiny"), 500, "cudaMalloc failed: out of memory")
     assert error.problem == "There is not enough memory to load tiny:latest."
+
+
+def test_a_models_folder_that_cannot_be_written_is_told() -> None:
+    """Trying again would not help; another folder does."""
+    said = "open /home/x/.ollama/models/manifests/x: read-only file system"
+    error = pull_error(LLAMA, said)
+    assert error.permanent, "it is tried again"
+    assert "--models-dir" in error.remedy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -347,3 +348,20 @@ async def test_a_blob_that_stalls_is_given_up(
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     async with asyncio.timeout(1):
         await engine.left.wait()
+
+
+async def test_a_wanted_model_that_the_engine_lacks_is_asked_for_again(
+    front: Front, engine: Engine
+) -> None:
+    """Its files were deleted and are fetched again: 404 would be for good."""
+
+    async def lacks(_request: web.BaseRequest, _body: bytes) -> web.StreamResponse:
+        return web.json_response({"error": "model 'tiny' not found"}, status=404)
+
+    engine.reply = lacks
+    gateway = front.gateway
+    status, _, _ = await front.call("POST", "/api/chat", data=CHAT, headers=WITH_KEY)
+    assert status == 404, "a model that nobody awaits is told as one that comes"
+    gateway.access = replace(gateway.access, awaited=("tiny",))
+    status, _, _ = await front.call("POST", "/api/chat", data=CHAT, headers=WITH_KEY)
+    assert status == 503, "a model that comes back is told as none"
