@@ -185,11 +185,8 @@ class Caller:
         if not self.is_stream:
             told = json.loads(response.read())
             return self.dialect.text(told), self.dialect.is_end(told)
-        text, is_whole, heard = "", False, time.monotonic()
-        while line := response.readline():
-            now = time.monotonic()
-            self._silence_s, heard = max(self._silence_s, now - heard), now
-            line = line.strip().removeprefix(b"data: ")
+        text, is_whole = "", False
+        for line in self._lines(response):
             if not line.startswith(b"{"):
                 continue  # a comment, an event's name, or OpenAI's "[DONE]"
             told = json.loads(line)
@@ -198,6 +195,20 @@ class Caller:
             text += self.dialect.text(told)
             is_whole = is_whole or self.dialect.is_end(told)
         return text, is_whole
+
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Yield lines as they come, and note for how long nothing came.
+
+        Not by ``readline``, which takes a connection that broke for the end.
+        """
+        rest, heard = b"", time.monotonic()
+        while piece := response.read1(65536):
+            now = time.monotonic()
+            self._silence_s, heard = max(self._silence_s, now - heard), now
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.strip().removeprefix(b"data: ")
+        yield rest.strip()
 
     def _judge_text(self, text: str, echo: str) -> tuple[Verdict, str]:
         if self._expected is None:
