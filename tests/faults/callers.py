@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 _WORDS: Final = 8
 _PAUSE_S: Final = 0.03
+_PAUSE_AFTER_A_LOSS_S: Final = 0.2
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _FIRST_ANSWER_S: Final = 20.0
 
@@ -277,5 +278,5 @@ class Callers:
 
     def _run(self, caller: Caller) -> None:
         while not self._ending.is_set():
-            caller.call()
-            self._ending.wait(_PAUSE_S)
+            is_whole = caller.call().verdict is Verdict.WHOLE
+            self._ending.wait(_PAUSE_S if is_whole else _PAUSE_AFTER_A_LOSS_S)
