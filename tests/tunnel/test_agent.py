@@ -458,9 +458,11 @@ async def test_a_stale_agent_of_the_same_configuration_is_ended(
 ) -> None:
     """One that a killed host left behind would hold the session, and the URL (334)."""
     watched = make_agent()
-    command = [tmp_path / "ngrok", "start", "--none", "--config", watched.config_path]
+    command = [str(tmp_path / "ngrok"), "start", "--none", "--config"]
     stale = await asyncio.create_subprocess_exec(
-        *command, "--log", "stdout", stdout=PIPE, start_new_session=True
+        *(*command, watched.config_path, "--log", "stdout"),
+        stdout=PIPE,
+        start_new_session=True,
     )
     assert stale.stdout is not None
     await stale.stdout.readline()
