@@ -266,9 +266,13 @@ class Callers:
                 assert time.monotonic() < deadline, f"{caller.name}: no answer any more"
                 self._ending.wait(0.02)
 
+    def tell_to_end(self) -> None:
+        """Let none begin another request."""
+        self._ending.set()
+
     def end(self) -> list[Call]:
         """Let each finish what it has begun; return all calls."""
-        self._ending.set()
+        self.tell_to_end()
         calls = []
         for caller, thread in zip(self.all, self._threads, strict=True):
             thread.join(self._patience_s + 5.0)

@@ -460,7 +460,7 @@ async def test_a_stale_agent_of_the_same_configuration_is_ended(
     watched = make_agent()
     command = [str(tmp_path / "ngrok"), "start", "--none", "--config"]
     stale = await asyncio.create_subprocess_exec(
-        *(*command, watched.config_path, "--log", "stdout"),
+        *(*command, str(watched.config_path), "--log", "stdout"),
         stdout=PIPE,
         start_new_session=True,
     )
