@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 _WORDS: Final = 8
 _PAUSE_S: Final = 0.03
+_PAUSE_AFTER_A_LOSS_S: Final = 0.2
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _FIRST_ANSWER_S: Final = 20.0
 
@@ -96,22 +97,6 @@ class Dialect(enum.Enum):
         if self is Dialect.ANTHROPIC and told.get("type") != "error":
             return None
         return str(message) if message else None
-
-
-class _Chunks:
-    """Whether the last, empty chunk came, which ``http.client``'s lines hide."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.is_ended = False
-
-    def readline(self, limit: int = -1) -> bytes:
-        line: bytes = self._file.readline(limit)
-        self.is_ended = self.is_ended or line.strip() == b"0"
-        return line
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
 
 
 class _Told(Exception):
@@ -201,13 +186,8 @@ class Caller:
         if not self.is_stream:
             told = json.loads(response.read())
             return self.dialect.text(told), self.dialect.is_end(told)
-        text, is_whole, heard = "", False, time.monotonic()
-        chunks: Any = _Chunks(response.fp)
-        response.fp = chunks
-        while line := response.readline():
-            now = time.monotonic()
-            self._silence_s, heard = max(self._silence_s, now - heard), now
-            line = line.strip().removeprefix(b"data: ")
+        text, is_whole = "", False
+        for line in self._lines(response):
             if not line.startswith(b"{"):
                 continue  # a comment, an event's name, or OpenAI's "[DONE]"
             told = json.loads(line)
@@ -215,9 +195,21 @@ class Caller:
                 raise _Told(error)
             text += self.dialect.text(told)
             is_whole = is_whole or self.dialect.is_end(told)
-        if response.chunked and not chunks.is_ended:
-            raise http.client.IncompleteRead(text.encode())
         return text, is_whole
+
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Yield lines as they come, and note for how long nothing came.
+
+        Not by ``readline``, which takes a connection that broke for the end.
+        """
+        rest, heard = b"", time.monotonic()
+        while piece := response.read1(65536):
+            now = time.monotonic()
+            self._silence_s, heard = max(self._silence_s, now - heard), now
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.strip().removeprefix(b"data: ")
+        yield rest.strip()
 
     def _judge_text(self, text: str, echo: str) -> tuple[Verdict, str]:
         if self._expected is None:
@@ -274,9 +266,13 @@ class Callers:
                 assert time.monotonic() < deadline, f"{caller.name}: no answer any more"
                 self._ending.wait(0.02)
 
+    def tell_to_end(self) -> None:
+        """Let none begin another request."""
+        self._ending.set()
+
     def end(self) -> list[Call]:
         """Let each finish what it has begun; return all calls."""
-        self._ending.set()
+        self.tell_to_end()
         calls = []
         for caller, thread in zip(self.all, self._threads, strict=True):
             thread.join(self._patience_s + 5.0)
@@ -286,5 +282,5 @@ class Callers:
 
     def _run(self, caller: Caller) -> None:
         while not self._ending.is_set():
-            caller.call()
-            self._ending.wait(_PAUSE_S)
+            is_whole = caller.call().verdict is Verdict.WHOLE
+            self._ending.wait(_PAUSE_S if is_whole else _PAUSE_AFTER_A_LOSS_S)

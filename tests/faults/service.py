@@ -21,7 +21,7 @@ import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.rehearsal.engine_faults import VARIABLE as FAULTS_VARIABLE
+from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE
 from spicy_avocado_magic.rehearsal.world import World
 from spicy_avocado_magic.settings import Sources
 from spicy_avocado_magic.state import State
@@ -153,8 +153,7 @@ class Service:
         self.undo.callback(_thaw, psutil.Process(pid))
 
     def switch(self, **faults: Any) -> None:
-        """Switch faults of the stand-in engine (``rehearsal/engine_faults.py``)."""
-        assert self.is_stand_in, "only the stand-in has faults to switch"
+        """Switch faults of stand-in engine and agent (``rehearsal/switches.py``)."""
         path = self.home.path / _FAULTS
         path.with_suffix(".new").write_text(json.dumps(faults))
         path.with_suffix(".new").replace(path)
@@ -199,6 +198,7 @@ def running(fault: Fault) -> Iterator[Service]:
         assert program is not None
         path = os.pathsep.join((str(program.parent), os.environ["PATH"]))
         patch.setenv("PATH", path)
+        patch.setenv(FAULTS_VARIABLE, str(home.path / _FAULTS))
         for name, value in fault.variables.items():
             patch.setenv(name, value)
         fault.prepares(home, stack)
