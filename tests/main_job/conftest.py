@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         yield made
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[Sources]:
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
     """Run a release host, registry and edge that the product takes for the real."""
-    with running_world(tmp_path / "world") as sources:
+    with running_world(tmp_path_factory.mktemp("world")) as sources:
         yield sources
