@@ -18,7 +18,8 @@ _DOOR = _ROOM.with_name("conftest.py")
 
 
 @contextlib.contextmanager
-def _turn(*, is_alone: bool) -> Iterator[None]:
+def turn(*, is_alone: bool) -> Iterator[None]:
+    """Take part in the run, beside the others or alone, as long as the block lasts."""
     with _DOOR.open() as door, _ROOM.open() as room:
         # Held by one that waits to be alone, so that nobody enters before it.
         fcntl.flock(door, fcntl.LOCK_EX)
@@ -31,5 +32,5 @@ def _turn(*, is_alone: bool) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run a test, its fixtures included, beside others or alone."""
-    with _turn(is_alone=item.get_closest_marker("alone") is not None):
+    with turn(is_alone=item.get_closest_marker("alone") is not None):
         return (yield)

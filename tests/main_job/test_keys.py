@@ -153,6 +153,7 @@ def test_a_key_is_bounded_to_its_models(home: Home) -> None:
     assert [model["id"] for model in listed["data"]] == ["other:latest"]
 
 
+@pytest.mark.alone
 def test_a_key_that_expires_lets_nobody_in_and_makes_room_for_another(
     lent: Avocado,
 ) -> None:
@@ -187,6 +188,7 @@ def _words(avocado: Avocado, key: str, url: str = "") -> Iterator[str]:
             yield chunk.choices[0].delta.content or ""
 
 
+@pytest.mark.alone
 def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> None:
     """A stream with that key ends with an error; one with another key goes on."""
     avocado = home.up("tiny", engine_env=(("OLLAMA_NUM_PARALLEL", "2"),))

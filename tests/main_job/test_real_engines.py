@@ -116,6 +116,7 @@ def test_a_models_folder_on_a_drive_makes_the_next_session_pull_nothing(
     assert "already on disk" in details[1], "the second session pulled again"
 
 
+@pytest.mark.alone
 def test_killing_the_host_ends_the_real_engine_and_its_runner(
     home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ async def test_a_client_that_leaves_cancels_the_work_upstream(
         await upstream.was_cancelled.wait()
 
 
+@pytest.mark.alone
 async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
     make_agent: AgentMaker,
 ) -> None:
