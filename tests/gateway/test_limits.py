@@ -6,7 +6,10 @@ import asyncio
 import io
 import json
 import time
+from typing import Any
 
+import anthropic
+import openai
 import pytest
 from aiohttp import web
 
@@ -222,6 +225,32 @@ async def test_a_key_has_so_many_tokens(open_gateway: Open, engine: Engine) -> N
     assert json.loads(body)["error"]["code"] == "insufficient_quota"
     assert len(engine.seen) == 1, "the engine worked for a key that is used up"
     assert (await _chat(front))[0] == 200
+
+
+async def test_a_stock_client_asks_once_with_a_key_that_is_used_up(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Left to itself it would retry a 429, which brings no token back."""
+    ann = NamedKey(name="ann", secret="anns-key-0123456789", tokens=1)
+
+    async def says(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        return web.json_response({"usage": {"prompt_tokens": 1, "total_tokens": 1}})
+
+    engine.reply = says
+    front = await open_gateway(named=(ann,))
+    assert (await _chat(front, ann.secret))[0] == 200
+    asked: Any = {"model": "tiny", "messages": []}
+    async with openai.AsyncOpenAI(
+        base_url=f"{front.url}/v1", api_key=ann.secret
+    ) as client:
+        with pytest.raises(openai.RateLimitError, match="used all of its 1 tokens"):
+            await client.chat.completions.create(**asked)
+    async with anthropic.AsyncAnthropic(
+        base_url=front.url, api_key=ann.secret
+    ) as client2:
+        with pytest.raises(anthropic.RateLimitError, match="used all of its 1 tokens"):
+            await client2.messages.create(max_tokens=1, **asked)
+    assert len(front.lines) == 3, "a client has tried again"
 
 
 async def test_a_stream_ends_when_its_key_is_used_up(
