@@ -158,7 +158,7 @@ def key_line(key: KeyState) -> str:
     """Return what one key was used for, and when last."""
     text = f"key {plain_text(key.name)}: {key.requests} requests, {_tokens(key)}"
     if key.tokens:
-        text += f" of {key.tokens}"
+        text += f" ({key.tokens_in + key.tokens_out} of {key.tokens})"
     if key.expires_in_s is not None:
         left = seconds_text(key.expires_in_s)
         text += f", expires in {left}" if key.expires_in_s else ", expired"

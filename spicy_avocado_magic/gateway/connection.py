@@ -8,6 +8,7 @@ import logging
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from ..limits import Limits
 from .refusal import Dialect, Refusal
@@ -170,13 +171,15 @@ class Connection(web.RequestHandler):
         self,
         request: web.BaseRequest,
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002  (the base's signature)
+        exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  (the base's signature)
     ) -> web.StreamResponse:
         """Answer what is no HTTP; the library's text would repeat the request."""
         if request.writer.output_size > 0:
             raise ConnectionError
         refusal = Refusal(status, "This is not a proper HTTP request.")
+        if isinstance(exc, LineTooLong):
+            refusal = Refusal(431, "The head of this request is too large.")
         return refusal.response(Dialect.NATIVE)
 
     def log_exception(self, *_args: Any, exc_info: Any = None, **_more: Any) -> None:
