@@ -130,7 +130,7 @@ def traffic_lines(state: State) -> list[str]:
     traffic = state.traffic
     answers = ", ".join(f"{count} x {code}" for code, count in traffic.statuses)
     sent = bytes_text(state.bytes_out)
-    served = f"{state.requests} served, {state.refused} refused, {sent} sent"
+    served = f"{state.requests} let in, {state.refused} refused, {sent} sent"
     now = f"{traffic.in_flight} in flight, {traffic.queued} waiting"
     lines = [f"requests {served}; {now}", f"answers  {answers or 'none yet'}"]
     speed = f"{traffic.tokens_a_second:.1f} a second now"

@@ -117,7 +117,7 @@ def test_the_status_has_a_line_for_everything() -> None:
     """URL, key, engine, models, requests, uptime and log."""
     text = status_text(replace(STATE, requests=3, refused=1, ends_in_s=90, uptime_s=5))
     assert "https://a.ngrok.app" in text
-    assert "3 served, 1 refused" in text
+    assert "3 let in, 1 refused" in text
     assert "5.0 s, ends in 1 min 30 s" in text
     assert KEY not in text
 
