@@ -30,7 +30,8 @@ class Limits:
     idle_wait_s: float
     """For how long a connection is kept between two requests."""
     body_wait_s: float
-    """Longest wait for the next bytes of a request's body."""
+    """Longest wait for the next bytes of a request's body, and for the end of one
+    that was refused."""
     silence_s: float
     """Longest time without a byte of the engine's reply."""
     unread_s: float

@@ -16,7 +16,11 @@ from .refusal import Dialect, Refusal
 _MOMENT_S: Final = 0.1
 """In which a new client can show its key."""
 _LINGER_S: Final = 0.5
-"""For how long a refused body is still read, so that the refusal arrives."""
+"""For how long a stranger's refused body is still read, so that the refusal arrives.
+
+A caller's is read for ``body_wait_s``: clients that are cut off while they send may
+tell of a broken pipe instead of the answer (seen with the ``fetch`` of Node).
+"""
 _HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
@@ -137,6 +141,7 @@ class Connection(web.RequestHandler):
     def know(self) -> None:
         """Its client has shown a valid key, so is no stranger any more."""
         self._connections.known(self)
+        self._lingering_time = self._connections.limits.body_wait_s
 
     @property
     def is_asking(self) -> bool:

@@ -53,6 +53,43 @@ async def test_a_body_that_is_announced_beyond_the_cap_is_not_read(
     assert answer.startswith(b"HTTP/1.1 413 "), answer
 
 
+async def test_a_caller_may_send_to_its_end_what_was_refused(
+    open_gateway: Open,
+) -> None:
+    """Cut off meanwhile, some clients tell of a broken pipe instead of the 413."""
+    front = await open_gateway(limits=bounds(body_bytes=1000))
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(_large(KEY))
+    async with asyncio.timeout(5):
+        assert b" 413 " in await reader.readuntil(b"}")
+    cut = asyncio.create_task(reader.read(1))
+    assert not (await asyncio.wait([cut], timeout=0.8))[0], "it was cut off"
+    writer.write(b"x" * 2000 + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert await cut + await reader.readuntil(b" ") == b"HTTP/1.1 "
+        assert await reader.readuntil(b" ") == b"200 ", "the next one is not served"
+    writer.close()
+
+
+async def test_a_stranger_may_not_send_for_long_what_was_refused(
+    open_gateway: Open,
+) -> None:
+    """It would only use up the month's bytes."""
+    front = await open_gateway()
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(_large("wrong-key-0123456789"))
+    async with asyncio.timeout(5):
+        assert b" 401 " in await reader.read(), "it was not told, or not cut off"
+    writer.close()
+
+
+def _large(key: str) -> bytes:
+    return (
+        f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n"
+        "Content-Length: 2000\r\n\r\n"
+    ).encode()
+
+
 async def test_a_body_up_to_the_cap_is_taken(open_gateway: Open) -> None:
     """The cap itself is still allowed."""
     body = b'{"model":"tiny"}'
