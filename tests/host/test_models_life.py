@@ -204,6 +204,21 @@ async def test_blobs_come_before_there_is_an_engine(
         assert await session.chat("two") == 200
 
 
+async def test_what_was_here_before_is_not_called_fetched(
+    tmp_path: Path, engine: EngineAtHand, models: Models
+) -> None:
+    """While the engine starts, a model on disk is told as that."""
+    session = Session(tmp_path, engine, models.address, ("one",))
+    async with session.running():
+        await session.ready.up()
+    again = Session(tmp_path, engine, models.address, ("one",))
+    async with again.running(engine_is_up=False):
+        state = await again.until(
+            lambda state: "waiting for Ollama" in state.stage("pull").detail
+        )
+    assert state.stage("pull").detail == "already on disk, waiting for Ollama"
+
+
 async def test_progress_never_runs_backwards_over_models_and_tries(
     tmp_path: Path, engine: EngineAtHand, models: Models
 ) -> None:
@@ -292,8 +307,8 @@ async def test_what_is_expected_of_memory_is_told_of_each_model(
     async with session.running():
         await models.reached.wait()
         state = session.board.snapshot()
-        assert "spills to the CPU (slow)" in state.models[0].fit
-        assert "spills to the CPU (slow)" in state.stage("pull").detail
+        assert "runs on the CPU (slow)" in state.models[0].fit
+        assert "runs on the CPU (slow)" in state.stage("pull").detail
         models.held["one"].set()
         await session.ready.up()
 
