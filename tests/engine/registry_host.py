@@ -44,6 +44,8 @@ class Registry:
     manifest_cuts: int = 0
     """How many connections end without an answer."""
     blob_status: int = 200
+    missing: str = ""
+    """A digest that is answered with 404."""
     accepted: str = ""
     cuts: int = 0
     """How many times the large blob breaks off near its end; it knows no ranges."""
@@ -76,6 +78,8 @@ class Registry:
         await self.together.wait()
         if self.blob_status != 200:
             return web.Response(status=self.blob_status)
+        if digest == self.missing:
+            return web.Response(status=404)
         blobs = {described(blob)["digest"]: blob for blob in (WEIGHTS, CONFIG)}
         blob = blobs[digest]
         if not self.cuts or len(blob) < 1000:

@@ -120,8 +120,23 @@ async def test_small_blobs_come_beside_the_large_one(
     monkeypatch.setattr(blobs, "SEGMENT_BYTES", len(CONFIG))
     registry = Registry(together=asyncio.Barrier(2))
     url = await serve(registry.application())
-    async with asyncio.timeout(5):
-        assert await fetching.run(url), "the second blob waits for the first"
+    assert await fetching.run(url)
+    assert len(set(registry.fetched[:2])) == 2, "the second waits for the first"
+
+
+async def test_a_blob_that_cannot_be_had_ends_the_others(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """Whoever is told of an error is not fetching any more."""
+    missing = f"sha256:{layer_of(CONFIG).sha256}"
+    registry = Registry(missing=missing, cuts=1)
+    url = await serve(registry.application())
+    before = asyncio.all_tasks()
+    with pytest.raises(DownloadFailed, match="HTTP 404"):
+        await fetching.run(url)
+    left = [task for task in asyncio.all_tasks() - before if "bring" in repr(task)]
+    registry.is_read.set()
+    assert not left, "the other blob is still being fetched"
 
 
 async def test_large_blobs_come_one_after_the_other_the_largest_first(

@@ -151,7 +151,12 @@ def test_an_automatic_context_never_makes_a_model_impossible() -> None:
     [
         (4.7, T4, "fits on the GPU: about 5.8 GB with 4096 tokens of context, 16.1 GB"),
         (16, T4, "spills to the CPU (slow): about 17.1 GB with 4096 tokens of context"),
-        (4.7, NO_GPU, "runs on the CPU (slow): about 5.8 GB with 4096 tokens of"),
+        (
+            4.7,
+            NO_GPU,
+            "runs on the CPU (slow): about 5.8 GB with 4096 tokens of context, 12.9 GB"
+            " of memory free",
+        ),
         (43, T4, "cannot run: about 43.5 GB with 4096 tokens of context, 29.0 GB"),
     ],
 )
