@@ -154,8 +154,7 @@ def test_an_automatic_context_never_makes_a_model_impossible() -> None:
         (
             4.7,
             NO_GPU,
-            "runs on the CPU (slow): about 5.8 GB with 4096 tokens of context, 12.9 GB"
-            " of memory free",
+            "runs on the CPU (slow): about 5.8 GB with 4096 tokens of context, 12.9 GB",
         ),
         (43, T4, "cannot run: about 43.5 GB with 4096 tokens of context, 29.0 GB"),
     ],
