@@ -62,7 +62,8 @@ class Policy:
     """The host ends this long after the kernel's owner has gone."""
     heartbeat_s: float = 1.0
     state_every_s: float = 0.25
-    """Shortest time between two snapshots sent to a follower."""
+    """Shortest time between two snapshots sent to a follower while only progress and
+    counts change; a transition is told at once."""
     upstream_connect_s: float = 5.0
     """From the gateway to the engine."""
     head_wait_s: float = 10.0
