@@ -40,6 +40,8 @@ TOP_LEVEL: Final = (
     "environment",
     "secrets",
     "state_folder",
+    "bounded_file",
+    "flight_recorder",
     "text",
 )
 """Each of these imports only those before it, so that there is no cycle."""
