@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -164,6 +164,18 @@ class Recorder:
         if isinstance(value, (list, tuple)):
             return [self._plain(item) for item in value]
         return value
+
+
+def record_death(path: Path, ended: Iterable[str], *, by: str) -> None:
+    """Write down that a host ended without a word.
+
+    Args:
+        path: Of the recorder's file.
+        ended: Names of what of it had to be ended.
+        by: Who found it out, and ended that.
+    """
+    facts = {"by": by, "ended": sorted(ended)}
+    Recorder(path, Redactor()).record("host", DIED, "without a word", facts=facts)
 
 
 def utc_text(at_s: float) -> str:

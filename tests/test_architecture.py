@@ -41,6 +41,7 @@ TOP_LEVEL: Final = (
     "secrets",
     "state_folder",
     "bounded_file",
+    "child_log",
     "flight_recorder",
     "text",
 )
