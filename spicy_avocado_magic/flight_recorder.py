@@ -211,7 +211,7 @@ def entry_text(entry: Entry) -> str:
     parts = [entry.stage, entry.phase, entry.text]
     if entry.what not in (CHANGED, NOTED):
         parts.insert(0, entry.what)
-    text = f"#{entry.number} " if entry.number else ""
+    text = f"#{entry.number} " if entry.number and entry.what != DIED else ""
     text += ": ".join(part for part in parts if part)
     if entry.after_s is not None:
         text += f", after {entry.after_s:.1f} s"

@@ -144,6 +144,7 @@ def _facts(host: Identity, context: Context) -> dict[str, Any]:
         "system": platform.platform(),
         "where": context.platform.name,
         "start": host.start,
+        "rehearsal": context.settings.sources.rehearsal,
         "settings": plain_settings(context.settings),
     }
 

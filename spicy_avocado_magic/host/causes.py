@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..flight_recorder import CHANGED, Recorder
-from ..state import STAGES, Event, Failure, Phase
+from ..state import COMPONENTS, STAGES, Event, Failure, Phase
 
-_LAST_STAGE: Final = {component: stage for stage, component in STAGES}
 _NEEDS: Final = {"models": "engine", "tunnel": "gateway"}
 """What a component falls with."""
+_OF_STAGE: Final = dict(STAGES)
 _TROUBLE: Final = (Phase.BACKOFF, Phase.FAILED)
 
 
@@ -41,19 +41,21 @@ class Causes:
         self, recorder: Recorder, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._recorder, self._clock = recorder, clock
-        self._chains = {component: _Chain() for component in _LAST_STAGE}
+        self._chains = {component: _Chain() for component in COMPONENTS}
+        self._phases = {stage: Phase.WAITING for stage, _ in STAGES}
 
     def __call__(self, event: Event, failure: Failure | None) -> None:
         """Take a transition."""
         chain = self._chains[event.component]
         is_trouble = event.phase in _TROUBLE
         because = self._because(event.component, chain, is_trouble=is_trouble)
-        is_done = event.stage == _LAST_STAGE[event.component] and event.phase in (
-            Phase.READY,
-            Phase.OFF,
-        )
-        chain.began = self._clock() if chain.began is None else chain.began
-        after_s = self._clock() - chain.began if is_done else None
+        self._phases[event.stage] = event.phase
+        is_done = self._is_whole(event.component)
+        after_s = None
+        if chain.began is None:
+            chain.began = self._clock()
+        elif is_done:
+            after_s = self._clock() - chain.began
         chain.last = self._recorder.record(
             event.component,
             CHANGED,
@@ -71,6 +73,10 @@ class Causes:
             if chain.is_mending:
                 chain.is_mending = False
                 self._tell_gateway(event.component, "passes requests on again")
+
+    def _is_whole(self, component: str) -> bool:
+        own = [phase for s, phase in self._phases.items() if _OF_STAGE[s] == component]
+        return all(phase in (Phase.READY, Phase.OFF) for phase in own)
 
     def _because(self, name: str, chain: _Chain, *, is_trouble: bool) -> int:
         if chain.began is not None:

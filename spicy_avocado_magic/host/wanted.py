@@ -30,6 +30,7 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
         # Fields with secrets are left out of ``repr``, too.
         if part.repr and getattr(settings, part.name) != part.default
     }
+    told.pop("sources", None)
     return told | {"keys": [key.name for key in settings.keys]}
 
 

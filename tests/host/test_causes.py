@@ -87,6 +87,7 @@ def test_an_engine_that_dies_is_a_chain_from_its_exit_to_ready(bench: Bench) -> 
     assert "holds" in held.text
     assert (starts.phase, starts.because) == ("starting", fell.number)
     assert (ready.phase, ready.because, ready.after_s) == ("ready", starts.number, 0.8)
+    assert starts.after_s is None, "it is told to be ready too soon"
     assert (passes.component, passes.because) == ("gateway", ready.number)
     bench.board.stage("warm", Phase.STARTING, "loading tiny")
     models = bench.entries()[-1]
@@ -120,3 +121,19 @@ def test_what_a_call_changes_is_because_of_the_call(bench: Bench) -> None:
     reset, *rest = bench.entries()[called:]
     assert reset.because == called
     assert rest[-1].because == rest[-2].number, "the life is no chain"
+
+
+def test_a_component_is_ready_when_its_last_stage_is_whichever_that_is(
+    bench: Bench,
+) -> None:
+    """Models that are warm before the pull is told to be done are not ready yet."""
+    called = bench.recorder.record("host", CALLED, "up: models")
+    bench.board.stage("pull", Phase.STARTING, "fetching")
+    bench.board.stage("warm", Phase.STARTING, "loading")
+    bench.now = 2.0
+    bench.board.stage("warm", Phase.READY, "on the GPU")
+    bench.board.stage("pull", Phase.READY, "fetched")
+    pull, _, warm, done = bench.entries()[called:]
+    assert pull.because == called
+    assert (warm.after_s, done.after_s) == (None, 2.0)
+    assert done.because == warm.number
