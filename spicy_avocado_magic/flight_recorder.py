@@ -33,6 +33,8 @@ ENDED: Final = "ended"
 DIED: Final = "died"
 """It ended without a word; written by its guard, or by who swept up after it."""
 
+GUARD: Final = "its guard"
+"""Who writes down a death at once; a later call does it when nobody has."""
 _MOST_CHARS: Final = 2000
 """Of one text in an entry; a longer one is cut."""
 
@@ -198,9 +200,10 @@ def read_tail(folder: Path, count: int) -> tuple[Entry, ...]:
 def parse_entry(line: str) -> Entry | None:
     """Return the event in a line; None where there is none."""
     try:
-        return from_json(Entry, json.loads(line))
+        entry = from_json(Entry, json.loads(line))
     except (ValueError, TypeError):
         return None
+    return entry if isinstance(entry.facts, dict) else None
 
 
 def entry_text(entry: Entry) -> str:

@@ -80,8 +80,9 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
-COMMANDS: Final = {"up", "status", "keys", "down"}
+COMMANDS: Final = {"up", "status", "logs", "keys", "down"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
+    "--follow",
     "--json",
     "--purge",
     "--help",
