@@ -6,16 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
-from ..flight_recorder import DIED, ENDED, ENDING, GUARD, STARTED, Entry, read_tail
+from ..flight_recorder import DIED, ENDED, ENDING, GUARD, Entry, read_last_life
 from ..processes import identify
 from ..state_folder import StateFolder
 from ..text import seconds_text
 from .log_reading import folder_with_logs
 from .places import state_folders
-
-_EVENTS_READ: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +35,7 @@ def of_last(*, rehearse: bool) -> Aftermath | None:
         rehearse: Whether only a rehearsal is meant.
     """
     folder = folder_with_logs(state_folders(rehearse=rehearse))
-    entries = _last_life(read_tail(folder.path, _EVENTS_READ))
+    entries = read_last_life(folder.path)
     if not entries:
         return None
     text = f"Nothing is running. {how_it_ended(entries, _boot_now())} {_remedy(folder)}"
@@ -57,11 +54,12 @@ def how_it_ended(entries: Sequence[Entry], boot: str) -> str:
     if ended := by_what.get(ENDED):
         return f"The last service ended at {_when(ended)}: {ended.text}."
     who = f"The last service (pid {started.pid})"
-    if died := by_what.get(DIED):
+    if deaths := [entry for entry in entries if entry.what == DIED]:
+        # Only the guard sees it happen; others find it out later.
+        died = min(deaths, key=lambda entry: entry.facts.get("by") != GUARD)
         what = ", ".join(map(str, died.facts.get("ended", ()))) or "nothing"
         by = died.facts.get("by", "another process")
         while_ending = " while it was ending" if ENDING in by_what else ""
-        # Only the guard sees it happen; others find it out later.
         when = "at" if by == GUARD else "before"
         return (
             f"{who} was killed{while_ending} {when} {_when(died)}, "
@@ -72,11 +70,6 @@ def how_it_ended(entries: Sequence[Entry], boot: str) -> str:
     if boot and then and then != boot:
         return f"{who} was last heard of at {last}; the machine was restarted since."
     return f"{who} was killed, with all that it ran, some time after {last}."
-
-
-def _last_life(entries: Sequence[Entry]) -> Sequence[Entry]:
-    starts = [i for i, entry in enumerate(entries) if entry.what == STARTED]
-    return entries[starts[-1] :] if starts else ()
 
 
 def _remedy(folder: StateFolder) -> str:
