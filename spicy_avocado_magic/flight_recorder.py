@@ -202,11 +202,11 @@ def read_tail(folder: Path, count: int) -> tuple[Entry, ...]:
 def read_last_life(folder: Path) -> tuple[Entry, ...]:
     """Return the events of the last host in a state folder, from its start on.
 
-    None is fine; of a very long life the start may be gone, and so the rest.
+    None is fine; of a very long life the start may be gone.
     """
     entries = read_tail(folder, _LIFE_ENTRIES)
     starts = [i for i, entry in enumerate(entries) if entry.what == STARTED]
-    return entries[starts[-1] :] if starts else ()
+    return entries[starts[-1] :] if starts else entries
 
 
 def parse_entry(line: str) -> Entry | None:

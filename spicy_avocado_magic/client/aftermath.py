@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..flight_recorder import DIED, ENDED, ENDING, GUARD, Entry, read_last_life
+from ..flight_recorder import DIED, ENDED, ENDING, GUARD, STARTED, Entry, read_last_life
 from ..processes import identify
 from ..state_folder import StateFolder
 from ..text import seconds_text
@@ -46,7 +46,7 @@ def how_it_ended(entries: Sequence[Entry], boot: str) -> str:
     """Return in a sentence or two how a host ended.
 
     Args:
-        entries: Of that host, from its start on.
+        entries: Of that host, from its start on if that is known; one at least.
         boot: Names the present run of the machine; empty where nothing does.
     """
     started = entries[0]
@@ -63,7 +63,7 @@ def how_it_ended(entries: Sequence[Entry], boot: str) -> str:
         when = "at" if by == GUARD else "before"
         return (
             f"{who} was killed{while_ending} {when} {_when(died)}, "
-            f"{_lived(started, died)} after its start; {by} then ended {what}."
+            f"{_lived(started, died)}; {by} then ended {what}."
         )
     last = _when(entries[-1])
     then = str(started.facts.get("start", "")).partition(":")[0]
@@ -92,7 +92,8 @@ def _when(entry: Entry) -> str:
 
 def _lived(started: Entry, died: Entry) -> str:
     lived = _moment(died) - _moment(started)
-    return seconds_text(max(0.0, lived.total_seconds()))
+    since = "its start" if started.what == STARTED else "the first that is known of it"
+    return f"{seconds_text(max(0.0, lived.total_seconds()))} after {since}"
 
 
 def _moment(entry: Entry) -> datetime:
