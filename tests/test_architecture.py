@@ -40,6 +40,9 @@ TOP_LEVEL: Final = (
     "environment",
     "secrets",
     "state_folder",
+    "bounded_file",
+    "child_log",
+    "flight_recorder",
     "text",
 )
 """Each of these imports only those before it, so that there is no cycle."""
@@ -77,8 +80,9 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
-COMMANDS: Final = {"up", "status", "keys", "down"}
+COMMANDS: Final = {"up", "status", "logs", "keys", "down"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
+    "--follow",
     "--json",
     "--purge",
     "--help",

@@ -147,6 +147,20 @@ async def test_a_transition_is_told_at_once_and_progress_is_not(
         await response.content.read()
 
 
+async def test_a_follower_that_leaves_is_no_mistake(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """The log is not filled with what every `up` does when it is done."""
+    noted = asyncio.Event()
+    listener.context.log = lambda _text: noted.set()
+    async with kernel.get("/events") as response:
+        await response.content.readline()
+        response.close()
+    with pytest.raises(TimeoutError):  # ten heartbeats, none of which can be sent
+        async with asyncio.timeout(10 * listener.context.policy.heartbeat_s):
+            await noted.wait()
+
+
 async def test_a_follower_gets_what_is_new_and_a_heartbeat(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
