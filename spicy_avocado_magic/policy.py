@@ -95,6 +95,10 @@ class Policy:
 
     access_log_every_s: float = 0.25
     """Longest time for which a line of the access log is held back."""
+    logs_check_every_s: float = 1.0
+    """How often a log that a child writes is looked at; a large one is begun anew."""
+    logs_follow_every_s: float = 0.25
+    """How often one who follows the logs looks for new lines."""
     metrics_every_s: float = 1.0
     """Between two samples from which tokens a second are told."""
     metrics_retry_s: float = 10.0

@@ -41,6 +41,9 @@ TOP_LEVEL: Final = (
     "secrets",
     "finding",
     "state_folder",
+    "bounded_file",
+    "child_log",
+    "flight_recorder",
     "text",
 )
 """Each of these imports only those before it, so that there is no cycle."""

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 from ..environment import owner_pid
 from ..errors import HostUnreachable
+from ..flight_recorder import FILE_NAME, record_death
 from ..json_codec import to_json
 from ..policy import Policy
 from ..processes import Identity, end_group, find_by_argument, identify
@@ -91,6 +92,8 @@ def sweep(
         for orphan in find_by_argument(str(folder.agent_config)):
             end_group(orphan, grace_s=_SWEEP_GRACE_S)
             ended.append("agent")
+        if ended:
+            record_death(folder.path / FILE_NAME, ended, by="a later call")
         kept = (*folder.for_next_host, *folder.logs)
         folder.remove(keep=kept if keep is None else keep)
     return tuple(ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -73,8 +74,9 @@ class Control:
         response.content_type = "application/x-ndjson"
         await response.prepare(request)
         after = int(request.query.get("after", "0"))
-        async for message in self._follow(after):
-            await response.write(json.dumps(message).encode() + b"\n")
+        with contextlib.suppress(ConnectionResetError):  # a follower may leave
+            async for message in self._follow(after):
+                await response.write(json.dumps(message).encode() + b"\n")
         return response
 
     async def _follow(self, after: int) -> AsyncIterator[dict[str, Any]]:
