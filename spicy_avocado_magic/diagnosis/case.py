@@ -11,7 +11,7 @@ from ..errors import AvocadoError
 from ..json_codec import from_json
 from ..policy import Policy
 from ..settings import Settings, Sources
-from ..state_folder import Record, StateFolder, read_private
+from ..state_folder import StateFolder, read_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +50,6 @@ class Case:
     rehearsal: bool = False
     is_running: bool = False
     """Whether the folder's host lives."""
-
-    @property
-    def record(self) -> Record | None:
-        """The folder's record, if there is one that can be read.
-
-        Raises:
-            PlatformUnsupported: If somebody else could have written it.
-        """
-        return None if self.folder is None else self.folder.read_record()
 
 
 def read_case(request: Request) -> Case:

@@ -27,6 +27,7 @@ PACKAGES: Final = (
     "python-dotenv",
     "requests",
     "tenacity",
+    "uvloop",
     "zstandard",
 )
 """What must be installed, as ``pyproject.toml`` has it."""

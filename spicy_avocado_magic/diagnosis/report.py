@@ -15,13 +15,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..bounded_file import tail_lines
 from ..errors import AvocadoError
 from ..finding import Finding
+from ..flight_recorder import Entry, read_tail
 from ..json_codec import to_json
 from ..secrets import Redactor
 from ..settings import Settings
 from ..state import KeyState, State
-from ..state_folder import StateFolder
 from .case import Case
 from .machine import installed_versions
 from .service import read_state
@@ -29,9 +30,13 @@ from .service import read_state
 _LOGS: Final = ("host", "engine", "agent", "rehearsal")
 """Not the access log: it is about other people."""
 _LOG_LINES: Final = 60
-_LOG_BYTES: Final = 64 * 1024
+_EVENTS: Final = 200
+_VERBOSE: Final = "OLLAMA_DEBUG"
 _HIDDEN: Final = "•••"
 _LIKE_A_TOKEN: Final = re.compile(r"\b[A-Za-z0-9]{20,40}_[A-Za-z0-9]{15,60}\b")
+_LIKE_A_DOMAIN: Final = re.compile(
+    r"(?<![\w.-])[\w.-]+\.ngrok(?:-free)?\.(?:app|dev|io|pizza|pro)\b"
+)
 _LIKE_A_KEY: Final = re.compile(r"\bavocado-[A-Za-z0-9_-]{8,}")
 
 
@@ -56,8 +61,9 @@ class Privacy:
     def __call__(self, text: str) -> str:
         """Return a text that may be published."""
         text = self._redact(text)
-        # A token that was tried before the one that is known stands in old logs.
-        text = _LIKE_A_KEY.sub(_HIDDEN, _LIKE_A_TOKEN.sub(_HIDDEN, text))
+        # Logs hold what was wanted before, of which nothing else is known now.
+        for like in (_LIKE_A_TOKEN, _LIKE_A_KEY, _LIKE_A_DOMAIN):
+            text = like.sub(_HIDDEN, text)
         if len(self._home) > 1:
             text = text.replace(self._home, "~")
         return self._names.sub("USER", text) if self._names else text
@@ -94,6 +100,7 @@ def make_report(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         state = read_state(case)
     except AvocadoError as error:
         problem = str(error)
+    events = _events(case)
     whole = {
         "program": f"Spicy Avocado {__version__}",
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -105,15 +112,16 @@ def make_report(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         "findings": to_json(findings),
         "settings": open_settings(case.settings),
         "state": problem or (open_state(state) if state else None),
-        "logs": log_tails(case.folder),
+        "events": to_json(events),
+        "logs": log_tails(case),
     }
-    return dict(privacy_of(case, state).clean(whole))
+    return dict(privacy_of(case, state, events).clean(whole))
 
 
-def privacy_of(case: Case, state: State | None) -> Privacy:
+def privacy_of(case: Case, state: State | None, events: Sequence[Entry]) -> Privacy:
     """Return what takes this user's secrets and names out."""
     hidden = known_secrets(case)
-    names = [key.name for key in case.settings.keys]
+    names = [key.name for key in case.settings.keys] + _names_in(events)
     with contextlib.suppress(OSError, KeyError):
         names.append(getpass.getuser())
     home = Path.home()
@@ -145,15 +153,26 @@ def open_state(state: State) -> dict[str, Any]:
     return plain
 
 
-def log_tails(folder: StateFolder | None) -> dict[str, list[str]]:
+def log_tails(case: Case) -> dict[str, list[str]]:
     """Return the last lines of each log that is there."""
-    tails: dict[str, list[str]] = {}
-    if folder is None:
-        return tails
-    for name in _LOGS:
-        with contextlib.suppress(OSError), folder.log(name).open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _LOG_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-            tails[name] = lines[-_LOG_LINES:]
-    return tails
+    if case.folder is None:
+        return {}
+    found = {
+        name: tail_lines(case.folder.log(name), _LOG_LINES)
+        for name in _LOGS
+        if case.folder.log(name).exists()
+    }
+    if any(name == _VERBOSE for name, _ in case.settings.engine_env):
+        found["engine"] = [f"(left out: with {_VERBOSE} it may hold prompts)"]
+    return found
+
+
+def _events(case: Case) -> tuple[Entry, ...]:
+    return () if case.folder is None else read_tail(case.folder.path, _EVENTS)
+
+
+def _names_in(events: Sequence[Entry]) -> list[str]:
+    """Return the names of keys that services had which no longer run."""
+    settings = [entry.facts.get("settings") for entry in events]
+    kept = [held for held in settings if isinstance(held, dict)]
+    return [str(name) for held in kept for name in held.get("keys", ())]

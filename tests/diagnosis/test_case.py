@@ -57,4 +57,3 @@ def test_what_cannot_be_read_leaves_an_empty_case(home: Path) -> None:
     folder.path.symlink_to(home)
     case = read_case(Request())
     assert case.folder is None
-    assert case.record is None

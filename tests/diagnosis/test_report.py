@@ -13,7 +13,9 @@ from spicy_avocado_magic.diagnosis import report
 from spicy_avocado_magic.diagnosis.case import Token
 from spicy_avocado_magic.diagnosis.report import Privacy, make_report, open_settings
 from spicy_avocado_magic.finding import broken
+from spicy_avocado_magic.flight_recorder import FILE_NAME, STARTED, Recorder
 from spicy_avocado_magic.keys import NamedKey
+from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state import KeyState, Member, State
 from spicy_avocado_magic.state_folder import StateFolder, write_private
@@ -65,6 +67,10 @@ def test_no_secret_and_no_name_is_in_a_report(
     write_private(
         folder.agent_config, json.dumps({"agent": {"authtoken": AGENTS_TOKEN}})
     )
+    recorder = Recorder(folder.path / FILE_NAME, Redactor())
+    kept = {"settings": {"keys": ["charly"], "domain": "old-name.ngrok.app"}}
+    recorder.record("host", STARTED, f"at {home}/home by ann", facts=kept)
+    recorder("charly asked at https://other-name.ngrok-free.app/v1")
     lines = [*SECRETS, f"{home}/home/x of ann, channel", 'a "quoted" \x1b[31mword']
     folder.log("host").write_text("\n".join(lines))
     folder.log("access").write_text("somebody asked something")
@@ -74,12 +80,14 @@ def test_no_secret_and_no_name_is_in_a_report(
     text = json.dumps(whole, ensure_ascii=False)
     for secret in SECRETS:
         assert secret not in text, f"{secret} is in the report"
-    for name in (f"{home}/home", "bobby"):
+    names = (f"{home}/home", "bobby", "charly", "old-name", "other-name")
+    for name in names:
         assert name not in text, f"{name} is in the report"
     assert not [word for word in text.replace('"', " ").split() if word == "ann"]
     assert "channel" in text, "a name is taken out of the middle of a word"
     assert "\x1b" not in text
     assert "somebody asked" not in text, "the access log is in the report"
+    assert whole["events"][1]["text"] == "USER asked at https://•••/v1"
     assert whole["logs"]["host"][-1] == 'a "quoted" word'
 
 
@@ -110,6 +118,15 @@ def test_only_the_end_of_a_log_is_reported(new_case: New) -> None:
     tail = make_report(new_case(), [])["logs"]["engine"]
     assert tail[-1] == "line 99999"
     assert len(tail) == 60
+
+
+def test_an_engine_that_logs_prompts_keeps_its_log(new_case: New) -> None:
+    """Only its owner may read what was asked."""
+    StateFolder.find(rehearsal=False).log("engine").write_text("prompt=secret plans")
+    settings = Settings(engine_env=(("OLLAMA_DEBUG", "2"),))
+    logs = make_report(new_case(settings=settings), [])["logs"]
+    assert "secret plans" not in str(logs), "a prompt is in the report"
+    assert "left out" in logs["engine"][0]
 
 
 def test_names_go_only_where_they_are_words_and_home_becomes_short() -> None:

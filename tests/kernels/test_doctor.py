@@ -68,7 +68,7 @@ def test_a_kernel_examines_what_runs_and_what_a_killed_host_left(
     assert str(home.path / "home") not in text, "the home folder is in the report"
     told = json.loads(text)
     assert told["state"]["models"][0]["name"].startswith("tiny")
-    assert told["logs"]["host"], "the host's log is not in the report"
+    assert told["events"], "the flight recorder is not in the report"
     again = kernel.run(code)
     assert again.status == "error", "a report was written over another"
     assert "exists already" in again.text
