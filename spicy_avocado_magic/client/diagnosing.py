@@ -144,7 +144,8 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
             # Whatever a check has started ends with it.
             signal_group(process.pid, signal.SIGKILL)
     try:
-        answer: dict[str, Any] = json.loads(told)
+        # Before it stands what a library of the examination may have printed.
+        answer: dict[str, Any] = json.loads(told.strip().rpartition("\n")[2])
     except ValueError:
         why = said.strip().rpartition("\n")[2] or f"exit code {process.returncode}"
         raise HostUnreachable(

@@ -9,8 +9,8 @@ A process of its own, started by the kernel's side for each examination, because
 - the host may be the very thing that is broken, so it is not asked to look.
 
 One line of JSON comes on standard input (``case.Request``, the token among it), one
-leaves on standard output: findings, and the report if it was asked for. In a
-rehearsal without a host, the loopback world is opened for as long as this lasts.
+leaves as the last on standard output: findings, and the report if it was asked for.
+In a rehearsal without a host, the loopback world is opened for as long as this lasts.
 """
 
 from __future__ import annotations
@@ -65,11 +65,9 @@ async def _world(case: Case) -> AsyncIterator[Case]:
 
 
 if __name__ == "__main__":
-    answers = os.fdopen(os.dup(1), "w")
-    # What a library prints must not get among the answer.
-    os.dup2(2, 1)
     asked = from_json(Request, json.loads(sys.stdin.readline()))
-    answers.write(json.dumps(asyncio.run(main(asked))) + "\n")
-    answers.flush()
-    # A check that hangs has left its thread behind, which would be waited for.
+    # A line of its own, whatever a library may have printed before.
+    sys.stdout.write("\n" + json.dumps(asyncio.run(main(asked))) + "\n")
+    sys.stdout.flush()
+    # A check that hangs may have left a thread that would be waited for.
     os._exit(0)

@@ -17,7 +17,7 @@ import pytest
 from spicy_avocado_magic.client import diagnosing
 from spicy_avocado_magic.client.diagnosing import diagnose, doctor, find_token
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.finding import Verdict
+from spicy_avocado_magic.finding import Verdict, ok
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.processes import identify
 from spicy_avocado_magic.secrets import Secret
@@ -103,6 +103,16 @@ def test_an_examination_that_fails_is_a_finding(
     assert "ModuleNotFoundError" in found.what
     assert "%pip install" in found.remedy
     assert TOKEN not in found.what + report.read_text(), "the token is told"
+
+
+def test_what_a_library_prints_does_not_spoil_the_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the last line."""
+    answer = '{"findings": [{"name": "a", "verdict": "ok", "what": "b"}]}'
+    stand_in(home, monkeypatch, f"echo 'pip: upgrade me'; echo '{answer}'")
+    (found,) = diagnose(rehearse=False, token={})
+    assert found == ok("a", "b")
 
 
 def test_an_examination_that_hangs_is_ended_with_all_it_started(

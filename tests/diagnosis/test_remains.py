@@ -79,6 +79,35 @@ def test_a_usual_port_in_our_own_hands_is_good(new_case: New, port: int) -> None
     assert f"{port} by this service" in found.what
 
 
+def test_a_port_that_a_child_of_the_host_holds_is_ours(
+    new_case: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine is a process of its own, in a group of its own."""
+    code = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+        "print(s.getsockname()[1], flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as engine:
+        assert engine.stdout is not None
+        port = int(engine.stdout.readline())
+        monkeypatch.setattr(remains, "ENGINE_PORT", port)
+        monkeypatch.setattr(remains, "AGENT_PORT", 1)
+        assert check_ports(new_case()).verdict is Verdict.WARNING, "nobody's child yet"
+        identity = identify(engine.pid)
+        assert identity is not None
+        child = Child(name="engine", identity=identity)
+        folder = StateFolder.find(rehearsal=False)
+        folder.write_record(Record(host=me(), children=(child,)))
+        found = check_ports(new_case())
+        engine.kill()
+    assert found.verdict is Verdict.OK, found
+
+
 def test_the_gateways_port_in_other_hands_is_worse(new_case: New, port: int) -> None:
     """It was asked for, so that no other is taken instead."""
     found = check_ports(new_case(settings=Settings(port=port)))
