@@ -70,24 +70,30 @@ def backup_of(path: Path) -> Path:
     return path.with_suffix(f".1{path.suffix}")
 
 
-def tail_lines(path: Path, count: int) -> list[str]:
+def tail_lines(path: Path, count: int, *, until_bytes: int | None = None) -> list[str]:
     """Return the last lines of a log and its backup, oldest first.
 
     What cannot be read is passed over; bytes that are no UTF-8 are replaced.
+
+    Args:
+        path: Of the log.
+        count: How many at most.
+        until_bytes: Where to take the log for ended; by default at its end.
     """
     lines: list[bytes] = []
-    for part in (path, backup_of(path)):
+    for part, until in ((path, until_bytes), (backup_of(path), None)):
         if len(lines) < count:
             with contextlib.suppress(OSError):
-                lines = _last_lines(part, count - len(lines)) + lines
+                lines = _last_lines(part, count - len(lines), until) + lines
     return [line.decode("utf-8", "replace") for line in lines]
 
 
-def _last_lines(path: Path, count: int) -> list[bytes]:
+def _last_lines(path: Path, count: int, until: int | None) -> list[bytes]:
     """Read blocks from the end until they hold enough lines."""
     found = b""
     with path.open("rb") as file:
-        position = file.seek(0, os.SEEK_END)
+        end = file.seek(0, os.SEEK_END)
+        position = end if until is None else min(until, end)
         while position > 0 and found.count(b"\n") <= count:
             size_bytes = min(_BLOCK_BYTES, position)
             position -= size_bytes

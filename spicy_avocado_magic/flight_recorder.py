@@ -33,6 +33,10 @@ ENDED: Final = "ended"
 DIED: Final = "died"
 """It ended without a word; written by its guard, or by who swept up after it."""
 
+_LIFE_ENTRIES: Final = 100_000
+"""More than both files hold."""
+GUARD: Final = "its guard"
+"""Who writes down a death at once; a later call does it when nobody has."""
 _MOST_CHARS: Final = 2000
 """Of one text in an entry; a longer one is cut."""
 
@@ -195,11 +199,22 @@ def read_tail(folder: Path, count: int) -> tuple[Entry, ...]:
     return tuple(entry for line in lines if (entry := parse_entry(line)))
 
 
+def read_last_life(folder: Path) -> tuple[Entry, ...]:
+    """Return the events of the last host in a state folder, from its start on.
+
+    None is fine; of a very long life the start may be gone.
+    """
+    entries = read_tail(folder, _LIFE_ENTRIES)
+    starts = [i for i, entry in enumerate(entries) if entry.what == STARTED]
+    return entries[starts[-1] :] if starts else entries
+
+
 def parse_entry(line: str) -> Entry | None:
     """Return the event in a line; None where there is none."""
     try:
-        return from_json(Entry, json.loads(line))
-    except (ValueError, TypeError):
+        plain = json.loads(line)
+        return from_json(Entry, plain | {"facts": dict(plain.get("facts", {}))})
+    except (ValueError, TypeError, AttributeError):
         return None
 
 

@@ -83,8 +83,9 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
-COMMANDS: Final = {"up", "status", "keys", "doctor", "down"}
+COMMANDS: Final = {"up", "status", "logs", "keys", "doctor", "down"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
+    "--follow",
     "--json",
     "--purge",
     "--report",

@@ -107,7 +107,10 @@ def test_the_file_is_rotated_and_the_tail_goes_over_both(tmp_path: Path) -> None
     ]
 
 
-@pytest.mark.parametrize("line", ["", "{", "[]", "5", '{"offset_s": 1}', '{"time": 3}'])
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "[]", "5", '{"offset_s": 1}', '{"time": 3}', '{"time": "", "facts": 5}'],
+)
 def test_a_line_that_is_no_entry_is_passed_over(line: str) -> None:
     """What a full disk or another version left does not break the reader."""
     assert parse_entry(line) is None

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..flight_recorder import FILE_NAME, record_death
+from ..flight_recorder import FILE_NAME, GUARD, record_death
 from ..processes import Identity, find_by_argument, identify, signal_group, spawn
 
 
@@ -44,7 +44,7 @@ def main(lines: Iterable[str]) -> None:
     for orphan in find_by_argument(agent_config) if agent_config else ():
         _kill(orphan)
     # Last of all: nothing may delay the end of what is exposed.
-    record_death(flight, groups, by="its guard")
+    record_death(flight, groups, by=GUARD)
 
 
 def _kill(identity: Identity) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Final
 
+from ..errors import UsageMistake
 from ..options import OPTIONS, Option, parse_flag, parse_folder
 from ..sharing import KEY_OPTIONS
 
@@ -53,6 +54,17 @@ def _columns(head: str, text: str) -> list[str]:
     wrapped = textwrap.wrap(text, _WIDTH - _COLUMN)
     first, *more = wrapped
     return [f"{head:<{_COLUMN}}{first}", *(" " * _COLUMN + line for line in more)]
+
+
+def parse_count(text: str) -> int:
+    """Return how many lines are wanted.
+
+    Raises:
+        UsageMistake: If that is no number.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise UsageMistake(f"{text!r} is no number of lines.", "Write -n 20.")
 
 
 _REHEARSE: Final = Option(
@@ -110,6 +122,35 @@ DOWN: Final = Command(
         _REHEARSE,
     ),
     examples=("%avocado_down", "%avocado_down --purge"),
+)
+LOGS: Final = Command(
+    name="avocado_logs",
+    summary="Show what happened, and what engine and agent said, the latest last.",
+    words="[component]",
+    options=(
+        Option(
+            name="n",
+            metavar="N",
+            help="how many lines; by default 100",
+            parse=parse_count,
+            is_setting=False,
+        ),
+        Option(
+            name="follow",
+            help="show new lines as they come, until interrupted",
+            parse=parse_flag,
+            is_setting=False,
+        ),
+        _REHEARSE,
+    ),
+    examples=(
+        "%avocado_logs",
+        "%avocado_logs engine -n 20",
+        "%avocado_logs tunnel --follow",
+    ),
+    notes="Components are host, engine, models, gateway, tunnel and rehearsal. Lines "
+    "of all logs are merged by time; #4 is an event's number, which others name as "
+    "their cause. No service has to run: the logs stay until %avocado_down.",
 )
 KEYS: Final = Command(
     name="avocado_keys",
