@@ -104,6 +104,12 @@ class Policy:
     """Between two samples from which tokens a second are told."""
     metrics_retry_s: float = 10.0
     """Between two tries to open a port for scrapers that could not be had."""
+    diagnosis_host_s: float = 5.0
+    """Longest time in which ``%avocado_doctor`` waits for one host out there."""
+    diagnosis_check_s: float = 12.0
+    """The same for any other check."""
+    diagnosis_s: float = 40.0
+    """The same for all of them together, a rehearsal's world included."""
 
     def scaled(self, divisor: float) -> Self:
         """Return the same policy with all waits divided; counts stay."""

@@ -171,13 +171,13 @@ def _start(folder: StateFolder) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_environment(),
+            env=child_environment(),
             cwd="/",
             start_new_session=True,
         )
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Return the kernel's environment without secrets, and with our package in it."""
     environment = {k: v for k, v in os.environ.items() if k not in _SECRET_VARIABLES}
     package = str(Path(__file__).parents[2])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import UsageMistake
-from ..options import OPTIONS, Option, parse_flag
+from ..options import OPTIONS, Option, parse_flag, parse_folder
 from ..sharing import KEY_OPTIONS
 
 _COLUMN: Final = 32
@@ -168,4 +168,27 @@ KEYS: Final = Command(
     "--tokens counts over the key's lifetime; prompts count when their reply ends. "
     "Under --pool a key opens this notebook alone. "
     "$NAME is a notebook variable, an environment variable or a platform's secret.",
+)
+DOCTOR: Final = Command(
+    name="avocado_doctor",
+    summary="Check everything that can be wrong; say what to do about it.",
+    options=(
+        Option(
+            name="report",
+            metavar="FILE",
+            help="also write findings, versions, settings, state and logs there, for "
+            "a bug report, without secrets and names; it must not exist",
+            parse=parse_folder,
+            is_setting=False,
+        ),
+        next(option for option in OPTIONS if option.name == "token"),
+        _REHEARSE,
+    ),
+    examples=(
+        "%avocado_doctor",
+        "%avocado_doctor --token $NGROK --report report.json",
+        "%avocado_doctor --rehearse",
+    ),
+    notes="Nothing is changed, and only the hosts that the service needs are asked. "
+    "The token is looked at, never shown or sent.",
 )

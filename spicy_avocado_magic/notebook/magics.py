@@ -1,4 +1,4 @@
-"""The magics: ``%avocado_up``, ``…_status``, ``…_logs``, ``…_keys``, ``…_down``."""
+"""The magics: ``%avocado_up``, ``…_status``, ``…_logs``, ``…_doctor`` and others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from ..secrets import masked, platform_secret
 from ..state_folder import StateFolder
 from ..text import key_text, metrics_text
 from .arguments import read_switches, read_up
-from .commands import DOWN, KEYS, LOGS, STATUS, UP, Command
+from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
+from .doctor_magic import run_doctor
 from .keys_magic import run_keys
 from .logs_magic import run_logs
 from .names import Names
@@ -143,6 +144,14 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         """Replaced by the help of the command."""
         with translated():
             run_logs(line, self._names(local_ns))
+
+    @_magic(line_magic, DOCTOR)
+    def avocado_doctor(
+        self, line: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            run_doctor(line, self._names(local_ns))
 
     def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up
