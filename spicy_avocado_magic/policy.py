@@ -17,13 +17,21 @@ class Policy:
     engine_start_s: float = 120.0
     """From starting the engine until ``/api/version`` answers."""
     engine_check_every_s: float = 5.0
-    engine_check_timeout_s: float = 5.0
+    engine_check_timeout_s: float = 4.0
     engine_misses: int = 3
-    """This many missed checks in a row mean a hung engine."""
+    """This many missed checks in a row mean a hung engine: told within 17 s."""
+    engine_stuck_s: float = 10.0
+    """So does a runner that does nothing at all while requests wait for this long."""
     model_load_s: float = 600.0
     """Longest load of the first model into memory."""
     agent_start_s: float = 20.0
     """From starting the agent until its endpoint exists."""
+    agent_check_every_s: float = 5.0
+    agent_check_timeout_s: float = 4.0
+    agent_misses: int = 2
+    """This many missed checks in a row, and a URL that does not lead here within
+    ``agent_proof_s``, mean a hung agent: told within 18 s."""
+    agent_proof_s: float = 5.0
     probe_s: float = 30.0
     """From an endpoint's existence until it leads to this gateway."""
     probe_idle_s: float = 900.0

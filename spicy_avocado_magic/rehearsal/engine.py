@@ -2,7 +2,7 @@
 
 It speaks Ollama's HTTP API, pulls by the registry protocol, and answers each
 prompt by repeating it. ``AVOCADO_REHEARSAL_TOKEN_S`` sets the seconds per word;
-``engine_faults`` tells what can be made to go wrong.
+``switches`` tells what can be made to go wrong.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ..parsing import OLLAMA_VERSION
+from .switches import switched
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 11434
@@ -29,8 +30,6 @@ def main(arguments: list[str]) -> int:
     if arguments != ["serve"]:
         sys.stderr.write("Error: this rehearsal engine knows serve and --version\n")
         return 1
-    from .engine_faults import switched
-
     if why := switched().get("start"):
         sys.stderr.write(f"{why}\n")
         return 1

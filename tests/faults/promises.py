@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -122,8 +122,10 @@ def _prove_nothing_left(
 ) -> None:
     left = service.home.wait_no_processes(within_s)
     assert not left, f"processes are left: {left}"
-    listening = [port for port in ports if _is_open(port)]
-    assert not listening, f"ports are still open: {listening}"
+    # No process of ours is left, so whoever has a pid there is another program.
+    now = _listening()
+    still = [port for port in ports if port in now and not _is_another(now[port])]
+    assert not still, f"ports are still open: {still}"
     logs = set(service.folder.logs)
     files = [
         str(file.relative_to(service.home.path))
@@ -140,20 +142,23 @@ def _prove_nothing_left(
 def ports_of(service: Service, state: State | None) -> list[int]:
     """Return every port on which something of the service listens."""
     ports = {urlsplit(state.local_url).port or 0} if state else set()
-    for process in service.home.processes():
-        try:
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    ports.add(connection.laddr.port)
-        except psutil.Error:
-            continue
+    own = {process.pid for process in service.home.processes()}
+    ports |= {port for port, pid in _listening().items() if pid in own}
     return sorted(ports - {0})
 
 
-def _is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _listening() -> dict[int, int | None]:
+    """Return all ports that are listened on, with the pid where it is known."""
+    return {
+        one.laddr[1]: one.pid
+        for one in psutil.net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN and one.laddr
+    }
+
+
+def _is_another(pid: int | None) -> bool:
+    """Whether a program of somebody else has taken a port that we let go."""
+    return pid is not None and pid != os.getpid()
 
 
 def user_is_told(service: Service, texts_told: Sequence[str], within_s: float) -> None:

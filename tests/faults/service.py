@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,7 +21,7 @@ import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.rehearsal.engine_faults import VARIABLE as FAULTS_VARIABLE
+from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE
 from spicy_avocado_magic.rehearsal.world import World
 from spicy_avocado_magic.settings import Sources
 from spicy_avocado_magic.state import State
@@ -153,8 +153,7 @@ class Service:
         self.undo.callback(_thaw, psutil.Process(pid))
 
     def switch(self, **faults: Any) -> None:
-        """Switch faults of the stand-in engine (``rehearsal/engine_faults.py``)."""
-        assert self.is_stand_in, "only the stand-in has faults to switch"
+        """Switch faults of stand-in engine and agent (``rehearsal/switches.py``)."""
         path = self.home.path / _FAULTS
         path.with_suffix(".new").write_text(json.dumps(faults))
         path.with_suffix(".new").replace(path)
@@ -193,7 +192,9 @@ def running(fault: Fault) -> Iterator[Service]:
         home = stack.enter_context(new_home(patch.setenv))
         (home.path / "bin").mkdir()
         is_stand_in = fault.engine is Engine.STAND_IN or not EXECUTABLES
-        program = _stand_in(home.path) if is_stand_in else EXECUTABLES[0]
+        program = (
+            _stand_in(home.path, fault.variables) if is_stand_in else EXECUTABLES[0]
+        )
         assert program is not None
         path = os.pathsep.join((str(program.parent), os.environ["PATH"]))
         patch.setenv("PATH", path)
@@ -220,12 +221,17 @@ def running(fault: Fault) -> Iterator[Service]:
         yield service
 
 
-def _stand_in(home: Path) -> Path:
-    """Write the stand-in engine as a program called ``ollama``."""
+def _stand_in(home: Path, variables: Mapping[str, str]) -> Path:
+    """Write the stand-in engine as a program called ``ollama``.
+
+    Its own variables are in it, since the product passes none of them on.
+    """
+    own = {k: v for k, v in variables.items() if k.startswith("AVOCADO_REHEARSAL_")}
+    own |= {"PYTHONPATH": str(PACKAGE_PARENT), FAULTS_VARIABLE: str(home / _FAULTS)}
+    exports = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in own.items())
     program = home / "bin" / "ollama"
     program.write_text(
-        f"#!/bin/sh\nexport PYTHONPATH={shlex.quote(str(PACKAGE_PARENT))}\n"
-        f"exec {shlex.quote(sys.executable)} -P -m "
+        f"#!/bin/sh\n{exports}exec {shlex.quote(sys.executable)} -P -m "
         'spicy_avocado_magic.rehearsal.engine "$@"\n'
     )
     program.chmod(0o700)

@@ -78,7 +78,11 @@ def texts(state: State) -> list[str]:
     """Return all that a state tells its reader in words."""
     failures = [model.failure for model in state.models]
     failures += [stage.failure for stage in state.stages]
-    told = [f"{f.problem} {f.remedy}" for f in failures if f is not None]
+    told = [
+        f"{one.problem} {one.remedy} {' '.join(one.log_tail)}"
+        for one in failures
+        if one is not None
+    ]
     return [*told, *(stage.detail for stage in state.stages), *state.warnings]
 
 

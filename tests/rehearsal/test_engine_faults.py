@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from spicy_avocado_magic.rehearsal.engine import main
-from spicy_avocado_magic.rehearsal.engine_faults import VARIABLE, switched
 from spicy_avocado_magic.rehearsal.engine_server import create_engine
+from spicy_avocado_magic.rehearsal.switches import VARIABLE
 
 HI = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -66,11 +65,3 @@ def test_a_server_that_cannot_start_says_why(
     switch(file, {"start": "Error: no libc"})
     assert main(["serve"]) == 1
     assert "Error: no libc" in capsys.readouterr().err
-
-
-def test_faults_of_another_process_are_not_ours(file: Path) -> None:
-    """So a fault can end with the process that has it."""
-    switch(file, {"status": 500, "pid": os.getpid() + 1})
-    assert switched() == {}, "another's fault was taken"
-    switch(file, {"status": 500, "pid": os.getpid()})
-    assert switched(), "our own fault was not taken"
