@@ -53,7 +53,7 @@ class Fault:
         gives_up: Whether the part must end as ``failed``; ``up`` then tries again.
         mends: Ends a fault that lasts, after it was seen, told and given up.
         brings_up: Brings the service up in place of the matrix itself.
-        ends: Whether the service must end by itself within the bound.
+        ends_by_itself: Whether the service must end by itself within the bound.
         keeps_all: Whether every request must be answered.
         has_new_url: Whether the URL cannot be kept.
         why: Why a promise cannot be kept, for the table.
@@ -75,7 +75,7 @@ class Fault:
     gives_up: bool = False
     mends: Act = nothing
     brings_up: Callable[[Service], Avocado] | None = None
-    ends: bool = False
+    ends_by_itself: bool = False
     keeps_all: bool = False
     has_new_url: bool = False
     why: str = ""

@@ -171,7 +171,7 @@ def _ends(name: str, brings_up: Callable[[Service], Avocado], breaks: Act) -> Fa
         expected="ends a minute (scaled) after its owner",
         brings_up=brings_up,
         breaks=breaks,
-        ends=True,
+        ends_by_itself=True,
         bound_s=owners.OWNER_GONE_S + _END_S,
         policy=_SHORT,
     )

@@ -51,7 +51,7 @@ def run(fault: Fault) -> Seen:
             ports = promises.ports_of(service, before)
             service.mark()
             fault.breaks(service)
-            if fault.ends:
+            if fault.ends_by_itself:
                 ended_s = promises.ended_by_itself(service, ports, fault.bound_s)
                 return _seen_to_end(service, ended_s, callers)
             detect_s, whole_s, seen_at = _follow(service)
