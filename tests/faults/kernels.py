@@ -43,7 +43,7 @@ _SERVER: Final = """\
 import signal, sys
 from jupyter_client.manager import KernelManager
 manager = KernelManager(kernel_name="python3", connection_file=sys.argv[1])
-manager.kernel_cmd = sys.argv[2:]
+manager.kernel_spec.argv = sys.argv[2:]
 manager.start_kernel()
 print("started", flush=True)
 signal.pause()

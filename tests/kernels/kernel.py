@@ -45,7 +45,9 @@ class Kernel:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._manager = KernelManager(kernel_name="python3")
-        self._manager.kernel_cmd = list(command)
+        spec = self._manager.kernel_spec
+        assert spec is not None, "this Python has no kernelspec"
+        spec.argv = list(command)
         self._manager.start_kernel(**({} if env is None else {"env": dict(env)}))
         self._client: Any = None
         self._connect()
