@@ -127,14 +127,14 @@ def _report(
             f"{name:<20} {len(windows):3} times, outage {out_s / len(windows):5.2f} s "
             f"each, {len(gone)} of {len(hit)} requests lost\n"
         )
+        for why, count in Counter(one.error for one in gone).most_common(3):
+            sys.stdout.write(f"    {count} × {why}\n")
     warm = [(mib, fds) for at, mib, fds in samples if at >= _WARM_S] or [(0.0, 0)]
     third = max(1, len(warm) // 3)
     grown = [
         statistics.median(column[-third:]) - statistics.median(column[:third])
         for column in zip(*warm, strict=True)
     ]
-        for why, count in Counter(one.error for one in gone).most_common(3):
-            sys.stdout.write(f"    {count} × {why}\n")
     for one in (*outside[:5], *halves[:5]):
         sys.stdout.write(f"lost without an outage, or half: {one}\n")
     figures = {
