@@ -95,11 +95,13 @@ def _hold(
     # What was broken last has time to come back before the load ends.
     last_break = began + seconds - 2 * _EVERY_S
     while (now := time.monotonic()) < began + seconds:
-        if now >= next_break and now < last_break:
+        is_due = next_break <= now < last_break
+        # One thing at a time: what was broken before has to be whole again.
+        if is_due and service.state().is_ready:
             name = next(names)
             broken.append((now, name))
             ALL[name](service)
-            next_break += _EVERY_S
+            next_break = now + _EVERY_S
         rss_mib = host.memory_info().rss / 2**20
         samples.append((now - began, rss_mib, host.num_fds()))
         time.sleep(_SAMPLE_S)
@@ -117,8 +119,11 @@ def _report(
     outside = [one for one in lost if not any(o.holds(one) for o in outages)]
     streams = [one for one in requests if one.is_stream]
     halves = [one for one in requests if one.looks_whole_but_is_not]
+    ends = [*(at for at, _ in broken[1:]), time.monotonic()]
     for name in dict.fromkeys(name for _, name in broken):
-        windows = [(at, at + _EVERY_S) for at, what in broken if what == name]
+        windows = [
+            (a, b) for (a, what), b in zip(broken, ends, strict=True) if what == name
+        ]
         within = [o for o in outages if any(a <= o.began < b for a, b in windows)]
         out_s = sum(o.ended - o.began for o in within)
         gone = [r for r in lost if any(r.overlaps(a, b) for a, b in windows)]
@@ -128,7 +133,7 @@ def _report(
             f"each, {len(gone)} of {len(hit)} requests lost\n"
         )
         for why, count in Counter(one.error for one in gone).most_common(3):
-            sys.stdout.write(f"    {count} × {why}\n")
+            sys.stdout.write(f"    {count} times {why}\n")
     warm = [(mib, fds) for at, mib, fds in samples if at >= _WARM_S] or [(0.0, 0)]
     third = max(1, len(warm) // 3)
     grown = [
