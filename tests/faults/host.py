@@ -17,8 +17,8 @@ import pytest
 
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client import launch
+from spicy_avocado_magic.client.aftermath import of_last
 from spicy_avocado_magic.client.connection import ANSWER_S
-from spicy_avocado_magic.client.verbs import find_dead
 from spicy_avocado_magic.errors import DiskTooSmall, HostUnreachable
 from spicy_avocado_magic.processes import identify
 from spicy_avocado_magic.state import State
@@ -56,10 +56,10 @@ def _killed(service: Service) -> Timing:
     pid = service.host
     detect_s = end_by_guard(service, lambda: os.kill(pid, signal.SIGKILL))
     assert status() is None, "status tells of a host that was killed"
-    dead = find_dead()
-    assert dead is not None, "status does not tell what happened"
-    assert "has died" in dead.text, dead.text
-    assert dead.models == ("tiny",), dead
+    last = of_last(rehearse=False)
+    assert last is not None, "status does not tell what happened"
+    assert "was killed" in last.text, last.text
+    assert "%avocado_up starts it anew" in last.text, last.text
     return detect_s, up_again(service)
 
 
@@ -256,7 +256,7 @@ ROWS = (
     _row(
         "host-killed",
         "guard ends the rest in 1 s, up restores all",
-        "all ended, told “has died”, restored by up",
+        "all ended, told “was killed”, restored by up",
         plays=_killed,
     ),
     _row(

@@ -6,13 +6,14 @@ import os
 
 from tests.real_engines import EXECUTABLES
 
-from . import disk, engine, host, tunnel
+from . import disk, engine, host, kernel, tunnel
 from .fault import Engine, Fault
 
 ROWS: tuple[Fault, ...] = (
     *engine.ROWS,
     *tunnel.ROWS,
     *host.ROWS,
+    *kernel.ROWS,
     *disk.ROWS,
 )
 

@@ -97,6 +97,8 @@ class Service:
     broken_at: float = 0.0
     bare_s: float = 0.0
     """How long the first ``up`` took, from nothing to ready."""
+    user: Any = None
+    """Who brought it up, where that was not the matrix itself; a row's own."""
     undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What a row's faults need at the end, whatever came of it."""
 
@@ -214,7 +216,10 @@ def running(fault: Fault) -> Iterator[Service]:
         )
         stack.enter_context(service.undo)
         began = time.monotonic()
-        service.avocado = service.up("tiny", token=TOKEN, **fault.options)
+        if fault.brings_up:
+            service.avocado = fault.brings_up(service)
+        else:
+            service.avocado = service.up("tiny", token=TOKEN, **fault.options)
         service.bare_s = time.monotonic() - began
         service.watch = Watch(service.folder)
         stack.callback(service.watch.end)
