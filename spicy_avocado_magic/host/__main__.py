@@ -102,7 +102,6 @@ async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -
         redact=redact,
         probe_secret=secrets.token_bytes(32),
     )
-    children.warn = lambda *told: context.board.warn("record", *told)
     owner = launch.get("owner")
     supervisor = Supervisor(context, from_json(Identity, owner) if owner else None)
     control = Control(supervisor)

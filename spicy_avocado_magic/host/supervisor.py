@@ -36,6 +36,7 @@ class Supervisor:
 
     def __init__(self, context: Context, owner: Identity | None) -> None:
         self.context = context
+        context.children.warn = lambda *told: context.board.warn("record", *told)
         self.ending = asyncio.Event()
         self.keeps_wanted = False
         """Whether the host, once ended, leaves its settings for the next one."""
