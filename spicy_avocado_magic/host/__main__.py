@@ -40,8 +40,8 @@ from .context import Children, Context
 from .control import Control, decode_given, failure_line
 from .guard import Guard
 from .rehearse import World, start_world
-from .supervisor import Supervisor, no_model, with_key
-from .wanted import plain_settings, secrets_of
+from .supervisor import Supervisor, with_key
+from .wanted import no_model, plain_settings, secrets_of
 
 LOCKED = 75
 """Exit status of a host that found another one alive (``EX_TEMPFAIL``)."""

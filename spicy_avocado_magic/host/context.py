@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,13 @@ class Children:
     def all(self) -> dict[str, Identity]:
         """Return the groups that are on record now, by name."""
         return dict(self._children)
+
+    async def keep(self, every_s: float) -> None:
+        """Write the record once the disk takes it again, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            if not self.is_on_record:
+                self.publish()
 
     def publish(self) -> None:
         """Write the record, by which kernels find the host.

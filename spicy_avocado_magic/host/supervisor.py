@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final
 
 from ..child_log import ChildLog, keep_small
-from ..errors import UsageMistake
 from ..flight_recorder import CALLED, ENDING
 from ..processes import Identity, end_group, signal_group
 from ..settings import Settings
@@ -28,7 +27,7 @@ from .models_life import ModelsLife
 from .shared_keys import new_secret
 from .sharing import Sharing
 from .tunnel_life import TunnelLife
-from .wanted import store_wanted
+from .wanted import no_model, store_wanted
 
 
 class Supervisor:
@@ -85,7 +84,8 @@ class Supervisor:
             self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
         self._watches = [asyncio.create_task(self._watch_owner(), name="owner")]
         self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
-        self._watches += [asyncio.create_task(self._watch_record(), name="record")]
+        record = self.context.children.keep(self.context.policy.heartbeat_s)
+        self._watches += [asyncio.create_task(record, name="record")]
         self._watches += [asyncio.create_task(self._ledger.keep(), name="ledger")]
         self._watches += [asyncio.create_task(self.sharing.watch(), name="sharing")]
         self._watches += [asyncio.create_task(self.metrics.run(), name="metrics")]
@@ -214,13 +214,6 @@ class Supervisor:
             if gone_s >= policy.owner_gone_s:
                 self.end("its owner, the notebook server or program, has gone")
 
-    async def _watch_record(self) -> None:
-        """Write the record once the disk takes it again."""
-        while True:
-            await asyncio.sleep(self.context.policy.heartbeat_s)
-            if not self.context.children.is_on_record:
-                self.context.children.publish()
-
     async def _watch_ttl(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -278,11 +271,3 @@ def with_key(settings: Settings) -> Settings:
     if settings.api_key or settings.no_auth:
         return settings
     return replace(settings, api_key=new_secret(), key_is_generated=True)
-
-
-def no_model() -> UsageMistake:
-    """Return the error for a start without a model."""
-    return UsageMistake(
-        "No model was named.",
-        "Name one, as in: %avocado_up llama3 (see ollama.com/library).",
-    )

@@ -6,6 +6,7 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
+from ..errors import UsageMistake
 from ..json_codec import to_json
 from ..settings import Settings
 from ..state_folder import write_private
@@ -41,4 +42,12 @@ def secrets_of(settings: Settings) -> tuple[str, ...]:
         settings.api_key,
         settings.metrics_token,
         *(key.secret for key in settings.keys),
+    )
+
+
+def no_model() -> UsageMistake:
+    """Return the error for a start without a model."""
+    return UsageMistake(
+        "No model was named.",
+        "Name one, as in: %avocado_up llama3 (see ollama.com/library).",
     )

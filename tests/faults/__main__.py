@@ -7,6 +7,8 @@ import sys
 import time
 import traceback
 
+import pytest
+
 from . import table
 from .fault import Fault
 from .matrix import ROWS, chosen, why_not
@@ -49,7 +51,8 @@ def main() -> int:
 def _is_kept(fault: Fault, *, with_trace: bool) -> bool:
     try:
         _say(table.line(fault, run(fault)))
-    except Exception as error:  # noqa: BLE001  (the other rows go on)
+    # The second is what pytest raises where nothing else was raised.
+    except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  (others go on)
         what = " ".join(f"{type(error).__name__}: {error}".split())
         _say(table.line(fault, Seen(what=f"FAILED: {what}")))
         if with_trace:
