@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final
 
 import pytest
+import uvloop
 
 from .alone import pytest_runtest_protocol
 from .real_engines import real_ollama
@@ -42,3 +43,8 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], uvloop.Loop]]:
+    """Run coroutines on the loop that the host has, so that its ways are tested."""
+    return {"uvloop": uvloop.new_event_loop}

@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from .. import __version__
 from ..environment import cache_folder, detect_platform
 from ..errors import AvocadoError, HostUnreachable, as_avocado_error
@@ -51,7 +53,7 @@ def main() -> int:
         if not is_ours:
             return LOCKED
         try:
-            asyncio.run(_host(folder, launch, redact))
+            uvloop.run(_host(folder, launch, redact))
         except AvocadoError as error:
             _answer(failure_line(error, redact))
             return 1
