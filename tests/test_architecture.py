@@ -39,7 +39,11 @@ TOP_LEVEL: Final = (
     "sharing",
     "environment",
     "secrets",
+    "finding",
     "state_folder",
+    "bounded_file",
+    "child_log",
+    "flight_recorder",
     "text",
 )
 """Each of these imports only those before it, so that there is no cycle."""
@@ -51,11 +55,13 @@ ROOMS: Final[dict[str, frozenset[str]]] = {
     "rehearsal": frozenset(),
     "host": frozenset({"engine", "gateway", "tunnel"}),
     "client": frozenset(),
+    "diagnosis": frozenset({"engine", "tunnel", "host", "client"}),
     "notebook": frozenset({"client"}),
 }
 """Which other rooms a room may import; the top level is open to all of them."""
 
 STARTED_BY_NAME: Final = {
+    "client/diagnosing.py": "diagnosis",
     "client/launch.py": "host",
     "host/guard.py": "host.guard",
     "host/rehearse.py": "rehearsal",
@@ -77,10 +83,12 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
-COMMANDS: Final = {"up", "status", "keys", "down"}
+COMMANDS: Final = {"up", "status", "logs", "keys", "doctor", "down"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
+    "--follow",
     "--json",
     "--purge",
+    "--report",
     "--help",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,6 +169,34 @@ def test_a_key_is_given_used_listed_and_taken_back(clean_kernel: Kernel) -> None
     _failed(clean_kernel.run("%avocado_keys revok ann"), "Did you mean revoke")
     assert "ann" in _good(clean_kernel.run("%avocado_keys revoke ann"))
     assert clean_kernel.run(chat).error == "HTTPError", "the key still opens"
+
+
+def test_the_logs_are_shown_followed_and_outlive_the_host(
+    kernel: Kernel, home: Home
+) -> None:
+    """`%avocado_logs` of a running service, until interrupted, and of a dead one."""
+    assert "There are no logs" in _good(kernel.run("%avocado_logs"))
+    _good(kernel.run("%avocado_up tiny --rehearse --local"))
+    shown = _good(kernel.run("%avocado_logs"))
+    for word in ("REHEARSAL", "started", "gateway: ready", "msg=", "because of #"):
+        assert word in shown, f"{word!r} is not in: {shown}"
+    assert len(_good(kernel.run("%avocado_logs engine -n 3")).splitlines()) == 4
+    _failed(kernel.run("%avocado_logs engin"), "Did you mean engine?")
+    message = kernel.send("%avocado_logs --follow -n 1")
+    kernel.collect(message, until_text="REHEARSAL")
+    kernel.interrupt()
+    output = kernel.collect(message)
+    assert output.status == "ok", f"the interrupt is an error: {output.text}"
+    state = status()
+    assert state is not None, "the interrupt ended the service"
+    os.kill(state.pid, signal.SIGKILL)
+    told = _good(kernel.run("%avocado_status"))
+    assert f"(pid {state.pid}) was killed" in told
+    assert "%avocado_up starts it anew" in told
+    assert "gateway: ready" in _good(kernel.run("%avocado_logs"))
+    with new_kernel() as other:
+        code = "%load_ext spicy_avocado_magic\n%avocado_logs host"
+        assert "died" in _good(other.run(code)), "another kernel is told nothing"
 
 
 def test_json_status_and_friendly_no_ops(clean_kernel: Kernel) -> None:

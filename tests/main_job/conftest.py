@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.settings import Sources
 
+from .counting_world import CountingWorld
 from .home import Home, new_home, running_world
 
 
@@ -46,3 +48,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
     """Run a release host, registry and edge that the product takes for the real."""
     with running_world(tmp_path_factory.mktemp("world")) as sources:
         yield sources
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Iterator[CountingWorld]:
+    """Run a release host and registry that count, and hold bytes until told."""
+    with CountingWorld(tmp_path / "counting") as world:
+        yield world
