@@ -121,7 +121,7 @@ def status_text(state: State) -> str:
     lines.append(f"up       {seconds_text(state.uptime_s)}{ends}")
     lost = state.traffic.lost_lines
     full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
-    lines.append(f"log      {state.log_path}{full}")
+    lines.append(f"log      {state.log_path} (%avocado_logs shows it){full}")
     return "\n".join(lines)
 
 

@@ -26,6 +26,7 @@ from .listener import ADDRESS, Listener
 from .metrics import Metrics
 from .places import Places
 from .refusal import SERVER_NAME, Dialect, Refusal, used_up
+from .routes import INFERENCE
 from .serving import Service
 from .upstream import Upstream
 
@@ -95,6 +96,12 @@ class Gateway:
         self.places.limits = self._upstream.limits = (
             self._listener.connections.limits
         ) = limits
+
+    @property
+    def waits_for_engine(self) -> bool:
+        """Whether models are used, and nothing else, and no client holds it up."""
+        used = [e.route in INFERENCE for e in self.metrics.open if e.is_counted]
+        return bool(used) and all(used) and not self.metrics.is_held_up
 
     def set_upstream(self, base_url: str | None) -> None:
         """Name the engine, ``http://127.0.0.1:PORT``; None while it is not ready."""
