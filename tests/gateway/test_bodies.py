@@ -178,6 +178,7 @@ def test_orders_reach_known_registries_only(body: Any, status: int) -> None:
 
 def test_orders_to_known_registries_go_on() -> None:
     """The registries of Ollama and Hugging Face are allowed, over TLS alone."""
+    assert order({"model": "huggingface.co/a/b"}), "the longer name of hf.co"
     assert order({"model": "hf.co/user/repo:Q4", "insecure": True}) == {
         "model": "hf.co/user/repo:Q4"
     }
