@@ -17,13 +17,21 @@ class Policy:
     engine_start_s: float = 120.0
     """From starting the engine until ``/api/version`` answers."""
     engine_check_every_s: float = 5.0
-    engine_check_timeout_s: float = 5.0
+    engine_check_timeout_s: float = 4.0
     engine_misses: int = 3
-    """This many missed checks in a row mean a hung engine."""
+    """This many missed checks in a row mean a hung engine: told within 17 s."""
+    engine_stuck_s: float = 10.0
+    """So does a runner that does nothing at all while requests wait for this long."""
     model_load_s: float = 600.0
     """Longest load of the first model into memory."""
     agent_start_s: float = 20.0
     """From starting the agent until its endpoint exists."""
+    agent_check_every_s: float = 5.0
+    agent_check_timeout_s: float = 4.0
+    agent_misses: int = 2
+    """This many missed checks in a row, and a URL that does not lead here within
+    ``agent_proof_s``, mean a hung agent: told within 18 s."""
+    agent_proof_s: float = 5.0
     probe_s: float = 30.0
     """From an endpoint's existence until it leads to this gateway."""
     probe_idle_s: float = 900.0
@@ -46,12 +54,13 @@ class Policy:
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
     backoff_jitter_s: float = 0.5
-    stable_s: float = 60.0
-    """A life this long forgets the failures before it."""
+    crash_window_s: float = 600.0
+    """Failures longer ago than this are forgotten, once it has been ready since."""
     first_start_tries: int = 3
     """Failures before a component that was never ready is given up."""
     restart_tries: int = 5
-    """Failures in a row before a component that once was ready is given up."""
+    """Failures within ``crash_window_s`` before a component that once was ready is
+    given up; those of a lost network do not count."""
     tunnel_stop_s: float = 1.5
     gateway_stop_s: float = 1.0
     engine_stop_s: float = 2.0
@@ -62,7 +71,8 @@ class Policy:
     """The host ends this long after the kernel's owner has gone."""
     heartbeat_s: float = 1.0
     state_every_s: float = 0.25
-    """Shortest time between two snapshots sent to a follower."""
+    """Shortest time between two snapshots sent to a follower while only progress and
+    counts change; a transition is told at once."""
     upstream_connect_s: float = 5.0
     """From the gateway to the engine."""
     head_wait_s: float = 10.0

@@ -201,10 +201,17 @@ def test_no_module_is_too_long(path: Path) -> None:
     assert lines <= LONGEST_MODULE, f"{relative(path)} has {lines} lines"
 
 
+def files_of_tests(pattern: str) -> Iterator[Path]:
+    """Yield our tests' files: what a tool keeps in a dot-folder is its own."""
+    for path in (ROOT / "tests").rglob(pattern):
+        if not any(part.startswith(".") for part in path.relative_to(ROOT).parts):
+            yield path
+
+
 def test_no_module_is_a_drawer() -> None:
     """A file is named for its subject."""
     words = {"utils", "util", "helpers", "helper", "manager", "common"}
-    sources = [*SOURCES, *(ROOT / "tests").rglob("*.py")]
+    sources = [*SOURCES, *files_of_tests("*.py")]
     drawers = [str(p) for p in sources if words & set(p.stem.split("_"))]
     assert not drawers
 
@@ -212,7 +219,7 @@ def test_no_module_is_a_drawer() -> None:
 def test_tests_mirror_the_source() -> None:
     """Every test module is named for the module that it tests."""
     strays = []
-    for test in (ROOT / "tests").rglob("test_*.py"):
+    for test in files_of_tests("test_*.py"):
         inside = test.relative_to(ROOT / "tests")
         if len(inside.parts) == 1 or inside.parts[0] not in ROOMS:
             continue

@@ -30,6 +30,8 @@ _UNREACHABLE: Final = (
     "network is unreachable",
     "i/o timeout",
 )
+_SIZES: Final = re.compile(r"\(([\d.]+ [KMGT]i?B)\) than is available \(([^)]+)\)")
+"""Needed and free, as Ollama has worded it from 0.6 on at least."""
 _OUT_OF_MEMORY: Final = (
     "out of memory",
     "requires more system memory",
@@ -150,8 +152,10 @@ def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
             "Choose a model that runs on this machine.",
         )
     if any(sign in lower for sign in _OUT_OF_MEMORY):
+        sizes = _SIZES.search(text)
+        why = f": it needs {sizes[1]}, and {sizes[2]} is free" if sizes else ""
         return EngineFailed(
-            f"There is not enough memory to load {model.short}.",
+            f"There is not enough memory to load {model.short}{why}.",
             "Choose a smaller model or quantisation, or a smaller --context.",
         )
     if "terminated" in lower or "exit status" in lower or "signal:" in lower:

@@ -132,6 +132,12 @@ class Metrics:
         return sum(exchange.is_counted for exchange in self.open)
 
     @property
+    def is_held_up(self) -> bool:
+        """Whether a client does not take what is sent to it: so its engine waits."""
+        transports = [getattr(w, "transport", None) for w in self.open.values()]
+        return any(t is not None and t.get_write_buffer_size() for t in transports)
+
+    @property
     def bytes_out(self) -> int:
         """Bytes sent to clients, heads included, those of open streams too."""
         return self._sent_bytes + sum(w.output_size for w in self.open.values())

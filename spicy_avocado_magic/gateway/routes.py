@@ -64,6 +64,8 @@ _CALLS: Final = (
     "/v1/responses",
     "/v1/messages",
 )
+INFERENCE: Final = frozenset({*_CALLS, "/v1/audio/transcriptions"} - {"/api/show"})
+"""The labels of what makes a model work."""
 _ORDERS: Final = ("/api/pull", "/api/push", "/api/create", "/api/copy")
 
 _TABLE: Final = (

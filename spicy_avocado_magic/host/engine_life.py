@@ -15,6 +15,7 @@ from ..gateway.app import Gateway
 from ..processes import Identity
 from ..state import Phase
 from .context import Context
+from .engine_health import until_hung
 from .keeper import Readiness, race
 
 
@@ -53,18 +54,23 @@ class EngineLife:
             on_spawn=self._on_spawn,
             library_path=self._library_path(),
         )
+        grace_s = context.policy.engine_stop_s
         try:
             await server.start()
             self._server = server
             self._describe(installed, server)
             self._gateway.set_upstream(server.base_url)
             ready.rise()
-            await race(self._watch_exit(server), self._watch_health(server))
+            await race(_until_ended(server), self._until_hung(server))
+        except _Hung as hung:
+            grace_s = 0.0  # it would not hear that it is to end
+            context.board.fail("engine", hung.error, again=True)
+            raise hung.error from None
         finally:
             ready.fall()
             self._server = None
             self._gateway.set_upstream(None)
-            await server.stop(context.policy.engine_stop_s)
+            await server.stop(grace_s)
             context.children.done("engine")
 
     def _on_spawn(self, identity: Identity) -> None:
@@ -122,21 +128,22 @@ class EngineLife:
         what = f"Ollama {installed.version} on {compute.text or 'CPU'}"
         board.stage("serve", Phase.READY, what)
 
-    async def _watch_exit(self, server: EngineServer) -> None:
-        await server.wait_exit()
-        raise EngineFailed(
-            f"The engine ended by itself ({server.exit_text}).",
-            "It is started again; if it keeps ending, try a smaller model.",
-            log_tail=server.log_tail(LOG_LINES_SHOWN),
-        )
+    async def _until_hung(self, server: EngineServer) -> None:
+        raise _Hung(await until_hung(server, self._gateway, self._context.policy))
 
-    async def _watch_health(self, server: EngineServer) -> None:
-        policy, missed = self._context.policy, 0
-        while missed < policy.engine_misses:
-            await asyncio.sleep(policy.engine_check_every_s)
-            missed = 0 if await server.is_healthy() else missed + 1
-        raise EngineFailed(
-            f"The engine has not answered {missed} times in a row.",
-            "It is started again; requests that were running are lost.",
-            log_tail=server.log_tail(LOG_LINES_SHOWN),
-        )
+
+class _Hung(Exception):
+    """The engine runs, and does not do its work."""
+
+    def __init__(self, error: EngineFailed) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _until_ended(server: EngineServer) -> None:
+    await server.wait_exit()
+    raise EngineFailed(
+        f"The engine ended by itself ({server.exit_text}).",
+        "It is started again; if it keeps ending, try a smaller model.",
+        log_tail=server.log_tail(LOG_LINES_SHOWN),
+    )

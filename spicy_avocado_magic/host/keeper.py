@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from ..errors import (
     AvocadoError,
-    EndpointRefused,
+    EndpointTaken,
     NetworkUnreachable,
     as_avocado_error,
 )
@@ -89,7 +89,8 @@ class Keeper:
         self.ready = Readiness()
         self._live, self._board, self._policy = live, board, policy
         self._log, self._clock = log, clock
-        self._failures = 0
+        self._failures: list[tuple[float, AvocadoError]] = []
+        """Those that are not forgotten, each with when it was."""
         self._was_ready = False
         self._life: asyncio.Task[None] | None = None
         self._renewal = asyncio.Event()
@@ -100,7 +101,7 @@ class Keeper:
         With settings that have never worked it is as new: what then fails is told
         after a few tries, to whoever asked for them.
         """
-        self._failures = 0
+        self._failures.clear()
         if with_new_settings:
             # The life that is ended here must not count for the new settings.
             self._was_ready = self.ready.has_risen = False
@@ -126,7 +127,7 @@ class Keeper:
             retry=retry_if_exception(self._is_worth_another_try),
             wait=lambda _: next_delay_s(
                 self._policy,
-                self._failures,
+                len(self._failures),
                 random.random(),  # noqa: S311  (jitter needs no cryptographic chance)
             ),
             before_sleep=self._say_backoff,
@@ -138,20 +139,23 @@ class Keeper:
         if not isinstance(error, AvocadoError):
             return False
         # After a lost network the service may take our old session for another's.
-        is_passing = isinstance(error, EndpointRefused) and self._was_ready
+        is_passing = isinstance(error, EndpointTaken) and self._was_ready
         if error.permanent and not is_passing:
             return False
         if not self._was_ready:
-            return self._failures < self._policy.first_start_tries
+            return len(self._failures) < self._policy.first_start_tries
+        crashes = [
+            e for _, e in self._failures if not isinstance(e, NetworkUnreachable)
+        ]
         return (
             isinstance(error, NetworkUnreachable)
-            or self._failures < self._policy.restart_tries
+            or len(crashes) < self._policy.restart_tries
         )
 
     def _say_backoff(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
         if isinstance(error, AvocadoError):
-            self._log(f"{self.name}: failed life {self._failures}: {error}")
+            self._log(f"{self.name}: failed life {len(self._failures)}: {error}")
             self._board.fail(self.name, error, again=True)
 
     async def _sleep(self, seconds: float) -> None:
@@ -162,7 +166,6 @@ class Keeper:
     async def _one_life(self) -> None:
         self._renewal.clear()
         self.ready.has_risen = False
-        began = self._clock()
         self._life = asyncio.create_task(self._whole_life(), name=self.name)
         try:
             await self._life
@@ -171,15 +174,21 @@ class Keeper:
             raise Renewed from None
         except Exception as error:
             _raise_own_cancel()
-            has_lasted = self._clock() - began >= self._policy.stable_s
-            is_stable = self.ready.has_risen and has_lasted
-            self._failures = 1 if is_stable else self._failures + 1
-            raise as_avocado_error(error) from error
+            raise self._remembered(as_avocado_error(error)) from error
         finally:
             self._was_ready = self._was_ready or self.ready.has_risen
             self.ready.fall()
         _raise_own_cancel()
         raise Renewed
+
+    def _remembered(self, error: AvocadoError) -> AvocadoError:
+        """Count a failure; old ones are forgotten, unless it never was ready since."""
+        now = self._clock()
+        if self.ready.has_risen:
+            oldest = now - self._policy.crash_window_s
+            self._failures = [one for one in self._failures if one[0] > oldest]
+        self._failures.append((now, error))
+        return error
 
     async def _whole_life(self) -> None:
         await self._live(self.ready)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,10 +19,19 @@ from .context import Context, Log
 from .gateway_life import GatewayLife
 from .keeper import Readiness, race
 from .pool_life import PoolLife
+from .tunnel_health import until_hung
 
 _UNGUARDED: Final = (
     "So requests without any key reach this notebook, which refuses them itself."
 )
+
+
+class _Hung(Exception):
+    """The agent runs, and does not do its work."""
+
+    def __init__(self, error: TunnelFailed) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class TunnelLife:
@@ -58,6 +68,7 @@ class TunnelLife:
             on_line=self._hear,
             on_spawn=self._on_spawn,
         )
+        grace_s = policy.tunnel_stop_s
         try:
             version = await agent.fetch()
             await self._gateway_ready.up()
@@ -74,12 +85,17 @@ class TunnelLife:
                 self._watch_exit(agent),
                 self._watch_session(url),
                 self._pool.watch(url),
+                self._watch_health(agent, url),
                 self._gateway_ready.down(),
             )
+        except _Hung as hung:
+            grace_s = 0.0  # it would not hear that it is to end
+            board.fail("tunnel", hung.error, again=True)
+            raise hung.error from None
         finally:
             ready.fall()
             self._gateway.announce("")
-            await agent.close(policy.tunnel_stop_s)
+            await agent.close(grace_s)
             context.children.done("agent")
 
     async def _open(self, agent: Agent, version: str) -> str:
@@ -129,14 +145,18 @@ class TunnelLife:
         if await self._pool.prove(url):
             board.stage("probe", Phase.READY, f"{url} leads to the pool")
             return
-        nonce = secrets.token_hex(16)
-        await probe(
-            url,
-            nonce=nonce,
-            expect=proof(self._context.probe_secret, nonce),
-            deadline_s=self._context.policy.probe_s,
-        )
+        await self._call(url, self._context.policy.probe_s)
         board.stage("probe", Phase.READY, f"{url} leads here")
+
+    async def _call(self, url: str, within_s: float) -> None:
+        nonce = secrets.token_hex(16)
+        expect = proof(self._context.probe_secret, nonce)
+        await probe(url, nonce=nonce, expect=expect, deadline_s=within_s)
+
+    async def _watch_health(self, agent: Agent, url: str) -> None:
+        metrics, policy = self._gateway.gateway.metrics, self._context.policy
+        prove = partial(self._call, url)
+        raise _Hung(await until_hung(agent, metrics, prove, policy))
 
     async def _watch_exit(self, agent: Agent) -> None:
         await agent.wait_exit()

@@ -166,6 +166,7 @@ KEYS: Final = Command(
     notes="A new key is shown in full once. It holds at once and until %avocado_down, "
     "the URL stays as it is, and what is open with a key that is taken back ends. "
     "--tokens counts over the key's lifetime; prompts count when their reply ends. "
+    "Under --pool a key opens this notebook alone. "
     "$NAME is a notebook variable, an environment variable or a platform's secret.",
 )
 DOCTOR: Final = Command(

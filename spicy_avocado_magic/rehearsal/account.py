@@ -24,7 +24,9 @@ class EndpointRefused(Exception):
         super().__init__(f"failed to start tunnel: {said}\r\n\r\nERR_NGROK_{code}\r\n")
 
 
-def refusal(token: str, sessions: int, max_sessions: int) -> str:
+def refusal(
+    token: str, sessions: int, max_sessions: int, *, is_revoked: bool = False
+) -> str:
     """Return why a token gets no session, in ngrok's words; empty if it gets one.
 
     Like the real service, it repeats a token that it refuses.
@@ -32,7 +34,7 @@ def refusal(token: str, sessions: int, max_sessions: int) -> str:
     if not _TOKEN.fullmatch(token) or "malformed" in token:
         said = f"does not look like a proper ngrok authtoken.\nYour authtoken: {token}"
         why, code = f"The authtoken you specified {said}", 105
-    elif "revoked" in token:
+    elif is_revoked or "revoked" in token:
         said = f"is properly formed, but it is invalid.\nYour authtoken: {token}"
         why, code = f"The authtoken you specified {said}", 107
     elif sessions >= max_sessions:

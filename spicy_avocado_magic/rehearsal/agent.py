@@ -21,16 +21,23 @@ import yaml
 from aiohttp import web
 
 from .link import Link, Refused, host_and_port, log
+from .switches import VARIABLE as FAULTS
+from .switches import switched
 
 VERSION: Final = "3.30.0"
 _API_PORTS_TRIED: Final = 100
 
 
 def write_agent_script(path: Path) -> Path:
-    """Write an executable ``ngrok`` that runs this module, and return its path."""
+    """Write an executable ``ngrok`` that runs this module, and return its path.
+
+    It tells its version as fast as an agent does, without a Python.
+    """
     package_root = Path(__file__).resolve().parents[2]
     path.write_text(
         "#!/bin/sh\n"
+        f'test "$*${{{FAULTS}}}" = --version &&'
+        f' echo "ngrok version {VERSION}" && exit\n'
         f"export PYTHONPATH={shlex.quote(str(package_root))}"
         '${PYTHONPATH:+":$PYTHONPATH"}\n'
         f'exec {shlex.quote(sys.executable)} -P -m {__name__} "$@"\n'
@@ -49,6 +56,8 @@ class StandInAgent:
 
     async def run(self) -> int:
         """Serve until a signal ends it, or the edge refuses the token."""
+        for number in range(int(switched().get("flood", 0))):
+            log("info", "flood", obj="app", number=number)
         runner = web.AppRunner(self._app(), access_log=None)
         await runner.setup()
         await self._open_api(runner)
@@ -134,6 +143,7 @@ class StandInAgent:
 async def _logged(request: web.Request, handler: Any) -> web.StreamResponse:
     """Log each request: pyngrok reads a line between its checks of the API."""
     log("info", "request", obj="web", method=request.method, path=request.path)
+    await asyncio.sleep(float(switched().get("api_s", 0)))
     response: web.StreamResponse = await handler(request)
     return response
 
@@ -157,7 +167,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what an agent does for this command line and return its exit code."""
     parser = argparse.ArgumentParser(prog="ngrok")
-    version = f"ngrok version {VERSION}"
+    version = f"ngrok version {switched().get('agent_version', VERSION)}"
     parser.add_argument("--version", action="version", version=version)
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     parser.add_argument("--config", type=Path, required=True)

@@ -22,6 +22,7 @@ from .account import (
     refusal,
     require_pooling,
 )
+from .edge_session import Session
 from .exchange import Client, NoReply
 from .http_stream import Head
 from .traffic_policy import TrafficPolicy
@@ -29,29 +30,6 @@ from .wire import Stream, read_message, write_message
 
 _ANSWER_S: Final = 10.0
 """Longest wait for an agent's data connection."""
-
-
-class _Session:
-    """One agent that is connected, and the public connections it serves."""
-
-    def __init__(self, token: str, writer: asyncio.StreamWriter) -> None:
-        self.token = token
-        self.writer = writer
-        self.waiting: dict[str, asyncio.Future[Stream | str]] = {}
-        self.relayed: set[asyncio.StreamWriter] = set()
-
-    def expect(self, ticket: str) -> asyncio.Future[Stream | str]:
-        """Return what becomes the agent's data connection, or why there is none."""
-        self.waiting[ticket] = asyncio.get_running_loop().create_future()
-        return self.waiting[ticket]
-
-    def end(self) -> None:
-        """Let the agent go, and with it all that it carries."""
-        for answer in self.waiting.values():
-            if not answer.done():
-                answer.set_result("")
-        for writer in (self.writer, *self.relayed):
-            writer.transport.abort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +46,7 @@ class _Endpoint:
     def __init__(self) -> None:
         self.port = 0
         self.server: asyncio.Server | None = None
-        self.members: dict[_Session, _Member] = {}
+        self.members: dict[Session, _Member] = {}
 
     @property
     def url(self) -> str:
@@ -84,14 +62,25 @@ class Edge:
 
     Attributes:
         max_sessions: How many agents one token may have connected.
+        revoked: Tokens that get no session any more.
+        is_occupied: Whether all names are online in sessions that nobody sees.
+        used_up: The code with which public requests are refused; 0 for none.
     """
 
     def __init__(self, *, max_sessions: int = 3) -> None:
         self.max_sessions = max_sessions
+        self.revoked: set[str] = set()
+        self.is_occupied = False
+        self.used_up = 0
         self._control: asyncio.Server | None = None
         self._endpoints: dict[str, _Endpoint] = {}
-        self._sessions: set[_Session] = set()
+        self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def sessions(self) -> int:
+        """How many agents are connected."""
+        return len(self._sessions)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
         """Open the control address and return it; known URLs come back too."""
@@ -148,10 +137,11 @@ class Edge:
             return
         token = str(hello.get("token", ""))
         mine = sum(session.token == token for session in self._sessions)
-        why_not = refusal(token, mine, self.max_sessions)
+        most = self.max_sessions
+        why_not = refusal(token, mine, most, is_revoked=token in self.revoked)
         write_message(writer, {"error": why_not} if why_not else {"ok": True})
         if not why_not:
-            await self._serve_session(_Session(token, writer), reader)
+            await self._serve_session(Session(token, writer), reader)
         writer.close()
 
     def _hand_over(self, hello: dict[str, Any], stream: Stream) -> None:
@@ -165,7 +155,7 @@ class Edge:
         stream[1].close()
 
     async def _serve_session(
-        self, session: _Session, reader: asyncio.StreamReader
+        self, session: Session, reader: asyncio.StreamReader
     ) -> None:
         self._sessions.add(session)
         try:
@@ -190,7 +180,7 @@ class Edge:
             return url.rpartition("://")[2].rstrip("/").lower()
         return f"account-{hashlib.sha256(token.encode()).hexdigest()[:12]}"
 
-    async def _bind(self, session: _Session, message: dict[str, Any]) -> dict[str, Any]:
+    async def _bind(self, session: Session, message: dict[str, Any]) -> dict[str, Any]:
         name = self._name(session.token, str(message["bind"]))
         pool = bool(message.get("pool"))
         endpoint = self._endpoints.setdefault(name, _Endpoint())
@@ -198,7 +188,9 @@ class Edge:
             policy = read_policy(session.token, str(message.get("policy") or ""))
             if pool:
                 require_pooling(session.token)
-            if not all(pool and other.pool for other in endpoint.members.values()):
+            if self.is_occupied or not all(
+                pool and other.pool for other in endpoint.members.values()
+            ):
                 raise already_online(name)
         except EndpointRefused as error:
             return {"error": str(error)}
@@ -228,6 +220,9 @@ class Edge:
         A member is chosen for each, then its own policy asked, and no other member
         if it fails (https://ngrok.com/docs/universal-gateway/endpoint-pooling).
         """
+        if self.used_up:
+            await client.refuse("402 Payment Required", f"ERR_NGROK_{self.used_up}")
+            return False
         if not endpoint.members:
             await client.refuse("404 Not Found", "ERR_NGROK_3200")
             return False
@@ -250,7 +245,7 @@ class Edge:
         return False
 
     @staticmethod
-    async def _dial(session: _Session, url: str) -> Stream | str:
+    async def _dial(session: Session, url: str) -> Stream | str:
         """Return a connection of the agent's, or why it gives none.
 
         Raises:

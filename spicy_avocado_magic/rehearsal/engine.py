@@ -1,7 +1,8 @@
 """A stand-in for the ``ollama`` program, for machines that have no real one.
 
 It speaks Ollama's HTTP API, pulls by the registry protocol, and answers each
-prompt by repeating it. ``AVOCADO_REHEARSAL_TOKEN_S`` sets the seconds per word.
+prompt by repeating it. ``AVOCADO_REHEARSAL_TOKEN_S`` sets the seconds per word;
+``switches`` tells what can be made to go wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ..parsing import OLLAMA_VERSION
+from .switches import switched
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 11434
@@ -27,6 +29,9 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments != ["serve"]:
         sys.stderr.write("Error: this rehearsal engine knows serve and --version\n")
+        return 1
+    if why := switched().get("start"):
+        sys.stderr.write(f"{why}\n")
         return 1
     host, port = _address(os.environ.get("OLLAMA_HOST", ""))
     try:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from .dialects import JsonObject
 from .door import allow_origin, door
+from .engine_faults import faulty
 from .engine_models import ModelEndpoints
 from .engine_speech import SpeechEndpoints
 from .runner import Runner
@@ -50,7 +51,7 @@ async def serve(listener: socket.socket, models: Path, version: str) -> None:
 def create_engine(models: Path, version: str) -> web.Application:
     """Return the server; run it with ``handler_cancellation=True``."""
     store, runner = Store(models), Runner()
-    app = web.Application(middlewares=[door], client_max_size=_MAX_BODY_BYTES)
+    app = web.Application(middlewares=[door, faulty], client_max_size=_MAX_BODY_BYTES)
     app.on_response_prepare.append(allow_origin)
 
     async def greet(_request: web.Request) -> web.Response:

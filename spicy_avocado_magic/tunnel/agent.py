@@ -30,9 +30,10 @@ from ..errors import (
     TunnelFailed,
 )
 from ..policy import Policy
-from ..processes import Identity, end_group, identify
+from ..processes import Identity, end_group, find_by_argument, identify
 from ..secrets import Redactor
 from . import install
+from .agent_api import answers
 from .codes import code_of, explain, without_token
 from .config import read_token, write_script
 from .daemon_thread import in_daemon_thread
@@ -109,8 +110,8 @@ class Agent:
     ) -> str:
         """Start the agent, create its endpoint and return the public URL.
 
-        Whatever ran before is ended first; if this fails or is cancelled, nothing
-        is left running.
+        Whatever ran with this configuration before is ended first; if this fails or
+        is cancelled, nothing is left running.
 
         Args:
             upstream_url: Where the public URL leads to, such as the gateway.
@@ -125,6 +126,7 @@ class Agent:
             TunnelFailed: If the agent does not do as it should.
         """
         await self.close(0)
+        await asyncio.to_thread(self._end_stale)
         options: dict[str, Any] = {"name": _ENDPOINT_NAME, "inspect": False}
         if domain:
             options["url"] = f"https://{domain}"
@@ -146,6 +148,11 @@ class Agent:
             undo.pop_all()
         return str(tunnel.public_url)
 
+    async def is_healthy(self) -> bool:
+        """Whether its local API answers in time."""
+        api_url = self._running.api_url if self._running else None
+        return await answers(api_url or "", self._policy.agent_check_timeout_s)
+
     async def wait_exit(self) -> None:
         """Return as soon as the agent's process has ended, or if none was started."""
         if self._exited is not None:
@@ -158,6 +165,11 @@ class Agent:
             self._ending = in_daemon_thread(lambda: self._end(config, grace_s))
         if self._ending is not None:
             await asyncio.shield(self._ending)
+
+    def _end_stale(self) -> None:
+        """End an agent of a life before, which would hold our URL (334)."""
+        for stale in find_by_argument(str(self._config_path)):
+            end_group(stale, grace_s=self._policy.tunnel_stop_s)
 
     def _prepare(self) -> PyngrokConfig:
         """Write the script that pyngrok takes for the agent, and its settings."""

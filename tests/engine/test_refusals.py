@@ -88,7 +88,6 @@ def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
         needed_bytes=10**10,
         free_bytes=10**9,
         context=4096,
-        has_gpu=False,
         less_context_helps=helps,
     )
     error = cannot_run(LLAMA, fit)
@@ -100,3 +99,12 @@ def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
 def test_a_long_text_of_the_engine_is_cut() -> None:
     """A message stays short whatever the engine says."""
     assert len(str(load_error(LLAMA, 500, "x" * 10_000))) < 400
+
+
+def test_too_little_memory_is_told_with_the_sizes() -> None:
+    """A user who knows them can choose a model that fits."""
+    said = "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
+    error = load_error(ModelName.parse("tiny"), 500, said)
+    assert "it needs 8.0 GiB, and 5.1 GiB is free" in error.problem
+    error = load_error(ModelName.parse("tiny"), 500, "cudaMalloc failed: out of memory")
+    assert error.problem == "There is not enough memory to load tiny:latest."

@@ -259,3 +259,28 @@ async def test_a_cut_stream_counts_for_what_was_sent(
     assert not front.gateway.metrics.open, "the request is still open"
     use = front.gateway.metrics.keys["alice"]
     assert (use.tokens_out, use.is_estimate) == (3, True)
+
+
+async def test_an_engine_is_waited_for_only_by_uses_of_a_model(
+    front: Front, engine: Engine
+) -> None:
+    """A pull may take minutes without a byte, while no model has anything to do."""
+    go_on = asyncio.Event()
+
+    async def late(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        await go_on.wait()
+        return web.json_response({"ok": True})
+
+    engine.reply = late
+    assert not front.gateway.waits_for_engine, "nobody has asked for anything"
+    asked = []
+    for path, is_waiting in (("/api/chat", True), ("/api/show", False)):
+        engine.arrived.clear()
+        data = b'{"model":"tiny"}'
+        call = front.call("POST", path, data=data, headers=WITH_KEY)
+        asked.append(asyncio.ensure_future(call))
+        await engine.arrived.wait()
+        assert front.gateway.waits_for_engine is is_waiting, path
+    go_on.set()
+    await asyncio.gather(*asked)
+    assert not front.gateway.waits_for_engine, "all have been answered"

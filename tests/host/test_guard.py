@@ -67,6 +67,7 @@ def let_host_die(guard: Guard) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.alone
 def test_all_groups_end_within_a_second_of_the_host(
     guard: Guard, sleeper: Sleeper
 ) -> None:

@@ -14,6 +14,7 @@ from spicy_avocado_magic.errors import (
     AvocadoError,
     ComponentFailed,
     EndpointRefused,
+    EndpointTaken,
     NetworkUnreachable,
     TokenRefused,
     TunnelFailed,
@@ -167,13 +168,22 @@ async def test_a_lost_network_is_waited_for_without_limit() -> None:
 
 async def test_a_refused_url_is_tried_again_if_it_was_ours_before() -> None:
     """After a lost network the service may take our old session for another's."""
-    refused = EndpointRefused("The URL is online (334).", "End the other.")
+    refused = EndpointTaken("The URL is online (334).", "End the other.")
     bench = Bench([fall(refused, rises=True)])
     async with kept(bench):
         async with asyncio.timeout(2):
             while bench.lives < 2:
                 await bench.board.wait_change()
     assert bench.lives == 2, "the refused URL was given up"
+
+
+async def test_what_only_a_month_or_a_plan_mends_is_not_tried_again() -> None:
+    """However long the tunnel was up before."""
+    refused = EndpointRefused("The quota is used up (727).", "Wait for the next.")
+    bench = Bench([fall(refused, rises=True)])
+    async with kept(bench):
+        await bench.phase(Phase.FAILED)
+    assert bench.lives == 1, "it was tried again"
 
 
 async def test_new_settings_that_fail_are_given_up_after_the_first_tries() -> None:
@@ -186,17 +196,43 @@ async def test_new_settings_that_fail_are_given_up_after_the_first_tries() -> No
     assert bench.lives == 1 + QUICK.first_start_tries
 
 
-async def test_a_stable_life_forgets_the_failures_before_it() -> None:
-    """A crash a day is never given up."""
-    bench = Bench([])
+def crash_every(bench: Bench, seconds: float) -> Act:
+    """Return a life that is ready for this long and then falls."""
 
-    async def stable(ready: Readiness) -> None:
+    async def act(ready: Readiness) -> None:
         ready.rise()
-        bench.now += bench.policy.stable_s
+        bench.now += seconds
+        ready.fall()
         raise fell()
 
+    return act
+
+
+async def test_five_crashes_in_ten_minutes_are_given_up() -> None:
+    """However long each life lasted in between."""
+    bench = Bench([], replace(QUICK, crash_window_s=600))
+    bench.acts = [crash_every(bench, 149) for _ in range(20)]
+    async with kept(bench):
+        await bench.phase(Phase.FAILED)
+    assert bench.lives == 5, "it was not given up at the fifth crash"
+
+
+async def test_failures_of_the_network_are_not_counted_as_crashes() -> None:
+    """Four tries without a network, then a crash, are one crash."""
+    bench = Bench([fall(net(), rises=True), *(fall(net()) for _ in range(9))])
+    bench.acts.append(fall(fell()))
+    async with kept(bench):
+        async with asyncio.timeout(5):
+            while bench.lives < 12:
+                await bench.board.wait_change()
+        await up(bench)
+
+
+async def test_crashes_that_are_long_ago_are_forgotten() -> None:
+    """A crash every few minutes is never given up."""
+    bench = Bench([], replace(QUICK, crash_window_s=600))
     many = 2 * QUICK.restart_tries
-    bench.acts = [stable for _ in range(many)]
+    bench.acts = [crash_every(bench, 151) for _ in range(many)]
     async with kept(bench):
         async with asyncio.timeout(5):
             while bench.lives < many + 1:
@@ -209,7 +245,7 @@ async def test_a_long_life_that_was_never_ready_forgets_nothing() -> None:
     bench = Bench([])
 
     async def hung(ready: Readiness) -> None:
-        bench.now += bench.policy.stable_s
+        bench.now += bench.policy.crash_window_s
         raise fell()
 
     bench.acts = [hung for _ in range(20)]

@@ -264,3 +264,21 @@ async def test_a_data_connection_that_nobody_asked_for_is_closed(edge: Edge) -> 
     async with _dialled(await edge.start()) as (reader, writer):
         write_message(writer, {"data": "unknown"})
         assert await reader.read() == b""
+
+
+async def test_troubles_of_an_account_can_come_and_go(edge: Edge) -> None:
+    """A revoked token, names that are online elsewhere, and a quota used up."""
+    address = await edge.start()
+    async with _session(address) as (_, url):
+        edge.used_up = 727
+        assert await _status(url) == (402, "ERR_NGROK_727")
+    edge.used_up, edge.is_occupied = 0, True
+    async with _session(address) as (_, said):
+        assert "ERR_NGROK_334" in said
+    edge.is_occupied = False
+    edge.revoked.add(TOKEN)
+    async with _dialled(address) as (reader, writer):
+        write_message(writer, {"token": TOKEN})
+        refused = await read_message(reader)
+        assert refused is not None
+        assert "ERR_NGROK_107" in refused["error"]

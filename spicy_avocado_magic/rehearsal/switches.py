@@ -1,0 +1,38 @@
+"""Faults of the stand-in engine and agent that can be switched while they run.
+
+``AVOCADO_REHEARSAL_FAULTS`` names a JSON file, which is read at each request; where
+it does not exist, there are none. For the engine:
+
+- ``start``: what the server says before it exits at once;
+- ``load``: the error with which every use of a model is refused, status 500;
+- ``exit``: whether the server exits when a model is used;
+- ``status``: with which *every* request is answered, also the health check;
+- ``first_token_s``: seconds before the first word of an answer.
+
+For the agent:
+
+- ``agent_version``: what it says that it is;
+- ``flood``: lines that it logs at its start;
+- ``api_s``: seconds before each answer of its local API.
+
+``pid`` is the only process that all these hold for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+VARIABLE: Final = "AVOCADO_REHEARSAL_FAULTS"
+
+
+def switched() -> dict[str, Any]:
+    """Return the faults that hold for this process now."""
+    try:
+        faults = json.loads(Path(os.environ.get(VARIABLE, "")).read_text())
+    except (OSError, ValueError):
+        return {}
+    is_ours = isinstance(faults, dict) and faults.get("pid", os.getpid()) == os.getpid()
+    return faults if is_ours else {}

@@ -1,0 +1,186 @@
+"""The engine's rows."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from .callers import Caller, Dialect, Verdict
+from .fault import DIVISOR, EXIT_S, HANG_S, Engine, Fault
+from .service import Service
+
+_HANG_S: Final = HANG_S / DIVISOR
+_NO_MEMORY: Final = (
+    "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
+)
+_SLOW_DIVISOR: Final = 120.0
+"""So six minutes are three seconds."""
+
+
+def _kill_at_each_load(service: Service) -> None:
+    service.switch(exit=True)
+    service.mark()
+
+
+def _cannot_start(service: Service) -> None:
+    service.switch(start="Error: could not create the folder of models")
+    service.kill(service.engine)
+
+
+def _no_memory(service: Service) -> None:
+    service.switch(load=_NO_MEMORY)
+    service.kill(service.engine)
+
+
+def _server_errors(service: Service) -> None:
+    service.switch(status=500, pid=service.engine)
+    service.mark()
+
+
+def _slow_first_token(service: Service) -> None:
+    first_token_s, cut_s = 360 / _SLOW_DIVISOR, 300 / _SLOW_DIVISOR
+    service.switch(first_token_s=first_token_s)
+    service.mark()
+    caller = _caller(service, Dialect.OPENAI)
+    call = caller.call()
+    assert call.verdict is Verdict.WHOLE, call.detail
+    assert call.ended - call.began >= first_token_s, "the first token was not slow"
+    assert call.longest_silence_s < cut_s, (
+        f"silent for {call.longest_silence_s:.1f} s: ngrok cuts after {cut_s:.1f} s"
+    )
+
+
+def _eight_users(service: Service) -> None:
+    users = [_caller(service, Dialect.NATIVE) for _ in range(8)]
+    threads = [threading.Thread(target=user.call) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    calls = [call for user in users for call in user.calls]
+    assert len(calls) == len(users), "a user still waits"
+    assert all(c.verdict is Verdict.WHOLE for c in calls), [c.detail for c in calls]
+
+
+def _caller(service: Service, dialect: Dialect) -> Caller:
+    state = service.state()
+    return Caller(
+        dialect=dialect,
+        is_stream=True,
+        model="tiny",
+        is_stand_in=service.is_stand_in,
+        url=state.url,
+        key=state.api_key,
+        patience_s=30.0,
+    )
+
+
+ROWS = (
+    Fault(
+        name="server-killed",
+        area="engine",
+        expected="served again; requests are held meanwhile",
+        breaks=lambda service: service.kill(service.engine),
+        bound_s=8.0,
+        part="engine",
+        detect_s=EXIT_S,
+        engine=Engine.EITHER,
+    ),
+    Fault(
+        name="runner-killed",
+        area="engine",
+        expected="loaded again by the engine itself",
+        breaks=lambda service: service.kill(service.runner),
+        bound_s=8.0,
+        why="The engine loads anew by itself: no component falls, so none is shown.",
+        engine=Engine.REAL,
+    ),
+    Fault(
+        name="server-hangs",
+        area="engine",
+        expected="noticed, killed, served again",
+        breaks=lambda service: service.freeze(service.engine),
+        bound_s=8.0,
+        part="engine",
+        detect_s=_HANG_S,
+        told=("has not answered 3 times in a row",),
+        engine=Engine.EITHER,
+    ),
+    Fault(
+        name="runner-hangs",
+        area="engine",
+        expected="noticed though the server answers; served again",
+        breaks=lambda service: service.freeze(service.runner),
+        bound_s=8.0,
+        part="engine",
+        detect_s=_HANG_S,
+        told=("what runs the model does nothing",),
+        engine=Engine.REAL,
+    ),
+    Fault(
+        name="exits-at-start",
+        area="engine",
+        expected="backs off, then failed with its last words; up tries again",
+        breaks=_cannot_start,
+        bound_s=15.0,
+        part="engine",
+        told=("could not create the folder of models", "%avocado_up"),
+        gives_up=True,
+        mends=lambda service: service.switch(),
+    ),
+    Fault(
+        name="dies-at-each-load",
+        area="engine",
+        expected="backs off, then failed with cause; up tries again",
+        breaks=_kill_at_each_load,
+        bound_s=20.0,
+        part="engine",
+        told=("The engine ended by itself.", "try a smaller model"),
+        gives_up=True,
+        mends=lambda service: service.switch(),
+    ),
+    Fault(
+        name="out-of-memory-on-load",
+        area="engine",
+        expected="told with the sizes, failed; up tries again",
+        breaks=_no_memory,
+        bound_s=15.0,
+        part="models",
+        told=("8.0 GiB", "5.1 GiB", "a smaller model"),
+        gives_up=True,
+        mends=lambda service: service.switch(),
+    ),
+    Fault(
+        name="answers-500-to-all",
+        area="engine",
+        expected="taken for hung, served again",
+        breaks=_server_errors,
+        bound_s=8.0,
+        part="engine",
+        detect_s=_HANG_S,
+    ),
+    Fault(
+        name="first-token-after-6-minutes",
+        area="engine",
+        expected="waited for; streams of events stay open",
+        breaks=_slow_first_token,
+        bound_s=10.0,
+        mends=lambda service: service.switch(),
+        divisor=_SLOW_DIVISOR,
+        keeps_all=True,
+        why=(
+            "Lines of JSON (/api, streamed) have nothing that may come before the "
+            "first token: ngrok cuts those after five silent minutes."
+        ),
+    ),
+    Fault(
+        name="eight-users-one-slot",
+        area="engine",
+        expected="all answered; a busy engine is not restarted",
+        breaks=_eight_users,
+        bound_s=8.0,
+        keeps_all=True,
+        variables={"AVOCADO_REHEARSAL_TOKEN_S": "0.05"},
+        engine=Engine.EITHER,
+    ),
+)

@@ -1,0 +1,91 @@
+"""One row of the matrix: how a running service is broken, and what is promised."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from spicy_avocado_magic.client.handle import Avocado
+
+    from .service import Service
+
+EXIT_S: Final = 0.2
+"""An exit is noticed within this time, whatever the policy."""
+HANG_S: Final = 20.0
+"""A hang is noticed within this time under the product's own policy."""
+DIVISOR: Final = 20.0
+"""By which the product's waits are divided, unless a row says otherwise."""
+
+Act = Callable[["Service"], None]
+
+
+class Engine(enum.Enum):
+    """Which engine a row runs on."""
+
+    STAND_IN = "the stand-in, whose faults can be switched"
+    EITHER = "a real Ollama where there is one, else the stand-in"
+    REAL = "a real Ollama; skipped where there is none"
+
+
+def nothing(_service: Service) -> None:
+    """Mend nothing: the fault passes by itself, or is past once it was made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A row; ``tests/faults/README.md`` tells how to write one.
+
+    Attributes:
+        name: As ``--only`` and pytest call it.
+        expected: What is promised, in few words.
+        breaks: Breaks the service; the clock starts when it is called, or when it
+            calls ``service.mark()``.
+        bound_s: From the break, or from the mending if there is one, until the
+            service is whole again.
+        part: The component that is seen to fall; empty if none may.
+        detect_s: Longest time from the break until the state shows it; None where
+            the issue sets no bound.
+        told: Texts that the user must be told meanwhile, each by a failure, a stage
+            or a warning of the state.
+        gives_up: Whether the part must end as ``failed``; ``up`` then tries again.
+        mends: Ends a fault that lasts, after it was seen, told and given up.
+        brings_up: Brings the service up in place of the matrix itself.
+        ends_by_itself: Whether the service must end by itself within the bound.
+        keeps_all: Whether every request must be answered.
+        has_new_url: Whether the URL cannot be kept.
+        why: Why a promise cannot be kept, for the table.
+        engine: Which engine it needs.
+        divisor: Of the policy's waits.
+        policy: Waits that are other than that.
+        variables: Set in the environment of the service.
+        options: Further options of ``up``.
+    """
+
+    name: str
+    area: str
+    expected: str
+    breaks: Act
+    bound_s: float
+    part: str = ""
+    detect_s: float | None = None
+    told: tuple[str, ...] = ()
+    gives_up: bool = False
+    mends: Act = nothing
+    brings_up: Callable[[Service], Avocado] | None = None
+    ends_by_itself: bool = False
+    keeps_all: bool = False
+    has_new_url: bool = False
+    why: str = ""
+    engine: Engine = Engine.STAND_IN
+    divisor: float = DIVISOR
+    policy: Mapping[str, float] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hang_s(self) -> float:
+        """The bound for noticing a hang under this row's policy."""
+        return HANG_S / self.divisor

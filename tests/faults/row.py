@@ -1,0 +1,142 @@
+"""One row, from a running service to its end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from spicy_avocado_magic.state import Phase, State
+
+from . import promises
+from .callers import Call, Callers
+from .fault import Fault, nothing
+from .service import Service, running
+
+_PATIENCE_S = 15.0
+"""A request that is silent for longer hangs: the product holds none for longer
+under these policies."""
+_LEFT_ALONE_S = 1.0
+"""How long to look on where nothing may fall, after the fault has passed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What came of a row."""
+
+    what: str
+    detect_s: float | None = None
+    recover_s: float | None = None
+    bare_s: float | None = None
+    lost: int = 0
+    asked: int = 0
+
+
+def run(fault: Fault) -> Seen:
+    """Start a service, break it, and hold it to the four promises.
+
+    Raises:
+        AssertionError: With the promise that was not kept.
+    """
+    with running(fault) as service:
+        before = service.state()
+        callers = Callers(
+            before.url,
+            before.api_key,
+            "tiny",
+            is_stand_in=service.is_stand_in,
+            patience_s=_PATIENCE_S,
+        )
+        callers.start()
+        try:
+            ports = promises.ports_of(service, before)
+            service.mark()
+            fault.breaks(service)
+            if fault.ends_by_itself:
+                ended_s = promises.ended_by_itself(service, ports, fault.bound_s)
+                return _seen_to_end(service, ended_s, callers)
+            detect_s, whole_s, seen_at = _follow(service)
+            promises.same_as_before(
+                before, service.state(), has_new_url=fault.has_new_url
+            )
+            if not fault.has_new_url:
+                callers.wait_each_whole(time.monotonic())
+        finally:
+            calls = callers.end()
+        lost = promises.nothing_false(calls, keeps_all=fault.keeps_all)
+        bare_s = promises.bare_start_s(before, fault.part) if fault.part else None
+        if bare_s is not None and seen_at and fault.detect_s is not None:
+            promises.recovered_in_time(service, whole_s, bare_s)
+        service.undo.close()
+        promises.nothing_left(service)
+    return Seen(
+        what=_worded(fault, lost, calls),
+        detect_s=detect_s,
+        recover_s=whole_s if fault.part else None,
+        bare_s=bare_s,
+        lost=lost,
+        asked=len(calls),
+    )
+
+
+def _seen_to_end(service: Service, ended_s: float, callers: Callers) -> Seen:
+    calls = callers.end()
+    lost = promises.nothing_false(calls, keeps_all=False)
+    service.undo.close()
+    promises.nothing_left(service)
+    what = f"ended by itself after {ended_s:.1f} s, nothing left"
+    return Seen(what=what, lost=lost, asked=len(calls))
+
+
+def _follow(service: Service) -> tuple[float | None, float, float]:
+    """See it fall, be told, be mended and whole again.
+
+    Returns:
+        Seconds to detect and to recover, and when it was detected.
+    """
+    fault, broken_at = service.fault, service.broken_at
+    if not fault.part:
+        fault.mends(service)
+        time.sleep(_LEFT_ALONE_S)
+        promises.stayed_up(service, broken_at)
+        whole_at = promises.whole_again(service, time.monotonic(), fault.bound_s)
+        return None, whole_at - broken_at, 0.0
+
+    def has_fallen(state: State) -> bool:
+        return state.component(fault.part) is not Phase.READY
+
+    fallen_at = service.watch.first(
+        has_fallen, since=broken_at, within_s=fault.bound_s, what=f"{fault.part} fell"
+    )
+    detect_s = fallen_at - broken_at
+    if fault.detect_s is not None:
+        assert detect_s <= fault.detect_s, (
+            f"noticed after {detect_s:.2f} s, at most {fault.detect_s:.2f} s promised"
+        )
+    began = fallen_at
+    if fault.gives_up:
+        service.watch.first(
+            lambda state: state.component(fault.part) is Phase.FAILED,
+            since=broken_at,
+            within_s=fault.bound_s,
+            what=f"{fault.part} is given up",
+        )
+    promises.user_is_told(service, fault.told, fault.bound_s)
+    if fault.mends is not nothing:
+        fault.mends(service)
+        began = time.monotonic()
+    if fault.gives_up:
+        service.up()
+    whole_at = promises.whole_again(service, began, fault.bound_s)
+    return detect_s, whole_at - began, fallen_at
+
+
+def _worded(fault: Fault, lost: int, calls: list[Call]) -> str:
+    del calls
+    parts = ["left alone" if not fault.part else "whole again"]
+    if fault.gives_up:
+        parts = ["failed with cause, up tried again"]
+    if fault.told:
+        parts.append(f"told “{fault.told[0]}”")
+    if lost:
+        parts.append(f"{lost} failed clearly")
+    return ", ".join(parts)

@@ -1,0 +1,238 @@
+"""A running service of its own: real host, pyngrok and agent, in a loopback world."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import psutil
+import pytest
+
+from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE
+from spicy_avocado_magic.rehearsal.world import World
+from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.state import State
+from spicy_avocado_magic.state_folder import StateFolder
+from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+from tests.real_engines import EXECUTABLES
+
+from .fault import Engine, Fault
+from .watching import Watch
+
+T = TypeVar("T")
+
+TOKEN: Final = "2abcdefghijklmnopqrstuvwxyz_0123456789"
+_FAULTS: Final = "faults.json"
+_UNSCALED: Final = (
+    "launch_s",
+    "engine_start_s",
+    "model_load_s",
+    "agent_start_s",
+    "request_s",
+    "tunnel_stop_s",
+    "gateway_stop_s",
+    "engine_stop_s",
+    "down_s",
+)
+"""Bounds on what real processes need: dividing them would not make those faster."""
+
+
+class LoopbackWorld:
+    """The rehearsal's world in a thread, so that a row can reach into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._world = World(folder)
+        self.run(self._world.start())
+        self.edge = self._world.edge
+
+    @property
+    def sources(self) -> Sources:
+        """What points the product at it, as if it were the real one."""
+        return replace(self._world.sources(), rehearsal=False)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the world's loop and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def sessions(self) -> int:
+        """Return how many agents' sessions the edge has."""
+        return self.edge.sessions
+
+    def close(self) -> None:
+        """End it."""
+        self.run(self._world.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+
+@dataclass(kw_only=True)
+class Service:
+    """What a row breaks; everything in it belongs to this row alone."""
+
+    fault: Fault
+    home: Home
+    world: LoopbackWorld
+    policy: Policy
+    is_stand_in: bool
+    folder: StateFolder
+    avocado: Avocado = field(init=False)
+    watch: Watch = field(init=False)
+    broken_at: float = 0.0
+    user: Any = None
+    """Who brought it up, where that was not the matrix itself; a row's own."""
+    undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    """What a row's faults need at the end, whatever came of it."""
+
+    def up(self, *models: str, **options: Any) -> Avocado:
+        """Do what ``%avocado_up`` does."""
+        sources = self.world.sources
+        return self.home.up(*models, sources=sources, policy=self.policy, **options)
+
+    def mark(self) -> None:
+        """Let the clock start now, in place of when the row was called."""
+        self.broken_at = time.monotonic()
+
+    def state(self) -> State:
+        """Return what the host tells now."""
+        state = self.avocado.status()
+        assert state is not None, "the host is gone"
+        return state
+
+    @property
+    def host(self) -> int:
+        """The pid of the host."""
+        return self.state().pid
+
+    @property
+    def guard(self) -> int:
+        """The pid of its guard."""
+        return self._with_argument("spicy_avocado_magic.host.guard").pid
+
+    @property
+    def engine(self) -> int:
+        """The pid of ``ollama serve``."""
+        return self._child("engine")
+
+    @property
+    def agent(self) -> int:
+        """The pid of the ngrok agent."""
+        return self._child("agent")
+
+    @property
+    def runner(self) -> int:
+        """The pid of the engine's process that holds the model."""
+        (runner,) = psutil.Process(self.engine).children(recursive=True)
+        return runner.pid
+
+    def kill(self, pid: int) -> None:
+        """Send SIGKILL, and let the clock start."""
+        self.mark()
+        os.kill(pid, signal.SIGKILL)
+
+    def freeze(self, pid: int) -> None:
+        """Send SIGSTOP, and let the clock start; at the end it goes on again."""
+        self.mark()
+        os.kill(pid, signal.SIGSTOP)
+        self.undo.callback(_thaw, psutil.Process(pid))
+
+    def switch(self, **faults: Any) -> None:
+        """Switch faults of stand-in engine and agent (``rehearsal/switches.py``)."""
+        path = self.home.path / _FAULTS
+        path.with_suffix(".new").write_text(json.dumps(faults))
+        path.with_suffix(".new").replace(path)
+
+    def _child(self, name: str) -> int:
+        record = self.folder.read_record()
+        assert record is not None, "no record of a running host"
+        pids = {child.name: child.identity.pid for child in record.children}
+        assert name in pids, f"no {name} in the host's record"
+        return pids[name]
+
+    def _with_argument(self, argument: str) -> psutil.Process:
+        (found,) = (p for p in self.home.processes() if argument in p.cmdline())
+        return found
+
+
+def _thaw(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.Error):
+        process.send_signal(signal.SIGCONT)
+
+
+def policy_of(fault: Fault) -> Policy:
+    """Return the product's policy with its waits divided as the row says."""
+    real, scaled = Policy(), Policy().scaled(fault.divisor)
+    kept = {name: getattr(real, name) for name in _UNSCALED}
+    return replace(scaled, **kept | dict(fault.policy))
+
+
+@contextlib.contextmanager
+def running(fault: Fault) -> Iterator[Service]:
+    """Start the service of a row, all of whose parts are ready; not yet ended."""
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name in ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_REHEARSE"):
+            patch.delenv(name, raising=False)
+        home = stack.enter_context(new_home(patch.setenv))
+        (home.path / "bin").mkdir()
+        is_stand_in = fault.engine is Engine.STAND_IN or not EXECUTABLES
+        program = (
+            _stand_in(home.path, fault.variables) if is_stand_in else EXECUTABLES[0]
+        )
+        assert program is not None
+        path = os.pathsep.join((str(program.parent), os.environ["PATH"]))
+        patch.setenv("PATH", path)
+        patch.setenv(FAULTS_VARIABLE, str(home.path / _FAULTS))
+        for name, value in fault.variables.items():
+            patch.setenv(name, value)
+        world = LoopbackWorld(home.path / "world")
+        stack.callback(world.close)
+        service = Service(
+            fault=fault,
+            home=home,
+            world=world,
+            policy=policy_of(fault),
+            is_stand_in=is_stand_in,
+            folder=StateFolder.find(rehearsal=False),
+        )
+        stack.enter_context(service.undo)
+        if fault.brings_up:
+            service.avocado = fault.brings_up(service)
+        else:
+            service.avocado = service.up("tiny", token=TOKEN, **fault.options)
+        service.watch = Watch(service.folder)
+        stack.callback(service.watch.end)
+        yield service
+
+
+def _stand_in(home: Path, variables: Mapping[str, str]) -> Path:
+    """Write the stand-in engine as a program called ``ollama``.
+
+    Its own variables are in it, since the product passes none of them on.
+    """
+    own = {k: v for k, v in variables.items() if k.startswith("AVOCADO_REHEARSAL_")}
+    own |= {"PYTHONPATH": str(PACKAGE_PARENT), FAULTS_VARIABLE: str(home / _FAULTS)}
+    exports = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in own.items())
+    program = home / "bin" / "ollama"
+    program.write_text(
+        f"#!/bin/sh\n{exports}exec {shlex.quote(sys.executable)} -P -m "
+        'spicy_avocado_magic.rehearsal.engine "$@"\n'
+    )
+    program.chmod(0o700)
+    return program

@@ -1,0 +1,315 @@
+"""The tunnel's rows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psutil
+
+from spicy_avocado_magic.processes import Identity, identify
+
+from .fault import DIVISOR, EXIT_S, HANG_S, Fault
+from .service import TOKEN, Service
+
+_HANG_S: Final = HANG_S / DIVISOR
+_QUOTAS: Final = {725: "bandwidth", 726: "connections", 727: "requests"}
+_NGROK_ANSWERS: Final = (
+    "While no agent is connected ngrok answers in our place, with a code of its own."
+)
+
+
+def _edge_goes(service: Service) -> None:
+    service.mark()
+    service.world.run(service.world.edge.close())
+
+
+def _edge_returns_after(seconds: float) -> Any:
+    def mend(service: Service) -> None:
+        time.sleep(max(0.0, service.broken_at + seconds - time.monotonic()))
+        address = urlsplit(f"//{service.world.sources.edge_address}")
+        host, port = address.hostname or "", address.port or 0
+        service.world.run(service.world.edge.start(host, port))
+
+    return mend
+
+
+def _edge_with(service: Service, **troubles: Any) -> None:
+    """Let the edge be in trouble, and cut the session, so that the agent notices."""
+    edge = service.world.edge
+
+    async def trouble() -> None:
+        for name, value in troubles.items():
+            setattr(edge, name, value)
+        service.mark()
+        edge.drop_sessions()
+
+    service.world.run(trouble())
+
+
+def _edge_is_well(service: Service) -> None:
+    edge = service.world.edge
+    edge.max_sessions, edge.is_occupied, edge.used_up = 3, False, 0
+    edge.revoked.clear()
+
+
+def _forgotten_session(service: Service) -> None:
+    _edge_with(service, is_occupied=True)
+
+
+def _quota_used_up(code: int) -> Any:
+    def use_up(service: Service) -> None:
+        service.mark()
+        service.world.edge.used_up = code
+
+    return use_up
+
+
+def _kill_with(**faults: Any) -> Any:
+    """Kill the agent; the next one has these faults."""
+
+    def act(service: Service) -> None:
+        service.switch(**faults)
+        service.kill(service.agent)
+
+    return act
+
+
+def _api_hangs(service: Service) -> None:
+    service.switch(api_s=60)
+    service.mark()
+    # The API must have been missed for longer than a hang may take to be noticed.
+    time.sleep(2 * _HANG_S)
+
+
+def _port_is_taken(service: Service) -> None:
+    agent = psutil.Process(service.agent)
+    ports = [c.laddr[1] for c in agent.net_connections("tcp") if c.status == "LISTEN"]
+    service.kill(agent.pid)
+    for port in ports:
+        taken = service.undo.enter_context(socket.socket())
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # by somebody else: as good
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+
+
+def _stale_agent_has_the_url(service: Service) -> None:
+    """Let an agent of our own configuration take the URL in a moment without ours."""
+    config = str(service.folder.agent_config)
+    stale = subprocess.Popen(
+        [
+            *(service.world.sources.ngrok_path, "start", "--none"),
+            *("--config", config, "--log", "stdout"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    service.undo.callback(_end, stale, identify(stale.pid))
+    assert stale.stdout is not None
+    told = ""
+    while "client session established" not in told:
+        line = stale.stdout.readline()
+        assert line, f"the stale agent ended: {told}"
+        told += line
+    api = re.search(r"addr=(\S+)", told)
+    assert api is not None, told
+    upstream = {"url": service.state().local_url}
+    body = json.dumps({"name": "stale", "upstream": upstream}).encode()
+    service.kill(service.agent)
+    deadline = time.monotonic() + 5
+    while True:
+        asked = urllib.request.Request(f"http://{api[1]}/api/endpoints", body)
+        asked.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(asked, timeout=5):
+                return
+        except urllib.error.HTTPError as error:  # our own agent's session still ends
+            error.close()
+        assert time.monotonic() < deadline, "the stale agent does not get the URL"
+
+
+def _end(process: subprocess.Popen[str], identity: Identity | None) -> None:
+    if identity is not None and identity.is_alive:
+        process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+_EDGE_GONE = tuple(
+    Fault(
+        name=f"edge-gone-{seconds}-s",
+        area="tunnel",
+        expected="waited for without limit, same URL",
+        breaks=_edge_goes,
+        bound_s=8.0,
+        part="tunnel",
+        told=("the tunnel is reconnecting",),
+        mends=_edge_returns_after(seconds / DIVISOR),
+    )
+    for seconds in (3, 30, 300)
+)
+
+_QUOTA = tuple(
+    Fault(
+        name=f"quota-of-{what}-used-up",
+        area="tunnel",
+        expected="told at the next proof, failed; up tries again",
+        breaks=_quota_used_up(code),
+        bound_s=12.0,
+        part="tunnel",
+        told=(f"ERR_NGROK_{code}", "next month"),
+        gives_up=True,
+        mends=_edge_is_well,
+        policy={"probe_idle_s": 1.0},
+        why="Told within 15 minutes: to ask more often would use the quota up itself.",
+    )
+    for code, what in _QUOTAS.items()
+)
+
+ROWS = (
+    Fault(
+        name="agent-killed",
+        area="tunnel",
+        expected="same URL again",
+        breaks=lambda service: service.kill(service.agent),
+        bound_s=8.0,
+        part="tunnel",
+        detect_s=EXIT_S,
+        told=("The ngrok agent ended by itself.",),
+        why=_NGROK_ANSWERS,
+    ),
+    Fault(
+        name="agent-hangs",
+        area="tunnel",
+        expected="noticed, killed, same URL again",
+        breaks=lambda service: service.freeze(service.agent),
+        bound_s=8.0,
+        part="tunnel",
+        detect_s=_HANG_S,
+        told=("The ngrok agent hangs",),
+    ),
+    *_EDGE_GONE,
+    Fault(
+        name="edge-has-another-session",
+        area="tunnel",
+        expected="334 from our own lost session is waited out",
+        breaks=_forgotten_session,
+        bound_s=10.0,
+        part="tunnel",
+        told=("already online elsewhere (ERR_NGROK_334)",),
+        mends=_edge_is_well,
+    ),
+    Fault(
+        name="url-taken-by-our-stale-agent",
+        area="tunnel",
+        expected="found by its private config and ended",
+        breaks=_stale_agent_has_the_url,
+        bound_s=8.0,
+        part="tunnel",
+    ),
+    Fault(
+        name="url-taken-by-a-stranger",
+        area="tunnel",
+        expected="334 told with the remedy, failed; up tries again",
+        breaks=_forgotten_session,
+        bound_s=15.0,
+        part="tunnel",
+        told=("already online elsewhere (ERR_NGROK_334)", "--domain"),
+        gives_up=True,
+        mends=_edge_is_well,
+        why="Whoever has the URL keeps it; only its owner can end that.",
+    ),
+    Fault(
+        name="agents-too-many",
+        area="tunnel",
+        expected="108 told with the remedy, failed; up tries again",
+        breaks=lambda service: _edge_with(service, max_sessions=0),
+        bound_s=15.0,
+        part="tunnel",
+        told=("as many agents as it may", "ERR_NGROK_108"),
+        gives_up=True,
+        mends=_edge_is_well,
+    ),
+    Fault(
+        name="token-revoked-in-flight",
+        area="tunnel",
+        expected="107 told, failed at once: no try mends it",
+        breaks=lambda service: _edge_with(service, revoked={TOKEN}),
+        bound_s=10.0,
+        part="tunnel",
+        told=("revoked or reset (ERR_NGROK_107)", "Copy the Authtoken again"),
+        gives_up=True,
+        mends=_edge_is_well,
+        why="A revoked token never works again; the user must give another.",
+    ),
+    *_QUOTA,
+    Fault(
+        name="api-port-taken",
+        area="tunnel",
+        expected="another port; same URL again",
+        breaks=_port_is_taken,
+        bound_s=8.0,
+        part="tunnel",
+        detect_s=EXIT_S,
+    ),
+    Fault(
+        name="log-flood",
+        area="tunnel",
+        expected="5,000 lines at start do no harm",
+        breaks=_kill_with(flood=5_000),
+        bound_s=10.0,
+        part="tunnel",
+    ),
+    Fault(
+        name="api-slow",
+        area="tunnel",
+        expected="waited for; same URL again",
+        breaks=_kill_with(api_s=0.5),
+        bound_s=10.0,
+        part="tunnel",
+        mends=lambda service: service.switch(),
+    ),
+    Fault(
+        name="api-hangs-at-start",
+        area="tunnel",
+        expected="bounded, told, failed; up tries again",
+        breaks=_kill_with(api_s=60),
+        bound_s=25.0,
+        part="tunnel",
+        told=("was not ready within",),
+        gives_up=True,
+        mends=lambda service: service.switch(),
+        policy={"agent_start_s": 1.5},
+    ),
+    Fault(
+        name="api-hangs-while-serving",
+        area="tunnel",
+        expected="a tunnel that works is left alone",
+        breaks=_api_hangs,
+        bound_s=8.0,
+        mends=lambda service: service.switch(),
+        keeps_all=True,
+    ),
+    Fault(
+        name="agent-too-old",
+        area="tunnel",
+        expected="told with the version, failed at once; up tries again",
+        breaks=_kill_with(agent_version="3.5.0"),
+        bound_s=10.0,
+        part="tunnel",
+        told=("agent 3.5.0 is older than 3.30", "Delete"),
+        gives_up=True,
+        mends=lambda service: service.switch(),
+    ),
+)
