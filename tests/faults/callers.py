@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 _WORDS: Final = 8
 _PAUSE_S: Final = 0.03
+_PAUSE_AFTER_A_LOSS_S: Final = 0.2
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _FIRST_ANSWER_S: Final = 20.0
 
@@ -268,9 +269,13 @@ class Callers:
                 assert time.monotonic() < deadline, f"{caller.name}: no answer any more"
                 self._ending.wait(0.02)
 
+    def tell_to_end(self) -> None:
+        """Let none begin another request."""
+        self._ending.set()
+
     def end(self) -> list[Call]:
         """Let each finish what it has begun; return all calls."""
-        self._ending.set()
+        self.tell_to_end()
         calls = []
         for caller, thread in zip(self.all, self._threads, strict=True):
             thread.join(self._patience_s + 5.0)
@@ -280,5 +285,5 @@ class Callers:
 
     def _run(self, caller: Caller) -> None:
         while not self._ending.is_set():
-            caller.call()
-            self._ending.wait(_PAUSE_S)
+            is_whole = caller.call().verdict is Verdict.WHOLE
+            self._ending.wait(_PAUSE_S if is_whole else _PAUSE_AFTER_A_LOSS_S)
