@@ -58,7 +58,7 @@ def _interrupt_first_up(service: Service) -> Avocado:
 
 def _interrupt_change(service: Service) -> None:
     """Interrupt an ``up`` that adds a model to what runs."""
-    service.switch(first_token_s=60)
+    service.switch(first_token_s=3)  # the callers wait as well
     message = service.user.send("%avocado_up other")
     wait_until(lambda: len(service.state().models) == 2, "the wish is not taken")
     service.user.interrupt()
