@@ -5,7 +5,8 @@ AvocadoError
 │   ├── UsageMistake            an option, value or line that cannot be right
 │   ├── SecretMissing           a token or ``$NAME`` that is nowhere
 │   ├── TokenRefused            ngrok does not accept the token (105, 106, 107 …)
-│   ├── EndpointRefused         ngrok does not give this URL (313, 334, 108 …)
+│   ├── EndpointRefused         ngrok does not give this URL (313, 338, 727 …)
+│   │   └── EndpointTaken       another session has it, perhaps our own (334, 108)
 │   ├── ModelRefused            no such model, gated, or it needs a newer engine
 │   ├── PortTaken               a port that was asked for is in use
 │   ├── DownloadAltered         what arrives is not what was published, twice
@@ -85,6 +86,10 @@ class TokenRefused(UserMustAct):
 
 class EndpointRefused(UserMustAct):
     """The tunnel service accepts the token but does not give this URL."""
+
+
+class EndpointTaken(EndpointRefused):
+    """Another session has it; after a lost network that may be our own."""
 
 
 class ModelRefused(UserMustAct):

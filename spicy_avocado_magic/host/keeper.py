@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from ..errors import (
     AvocadoError,
-    EndpointRefused,
+    EndpointTaken,
     NetworkUnreachable,
     as_avocado_error,
 )
@@ -139,7 +139,7 @@ class Keeper:
         if not isinstance(error, AvocadoError):
             return False
         # After a lost network the service may take our old session for another's.
-        is_passing = isinstance(error, EndpointRefused) and self._was_ready
+        is_passing = isinstance(error, EndpointTaken) and self._was_ready
         if error.permanent and not is_passing:
             return False
         if not self._was_ready:

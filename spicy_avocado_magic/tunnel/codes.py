@@ -15,6 +15,7 @@ from typing import Final
 from ..errors import (
     AvocadoError,
     EndpointRefused,
+    EndpointTaken,
     NetworkUnreachable,
     PolicyRefused,
     TokenRefused,
@@ -58,7 +59,7 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         f"Copy the Authtoken again from {_DASHBOARD}.",
     ),
     108: (
-        EndpointRefused,
+        EndpointTaken,
         "This ngrok account already runs as many agents as it may",
         "End the other notebook's, or a stale one at dashboard.ngrok.com/agents.",
     ),
@@ -83,12 +84,12 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         "Leave out --domain to get your account's fixed domain.",
     ),
     324: (
-        EndpointRefused,
+        EndpointTaken,
         "This ngrok agent already has as many endpoints as it may",
         "Close one of them, then run the cell again.",
     ),
     334: (
-        EndpointRefused,
+        EndpointTaken,
         "This public URL is already online elsewhere",
         "Run %avocado_down there, give another --domain, or --pool in both notebooks.",
     ),
@@ -131,12 +132,12 @@ _MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
         "Leave out --pool, or see dashboard.ngrok.com/billing for a plan that has it.",
     ),
     18020: (
-        EndpointRefused,
+        EndpointTaken,
         "This pool has as many endpoints as the ngrok account may pool",
         f"Run %avocado_down in another notebook, or {_UPGRADE}",
     ),
     18021: (
-        EndpointRefused,
+        EndpointTaken,
         "This ngrok account has as many endpoints online as it may",
         f"Run %avocado_down in another notebook, or {_UPGRADE}",
     ),

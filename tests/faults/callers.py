@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 _WORDS: Final = 8
 _PAUSE_S: Final = 0.03
+_PAUSE_AFTER_A_LOSS_S: Final = 0.2
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _FIRST_ANSWER_S: Final = 20.0
 
@@ -185,11 +186,8 @@ class Caller:
         if not self.is_stream:
             told = json.loads(response.read())
             return self.dialect.text(told), self.dialect.is_end(told)
-        text, is_whole, heard = "", False, time.monotonic()
-        while line := response.readline():
-            now = time.monotonic()
-            self._silence_s, heard = max(self._silence_s, now - heard), now
-            line = line.strip().removeprefix(b"data: ")
+        text, is_whole = "", False
+        for line in self._lines(response):
             if not line.startswith(b"{"):
                 continue  # a comment, an event's name, or OpenAI's "[DONE]"
             told = json.loads(line)
@@ -201,6 +199,20 @@ class Caller:
             # Its ``readline`` takes a connection's end for that of the reply.
             raise http.client.IncompleteRead(b"")
         return text, is_whole
+
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Yield lines as they come, and note for how long nothing came.
+
+        Not by ``readline``, which takes a connection that broke for the end.
+        """
+        rest, heard = b"", time.monotonic()
+        while piece := response.read1(65536):
+            now = time.monotonic()
+            self._silence_s, heard = max(self._silence_s, now - heard), now
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.strip().removeprefix(b"data: ")
+        yield rest.strip()
 
     def _judge_text(self, text: str, echo: str) -> tuple[Verdict, str]:
         if self._expected is None:
@@ -257,9 +269,13 @@ class Callers:
                 assert time.monotonic() < deadline, f"{caller.name}: no answer any more"
                 self._ending.wait(0.02)
 
+    def tell_to_end(self) -> None:
+        """Let none begin another request."""
+        self._ending.set()
+
     def end(self) -> list[Call]:
         """Let each finish what it has begun; return all calls."""
-        self._ending.set()
+        self.tell_to_end()
         calls = []
         for caller, thread in zip(self.all, self._threads, strict=True):
             thread.join(self._patience_s + 5.0)
@@ -269,5 +285,5 @@ class Callers:
 
     def _run(self, caller: Caller) -> None:
         while not self._ending.is_set():
-            caller.call()
-            self._ending.wait(_PAUSE_S)
+            is_whole = caller.call().verdict is Verdict.WHOLE
+            self._ending.wait(_PAUSE_S if is_whole else _PAUSE_AFTER_A_LOSS_S)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spicy_avocado_magic.state import Phase, State
 
 from . import promises
-from .callers import Call, Callers
+from .callers import Callers
 from .fault import Fault, nothing
 from .service import Service, running
 
@@ -60,8 +60,10 @@ def run(fault: Fault) -> Seen:
             )
             if not fault.has_new_url:
                 callers.wait_each_whole(time.monotonic())
-        finally:
-            calls = callers.end()
+        except BaseException:
+            callers.tell_to_end()
+            raise
+        calls = callers.end()
         lost = promises.nothing_false(calls, keeps_all=fault.keeps_all)
         bare_s = promises.bare_start_s(before, fault.part) if fault.part else None
         if bare_s is not None and seen_at and fault.detect_s is not None:
@@ -69,7 +71,7 @@ def run(fault: Fault) -> Seen:
         service.undo.close()
         promises.nothing_left(service)
     return Seen(
-        what=_worded(fault, lost, calls),
+        what=_worded(fault, lost),
         detect_s=detect_s,
         recover_s=whole_s if fault.part else None,
         bare_s=bare_s,
@@ -130,8 +132,7 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
     return detect_s, whole_at - began, fallen_at
 
 
-def _worded(fault: Fault, lost: int, calls: list[Call]) -> str:
-    del calls
+def _worded(fault: Fault, lost: int) -> str:
     parts = ["left alone" if not fault.part else "whole again"]
     if fault.gives_up:
         parts = ["failed with cause, up tried again"]

@@ -14,6 +14,7 @@ from spicy_avocado_magic.errors import (
     AvocadoError,
     ComponentFailed,
     EndpointRefused,
+    EndpointTaken,
     NetworkUnreachable,
     TokenRefused,
     TunnelFailed,
@@ -167,13 +168,22 @@ async def test_a_lost_network_is_waited_for_without_limit() -> None:
 
 async def test_a_refused_url_is_tried_again_if_it_was_ours_before() -> None:
     """After a lost network the service may take our old session for another's."""
-    refused = EndpointRefused("The URL is online (334).", "End the other.")
+    refused = EndpointTaken("The URL is online (334).", "End the other.")
     bench = Bench([fall(refused, rises=True)])
     async with kept(bench):
         async with asyncio.timeout(2):
             while bench.lives < 2:
                 await bench.board.wait_change()
     assert bench.lives == 2, "the refused URL was given up"
+
+
+async def test_what_only_a_month_or_a_plan_mends_is_not_tried_again() -> None:
+    """However long the tunnel was up before."""
+    refused = EndpointRefused("The quota is used up (727).", "Wait for the next.")
+    bench = Bench([fall(refused, rises=True)])
+    async with kept(bench):
+        await bench.phase(Phase.FAILED)
+    assert bench.lives == 1, "it was tried again"
 
 
 async def test_new_settings_that_fail_are_given_up_after_the_first_tries() -> None:

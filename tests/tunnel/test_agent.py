@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import urllib.request
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -450,3 +451,22 @@ def test_only_the_session_lines_say_something_of_the_session() -> None:
     )
     assert classify('msg="session closed, starting reconnect loop"') == "lost"
     assert classify('msg="starting web service"') is None
+
+
+async def test_a_stale_agent_of_the_same_configuration_is_ended(
+    make_agent: AgentMaker, upstream: Upstream, tmp_path: Path
+) -> None:
+    """One that a killed host left behind would hold the session, and the URL (334)."""
+    watched = make_agent()
+    command = [str(tmp_path / "ngrok"), "start", "--none", "--config"]
+    stale = await asyncio.create_subprocess_exec(
+        *(*command, str(watched.config_path), "--log", "stdout"),
+        stdout=PIPE,
+        start_new_session=True,
+    )
+    assert stale.stdout is not None
+    await stale.stdout.readline()
+    await watched.agent.connect(upstream.url)
+    async with asyncio.timeout(5):
+        await stale.communicate()
+    assert [one.pid for one in watched.spawned] != [stale.pid]

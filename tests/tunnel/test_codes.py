@@ -7,6 +7,7 @@ import pytest
 from spicy_avocado_magic.errors import (
     AvocadoError,
     EndpointRefused,
+    EndpointTaken,
     NetworkUnreachable,
     PolicyRefused,
     TokenRefused,
@@ -20,11 +21,9 @@ from spicy_avocado_magic.tunnel.codes import code_of, explain, without_token
     ("number", "kind"),
     [
         *((number, TokenRefused) for number in (105, 106, 107, 123, 4018)),
-        *((number, EndpointRefused) for number in (108, 313, 314, 324, 334, 338)),
-        *(
-            (number, EndpointRefused)
-            for number in (725, 726, 727, 6030, 18019, 18020, 18021)
-        ),
+        *((number, EndpointTaken) for number in (108, 324, 334, 18020, 18021)),
+        *((number, EndpointRefused) for number in (313, 314, 338)),
+        *((number, EndpointRefused) for number in (725, 726, 727, 6030, 18019)),
         *((number, TunnelFailed) for number in (349, 702, 3004, 3200, 8012)),
         *((number, UserMustAct) for number in (121, 9009, 9040)),
         *((number, PolicyRefused) for number in (2201, 2264, 9026, 15004, 15015)),
