@@ -15,6 +15,7 @@ import aiohttp
 import psutil
 import pytest
 
+from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine import server as server_module
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.errors import EngineFailed
@@ -59,7 +60,7 @@ async def make_server(tmp_path: Path, policy: Policy) -> AsyncIterator[MakeServe
         server = EngineServer(
             executable=executable,
             models_dir=tmp_path / "models",
-            log_path=tmp_path / "engine.log",
+            log=ChildLog(tmp_path / "engine.log"),
             settings=Settings(),
             policy=waits,
             on_spawn=on_spawn,
@@ -266,4 +267,4 @@ async def test_a_port_lost_in_between_is_replaced(
         server = make_server(real_ollama)
         await server.start()
         assert not server.base_url.endswith(f":{taken}")
-        assert "address already in use" in (server._log_path).read_text()
+        assert "address already in use" in server._log.path.read_text()

@@ -116,6 +116,7 @@ async def test_a_client_that_leaves_cancels_the_work_upstream(
         await upstream.was_cancelled.wait()
 
 
+@pytest.mark.alone
 async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
     make_agent: AgentMaker,
 ) -> None:
@@ -292,7 +293,7 @@ async def test_an_edge_out_of_reach_is_a_network_problem(
     """An agent that cannot dial the service is told as no network."""
     await service.edge.close()
     with pytest.raises(NetworkUnreachable):
-        await make_agent(agent_start_s=1.0).agent.connect("http://127.0.0.1:9")
+        await make_agent(agent_start_s=4.0).agent.connect("http://127.0.0.1:9")
 
 
 async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
