@@ -155,7 +155,14 @@ class ServedKernel(Kernel):
         self._client.load_connection_file()
         self._client.start_channels()
         service.undo.callback(self._client.stop_channels)
-        self._client.wait_for_ready(timeout=CELL_S)
+        wait_until(self._is_ready, "the kernel does not answer", within_s=CELL_S)
+
+    def _is_ready(self) -> bool:
+        """Without a manager, jupyter_client takes a slow start for a death."""
+        with contextlib.suppress(RuntimeError):
+            self._client.wait_for_ready(timeout=CELL_S)
+            return True
+        return False
 
 
 def start_program(
