@@ -13,6 +13,7 @@ from .policy import Policy
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _UNIT_BYTES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
+_LIKE: Final = {"_s": ("90s", "15m"), "_bytes": ("512KB", "32MB")}
 _UNIT_S: Final = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Given = tuple[tuple[str, float], ...]
@@ -29,7 +30,8 @@ class Limits:
     idle_wait_s: float
     """For how long a connection is kept between two requests."""
     body_wait_s: float
-    """Longest wait for the next bytes of a request's body."""
+    """Longest wait for the next bytes of a request's body, and for the end of one
+    that was refused."""
     silence_s: float
     """Longest time without a byte of the engine's reply."""
     unread_s: float
@@ -91,18 +93,18 @@ def parse_limits(text: str) -> Given:
 
 
 def _parse(part: str) -> tuple[str, float]:
-    name, equals, value = part.partition("=")
+    name, _, value = part.partition("=")
     field = _FIELD_BY_NAME.get(name)
-    if field is None or not equals:
+    if field is None:
         near = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"Did you mean {near[0]}=…?" if near else f"Use {', '.join(NAMES)}."
-        raise UsageMistake(f"--limit {part!r} is not NAME=VALUE.", hint)
+        raise UsageMistake(f"--limit has no {name!r}.", hint)
     number = _number(field, value)
     if number is None or (number < 1 and field not in ("rpm", "queue", "hold")):
-        form = {"_s": "90s or 15m", "_bytes": "512KB or 32MB"}
-        like = next((f for end, f in form.items() if field.endswith(end)), "64")
+        fitting = (like for end, like in _LIKE.items() if field.endswith(end))
+        likes = [f"{name}={value}" for value in next(fitting, ("16", "64"))]
         raise UsageMistake(
-            f"--limit {name}={value!r} cannot be.", f"Write it as {like}."
+            f"--limit {part!r} cannot be.", f"Write it as {' or '.join(likes)}."
         )
     return field, number
 

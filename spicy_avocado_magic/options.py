@@ -64,7 +64,8 @@ class Option:
     @property
     def flag(self) -> str:
         """As typed on the line."""
-        return "--" + self.python_name.replace("_", "-")
+        dashes = "-" if len(self.name) == 1 else "--"
+        return dashes + self.python_name.replace("_", "-")
 
     @property
     def variable(self) -> str:

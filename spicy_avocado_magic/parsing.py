@@ -17,6 +17,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.-]+(?::[0-9]{1,5})?")
 _REGISTRY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:-rc\d+)?", re.ASCII)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
+_KEY = re.compile(r"[A-Za-z0-9_.~-]{8,200}")
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MAX_PORT: Final = 65535
 
@@ -101,9 +102,14 @@ def validate_context(text: str) -> int:
     )
 
 
+def is_key(text: str) -> bool:
+    """Tell whether a text can stand as an API key in a header and in a path."""
+    return bool(_KEY.fullmatch(text))
+
+
 def validate_key(text: str) -> str:
     """Return an API key that can stand in a header and in a path."""
-    if re.fullmatch(r"[A-Za-z0-9_.~-]{8,200}", text):
+    if is_key(text):
         return text
     raise UsageMistake(
         "The --api-key cannot be used as it is.",

@@ -71,7 +71,8 @@ class Policy:
     """The host ends this long after the kernel's owner has gone."""
     heartbeat_s: float = 1.0
     state_every_s: float = 0.25
-    """Shortest time between two snapshots sent to a follower."""
+    """Shortest time between two snapshots sent to a follower while only progress and
+    counts change; a transition is told at once."""
     upstream_connect_s: float = 5.0
     """From the gateway to the engine."""
     head_wait_s: float = 10.0
@@ -104,10 +105,20 @@ class Policy:
 
     access_log_every_s: float = 0.25
     """Longest time for which a line of the access log is held back."""
+    logs_check_every_s: float = 1.0
+    """How often a log that a child writes is looked at; a large one is begun anew."""
+    logs_follow_every_s: float = 0.25
+    """How often one who follows the logs looks for new lines."""
     metrics_every_s: float = 1.0
     """Between two samples from which tokens a second are told."""
     metrics_retry_s: float = 10.0
     """Between two tries to open a port for scrapers that could not be had."""
+    diagnosis_host_s: float = 5.0
+    """Longest time in which ``%avocado_doctor`` waits for one host out there."""
+    diagnosis_check_s: float = 12.0
+    """The same for any other check."""
+    diagnosis_s: float = 40.0
+    """The same for all of them together, a rehearsal's world included."""
 
     def scaled(self, divisor: float) -> Self:
         """Return the same policy with all waits divided; counts stay."""

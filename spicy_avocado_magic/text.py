@@ -121,7 +121,7 @@ def status_text(state: State) -> str:
     lines.append(f"up       {seconds_text(state.uptime_s)}{ends}")
     lost = state.traffic.lost_lines
     full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
-    lines.append(f"log      {state.log_path}{full}")
+    lines.append(f"log      {state.log_path} (%avocado_logs shows it){full}")
     return "\n".join(lines)
 
 
@@ -130,7 +130,7 @@ def traffic_lines(state: State) -> list[str]:
     traffic = state.traffic
     answers = ", ".join(f"{count} x {code}" for code, count in traffic.statuses)
     sent = bytes_text(state.bytes_out)
-    served = f"{state.requests} served, {state.refused} refused, {sent} sent"
+    served = f"{state.requests} let in, {state.refused} refused, {sent} sent"
     now = f"{traffic.in_flight} in flight, {traffic.queued} waiting"
     lines = [f"requests {served}; {now}", f"answers  {answers or 'none yet'}"]
     speed = f"{traffic.tokens_a_second:.1f} a second now"
@@ -158,7 +158,7 @@ def key_line(key: KeyState) -> str:
     """Return what one key was used for, and when last."""
     text = f"key {plain_text(key.name)}: {key.requests} requests, {_tokens(key)}"
     if key.tokens:
-        text += f" of {key.tokens}"
+        text += f" ({key.tokens_in + key.tokens_out} of {key.tokens})"
     if key.expires_in_s is not None:
         left = seconds_text(key.expires_in_s)
         text += f", expires in {left}" if key.expires_in_s else ", expired"

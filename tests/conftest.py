@@ -1,15 +1,38 @@
-"""Fixtures that every folder of tests may use."""
+"""Fixtures that every folder of tests may use, and how the whole suite is run."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Final
 
 import pytest
+import uvloop
 
+from .alone import pytest_runtest_protocol
 from .real_engines import real_ollama
 
-__all__ = ["real_ollama"]
+__all__ = ["pytest_runtest_protocol", "real_ollama"]
+
+WORKERS: Final = 4
+"""More than the two cores of a small CI machine: tests wait more than they compute."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite out among workers; files that are named run in here.
+
+    ``-n`` decides where it is given, and without pytest-xdist all runs in here.
+    """
+    if (
+        config.pluginmanager.hasplugin("xdist")
+        and not hasattr(config, "workerinput")
+        and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        and config.option.numprocesses is None
+        and not config.option.usepdb
+    ):
+        config.option.numprocesses = WORKERS
+        config.option.dist = "worksteal"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -20,3 +43,8 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], uvloop.Loop]]:
+    """Run coroutines on the loop that the host has, so that its ways are tested."""
+    return {"uvloop": uvloop.new_event_loop}

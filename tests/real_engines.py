@@ -19,7 +19,7 @@ def _version(path: Path | None) -> str:
     return "none" if path is None else path.parent.parent.name
 
 
-@pytest.fixture(params=EXECUTABLES or [None], ids=_version)
+@pytest.fixture(scope="module", params=EXECUTABLES or [None], ids=_version)
 def real_ollama(request: pytest.FixtureRequest) -> Path:
     """Return a real ``ollama``; skipped, or failed in CI, where there is none."""
     executable: Path | None = request.param

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import spicy_avocado_magic
-from spicy_avocado_magic import Avocado, AvocadoError, down, status, up
+from spicy_avocado_magic import Avocado, AvocadoError, doctor, down, status, up
 
 HEAVY = ("aiohttp", "dotenv", "psutil", "pyngrok", "requests", "tenacity", "zstandard")
 LOAD = """
@@ -30,11 +30,13 @@ def test_the_public_names_are_these() -> None:
     assert spicy_avocado_magic.__all__ == [
         "Avocado",
         "AvocadoError",
+        "doctor",
         "down",
+        "logs",
         "status",
         "up",
     ]
-    assert all(callable(verb) for verb in (up, status, down))
+    assert all(callable(verb) for verb in (up, status, down, doctor))
     assert issubclass(AvocadoError, Exception)
     assert isinstance(Avocado, type)
 

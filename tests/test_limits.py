@@ -52,6 +52,22 @@ def test_what_is_no_bound_is_a_mistake_with_a_remedy(text: str) -> None:
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("body=lots", "body=512KB or body=32MB"),
+        ("silence", "silence=90s or silence=15m"),
+        ("rpm=-1", "rpm=16 or rpm=64"),
+        ("foo=1", "rpm"),
+    ],
+)
+def test_the_remedy_can_be_typed_as_it_stands(text: str, remedy: str) -> None:
+    """With the name of the bound, and in its unit."""
+    with pytest.raises(UsageMistake) as caught:
+        parse_limits(text)
+    assert remedy in caught.value.remedy
+
+
 def test_a_misspelt_bound_gets_the_nearest_name() -> None:
     """One letter off is understood."""
     with pytest.raises(UsageMistake) as caught:

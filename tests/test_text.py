@@ -117,7 +117,7 @@ def test_the_status_has_a_line_for_everything() -> None:
     """URL, key, engine, models, requests, uptime and log."""
     text = status_text(replace(STATE, requests=3, refused=1, ends_in_s=90, uptime_s=5))
     assert "https://a.ngrok.app" in text
-    assert "3 served, 1 refused" in text
+    assert "3 let in, 1 refused" in text
     assert "5.0 s, ends in 1 min 30 s" in text
     assert KEY not in text
 
@@ -139,7 +139,13 @@ def test_the_status_tells_the_traffic_plainly() -> None:
         models=(ModelUse(name="m\x1b[2J", requests=3, tokens_in=10, tokens_out=20),),
     )
     alice = KeyState(
-        name="alice", requests=3, tokens_out=7, tokens=9, expires_in_s=60, idle_s=5
+        name="alice",
+        requests=3,
+        tokens_in=1,
+        tokens_out=7,
+        tokens=9,
+        expires_in_s=60,
+        idle_s=5,
     )
     text = status_text(replace(STATE, traffic=traffic, keys=(alice,)))
     for line in (
@@ -155,7 +161,7 @@ def test_the_status_tells_the_traffic_plainly() -> None:
         ),
         "use      m: 3 requests, 10 tokens in, 20 out",
         (
-            "use      key alice: 3 requests, 0 tokens in, 7 out of 9, "
+            "use      key alice: 3 requests, 1 tokens in, 7 out (8 of 9), "
             "expires in 1 min 0 s, last 5.0 s ago"
         ),
     ):

@@ -14,6 +14,7 @@ from ..state_folder import StateFolder
 from ..text import handover_text
 from .ending import Ended, end
 from .launch import state_of
+from .log_reading import LINES_SHOWN, read_logs
 from .sharing import add_key, grant_of, read_keys, revoke_key
 
 
@@ -132,6 +133,14 @@ class Avocado:
     def status(self) -> State | None:
         """Return everything about the service, or None once it has ended."""
         return state_of(self._folder)
+
+    def logs(self, component: str = "", count: int = LINES_SHOWN) -> list[str]:
+        """Return the last lines of what happened, the latest last; as ``logs()``.
+
+        Raises:
+            UsageMistake: With the nearest component, or if there cannot be so many.
+        """
+        return [str(line) for line in read_logs(self._folder, component, count)]
 
     def down(self) -> Ended:
         """End the service and all that belongs to it."""

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 from ..environment import owner_pid
 from ..errors import HostUnreachable
+from ..flight_recorder import DIED, ENDED, FILE_NAME, read_tail, record_death
 from ..json_codec import to_json
 from ..policy import Policy
 from ..processes import Identity, end_group, find_by_argument, identify
@@ -28,6 +29,8 @@ _SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY
 _SWEEP_GRACE_S: Final = 1.0
 _LOCK_WAIT_S: Final = 1.0
 _REFUSING_S: Final = 1.0
+_WITNESS_S: Final = 0.5
+"""For the guard's word on what it has seen; it comes after all that it ends."""
 _POLL_S: Final = 0.02
 
 
@@ -91,9 +94,22 @@ def sweep(
         for orphan in find_by_argument(str(folder.agent_config)):
             end_group(orphan, grace_s=_SWEEP_GRACE_S)
             ended.append("agent")
+        if record is not None:
+            _witness(folder, ended)
         kept = (*folder.for_next_host, *folder.logs)
         folder.remove(keep=kept if keep is None else keep)
     return tuple(ended)
+
+
+def _witness(folder: StateFolder, ended: Collection[str]) -> None:
+    """Write down that a host died, unless its guard does so in a moment."""
+    deadline = time.monotonic() + _WITNESS_S
+    while time.monotonic() < deadline:
+        last = read_tail(folder.path, 1)
+        if last and last[0].what in (DIED, ENDED):
+            return
+        time.sleep(_POLL_S)
+    record_death(folder.path / FILE_NAME, ended, by="a later call")
 
 
 def launch(
@@ -155,13 +171,13 @@ def _start(folder: StateFolder) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_environment(),
+            env=child_environment(),
             cwd="/",
             start_new_session=True,
         )
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Return the kernel's environment without secrets, and with our package in it."""
     environment = {k: v for k, v in os.environ.items() if k not in _SECRET_VARIABLES}
     package = str(Path(__file__).parents[2])

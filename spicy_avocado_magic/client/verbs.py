@@ -1,4 +1,4 @@
-"""The public verbs: ``up``, ``status`` and ``down``, for notebooks and scripts."""
+"""The public verbs: ``up``, ``status``, ``down`` and ``logs``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from ..options import OPTION_BY_NAME, wish_from
 from ..state import State
-from ..state_folder import StateFolder
 from ..text import narrate
 from . import purging
 from .bringing import bring_up, is_rehearsal_asked_for
@@ -14,6 +13,8 @@ from .ending import Ended, end
 from .follow import Show
 from .handle import Avocado
 from .launch import state_of, sweep
+from .log_reading import LINES_SHOWN, folder_with_logs, read_logs
+from .places import state_folders
 from .typed import parse_call
 
 
@@ -49,7 +50,7 @@ def status(*, rehearse: bool = False) -> State | None:
     Raises:
         AvocadoError: If a host runs but does not answer.
     """
-    for folder in _folders(rehearse=rehearse):
+    for folder in state_folders(rehearse=rehearse):
         state = state_of(folder)
         if state is not None:
             return state
@@ -73,7 +74,7 @@ def down(*, rehearse: bool = False, purge: bool = False) -> tuple[Ended, ...]:
         HostUnreachable: If something is left that could not be ended.
         UserMustAct: If a release is just being installed by somebody else.
     """
-    ended = [end(folder) for folder in _folders(rehearse=rehearse)]
+    ended = [end(folder) for folder in state_folders(rehearse=rehearse)]
     if purge:
         is_rehearsal = rehearse or is_rehearsal_asked_for()
         purged = purging.purge(rehearsal=is_rehearsal)
@@ -81,8 +82,19 @@ def down(*, rehearse: bool = False, purge: bool = False) -> tuple[Ended, ...]:
     return tuple(one for one in ended if one)
 
 
-def _folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
-    rehearsal = StateFolder.find(rehearsal=True)
-    if rehearse or is_rehearsal_asked_for():
-        return (rehearsal,)
-    return (StateFolder.find(rehearsal=False), rehearsal)
+def logs(
+    component: str = "", *, count: int = LINES_SHOWN, rehearse: bool = False
+) -> list[str]:
+    """Return the last lines of what happened, the latest last; no host has to run.
+
+    Args:
+        component: One of ``host``, ``engine``, ``models``, ``gateway``, ``tunnel``
+            and ``rehearsal``; by default all, merged by time.
+        count: How many lines at most.
+        rehearse: Whether only a rehearsal is meant.
+
+    Raises:
+        UsageMistake: With the nearest component, or if there cannot be so many.
+    """
+    folder = folder_with_logs(state_folders(rehearse=rehearse))
+    return [str(line) for line in read_logs(folder, component, count)]

@@ -12,7 +12,7 @@ from ..errors import DownloadFailed
 from ..policy import Policy
 from .disk import disk_full
 from .download import refused_status
-from .part import Follower, Part, Rewound
+from .part import Follower, Part, Rewound, opened
 from .release import Archive, no_such_release
 from .transfer import transfer
 from .unpack import unpack
@@ -40,7 +40,12 @@ class Arrival:
         Raises:
             WrongDigest: If it is not what was published; it is forgotten then.
         """
-        part = await asyncio.to_thread(self._part)
+        async with opened(self._part) as part:
+            await self._bring(part, policy, on_progress)
+
+    async def _bring(
+        self, part: Part, policy: Policy, on_progress: Callable[[int, int], None]
+    ) -> None:
         unpacking = asyncio.create_task(self._unpack(part))
         arriving = asyncio.create_task(
             transfer(self.archive.url, part, policy=policy, on_progress=on_progress)

@@ -17,6 +17,7 @@ from .disk import require_space
 from .download import fetch, refused_status
 from .gguf import HEAD_BYTES, Shape, read_shape
 from .registry import ENGINE_MAY, Layer, Manifest, blob_path
+from .window import SEGMENT_BYTES
 
 _FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 """A lock for each blob that is on its way; models share layers."""
@@ -130,8 +131,10 @@ async def fetch_blobs(
     policy: Policy,
     on_progress: Callable[[str, int], None],
 ) -> bool:
-    """Bring a model's blobs to where the engine adopts them; largest first.
+    """Bring a model's blobs to where the engine adopts them.
 
+    The large ones come one after the other, the largest first, as each has a window
+    in memory; small ones beside them, as each waits for the server, not for bytes.
     Blobs that are there are not fetched.
 
     Args:
@@ -147,14 +150,26 @@ async def fetch_blobs(
     Raises:
         NetworkUnreachable, DownloadFailed, DiskTooSmall: If one does not arrive.
     """
-    for layer in sorted(manifest.layers, key=lambda layer: -layer.size_bytes):
-        try:
+
+    async def bring(layers: Iterable[Layer]) -> None:
+        for layer in layers:
             await _fetch_blob(manifest.model, layer, models_dir, policy, on_progress)
-        except DownloadFailed as error:
-            if refused_status(error) in ENGINE_MAY:
-                return False
-            raise
-        on_progress(layer.sha256, layer.size_bytes)
+            on_progress(layer.sha256, layer.size_bytes)
+
+    layers = sorted(manifest.layers, key=lambda layer: -layer.size_bytes)
+    large = [layer for layer in layers if layer.size_bytes > SEGMENT_BYTES]
+    small = [[layer] for layer in layers[len(large) :]]
+    tasks = [asyncio.create_task(bring(one)) for one in (large, *small)]
+    try:
+        await asyncio.gather(*tasks)
+    except DownloadFailed as error:
+        if refused_status(error) in ENGINE_MAY:
+            return False
+        raise
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     return bool(manifest.layers)
 
 

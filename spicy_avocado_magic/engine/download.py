@@ -13,7 +13,7 @@ from ..errors import DownloadAltered
 from ..policy import Policy
 from .connections import StatusRefused
 from .disk import disk_full
-from .part import Part, WrongDigest
+from .part import Part, WrongDigest, opened
 from .transfer import transfer
 
 _DIGEST_TRIES: Final = 2
@@ -49,12 +49,9 @@ async def fetch(
     """
 
     async def once() -> None:
-        part = await asyncio.to_thread(Part, destination, size, sha256)
-        try:
+        async with opened(lambda: Part(destination, size, sha256)) as part:
             await transfer(url, part, policy=policy, on_progress=on_progress)
             await asyncio.to_thread(part.place)
-        finally:
-            part.close()
         on_progress(part.done, part.done)
 
     try:

@@ -67,6 +67,8 @@ class Verdict(Enum):
 
     FITS = "fits on the GPU"
     SPILLS = "spills to the CPU (slow)"
+    ON_CPU = "runs on the CPU (slow)"
+    """Where there is no GPU that it could spill from."""
     CANNOT = "cannot run"
 
 
@@ -78,23 +80,21 @@ class Fit:
     needed_bytes: int
     """With its context; for ``CANNOT`` the least that it could do with."""
     free_bytes: int
-    """VRAM, or for ``CANNOT`` all memory."""
+    """VRAM; all memory where there is none, and for ``CANNOT``."""
     context: int
     """Tokens that were reckoned with."""
-    has_gpu: bool
     less_context_helps: bool = False
     """Whether what cannot run could with a shorter context or fewer slots."""
 
     @property
     def text(self) -> str:
         """The verdict with its figures."""
-        where = "GPU memory" if self.has_gpu else "no GPU memory"
-        if self.verdict is Verdict.CANNOT:
-            where = "memory"
-        free = bytes_text(self.free_bytes) + " of " if self.free_bytes else ""
+        is_by_vram = self.verdict in (Verdict.FITS, Verdict.SPILLS)
+        where = "GPU memory" if is_by_vram else "memory"
         return (
             f"{self.verdict.value}: about {bytes_text(self.needed_bytes)} with "
-            f"{self.context} tokens of context, {free}{where} free"
+            f"{self.context} tokens of context, {bytes_text(self.free_bytes)} of "
+            f"{where} free"
         )
 
 
@@ -163,14 +163,17 @@ def judge(
     overhead = max(1, memory.gpus) * _OVERHEAD_BYTES
     needed = likely + overhead + memory.gpus * demand.reserved_bytes
     everything = memory.vram_free + memory.ram_free
-    fits = needed <= memory.vram_free
-    verdict = Verdict.FITS if fits else Verdict.SPILLS
     cannot = least > everything
+    if cannot:
+        verdict = Verdict.CANNOT
+    elif not memory.gpus:
+        verdict = Verdict.ON_CPU
+    else:
+        verdict = Verdict.FITS if needed <= memory.vram_free else Verdict.SPILLS
     return Fit(
-        verdict=Verdict.CANNOT if cannot else verdict,
+        verdict=verdict,
         needed_bytes=least if cannot else needed,
-        free_bytes=everything if cannot else memory.vram_free,
+        free_bytes=everything if cannot or not memory.gpus else memory.vram_free,
         context=least_context if cannot else context,
-        has_gpu=memory.gpus > 0,
         less_context_helps=cannot and weights_bytes <= everything,
     )

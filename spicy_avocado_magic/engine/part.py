@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
@@ -155,6 +157,27 @@ class Part:
             self.is_closed = True
             self._file.close()
             self.changed.notify_all()
+
+
+@contextlib.asynccontextmanager
+async def opened(open_part: Callable[[], Part]) -> AsyncIterator[Part]:
+    """Open a part in a thread, and close it at the end.
+
+    A cancel while it is being opened waits for that: the thread goes on in any case,
+    and a part that nobody holds would stay open.
+    """
+    opening = asyncio.ensure_future(asyncio.to_thread(open_part))
+    try:
+        part = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            opening.result().close()
+        raise
+    try:
+        yield part
+    finally:
+        part.close()
 
 
 class Follower:

@@ -21,6 +21,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from ..child_log import ChildLog
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..policy import Policy
 from ..processes import Identity, identify, signal_group, spawn
@@ -34,7 +35,6 @@ USUAL_PORT: Final = 11434
 _PORT_TRIES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
 _EXIT_POLL_S: Final = 0.05
-_LOG_BYTES: Final = 1 << 19
 
 
 class EngineServer:
@@ -45,7 +45,7 @@ class EngineServer:
     Args:
         executable: The ``ollama`` program.
         models_dir: Where models are; made if it is not there.
-        log_path: Where its output is appended to.
+        log: Where its output is appended to.
         settings: Of these, context, keep-alive and the engine's variables.
         policy: The waits.
         on_spawn: Told at once who the process is, so that it can be guarded.
@@ -58,7 +58,7 @@ class EngineServer:
         *,
         executable: Path,
         models_dir: Path,
-        log_path: Path,
+        log: ChildLog,
         settings: Settings,
         policy: Policy,
         on_spawn: Callable[[Identity], None],
@@ -66,14 +66,13 @@ class EngineServer:
     ) -> None:
         self._executable = executable
         self._models_dir = models_dir
-        self._log_path = log_path
+        self._log = log
         self._settings = settings
         self._policy = policy
         self._on_spawn = on_spawn
         self._library_path = tuple(library_path)
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: Identity | None = None
-        self._log_start = 0
         self._port = 0
 
     @property
@@ -106,8 +105,8 @@ class EngineServer:
     def _spawn(self) -> None:
         """Start the process; not in a thread, which a cancel would leave behind."""
         self._models_dir.mkdir(parents=True, exist_ok=True)
-        with self._log_path.open("ab") as log:
-            self._log_start = log.tell()
+        self._log.begin_life()
+        with self._log.path.open("ab") as log:
             try:
                 self._process = spawn(
                     [str(self._executable), "serve"],
@@ -231,11 +230,17 @@ class EngineServer:
                 await self.wait_exit()
         self._process = None
 
+    @property
+    def exit_text(self) -> str:
+        """How the process ended, such as ``status 1`` or ``signal 9``."""
+        code = self._process.poll() if self._process else None
+        if code is None:
+            return "it runs"
+        return f"signal {-code}" if code < 0 else f"status {code}"
+
     def log_head(self) -> str:
         """Return the first half megabyte of this life's log."""
-        with self._log_path.open("rb") as log:
-            log.seek(self._log_start)
-            return log.read(_LOG_BYTES).decode("utf-8", "replace")
+        return self._log.head()
 
     def compute(self) -> Compute:
         """Return what its log says that it computes on."""
@@ -243,21 +248,15 @@ class EngineServer:
 
     def log_size(self) -> int:
         """Return how many bytes of log there are, for a later ``log_since``."""
-        with contextlib.suppress(FileNotFoundError):
-            return self._log_path.stat().st_size
-        return 0
+        return self._log.size()
 
     def log_since(self, position: int) -> str:
         """Return what was logged after a position, its last half megabyte at most."""
-        with contextlib.suppress(FileNotFoundError), self._log_path.open("rb") as log:
-            end = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_start, position, end - _LOG_BYTES))
-            return log.read().decode("utf-8", "replace")
-        return ""
+        return self._log.since(position)
 
     def log_tail(self, count: int) -> list[str]:
         """Return the last lines of this life's log, oldest first."""
-        return [plain_text(line) for line in self.log_since(0).splitlines()[-count:]]
+        return [plain_text(line) for line in self._log.tail(count)]
 
     def _failed(self, problem: str) -> EngineFailed:
         return EngineFailed(

@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ..errors import UsageMistake
 from ..keys import NamedKey
-from ..parsing import validate_key
+from ..parsing import is_key, validate_key
 from ..secrets import Secret
 from .cors import NO_CORS, cors_headers, preflight_headers
 from .keyring import Caller, Keyring
@@ -107,12 +107,17 @@ class Gate:
     def split(self, target: str) -> tuple[str, str | None]:
         """Return a raw target's path and its path key, which is not yet checked.
 
-        The first part is taken for a key only where the rest is a route.
+        The first part is taken for a key only where it could be one and the rest is
+        a route: ``//api/tags`` and ``/./api/tags`` are other spellings, not keys.
         """
         path = target.partition("?")[0]
         if self.access.path_key and self._route(path) is None:
             key, slash, rest = path[1:].partition("/")
-            if path[:1] == "/" and self._route(slash + rest) is not None:
+            if (
+                path[:1] == "/"
+                and is_key(key)
+                and self._route(slash + rest) is not None
+            ):
                 return slash + rest, key
         return path, None
 

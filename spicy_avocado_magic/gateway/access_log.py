@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import json
-import os
 import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from ..bounded_file import MOST_BYTES, BoundedFile
 from .exchange import Exchange
 
-_MOST_BYTES: Final = 5 * 2**20
-"""A file that is larger becomes the backup, of which there is one."""
 _MOST_WAITING: Final = 1024
 """Lines that wait for the next flush; more are written at once."""
 _METHOD_CHARS: Final = 20
@@ -58,14 +54,10 @@ def _second(at_s: int) -> str:
 
 
 class AccessLog:
-    """A file of lines, written in batches so that a request waits for no disk.
-
-    Attributes:
-        lost: Lines that could not be written, such as to a full disk.
-    """
+    """A file of lines, written in batches so that a request waits for no disk."""
 
     def __init__(
-        self, path: Path, *, flush_every_s: float, most_bytes: int = _MOST_BYTES
+        self, path: Path, *, flush_every_s: float, most_bytes: int = MOST_BYTES
     ) -> None:
         """Open nothing yet.
 
@@ -74,16 +66,15 @@ class AccessLog:
             flush_every_s: Longest time for which a line is held back.
             most_bytes: Of the file, about; the one before it is kept beside it.
         """
-        self.lost = 0
-        self._path, self._most_bytes = path, most_bytes
+        self._file = BoundedFile(path, most_bytes=most_bytes)
         self._flush_every_s = flush_every_s
         self._waiting: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def backup(self) -> Path:
-        """Where the lines are that were there before the file was begun anew."""
-        return self._path.with_suffix(f".1{self._path.suffix}")
+    def lost(self) -> int:
+        """Lines that could not be written, such as to a full disk."""
+        return self._file.lost
 
     def __call__(self, line: str) -> None:
         """Take a line, without line end; must be called inside a running loop."""
@@ -100,26 +91,4 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
         lines, self._waiting = self._waiting, []
-        if not lines:
-            return
-        try:
-            self._write(("\n".join(lines) + "\n").encode())
-        except OSError:
-            self.lost += len(lines)
-
-    def _write(self, batch: bytes) -> None:
-        # Opened for each batch: ``down`` may have removed it, or somebody moved it.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(self._path, flags, 0o600)
-        try:
-            size_bytes = os.fstat(file).st_size
-            written = os.write(file, batch)
-            if written < len(batch):
-                # The disk is full: no half line may stay for the next one to go on.
-                os.ftruncate(file, size_bytes)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        finally:
-            os.close(file)
-        if size_bytes + written > self._most_bytes:
-            with contextlib.suppress(OSError):
-                self._path.replace(self.backup)
+        self._file.append(lines)

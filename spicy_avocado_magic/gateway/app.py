@@ -25,7 +25,7 @@ from .keyring import Caller, RateLimiter
 from .listener import ADDRESS, Listener
 from .metrics import Metrics
 from .places import Places
-from .refusal import SERVER_NAME, Dialect, Refusal
+from .refusal import SERVER_NAME, Dialect, Refusal, used_up
 from .routes import INFERENCE
 from .serving import Service
 from .upstream import Upstream
@@ -160,9 +160,8 @@ class Gateway:
         except Refusal as refusal:
             return await self._refused(request, exchange, refusal, headers)
         except asyncio.CancelledError:
-            if exchange.ended is None or exchange.task is None:
+            if exchange.ended is None:
                 raise
-            exchange.task.uncancel()
             return await self._refused(request, exchange, exchange.ended, headers)
         except ConnectionError:
             raise
@@ -224,11 +223,7 @@ class Gateway:
         if caller.tokens:
             exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller)
             if exchange.tokens_left <= 0:
-                raise Refusal(
-                    429,
-                    f"This key has used all of its {caller.tokens} tokens.",
-                    code="insufficient_quota",
-                )
+                raise used_up(caller.tokens)
 
     def _probed(self, request: web.BaseRequest, visit: Visit) -> web.Response | None:
         """Answer a probe of the public URL, whether or not there is an engine."""

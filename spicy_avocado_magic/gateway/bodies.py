@@ -8,7 +8,6 @@ must be what is sent on.
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
@@ -178,11 +177,11 @@ def rewrite(
 
 
 def _written(body: dict[str, Any]) -> bytes:
-    write = functools.partial(json.dumps, allow_nan=False, separators=(",", ":"))
     try:
-        return write(body, ensure_ascii=False).encode()
+        return _ENCODER.encode(body).encode()
     except UnicodeEncodeError:
-        return write(body).encode()  # half a surrogate pair has only an escape
+        # Half a surrogate pair has only an escape.
+        return json.dumps(body, allow_nan=False).encode()
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -211,6 +210,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+)
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_pairs)
 
 
@@ -237,9 +239,8 @@ def _check_models(body: dict[str, Any], served: ServedModels) -> str:
     names = _names(body, "model", "name")
     if not names:
         raise Refusal(400, "'model' is missing.")
-    for name in names:
-        served.require(name)
-    return ModelName.parse(names[0]).short
+    first, *_ = [served.require(name) for name in names]
+    return first
 
 
 def _check_order(

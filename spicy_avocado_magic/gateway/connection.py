@@ -8,6 +8,7 @@ import logging
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from ..limits import Limits
 from .refusal import Dialect, Refusal
@@ -15,7 +16,11 @@ from .refusal import Dialect, Refusal
 _MOMENT_S: Final = 0.1
 """In which a new client can show its key."""
 _LINGER_S: Final = 0.5
-"""For how long a refused body is still read, so that the refusal arrives."""
+"""For how long a stranger's refused body is still read, so that the refusal arrives.
+
+A caller's is read for ``body_wait_s``: clients that are cut off while they send may
+tell of a broken pipe instead of the answer (seen with the ``fetch`` of Node).
+"""
 _HEAD_TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
@@ -136,6 +141,7 @@ class Connection(web.RequestHandler):
     def know(self) -> None:
         """Its client has shown a valid key, so is no stranger any more."""
         self._connections.known(self)
+        self._lingering_time = self._connections.limits.body_wait_s
 
     @property
     def is_asking(self) -> bool:
@@ -170,13 +176,15 @@ class Connection(web.RequestHandler):
         self,
         request: web.BaseRequest,
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002  (the base's signature)
+        exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  (the base's signature)
     ) -> web.StreamResponse:
         """Answer what is no HTTP; the library's text would repeat the request."""
         if request.writer.output_size > 0:
             raise ConnectionError
         refusal = Refusal(status, "This is not a proper HTTP request.")
+        if isinstance(exc, LineTooLong):
+            refusal = Refusal(431, "The head of this request is too large.")
         return refusal.response(Dialect.NATIVE)
 
     def log_exception(self, *_args: Any, exc_info: Any = None, **_more: Any) -> None:

@@ -11,7 +11,6 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..limits import Limits
-from ..model_name import ModelName
 from .access import Headers
 from .bodies import Outgoing, read_body
 from .places import Hold
@@ -49,7 +48,7 @@ async def read_form(
     name = parts.get("model", b"").decode("utf-8", "replace")
     if not name:
         raise Refusal(400, "'model' is missing.")
-    served.require(name)
+    model = served.require(name)
     boundary = secrets.token_hex(16)
     body = b"".join(_written(boundary, *part) for part in parts.items())
     body += f"--{boundary}--\r\n".encode()
@@ -57,7 +56,7 @@ async def read_form(
         body=body,
         content_type=f"multipart/form-data; boundary={boundary}",
         length=len(body),
-        model=ModelName.parse(name).short,
+        model=model,
     )
 
 

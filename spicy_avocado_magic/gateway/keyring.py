@@ -15,6 +15,7 @@ from ..secrets import Secret
 from .refusal import Refusal
 
 _MINUTE_S: Final = 60.0
+_HOW: Final = "Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,12 @@ class Keyring:
         caller = found.pop()
         if found or caller is None or caller.is_expired():
             problem = "The API key is wrong." if keys else "An API key is needed."
+            message = f"{problem} {_HOW}"
+            if caller is not None and not found:
+                message = "This API key has expired; ask its owner for a new one."
             raise Refusal(
                 401,
-                f"{problem} Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'",
+                message,
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )

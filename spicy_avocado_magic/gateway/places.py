@@ -132,9 +132,8 @@ class Hold:
         self._bytes = to_bytes
 
     def release(self) -> None:
-        """Give all of it back."""
+        """Give all of it back, once."""
         self._places.held_bytes -= self._bytes
-        self._bytes = 0
 
 
 def busy(problem: str) -> Refusal:

@@ -103,6 +103,20 @@ class Refusal(Exception):
         )
 
 
+def used_up(tokens: int) -> Refusal:
+    """Return the answer to a key whose tokens are spent, which no retry brings back.
+
+    The stock clients retry any 429 but where the header ``x-should-retry`` says not
+    to (``_should_retry`` in ``_base_client.py`` of ``openai`` and ``anthropic``).
+    """
+    return Refusal(
+        429,
+        f"This key has used all of its {tokens} tokens; ask its owner for a new one.",
+        code="insufficient_quota",
+        headers={"x-should-retry": "false"},
+    )
+
+
 def still_loading() -> Refusal:
     """Return the answer while there is no engine to ask."""
     return Refusal(

@@ -37,6 +37,9 @@ class ServedModels:
         self._models = [model for model in models if not is_cloud(model)]
         self._served = {model.key for model in self._models}
         self._shown = [m.short for m in self._models if self._may(m)]
+        self._known = {
+            spelled: short for short in self._shown for spelled in _plain(short)
+        }
 
     def restricted(self, only: tuple[str, ...]) -> ServedModels:
         """Return these models without those that are not among ``only``.
@@ -60,21 +63,25 @@ class ServedModels:
             return False
         model = ModelName.parse(text)
         # Nothing but these two forms: what else the engine takes may be a trick.
-        return text in (model.short, model.short.removesuffix(f":{DEFAULT_TAG}"))
+        return text in _plain(model.short)
 
     def _may(self, model: ModelName) -> bool:
         if self._only is not None and model.key not in self._only:
             return False
         return model.key in self._served or (self._any_model and not is_cloud(model))
 
-    def require(self, name: str) -> None:
-        """Refuse a model that is not served, naming those that are.
+    def require(self, name: str) -> str:
+        """Return the short form of a model that is served; refuse any other.
 
         Raises:
-            Refusal: 404, as for a model that is not installed.
+            Refusal: 404, as for a model that is not installed; names those that are.
         """
+        known = self._known.get(name)
+        if known is not None:
+            return known
         if not self.has(name):
             raise self._not_found(name)
+        return ModelName.parse(name).short
 
     def _not_found(self, name: str) -> Refusal:
         served = ", ".join(self._shown) or "none yet"
@@ -97,6 +104,11 @@ class ServedModels:
     def only_served(self, entries: Any) -> list[Any]:
         """Return the entries of a listing that tell of models which are served."""
         return [entry for entry in entries or () if self.has(_name_of(entry))]
+
+
+def _plain(short: str) -> tuple[str, str]:
+    """Return the two ways in which nearly everybody spells a model."""
+    return short, short.removesuffix(f":{DEFAULT_TAG}")
 
 
 def is_cloud(model: ModelName) -> bool:

@@ -11,16 +11,21 @@ import asyncio
 import contextlib
 import json
 import os
+import platform
 import secrets
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from .. import __version__
 from ..environment import cache_folder, detect_platform
 from ..errors import AvocadoError, HostUnreachable, as_avocado_error
+from ..flight_recorder import ENDED, FILE_NAME, STARTED, Recorder
 from ..json_codec import from_json
 from ..options import OPTIONS
 from ..policy import Policy
@@ -31,12 +36,12 @@ from ..state import State
 from ..state_folder import Record, StateFolder, hold_lock, read_private
 from ..tunnel.config import read_token
 from .board import Board
-from .context import Children, Context, Log
+from .context import Children, Context
 from .control import Control, decode_given, failure_line
 from .guard import Guard
 from .rehearse import World, start_world
 from .supervisor import Supervisor, no_model, with_key
-from .wanted import secrets_of
+from .wanted import plain_settings, secrets_of
 
 LOCKED = 75
 """Exit status of a host that found another one alive (``EX_TEMPFAIL``)."""
@@ -51,7 +56,7 @@ def main() -> int:
         if not is_ours:
             return LOCKED
         try:
-            asyncio.run(_host(folder, launch, redact))
+            uvloop.run(_host(folder, launch, redact))
         except AvocadoError as error:
             _answer(failure_line(error, redact))
             return 1
@@ -62,7 +67,7 @@ def main() -> int:
 
 
 async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -> None:
-    log = Log(folder.log("host"), redact)
+    log = Recorder(folder.path / FILE_NAME, redact)
     settings = _settings(folder, launch)
     redact.add(*secrets_of(settings))
     policy = from_json(Policy, launch["policy"])
@@ -88,7 +93,7 @@ async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -
                 rehearsal=settings.sources.rehearsal,
                 version=__version__,
                 pid=os.getpid(),
-                log_path=str(folder.log("host")),
+                log_path=str(folder.path / FILE_NAME),
             ),
             redact=redact,
         ),
@@ -110,8 +115,9 @@ async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -
         children.publish()
         _answer(json.dumps({"ready": os.getpid()}))
         _leave_the_kernel()
-        log(f"host {__version__} started, pid {os.getpid()}")
-        await supervisor.run()
+        log.record("host", STARTED, facts=_facts(host, context))
+        with _bugs_told(log):
+            await supervisor.run()
     finally:
         guarding.cancel()
         await control.stop()
@@ -120,6 +126,29 @@ async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -
         guard.stop()
         kept = folder.for_next_host if supervisor.keeps_wanted else ()
         folder.remove(keep=(*kept, *folder.logs))
+        log.record("host", ENDED, supervisor.why or "by a mistake of its own")
+
+
+@contextlib.contextmanager
+def _bugs_told(log: Recorder) -> Iterator[None]:
+    """Let the recorder know of what only the host's own log would hold."""
+    try:
+        yield
+    except Exception as error:
+        log(f"broke: {type(error).__name__}: {error}")
+        raise
+
+
+def _facts(host: Identity, context: Context) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "where": context.platform.name,
+        "start": host.start,
+        "rehearsal": context.settings.sources.rehearsal,
+        "settings": plain_settings(context.settings),
+    }
 
 
 def _secrets_in(given: dict[str, Any]) -> list[str]:

@@ -94,6 +94,8 @@ class Board:
 
         Its ``warnings`` are shown besides those that stay.
         """
+        self.on_event: Callable[[Event, Failure | None], None] = lambda *_: None
+        """Told each transition, with the error if it was one."""
 
     @property
     def sequence(self) -> int:
@@ -142,7 +144,14 @@ class Board:
         self._warnings[part] = warnings
         self.update(warnings=tuple(chain.from_iterable(self._warnings.values())))
 
-    def stage(self, name: str, phase: Phase, detail: str | None = None) -> None:
+    def stage(
+        self,
+        name: str,
+        phase: Phase,
+        detail: str | None = None,
+        *,
+        failure: Failure | None = None,
+    ) -> None:
         """Move a stage to a phase; a new phase or detail is an event."""
         before = self._stages[name]
         text = before.detail if detail is None else detail
@@ -152,7 +161,7 @@ class Board:
         progress = before.progress if keeps_progress else None
         self._timers[name].turn(phase, self._clock())
         self._stages[name] = replace(
-            before, phase=phase, detail=text, progress=progress, failure=None
+            before, phase=phase, detail=text, progress=progress, failure=failure
         )
         self._record(name, phase, text)
 
@@ -174,7 +183,7 @@ class Board:
         unfinished = [s for s in own if s.phase not in (Phase.READY, Phase.OFF)]
         running = [s for s in unfinished if s.phase is not Phase.WAITING]
         name = (running or unfinished or own[-1:])[-1].name
-        self.stage(name, phase, failure.problem)
+        self.stage(name, phase, failure.problem, failure=failure)
         self._stages[name] = replace(self._stages[name], failure=failure)
         self._notify()
 
@@ -201,16 +210,16 @@ class Board:
     def _record(self, name: str, phase: Phase, text: str) -> None:
         sequence = self._state.sequence + 1
         self._state = replace(self._state, sequence=sequence)
-        self.events.append(
-            Event(
-                sequence=sequence,
-                at_s=time.time(),
-                component=self._stages[name].component,
-                stage=name,
-                phase=phase,
-                text=text,
-            )
+        event = Event(
+            sequence=sequence,
+            at_s=time.time(),
+            component=self._stages[name].component,
+            stage=name,
+            phase=phase,
+            text=text,
         )
+        self.events.append(event)
+        self.on_event(event, self._stages[name].failure)
         self._notify()
 
     def _notify(self) -> None:

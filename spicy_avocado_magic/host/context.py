@@ -6,12 +6,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..bounded_file import BoundedFile, tail_lines
 from ..environment import (
     Platform,
     engines_folder,
     models_folder,
     require_mounted,
 )
+from ..flight_recorder import Recorder, utc_text
 from ..policy import Policy
 from ..processes import Identity
 from ..secrets import Redactor
@@ -22,23 +24,19 @@ from .guard import Guard
 
 
 class Log:
-    """The host's log: one line an event, redacted, without control characters."""
+    """What a child says to us, line by line: stamped, redacted and bounded."""
 
     def __init__(self, path: Path, redact: Redactor) -> None:
-        self._path, self._redact = path, redact
+        self._file, self._redact = BoundedFile(path), redact
 
     def __call__(self, text: str) -> None:
-        """Append one line."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
-        with self._path.open("a", encoding="utf-8") as file:
-            for line in self._redact(text).splitlines():
-                file.write(f"{stamp} {line}\n")
+        """Append its lines; they are lost where the disk is full."""
+        stamp = utc_text(time.time())
+        self._file.append([f"{stamp} {x}" for x in self._redact(text).splitlines()])
 
     def tail(self, count: int) -> list[str]:
         """Return the last lines, oldest first."""
-        if not self._path.exists():
-            return []
-        return self._path.read_text(encoding="utf-8").splitlines()[-count:]
+        return tail_lines(self._file.path, count)
 
 
 class Children:
@@ -89,7 +87,7 @@ class Context:
     platform: Platform
     board: Board
     children: Children
-    log: Log
+    log: Recorder
     redact: Redactor
     probe_secret: bytes = field(repr=False)
 

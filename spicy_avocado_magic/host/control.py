@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -73,20 +74,28 @@ class Control:
         response.content_type = "application/x-ndjson"
         await response.prepare(request)
         after = int(request.query.get("after", "0"))
-        async for message in self._follow(after):
-            await response.write(json.dumps(message).encode() + b"\n")
+        with contextlib.suppress(ConnectionResetError):  # a follower may leave
+            async for message in self._follow(after):
+                await response.write(json.dumps(message).encode() + b"\n")
         return response
 
     async def _follow(self, after: int) -> AsyncIterator[dict[str, Any]]:
-        policy, board = self._context.policy, self._context.board
+        board = self._context.board
         while not self._supervisor.ending.is_set():
             version, state = board.version, board.snapshot()
             news = [event for event in board.events if event.sequence > after]
             after = state.sequence
             yield {"state": to_json(state), "events": to_json(news)}
-            await asyncio.sleep(policy.state_every_s)
+            await self._rest(board, after)
             if board.version == version:
                 await self._next_change_or_heartbeat(board)
+
+    async def _rest(self, board: Board, sequence: int) -> None:
+        """Wait before the next message: progress can, a transition cannot."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._context.policy.state_every_s):
+                while board.sequence == sequence:
+                    await board.wait_change()
 
     async def _next_change_or_heartbeat(self, board: Board) -> None:
         waits = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from ..child_log import ChildLog
 from ..engine.gpu import choose_libraries, list_nvidia_cards
 from ..engine.install import install
 from ..engine.release import Installed, examine, find_on_path, resolve_version
@@ -24,6 +25,7 @@ class EngineLife:
     def __init__(self, context: Context, gateway: Gateway) -> None:
         self._context = context
         self._gateway = gateway
+        self.log = ChildLog(context.folder.log("engine"))
         self._server: EngineServer | None = None
         self._warnings: tuple[str, ...] = ()
         """What was known of the GPU before the engine looked for it."""
@@ -46,7 +48,7 @@ class EngineLife:
         server = EngineServer(
             executable=installed.path,
             models_dir=context.models_folder,
-            log_path=context.folder.log("engine"),
+            log=self.log,
             settings=context.settings,
             policy=context.policy,
             on_spawn=self._on_spawn,
@@ -141,7 +143,7 @@ class _Hung(Exception):
 async def _until_ended(server: EngineServer) -> None:
     await server.wait_exit()
     raise EngineFailed(
-        "The engine ended by itself.",
+        f"The engine ended by itself ({server.exit_text}).",
         "It is started again; if it keeps ending, try a smaller model.",
         log_tail=server.log_tail(LOG_LINES_SHOWN),
     )

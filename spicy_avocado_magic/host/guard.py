@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..flight_recorder import FILE_NAME, GUARD, record_death
 from ..processes import Identity, find_by_argument, identify, signal_group, spawn
 
 
@@ -23,12 +24,12 @@ def main(lines: Iterable[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: dict[str, Identity] = {}
-    agent_config = ""
+    agent_config, flight = "", Path()
     for line in lines:
         verb, name, *rest = line.rstrip("\n").split("\t")
         match verb:
             case "config":
-                agent_config = name
+                agent_config, flight = name, Path(rest[0])
             case "add":
                 groups[name] = Identity(pid=int(rest[0]), start=rest[1])
             case "done":
@@ -42,6 +43,8 @@ def main(lines: Iterable[str]) -> None:
     # An agent that was being started when the host died is not listed yet.
     for orphan in find_by_argument(agent_config) if agent_config else ():
         _kill(orphan)
+    # Last of all: nothing may delay the end of what is exposed.
+    record_death(flight, groups, by=GUARD)
 
 
 def _kill(identity: Identity) -> None:
@@ -69,7 +72,8 @@ class Guard:
         command = [sys.executable, "-P", "-m", "spicy_avocado_magic.host.guard"]
         with self._log.open("ab") as log:
             self._process = spawn(command, log=log, stdin=subprocess.PIPE)
-        self._tell("config", str(self._agent_config))
+        flight = self._agent_config.with_name(FILE_NAME)
+        self._tell("config", str(self._agent_config), str(flight))
         for name, identity in self._groups.items():
             self._tell("add", name, str(identity.pid), identity.start)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from ..engine.fit import (
     demand_of,
     judge,
 )
+from ..engine.gpu import choose_libraries, list_nvidia_cards
 from ..engine.machine_memory import list_gpus, read_memory, visible
 from ..engine.refusals import cannot_run
 from ..engine.registry import (
@@ -23,8 +25,10 @@ from ..engine.registry import (
     read_manifest,
     source_of,
 )
+from ..engine.release import MINIMUM
 from ..engine.tally import Tally
 from ..model_name import ModelName
+from ..parsing import OLLAMA_VERSION
 from .context import Context
 
 
@@ -67,9 +71,13 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
     """
     # A driver that sleeps takes seconds to answer, so it is asked meanwhile.
     looking_up = (_look_up(context, text) for text in context.settings.models)
-    plans, gpus = await asyncio.gather(
-        asyncio.gather(*looking_up), asyncio.to_thread(list_gpus)
+    plans, gpus, cards = await asyncio.gather(
+        asyncio.gather(*looking_up),
+        asyncio.to_thread(list_gpus),
+        asyncio.to_thread(list_nvidia_cards),
     )
+    if cards and not choose_libraries(cards, _oldest_engine(context)).folders:
+        gpus = ()
     missing = [plan.manifest for plan in plans if not plan.is_installed]
     await asyncio.to_thread(require_room, missing, context.models_folder)
     free = await asyncio.to_thread(read_memory, visible(gpus, os.environ))
@@ -81,6 +89,17 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
     )
     fits = await asyncio.gather(*(_expect(context, plan, memory) for plan in plans))
     return [replace(plan, fit=fit) for plan, fit in zip(plans, fits, strict=True)]
+
+
+def _oldest_engine(context: Context) -> str:
+    """Return the version of the engine to be; the oldest where that is not known."""
+    settings = context.settings
+    if settings.ollama_version == "latest":
+        return OLLAMA_VERSION
+    if settings.ollama_version:
+        return settings.ollama_version
+    has_own = settings.sources.engine_path or shutil.which("ollama")
+    return MINIMUM if has_own else OLLAMA_VERSION
 
 
 async def _look_up(context: Context, text: str) -> Plan:

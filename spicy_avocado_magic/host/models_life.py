@@ -85,7 +85,9 @@ class ModelsLife:
                 # The engine pulls it, and two pulls may want the same digest.
                 await plan.adopted.wait()
         if not self._engine_ready.is_up:
-            board.stage("pull", Phase.STARTING, "fetched, waiting for Ollama")
+            is_here = all(plan.is_installed for plan in plans)
+            how = "already on disk" if is_here else "fetched"
+            board.stage("pull", Phase.STARTING, f"{how}, waiting for Ollama")
         await asyncio.Event().wait()
 
     def _tell_progress(self, digest: str, done: int, size: int | None = None) -> None:

@@ -7,13 +7,17 @@ import contextlib
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
+from ..child_log import ChildLog, keep_small
 from ..errors import UsageMistake
+from ..flight_recorder import CALLED, ENDING
 from ..processes import Identity, end_group, signal_group
 from ..settings import Settings
 from ..state import ModelState, Phase
 from ..tunnel.config import write_config
+from .causes import Causes
 from .context import Context
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife
@@ -35,6 +39,9 @@ class Supervisor:
         self.ending = asyncio.Event()
         self.keeps_wanted = False
         """Whether the host, once ended, leaves its settings for the next one."""
+        self.why = ""
+        """For what it ends; empty while it does not."""
+        context.board.on_event = Causes(context.log)
         self._owner = owner
         self._change = 0
         self._before: Settings | None = None
@@ -43,6 +50,7 @@ class Supervisor:
         self._ledger = Ledger(context, self.gateway)
         self.metrics = MetricsLife(context, self.gateway.gateway)
         engine = EngineLife(context, self.gateway.gateway)
+        self._engine_log = engine.log
         self._keepers: dict[str, Keeper] = {}
         self._keep("engine", engine.live)
         self._keep("gateway", self.gateway.live)
@@ -59,7 +67,11 @@ class Supervisor:
     def _keep(self, name: str, live: Live) -> None:
         context = self.context
         self._keepers[name] = Keeper(
-            name, live, context.board, context.policy, log=context.log
+            name,
+            live,
+            context.board,
+            context.policy,
+            log=partial(context.log, component=name),
         )
 
     async def run(self) -> None:
@@ -73,6 +85,7 @@ class Supervisor:
         self._watches += [asyncio.create_task(self._ledger.keep(), name="ledger")]
         self._watches += [asyncio.create_task(self.sharing.watch(), name="sharing")]
         self._watches += [asyncio.create_task(self.metrics.run(), name="metrics")]
+        self._watches += [asyncio.create_task(self._bound_logs(), name="logs")]
         try:
             await self.ending.wait()
         finally:
@@ -80,7 +93,9 @@ class Supervisor:
 
     def end(self, why: str, *, keep_wanted: bool = False) -> None:
         """Begin to end the host."""
-        self.context.log(f"ending: {why}")
+        if not self.why:
+            self.why = why
+            self.context.log.record("host", ENDING, why)
         self.keeps_wanted = keep_wanted
         self.ending.set()
 
@@ -101,6 +116,8 @@ class Supervisor:
         differing = set(before.differences(wanted))
         if given.get("ttl_s"):
             differing.add("ttl_s")  # the same time, but from now on
+        what = ", ".join(sorted(differing)) or "nothing differs"
+        self.context.log.record("host", CALLED, f"up: {what}")
         self._change += 1
         self._before = before
         self._become(
@@ -118,7 +135,7 @@ class Supervisor:
         now = replace(self._before, keys=self.context.settings.keys)
         self._before = None
         renew = self.context.settings.changed_components(now)
-        self.context.log("the last change is taken back")
+        self.context.log.record("host", CALLED, "the last change is taken back")
         self._become(now, renew=renew, restart_ttl=False)
         return True
 
@@ -161,6 +178,13 @@ class Supervisor:
         if restart_ttl:
             now = asyncio.get_running_loop().time()
             context.board.ends_at = now + settings.ttl_s if settings.ttl_s else None
+
+    async def _bound_logs(self) -> None:
+        """Keep those logs small that others write: engine, rehearsal, our stderr."""
+        folder = self.context.folder
+        others = [ChildLog(folder.log(name)) for name in ("host", "rehearsal")]
+        every_s = self.context.policy.logs_check_every_s
+        await keep_small((self._engine_log, *others), every_s)
 
     async def _watch_owner(self) -> None:
         policy = self.context.policy

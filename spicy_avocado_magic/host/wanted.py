@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from ..json_codec import to_json
 from ..settings import Settings
@@ -19,6 +20,18 @@ def store_wanted(context: Context, settings: Settings) -> None:
     context.redact.add(*secrets_of(settings))
     stored = to_json(replace(settings, token=""))
     write_private(context.folder.wanted, json.dumps(stored))
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Return what differs from the defaults, without what must never be seen."""
+    told = {
+        part.name: to_json(getattr(settings, part.name))
+        for part in fields(settings)
+        # Fields with secrets are left out of ``repr``, too.
+        if part.repr and getattr(settings, part.name) != part.default
+    }
+    told.pop("sources", None)
+    return told | {"keys": [key.name for key in settings.keys]}
 
 
 def secrets_of(settings: Settings) -> tuple[str, ...]:

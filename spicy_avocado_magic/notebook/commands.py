@@ -6,7 +6,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Final
 
-from ..options import OPTIONS, Option, parse_flag
+from ..errors import UsageMistake
+from ..options import OPTIONS, Option, parse_flag, parse_folder
 from ..sharing import KEY_OPTIONS
 
 _COLUMN: Final = 32
@@ -53,6 +54,17 @@ def _columns(head: str, text: str) -> list[str]:
     wrapped = textwrap.wrap(text, _WIDTH - _COLUMN)
     first, *more = wrapped
     return [f"{head:<{_COLUMN}}{first}", *(" " * _COLUMN + line for line in more)]
+
+
+def parse_count(text: str) -> int:
+    """Return how many lines are wanted.
+
+    Raises:
+        UsageMistake: If that is no number.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise UsageMistake(f"{text!r} is no number of lines.", "Write -n 20.")
 
 
 _REHEARSE: Final = Option(
@@ -111,6 +123,35 @@ DOWN: Final = Command(
     ),
     examples=("%avocado_down", "%avocado_down --purge"),
 )
+LOGS: Final = Command(
+    name="avocado_logs",
+    summary="Show what happened, and what engine and agent said, the latest last.",
+    words="[component]",
+    options=(
+        Option(
+            name="n",
+            metavar="N",
+            help="how many lines; by default 100",
+            parse=parse_count,
+            is_setting=False,
+        ),
+        Option(
+            name="follow",
+            help="show new lines as they come, until interrupted",
+            parse=parse_flag,
+            is_setting=False,
+        ),
+        _REHEARSE,
+    ),
+    examples=(
+        "%avocado_logs",
+        "%avocado_logs engine -n 20",
+        "%avocado_logs tunnel --follow",
+    ),
+    notes="Components are host, engine, models, gateway, tunnel and rehearsal. Lines "
+    "of all logs are merged by time; #4 is an event's number, which others name as "
+    "their cause. No service has to run: the logs stay until %avocado_down.",
+)
 KEYS: Final = Command(
     name="avocado_keys",
     summary="List the keys of the running service; give one to somebody, take it back.",
@@ -124,6 +165,31 @@ KEYS: Final = Command(
     ),
     notes="A new key is shown in full once. It holds at once and until %avocado_down, "
     "the URL stays as it is, and what is open with a key that is taken back ends. "
-    "--tokens counts over the key's lifetime; prompts count when their reply ends. "
+    "--tokens counts over the key's lifetime: a stream is ended at the bound, while a "
+    "prompt and an answer in one piece count once they are there, so may go beyond. "
+    "Under --pool a key opens this notebook alone. "
     "$NAME is a notebook variable, an environment variable or a platform's secret.",
+)
+DOCTOR: Final = Command(
+    name="avocado_doctor",
+    summary="Check everything that can be wrong; say what to do about it.",
+    options=(
+        Option(
+            name="report",
+            metavar="FILE",
+            help="also write findings, versions, settings, state and logs there, for "
+            "a bug report, without secrets and names; it must not exist",
+            parse=parse_folder,
+            is_setting=False,
+        ),
+        next(option for option in OPTIONS if option.name == "token"),
+        _REHEARSE,
+    ),
+    examples=(
+        "%avocado_doctor",
+        "%avocado_doctor --token $NGROK --report report.json",
+        "%avocado_doctor --rehearse",
+    ),
+    notes="Nothing is changed, and only the hosts that the service needs are asked. "
+    "The token is looked at, never shown or sent.",
 )

@@ -57,7 +57,9 @@ def read_keys_line(line: str, names: Names) -> KeysRequest | None:
 
 def _unknown(action: str) -> UsageMistake:
     near = nearest_match(action, (ADD, REVOKE))
-    hint = f"Did you mean {near}?" if near else "Use add NAME, or revoke NAME."
+    hint = "Use add NAME, revoke NAME, or no word for the list."
+    if near:
+        hint = f"Did you mean {near}?"
     return UsageMistake(f"%avocado_keys has no {action!r}.", hint)
 
 

@@ -15,6 +15,10 @@ from ..text import REHEARSAL_MARK, curl_line, seconds_text
 from .view import CELL, frame, say
 
 HEAD: Final = ("name", "limits", "requests", "tokens in / out", "last used", "expires")
+POOLED: Final = (
+    "! This notebook alone knows the key: the other members of the pool answer 401.\n"
+    "  → Share a service outside the pool, or the --api-key that all members have."
+)
 NO_AUTH: Final = "Under --no-auth anybody is let in; named keys have no use."
 
 
@@ -54,16 +58,15 @@ def new_key_text(state: State, grant: Grant, secret: Secret) -> str:
     expires = "never"
     if grant.expires_s:
         expires = f"in {seconds_text(grant.expires_s)}"
-    return "\n".join(
-        (
-            f"A key for {grant.name}, which is shown this once:",
-            f"key     {secret.open()}",
-            f"limits  {limits}",
-            f"expires {expires}",
-            "",
-            curl_line(theirs, show_key=True),
-        )
-    )
+    lines = [
+        f"A key for {grant.name}, which is shown this once:",
+        f"key     {secret.open()}",
+        f"limits  {limits}",
+        f"expires {expires}",
+        "",
+        curl_line(theirs, show_key=True),
+    ]
+    return "\n".join([*lines, *(["", POOLED] if state.members else [])])
 
 
 def limits_text(key: KeyState) -> str:

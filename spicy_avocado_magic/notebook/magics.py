@@ -1,4 +1,4 @@
-"""The magics: ``%avocado_up``, ``…_status``, ``…_keys`` and ``…_down``."""
+"""The magics: ``%avocado_up``, ``…_status``, ``…_logs``, ``…_doctor`` and others."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from ..secrets import masked, platform_secret
 from ..state_folder import StateFolder
 from ..text import key_text, metrics_text
 from .arguments import read_switches, read_up
-from .commands import DOWN, KEYS, STATUS, UP, Command
+from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
+from .doctor_magic import run_doctor
 from .keys_magic import run_keys
+from .logs_magic import run_logs
 from .names import Names
 from .session import asking, is_notebook, translated
 from .view import CardView, LineView, View, ended_text, say, show_status
@@ -85,11 +87,13 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
             if asked is None:
                 say(STATUS.help())
                 return None
-            from ..client import verbs
+            from ..client import aftermath, verbs
 
             state = verbs.status(rehearse=asked["rehearse"])
             if state is None:
-                say(NOTHING_RUNS, rehearsal=asked["rehearse"])
+                last = aftermath.of_last(rehearse=asked["rehearse"])
+                is_rehearsal = last.rehearsal if last else asked["rehearse"]
+                say(last.text if last else NOTHING_RUNS, rehearsal=is_rehearsal)
                 return {} if asked["json"] else None
             _give_back(self.shell, rehearsal=state.rehearsal)
             if asked["json"]:
@@ -132,6 +136,22 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 nothing_runs=NOTHING_RUNS,
                 in_notebook=is_notebook(self.shell),
             )
+
+    @_magic(line_magic, LOGS)
+    def avocado_logs(
+        self, line: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            run_logs(line, self._names(local_ns))
+
+    @_magic(line_magic, DOCTOR)
+    def avocado_doctor(
+        self, line: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            run_doctor(line, self._names(local_ns))
 
     def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up

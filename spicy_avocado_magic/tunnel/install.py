@@ -8,7 +8,6 @@ Run as a module, this file is that child: ``python -m … PROGRAM``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
@@ -29,7 +28,7 @@ from tenacity import (
 
 from ..errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UserMustAct
 from ..policy import Policy
-from ..processes import signal_group
+from ..processes import signal_group, spawn
 
 OLDEST_VERSION: Final = (3, 30)
 """The first agent with ``/api/endpoints``; pyngrok 9 can hang on an older one."""
@@ -163,22 +162,17 @@ async def _run(
         TimeoutError: If it takes longer; its group has been killed then.
         OSError: If it cannot be started.
     """
-    child = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, **(env or {})},
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            said, _ = await child.communicate()
-    finally:
-        signal_group(child.pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            await child.wait()
-    return child.returncode or 0, said.decode(errors="replace")
+    # Not by the loop: libuv hands what cannot be executed to a shell (``execvp``).
+    with tempfile.TemporaryFile() as output:
+        child = spawn(command, log=output, env={**os.environ, **(env or {})})
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.to_thread(child.wait)
+        finally:
+            signal_group(child.pid, signal.SIGKILL)
+            child.wait()
+        output.seek(0)
+        return child.returncode, output.read().decode(errors="replace")
 
 
 def main(program: str) -> int:

@@ -28,6 +28,7 @@ _KEYLESS: Final = " && ".join(
         "!hasReqHeader('Authorization')",
         "!hasReqHeader('X-Api-Key')",
         "!(req.method == 'OPTIONS')",
+        "!hasReqHeader('Origin')",
         "!(req.url.path == '/' && req.method in ['GET', 'HEAD'])",
         f"!(req.url.path == '/api/version' && hasReqHeader('{PROBE_HEADER}'))",
     )
@@ -55,8 +56,10 @@ _RULES: Final = (("/v1/messages", _ANTHROPIC), ("/v1/", _OPENAI), ("/", _NATIVE)
 def key_required() -> str:
     """Return the policy: without a key, 401 in the dialect of the path.
 
-    Open routes of the gateway, probes of the public URL and preflights of browsers
-    pass. Whether a key is right is for the gateway to say.
+    Open routes of the gateway, probes of the public URL and whatever browsers send
+    for a web page pass: only the gateway knows which pages may read an answer, and
+    without its CORS headers theirs see no error but a failed fetch. Whether a key is
+    right is for the gateway to say, too.
     """
     rules = [_rule(start, error) for start, error in _RULES]
     return json.dumps({"on_http_request": rules})

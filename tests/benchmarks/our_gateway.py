@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.gateway.access_log import AccessLog
 from spicy_avocado_magic.gateway.app import Gateway
@@ -47,8 +49,8 @@ async def _serve(told: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Serve as the host does: on the loop that ``asyncio.run`` makes."""
-    asyncio.run(_serve(json.loads(sys.stdin.readline())))
+    """Serve as the host does: on the loop that it makes."""
+    uvloop.run(_serve(json.loads(sys.stdin.readline())))
 
 
 if __name__ == "__main__":

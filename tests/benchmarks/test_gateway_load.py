@@ -92,6 +92,7 @@ def test_a_refusal_is_no_stream() -> None:
     thread.join()
 
 
+@pytest.mark.alone
 def test_streams_come_at_the_rate_that_was_asked_for(engine: Target) -> None:
     """The engine stand-in sends what the prompt says, and the load sees all of it."""
     seen = streams(engine, count=8, rate=50.0, seconds=0.5, probe_s=0.1)

@@ -6,8 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from spicy_avocado_magic.client.launch import sweep
-from spicy_avocado_magic.processes import identify
+from spicy_avocado_magic.flight_recorder import (
+    DIED,
+    ENDED,
+    FILE_NAME,
+    GUARD,
+    Recorder,
+    read_tail,
+    record_death,
+)
+from spicy_avocado_magic.processes import Identity, identify
+from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state_folder import Child, Record, StateFolder, hold_lock
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -38,3 +50,35 @@ def test_a_living_hosts_children_are_left_alone(tmp_path: Path) -> None:
         assert child.poll() is None, "a living host's engine was ended"
         assert sweep(folder) == ("engine",)
         assert child.wait(5) != 0
+
+
+def test_a_death_that_no_guard_saw_is_written_down(tmp_path: Path) -> None:
+    """Host and guard were killed together: who sweeps up tells the next one."""
+    folder = StateFolder(tmp_path)
+    with subprocess.Popen(SLEEP, start_new_session=True) as child:
+        engine = identify(child.pid)
+        assert engine is not None
+        children = (Child(name="engine", identity=engine),)
+        dead = Identity(pid=child.pid, start="another")
+        folder.write_record(Record(host=dead, children=children))
+        assert sweep(folder) == ("engine",)
+    (entry,) = read_tail(tmp_path, 5)
+    assert (entry.what, entry.facts["ended"]) == (DIED, ["engine"])
+    assert sweep(folder) == ()
+    assert len(read_tail(tmp_path, 5)) == 1, "one death is told twice"
+
+
+@pytest.mark.parametrize("what", [DIED, ENDED])
+def test_an_end_that_is_told_already_is_not_told_again(
+    tmp_path: Path, what: str
+) -> None:
+    """By the guard, or by the host itself."""
+    folder = StateFolder(tmp_path)
+    folder.write_record(Record(host=Identity(pid=2**22 + 1, start="x")))
+    if what == DIED:
+        record_death(tmp_path / FILE_NAME, ["engine"], by=GUARD)
+    else:
+        Recorder(tmp_path / FILE_NAME, Redactor()).record("host", ENDED, "told to")
+    assert sweep(folder) == ()
+    (entry,) = read_tail(tmp_path, 5)
+    assert entry.what == what

@@ -44,12 +44,16 @@ class Registry:
     manifest_cuts: int = 0
     """How many connections end without an answer."""
     blob_status: int = 200
+    missing: str = ""
+    """A digest that is answered with 404."""
     accepted: str = ""
     cuts: int = 0
     """How many times the large blob breaks off near its end; it knows no ranges."""
     is_read: asyncio.Event = field(default_factory=asyncio.Event)
     """When to break off."""
     fetched: list[str] = field(default_factory=list)
+    together: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(1))
+    """Who asks for a blob waits until as many have asked."""
 
     def application(self) -> web.Application:
         """Return the server."""
@@ -69,11 +73,15 @@ class Registry:
         return web.Response(status=self.manifest_status, text=self.manifest)
 
     async def _give_blob(self, request: web.Request) -> web.StreamResponse:
-        self.fetched.append(request.match_info["digest"])
+        digest = request.match_info["digest"]
+        self.fetched.append(digest)
+        await self.together.wait()
         if self.blob_status != 200:
             return web.Response(status=self.blob_status)
+        if digest == self.missing:
+            return web.Response(status=404)
         blobs = {described(blob)["digest"]: blob for blob in (WEIGHTS, CONFIG)}
-        blob = blobs[self.fetched[-1]]
+        blob = blobs[digest]
         if not self.cuts or len(blob) < 1000:
             return web.Response(body=blob)
         self.cuts -= 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.engine import blobs
 from spicy_avocado_magic.engine.blobs import (
     fetch_blobs,
     here_bytes,
@@ -69,8 +70,8 @@ async def test_blobs_are_named_as_the_engine_wants_them(
 ) -> None:
     """Whole blobs lie under their digests; progress goes up to the total."""
     assert await fetching.run(await serve(Registry().application()))
-    blobs = {path.name: path.read_bytes() for path in fetching.models_dir.rglob("*-*")}
-    assert blobs == {
+    found = {path.name: path.read_bytes() for path in fetching.models_dir.rglob("*-*")}
+    assert found == {
         f"sha256-{hashlib.sha256(blob).hexdigest()}": blob for blob in (WEIGHTS, CONFIG)
     }
     assert fetching.progress == sorted(fetching.progress), "progress ran backwards"
@@ -110,6 +111,49 @@ async def test_a_blob_that_was_cut_short_on_disk_is_fetched_anew(
     assert here_bytes(layer_of(WEIGHTS), fetching.models_dir) == 0
     assert await fetching.run(await serve(Registry().application()))
     assert path.read_bytes() == WEIGHTS
+
+
+async def test_small_blobs_come_beside_the_large_one(
+    fetching: Fetching, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for the server, not for bytes: one after the other costs seconds."""
+    monkeypatch.setattr(blobs, "SEGMENT_BYTES", len(CONFIG))
+    registry = Registry(together=asyncio.Barrier(2))
+    url = await serve(registry.application())
+    assert await fetching.run(url)
+    assert len(set(registry.fetched[:2])) == 2, "the second waits for the first"
+
+
+async def test_a_blob_that_cannot_be_had_ends_the_others(
+    fetching: Fetching, serve: Serve
+) -> None:
+    """Whoever is told of an error is not fetching any more."""
+    missing = f"sha256:{layer_of(CONFIG).sha256}"
+    registry = Registry(missing=missing, cuts=1)
+    url = await serve(registry.application())
+    before = asyncio.all_tasks()
+    with pytest.raises(DownloadFailed, match="HTTP 404"):
+        await fetching.run(url)
+    left = [task for task in asyncio.all_tasks() - before if "bring" in repr(task)]
+    registry.is_read.set()
+    assert not left, "the other blob is still being fetched"
+
+
+async def test_large_blobs_come_one_after_the_other_the_largest_first(
+    fetching: Fetching, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a window in memory, and most of the time is in the largest."""
+    monkeypatch.setattr(blobs, "SEGMENT_BYTES", 0)
+    registry = Registry(together=asyncio.Barrier(2))
+    url = await serve(registry.application())
+    running = asyncio.create_task(fetching.run(url))
+    await registry.together.wait()
+    largest = f"sha256:{layer_of(WEIGHTS).sha256}"
+    assert registry.fetched == [largest], "it is not the largest that comes first"
+    await registry.together.wait()
+    first = blob_path(layer_of(WEIGHTS), fetching.models_dir)
+    assert first.exists(), "the second was asked for before the first was whole"
+    assert await running
 
 
 async def test_one_digest_is_fetched_once_at_a_time(

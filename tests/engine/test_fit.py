@@ -84,7 +84,7 @@ def test_a_window_bounds_the_cache() -> None:
     ("weights", "shape", "memory", "demand", "verdict"),
     [
         (4.7 * GB, LLAMA_8B, T4, Demand(), Verdict.FITS),
-        (4.7 * GB, LLAMA_8B, NO_GPU, Demand(), Verdict.SPILLS),
+        (4.7 * GB, LLAMA_8B, NO_GPU, Demand(), Verdict.ON_CPU),
         (8.1 * GB, GEMMA_12B, T4, Demand(context=32768), Verdict.FITS),
         (15.9 * GB, LLAMA_8B, T4, Demand(), Verdict.SPILLS),
         (4.7 * GB, LLAMA_8B, T4, Demand(context=131072), Verdict.SPILLS),
@@ -150,7 +150,12 @@ def test_an_automatic_context_never_makes_a_model_impossible() -> None:
     ("weights", "memory", "text"),
     [
         (4.7, T4, "fits on the GPU: about 5.8 GB with 4096 tokens of context, 16.1 GB"),
-        (4.7, NO_GPU, "spills to the CPU (slow): about 5.8 GB"),
+        (16, T4, "spills to the CPU (slow): about 17.1 GB with 4096 tokens of context"),
+        (
+            4.7,
+            NO_GPU,
+            "runs on the CPU (slow): about 5.8 GB with 4096 tokens of context, 12.9 GB",
+        ),
         (43, T4, "cannot run: about 43.5 GB with 4096 tokens of context, 29.0 GB"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine.blobs import fetch_blobs
 from spicy_avocado_magic.engine.models import Loaded, adopt, copy, is_installed, warm
 from spicy_avocado_magic.engine.registry import (
@@ -47,7 +48,7 @@ async def engine(
     server = EngineServer(
         executable=real_ollama,
         models_dir=tmp_path / "models",
-        log_path=tmp_path / "engine.log",
+        log=ChildLog(tmp_path / "engine.log"),
         settings=Settings(context=512),
         policy=policy,
         on_spawn=lambda _identity: None,

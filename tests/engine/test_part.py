@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from spicy_avocado_magic.engine.part import (
     PartClosed,
     Rewound,
     WrongDigest,
+    opened,
 )
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed
 
@@ -50,6 +53,31 @@ def test_a_part_longer_than_the_file_is_dropped(tmp_path: Path) -> None:
     part = Part(tmp_path / "file", 10, SHA256)
     assert part.done == 0
     part.close()
+
+
+async def test_a_cancel_while_a_part_is_opened_leaves_none_open(
+    tmp_path: Path,
+) -> None:
+    """A file that is hashed for seconds is let go of all the same."""
+    may_open, parts = threading.Event(), list[Part]()
+
+    def open_part() -> Part:
+        may_open.wait(10)
+        parts.append(Part(tmp_path / "file", 10, SHA256))
+        return parts[0]
+
+    async def use() -> None:
+        async with opened(open_part):
+            raise AssertionError("it was cancelled before")
+
+    using = asyncio.create_task(use())
+    await asyncio.sleep(0)
+    using.cancel()
+    await asyncio.sleep(0)
+    may_open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await using
+    assert parts[0].is_closed, "the part stays open"
 
 
 def test_a_closed_part_takes_no_more(tmp_path: Path) -> None:

@@ -88,7 +88,6 @@ def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
         needed_bytes=10**10,
         free_bytes=10**9,
         context=4096,
-        has_gpu=False,
         less_context_helps=helps,
     )
     error = cannot_run(LLAMA, fit)

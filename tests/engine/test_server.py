@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import aiohttp
 import psutil
 import pytest
 
+from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine import server as server_module
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.errors import EngineFailed
@@ -59,7 +61,7 @@ async def make_server(tmp_path: Path, policy: Policy) -> AsyncIterator[MakeServe
         server = EngineServer(
             executable=executable,
             models_dir=tmp_path / "models",
-            log_path=tmp_path / "engine.log",
+            log=ChildLog(tmp_path / "engine.log"),
             settings=Settings(),
             policy=waits,
             on_spawn=on_spawn,
@@ -79,11 +81,13 @@ async def runner_of(tmp_path: Path) -> psutil.Process:
 
 async def is_gone(process: psutil.Process) -> bool:
     """Whether a process ends within a second, be it reaped or not."""
-    for _ in range(100):
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        await asyncio.sleep(0.01)
-    return False
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for _ in range(100):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            await asyncio.sleep(0.01)
+        return False
+    return True
 
 
 async def test_a_real_engine_starts_answers_and_ends(
@@ -266,4 +270,4 @@ async def test_a_port_lost_in_between_is_replaced(
         server = make_server(real_ollama)
         await server.start()
         assert not server.base_url.endswith(f":{taken}")
-        assert "address already in use" in (server._log_path).read_text()
+        assert "address already in use" in server._log.path.read_text()

@@ -195,6 +195,9 @@ class Caller:
                 raise _Told(error)
             text += self.dialect.text(told)
             is_whole = is_whole or self.dialect.is_end(told)
+        if response.chunked and response.chunk_left is not None:
+            # Its ``readline`` takes a connection's end for that of the reply.
+            raise http.client.IncompleteRead(b"")
         return text, is_whole
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:

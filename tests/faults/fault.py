@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from spicy_avocado_magic.client.handle import Avocado
+
     from .service import Service
 
 EXIT_S: Final = 0.2
@@ -50,6 +52,8 @@ class Fault:
             or a warning of the state.
         gives_up: Whether the part must end as ``failed``; ``up`` then tries again.
         mends: Ends a fault that lasts, after it was seen, told and given up.
+        brings_up: Brings the service up in place of the matrix itself.
+        ends_by_itself: Whether the service must end by itself within the bound.
         keeps_all: Whether every request must be answered.
         has_new_url: Whether the URL cannot be kept.
         why: Why a promise cannot be kept, for the table.
@@ -70,6 +74,8 @@ class Fault:
     told: tuple[str, ...] = ()
     gives_up: bool = False
     mends: Act = nothing
+    brings_up: Callable[[Service], Avocado] | None = None
+    ends_by_itself: bool = False
     keeps_all: bool = False
     has_new_url: bool = False
     why: str = ""

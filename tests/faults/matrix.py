@@ -6,10 +6,10 @@ import os
 
 from tests.real_engines import EXECUTABLES
 
-from . import engine, tunnel
+from . import engine, kernel, tunnel
 from .fault import Engine, Fault
 
-ROWS: tuple[Fault, ...] = (*engine.ROWS, *tunnel.ROWS)
+ROWS: tuple[Fault, ...] = (*engine.ROWS, *tunnel.ROWS, *kernel.ROWS)
 
 
 def why_not(fault: Fault) -> str:

@@ -99,12 +99,28 @@ def _shown(call: Call) -> str:
 def nothing_left(service: Service) -> None:
     """Promise 4: after the end no process, port, file or session is left."""
     state = service.avocado.status()
-    ports = _ports(service, state)
+    ports = ports_of(service, state)
     began = time.monotonic()
     down()
     took_s = time.monotonic() - began
     assert took_s <= _END_S, f"the end took {took_s:.1f} s"
-    left = service.home.wait_no_processes()
+    _prove_nothing_left(service, ports, within_s=_END_S)
+
+
+def ended_by_itself(service: Service, ports: Sequence[int], bound_s: float) -> float:
+    """Promise 4 where nobody runs ``down``: return after how many seconds it ended.
+
+    Whoever brought it up has ended as well, so no process of the home may be left.
+    """
+    left_s = service.broken_at + bound_s - time.monotonic()
+    _prove_nothing_left(service, ports, within_s=left_s)
+    return time.monotonic() - service.broken_at
+
+
+def _prove_nothing_left(
+    service: Service, ports: Sequence[int], *, within_s: float
+) -> None:
+    left = service.home.wait_no_processes(within_s)
     assert not left, f"processes are left: {left}"
     # No process of ours is left, so whoever has a pid there is another program.
     now = _listening()
@@ -123,7 +139,7 @@ def nothing_left(service: Service) -> None:
     assert not service.world.sessions(), "sessions are left at the edge"
 
 
-def _ports(service: Service, state: State | None) -> list[int]:
+def ports_of(service: Service, state: State | None) -> list[int]:
     """Return every port on which something of the service listens."""
     ports = {urlsplit(state.local_url).port or 0} if state else set()
     own = {process.pid for process in service.home.processes()}

@@ -48,8 +48,12 @@ def run(fault: Fault) -> Seen:
         )
         callers.start()
         try:
+            ports = promises.ports_of(service, before)
             service.mark()
             fault.breaks(service)
+            if fault.ends_by_itself:
+                ended_s = promises.ended_by_itself(service, ports, fault.bound_s)
+                return _seen_to_end(service, ended_s, callers)
             detect_s, whole_s, seen_at = _follow(service)
             promises.same_as_before(
                 before, service.state(), has_new_url=fault.has_new_url
@@ -74,6 +78,15 @@ def run(fault: Fault) -> Seen:
         lost=lost,
         asked=len(calls),
     )
+
+
+def _seen_to_end(service: Service, ended_s: float, callers: Callers) -> Seen:
+    calls = callers.end()
+    lost = promises.nothing_false(calls, keeps_all=False)
+    service.undo.close()
+    promises.nothing_left(service)
+    what = f"ended by itself after {ended_s:.1f} s, nothing left"
+    return Seen(what=what, lost=lost, asked=len(calls))
 
 
 def _follow(service: Service) -> tuple[float | None, float, float]:

@@ -95,6 +95,8 @@ class Service:
     avocado: Avocado = field(init=False)
     watch: Watch = field(init=False)
     broken_at: float = 0.0
+    user: Any = None
+    """Who brought it up, where that was not the matrix itself; a row's own."""
     undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """What a row's faults need at the end, whatever came of it."""
 
@@ -210,7 +212,10 @@ def running(fault: Fault) -> Iterator[Service]:
             folder=StateFolder.find(rehearsal=False),
         )
         stack.enter_context(service.undo)
-        service.avocado = service.up("tiny", token=TOKEN, **fault.options)
+        if fault.brings_up:
+            service.avocado = fault.brings_up(service)
+        else:
+            service.avocado = service.up("tiny", token=TOKEN, **fault.options)
         service.watch = Watch(service.folder)
         stack.callback(service.watch.end)
         yield service

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from spicy_avocado_magic.bounded_file import backup_of
 from spicy_avocado_magic.gateway.access_log import AccessLog, access_line
 from spicy_avocado_magic.gateway.exchange import Exchange
 from spicy_avocado_magic.gateway.keyring import Caller
@@ -117,11 +118,12 @@ async def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
     for number in range(50):
         log(f"{number:09}")
         log.flush()
-    before, now = lines_of(log.backup), lines_of(path)
+    backup = backup_of(path)
+    before, now = lines_of(backup), lines_of(path)
     assert max(len(before), len(now)) <= 11, "more is kept than was said"
     assert (before + now)[-1] == f"{49:09}", "the last line is lost"
-    assert set(files_of(path.parent)) <= {path, log.backup}, "strays are left"
-    assert log.backup.match("*.log"), "the state folder would not know it for a log"
+    assert set(files_of(path.parent)) <= {path, backup}, "strays are left"
+    assert backup.match("*.log"), "the state folder would not know it for a log"
 
 
 @pytest.mark.parametrize("partly", [False, True])
@@ -139,7 +141,7 @@ async def test_a_full_disk_harms_no_request(
             return write(file, batch[:3])
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr("spicy_avocado_magic.gateway.access_log.os.write", full)
+    monkeypatch.setattr("spicy_avocado_magic.bounded_file.os.write", full)
     log("lost")
     log.flush()
     monkeypatch.undo()

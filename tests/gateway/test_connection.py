@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
+
+from spicy_avocado_magic.gateway.connection import Connection
 
 from .conftest import KEY, Engine, Front, Open, bounds, exchange, until
 
@@ -150,6 +153,55 @@ async def test_strangers_make_room_for_each_other_and_never_for_callers(
     await known.readuntil(b"true}")
     for writer in (known_writer, *(writer for _, writer in strangers)):
         writer.close()
+
+
+async def test_a_stranger_who_asks_stays_before_one_who_says_nothing(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Though it is the older one: its answer is under way."""
+    is_open = asyncio.Event()
+
+    async def later(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        await is_open.wait()
+        return web.Response(text="there")
+
+    engine.reply = later
+    front = await open_gateway(limits=bounds(strangers=1))
+    asking, asking_writer = await _open(front)
+    asking_writer.write(HELLO)
+    await asyncio.wait_for(engine.arrived.wait(), 5)
+    silent, silent_writer = await _open(front)
+    assert await _is_ended(silent), "nobody made room"
+    is_open.set()
+    async with asyncio.timeout(3):
+        assert await asking.readuntil(b"there"), "the one who asked was cut"
+    for writer in (asking_writer, silent_writer):
+        writer.close()
+
+
+async def test_a_request_that_has_just_come_is_one(front: Front) -> None:
+    """Its turn comes only in the next round of the loop."""
+    listener = front.gateway._listener
+    connection = Connection(listener.connections, web.Server(listener._handle))
+    reader, writer = await _open(front)
+    connection.connection_made(writer.transport)
+    assert not connection.is_asking, "an empty connection asks"
+    connection.data_received(HELLO)
+    assert connection.is_asking, "it was not seen until it is served"
+    connection.end()
+    connection.connection_lost(None)
+    assert await _is_ended(reader)
+
+
+async def test_a_burst_of_callers_has_a_moment_to_show_its_keys(
+    open_gateway: Open,
+) -> None:
+    """More of them than there may be strangers are all served."""
+    front = await open_gateway(limits=bounds(strangers=2))
+    answers = await asyncio.gather(
+        *(exchange(front.port, HEAD, until=b"true}") for _ in range(20))
+    )
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers)
 
 
 async def test_connections_that_have_ended_are_forgotten(front: Front) -> None:

@@ -100,6 +100,10 @@ def test_a_key_that_has_expired_is_wrong() -> None:
     now = time.time()
     ring = keyring(replace(ANA, expires_at=now - 1), replace(BO, expires_at=now + 60))
     assert refused(ring, ANA.secret).status == 401
+    assert "has expired" in refused(ring, ANA.secret).message
+    for other in ("wrong", BO.secret):
+        said = refused(ring, ANA.secret, other).message
+        assert "expired" not in said, "beside another key it is not told apart"
     assert ring.find((BO.secret,)).name == "bo", "a key expired before its time"
 
 

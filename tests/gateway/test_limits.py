@@ -6,7 +6,10 @@ import asyncio
 import io
 import json
 import time
+from typing import Any
 
+import anthropic
+import openai
 import pytest
 from aiohttp import web
 
@@ -48,6 +51,46 @@ async def test_a_body_that_is_announced_beyond_the_cap_is_not_read(
     )
     answer = await exchange(front.port, head.encode(), until=b"}")
     assert answer.startswith(b"HTTP/1.1 413 "), answer
+
+
+async def test_a_caller_may_send_to_its_end_what_was_refused(
+    open_gateway: Open,
+) -> None:
+    """Cut off meanwhile, some clients tell of a broken pipe instead of the 413."""
+    front = await open_gateway(limits=bounds(body_bytes=1000))
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(_large(KEY))
+    async with asyncio.timeout(5):
+        assert b" 413 " in await reader.readuntil(b"}")
+    cut = asyncio.create_task(reader.read(1))
+    assert not (await asyncio.wait([cut], timeout=0.8))[0], "it was cut off"
+    writer.write(b"x" * 2000 + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert await cut + await reader.readuntil(b" ") == b"HTTP/1.1 "
+        assert await reader.readuntil(b" ") == b"200 ", "the next one is not served"
+    writer.close()
+
+
+async def test_a_stranger_may_not_send_for_long_what_was_refused(
+    open_gateway: Open,
+) -> None:
+    """A moment, to hear the answer: more would only use up the month's bytes."""
+    front = await open_gateway()
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(_large("wrong-key-0123456789"))
+    async with asyncio.timeout(5):
+        assert b" 401 " in await reader.readuntil(b"}")
+        cut = asyncio.create_task(reader.read(1))
+        assert not (await asyncio.wait([cut], timeout=0.2))[0], "it had no moment"
+        assert await cut == b"", "it was not cut off"
+    writer.close()
+
+
+def _large(key: str) -> bytes:
+    return (
+        f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n"
+        "Content-Length: 2000\r\n\r\n"
+    ).encode()
 
 
 async def test_a_body_up_to_the_cap_is_taken(open_gateway: Open) -> None:
@@ -222,6 +265,32 @@ async def test_a_key_has_so_many_tokens(open_gateway: Open, engine: Engine) -> N
     assert json.loads(body)["error"]["code"] == "insufficient_quota"
     assert len(engine.seen) == 1, "the engine worked for a key that is used up"
     assert (await _chat(front))[0] == 200
+
+
+async def test_a_stock_client_asks_once_with_a_key_that_is_used_up(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Left to itself it would retry a 429, which brings no token back."""
+    ann = NamedKey(name="ann", secret="anns-key-0123456789", tokens=1)
+
+    async def says(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        return web.json_response({"usage": {"prompt_tokens": 1, "total_tokens": 1}})
+
+    engine.reply = says
+    front = await open_gateway(named=(ann,))
+    assert (await _chat(front, ann.secret))[0] == 200
+    asked: Any = {"model": "tiny", "messages": []}
+    async with openai.AsyncOpenAI(
+        base_url=f"{front.url}/v1", api_key=ann.secret
+    ) as client:
+        with pytest.raises(openai.RateLimitError, match="used all of its 1 tokens"):
+            await client.chat.completions.create(**asked)
+    async with anthropic.AsyncAnthropic(
+        base_url=front.url, api_key=ann.secret
+    ) as client2:
+        with pytest.raises(anthropic.RateLimitError, match="used all of its 1 tokens"):
+            await client2.messages.create(max_tokens=1, **asked)
+    assert len(front.lines) == 3, "a client has tried again"
 
 
 async def test_a_stream_ends_when_its_key_is_used_up(

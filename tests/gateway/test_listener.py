@@ -96,10 +96,29 @@ NO_HTTP = {
     ).replace(b"\r\n", b"\n"),
     "no host": b"GET /api/tags HTTP/1.1\r\nx-api-key: " + KEY.encode() + b"\r\n\r\n",
     "no http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    "long target": request(f"GET /{'a' * 20_000} HTTP/1.1"),
-    "long header": request("GET / HTTP/1.1", "X-A: " + "a" * 20_000),
     "many headers": request("GET / HTTP/1.1", *(f"X-{n}: a" for n in range(300))),
 }
+
+
+TOO_LONG = {
+    "long target": request(f"GET /{'a' * 20_000} HTTP/1.1"),
+    "long header": request("GET / HTTP/1.1", "X-A: " + "a" * 20_000),
+}
+
+
+@pytest.mark.parametrize("raw", TOO_LONG.values(), ids=TOO_LONG)
+async def test_a_line_of_a_head_that_is_too_long_is_refused(
+    front: Front, engine: Engine, raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the status that says so, not as if it were no HTTP."""
+    with caplog.at_level(logging.DEBUG):
+        answer = await exchange(front.port, raw)
+    assert answer.split()[1] == b"431", answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
+        "error": "The head of this request is too large."
+    }
+    assert not engine.seen, f"the engine saw {engine.seen}"
+    assert KEY not in caplog.text, "a raw request was logged"
 
 
 @pytest.mark.parametrize("raw", NO_HTTP.values(), ids=NO_HTTP)

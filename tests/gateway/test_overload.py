@@ -234,11 +234,13 @@ async def _overload(lone: Lone, attacks: Iterator[Awaitable[object]]) -> None:
     assert growth < MOST_GROWTH_BYTES, f"memory grew by {growth / MIB:.0f} MiB"
 
 
+@pytest.mark.alone
 async def test_strangers_take_no_memory_and_nobodys_turn(lone: Lone) -> None:
     """Silence, endless heads and bodies, thousands of requests in one packet."""
     await _overload(lone, _strangers(lone))
 
 
+@pytest.mark.alone
 async def test_a_greedy_key_takes_bounded_memory_and_nobodys_turn(lone: Lone) -> None:
     """Large and twisted bodies, streams that nobody reads, more than has places."""
     assert GREEDY.secret != KEY, "the greedy one is somebody else"
@@ -252,6 +254,7 @@ async def test_a_greedy_key_takes_bounded_memory_and_nobodys_turn(lone: Lone) ->
 SLOW: Final = 15
 
 
+@pytest.mark.alone
 async def test_slow_clients_are_ended_while_others_are_served(lone: Lone) -> None:
     """Silence, and heads and bodies that never end, cost a place for a while only."""
     start = b"POST /api/chat HTTP/1.1\r\n" + HOST

@@ -244,12 +244,24 @@ async def test_who_has_just_left_is_neither_served_nor_sent_away() -> None:
     greedy = [asyncio.create_task(places.take("a")) for _ in range(2)]
     await settle()
     greedy[1].cancel()
-    modest = asyncio.create_task(places.take("b"))
+    for _ in range(2):
+        asyncio.get_running_loop().call_soon(places.give)
+    async with asyncio.timeout(1):
+        await places.take("b")  # in this very moment, so not as a task
+    assert greedy[0].done(), "who was first in the queue was not served"
+
+
+async def test_the_last_of_a_caller_may_leave_as_its_turn_comes() -> None:
+    """Its place is free for the next, and nothing of it is left."""
+    places = Places(bounds(concurrent=1))
+    await places.take("a")
+    leaver = asyncio.create_task(places.take("b"))
     await settle()
+    leaver.cancel()
     places.give()
-    places.give()
-    await settle()
-    assert modest.done(), "there was no room for it"
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+    assert (places.taken, places.queued) == (0, 0)
 
 
 async def test_room_is_made_only_for_who_would_have_less() -> None:

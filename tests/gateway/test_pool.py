@@ -30,7 +30,9 @@ async def test_a_member_of_the_pool_gets_a_proof_and_our_models(front: Front) ->
 
 
 @pytest.mark.parametrize(
-    "asked", [None, "", "x", Pool(b"of another key").ask("nonce-1", [])]
+    "asked",
+    [None, "", "x", Pool(b"of another key").ask("nonce-1", [])],
+    ids=["nothing", "empty", "short", "another key's"],
 )
 async def test_a_stranger_gets_nothing_to_try_keys_against(
     front: Front, asked: str | None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 
 from spicy_avocado_magic.gateway.engine_link import (
@@ -270,11 +271,15 @@ async def test_head_and_first_bytes_leave_together(
 ) -> None:
     """What the engine sends in one piece costs one write, not two."""
     writes: list[bytes] = []
-    plain = asyncio.selector_events._SelectorSocketTransport.write  # type: ignore[attr-defined]
+    plain, plain_lines = StreamWriter._write, StreamWriter._writelines
 
-    def write(transport: asyncio.Transport, data: bytes) -> None:
+    def write(writer: StreamWriter, data: bytes) -> None:
         writes.append(bytes(data))
-        plain(transport, data)
+        plain(writer, data)
+
+    def write_lines(writer: StreamWriter, pieces: Sequence[bytes]) -> None:
+        writes.append(b"".join(pieces))
+        plain_lines(writer, pieces)
 
     async def speak(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         assert request.transport is not None
@@ -283,7 +288,8 @@ async def test_head_and_first_bytes_leave_together(
         raise ConnectionError
 
     engine.reply = speak
-    monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write", write)
+    monkeypatch.setattr(StreamWriter, "_write", write)
+    monkeypatch.setattr(StreamWriter, "_writelines", write_lines)
     headers = {"Authorization": "Bearer right-key-0123456789"}
     async with front.client.post(
         f"{front.url}/api/chat", data=b'{"model": "tiny"}', headers=headers

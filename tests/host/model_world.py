@@ -13,10 +13,12 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
+from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.environment import PLATFORMS
+from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
-from spicy_avocado_magic.host.context import Context, Log
+from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Keeper, Readiness
 from spicy_avocado_magic.host.models_life import ModelsLife
@@ -160,7 +162,7 @@ async def running_engine(
     server = EngineServer(
         executable=executable,
         models_dir=models,
-        log_path=folder / "engine.log",
+        log=ChildLog(folder / "engine.log"),
         settings=Settings(context=ENGINE_CONTEXT),
         policy=POLICY,
         on_spawn=lambda _: None,
@@ -199,7 +201,7 @@ class Session:
             platform=PLATFORMS[-1],
             board=self.board,
             children=cast("Any", None),
-            log=Log(folder / "host.log", redact),
+            log=Recorder(folder / "flight.log", redact),
             redact=redact,
             probe_secret=b"secret",
         )

@@ -247,3 +247,20 @@ def test_a_failure_carries_no_secret() -> None:
     )
     board.fail("engine", error, again=False)
     assert "token-of-somebody" not in repr(board.snapshot())
+
+
+def test_each_transition_is_told_once_with_its_error(board: Board) -> None:
+    """Whoever writes down what happened misses nothing and repeats nothing."""
+    told: list[tuple[Phase, str]] = []
+    board.on_event = lambda event, failure: told.append(
+        (event.phase, failure.remedy if failure else "")
+    )
+    board.stage("serve", Phase.STARTING, "starting")
+    board.stage("serve", Phase.STARTING, "starting")
+    board.fail("engine", ERROR, again=True)
+    board.stage("serve", Phase.READY)
+    assert told == [
+        (Phase.STARTING, ""),
+        (Phase.BACKOFF, "Wait."),
+        (Phase.READY, ""),
+    ]

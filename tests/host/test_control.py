@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -124,6 +125,40 @@ async def test_the_state_is_the_boards(
     async with kernel.get("/state") as response:
         state = from_json(State, await response.json())
     assert state.url == "https://x.example"
+
+
+async def test_a_transition_is_told_at_once_and_progress_is_not(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """What has become ready is shown then, not when a quarter of a second is over."""
+    listener.context.policy = replace(listener.context.policy, state_every_s=3600.0)
+    board = listener.context.board
+    async with asyncio.timeout(5), kernel.get("/events?after=0") as response:
+        await response.content.readline()
+        board.progress("install", 1, 10)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await response.content.readline()
+        board.stage("serve", Phase.READY, "one")
+        message = json.loads(await response.content.readline())
+        assert [event["text"] for event in message["events"]] == ["one"]
+        listener.ending.set()
+        board.stage("serve", Phase.READY, "two")
+        await response.content.read()
+
+
+async def test_a_follower_that_leaves_is_no_mistake(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """The log is not filled with what every `up` does when it is done."""
+    noted = asyncio.Event()
+    listener.context.log = lambda _text: noted.set()
+    async with kernel.get("/events") as response:
+        await response.content.readline()
+        response.close()
+    with pytest.raises(TimeoutError):  # ten heartbeats, none of which can be sent
+        async with asyncio.timeout(10 * listener.context.policy.heartbeat_s):
+            await noted.wait()
 
 
 async def test_a_follower_gets_what_is_new_and_a_heartbeat(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.flight_recorder import DIED, read_tail
 from spicy_avocado_magic.host import guard as guard_module
 from spicy_avocado_magic.host.guard import Guard, main
 from spicy_avocado_magic.processes import Identity, identify
@@ -66,6 +67,7 @@ def let_host_die(guard: Guard) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.alone
 def test_all_groups_end_within_a_second_of_the_host(
     guard: Guard, sleeper: Sleeper
 ) -> None:
@@ -191,3 +193,21 @@ def test_telling_and_stopping_a_dead_guard_is_harmless(guard: Guard) -> None:
     guard.done("engine")
     guard.stop()
     assert guard.identity is None
+
+
+def test_the_end_of_the_host_is_written_down(
+    guard: Guard, sleeper: Sleeper, tmp_path: Path
+) -> None:
+    """Who asks later what happened is told when, and what was ended."""
+    guard.add("engine", identity_of(sleeper()))
+    process = let_host_die(guard)
+    assert process.wait(timeout=5) == 0
+    (entry,) = read_tail(tmp_path, 5)
+    assert entry.what == DIED
+    assert entry.facts == {"by": "its guard", "ended": ["engine"]}
+
+
+def test_a_guard_that_stands_down_writes_nothing(guard: Guard, tmp_path: Path) -> None:
+    """An orderly end is no death."""
+    guard.stop()
+    assert not read_tail(tmp_path, 5)

@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from spicy_avocado_magic.environment import PLATFORMS
+from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
-from spicy_avocado_magic.host.context import Context, Log
+from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.metrics_life import MetricsLife
 from spicy_avocado_magic.policy import Policy
@@ -77,7 +78,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         platform=PLATFORMS[-1],
         board=Board(State()),
         children=cast("Any", None),
-        log=Log(tmp_path / "host.log", redact),
+        log=Recorder(tmp_path / "flight.log", redact),
         redact=redact,
         probe_secret=b"secret",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,21 @@ async def test_blobs_come_before_there_is_an_engine(
         assert await session.chat("two") == 200
 
 
+async def test_what_was_here_before_is_not_called_fetched(
+    tmp_path: Path, engine: EngineAtHand, models: Models
+) -> None:
+    """While the engine starts, a model on disk is told as that."""
+    session = Session(tmp_path, engine, models.address, ("one",))
+    async with session.running():
+        await session.ready.up()
+    again = Session(tmp_path, engine, models.address, ("one",))
+    async with again.running(engine_is_up=False):
+        state = await again.until(
+            lambda state: "waiting for Ollama" in state.stage("pull").detail
+        )
+    assert state.stage("pull").detail == "already on disk, waiting for Ollama"
+
+
 async def test_progress_never_runs_backwards_over_models_and_tries(
     tmp_path: Path, engine: EngineAtHand, models: Models
 ) -> None:
@@ -292,20 +308,63 @@ async def test_what_is_expected_of_memory_is_told_of_each_model(
     async with session.running():
         await models.reached.wait()
         state = session.board.snapshot()
-        assert "spills to the CPU (slow)" in state.models[0].fit
-        assert "spills to the CPU (slow)" in state.stage("pull").detail
+        assert "runs on the CPU (slow)" in state.models[0].fit
+        assert "runs on the CPU (slow)" in state.stage("pull").detail
         models.held["one"].set()
         await session.ready.up()
 
 
-def fake_nvidia_smi(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_nvidia_smi(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, driver: int = 550
+) -> None:
     """Put a stand-in for nvidia-smi on PATH which lists one T4."""
     folder.mkdir()
     program = folder / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'Tesla T4, 15360, 15000'\n")
+    program.write_text(
+        "#!/bin/sh\ncase $1 in *driver*) "
+        f"echo 'Tesla T4, {driver}, 7.5';; *) echo 'Tesla T4, 15360, 15000';; esac\n"
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("driver", "version", "own", "expected"),
+    [
+        (535, "", "", "runs on the CPU"),
+        (535, "latest", "", "runs on the CPU"),
+        (535, "0.24.0", "", "fits on the GPU"),
+        (535, "", "given", "fits on the GPU"),
+        (535, "", "on PATH", "fits on the GPU"),
+        (470, "", "on PATH", "runs on the CPU"),
+        (550, "", "", "fits on the GPU"),
+    ],
+)
+async def test_a_gpu_that_the_engine_cannot_use_is_not_reckoned_with(
+    tmp_path: Path,
+    engine: EngineAtHand,
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+    driver: int,
+    version: str,
+    own: str,
+    expected: str,
+) -> None:
+    """A driver too old for the engine to come means the CPU; an own one may do."""
+    fake_nvidia_smi(tmp_path / "bin", monkeypatch, driver)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    session = Session(tmp_path, engine, models.address, ("one",))
+    settings = replace(session.context.settings, ollama_version=version)
+    if own == "given":
+        sources = replace(settings.sources, engine_path="/some/ollama")
+        settings = replace(settings, sources=sources)
+    elif own:
+        (tmp_path / "bin" / "ollama").touch(0o755)
+    session.context.settings = settings
+    async with session.running():
+        await session.ready.up()
+        assert expected in session.board.snapshot().models[0].fit
 
 
 async def test_a_silent_fall_back_to_the_cpu_is_a_loud_warning(

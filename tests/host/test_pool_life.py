@@ -12,8 +12,9 @@ from aiohttp import web
 
 from spicy_avocado_magic.environment import PLATFORMS
 from spicy_avocado_magic.errors import AvocadoError, EndpointRefused
+from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
-from spicy_avocado_magic.host.context import Context, Log
+from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.pool_life import PoolLife, differences
 from spicy_avocado_magic.policy import Policy
@@ -42,7 +43,7 @@ def _context(folder: Path, policy: Policy = POLICY) -> Context:
         platform=PLATFORMS[-1],
         board=Board(State()),
         children=cast("Any", None),
-        log=Log(folder / "host.log", redact),
+        log=Recorder(folder / "flight.log", redact),
         redact=redact,
         probe_secret=b"secret",
     )

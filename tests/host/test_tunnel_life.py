@@ -11,9 +11,10 @@ from aiohttp import web
 
 from spicy_avocado_magic.environment import PLATFORMS
 from spicy_avocado_magic.errors import AvocadoError, PolicyRefused, TunnelFailed
+from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host import tunnel_life
 from spicy_avocado_magic.host.board import Board
-from spicy_avocado_magic.host.context import Context, Log
+from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Readiness
 from spicy_avocado_magic.policy import Policy
@@ -94,7 +95,7 @@ def _context(folder: Path, **settings: Any) -> Context:
         platform=PLATFORMS[-1],
         board=Board(State()),
         children=cast("Any", NoChildren()),
-        log=Log(folder / "host.log", redact),
+        log=Recorder(folder / "flight.log", redact),
         redact=redact,
         probe_secret=b"secret",
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jupyter_client.manager import KernelManager
 
 CELL_S = 60.0
+COMMAND = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}")
 
 
 @dataclass(slots=True)
@@ -31,15 +32,23 @@ class Output:
 
 
 class Kernel:
-    """Runs cells in a kernel of this very Python."""
+    """Runs cells in a kernel of this very Python.
 
-    def __init__(self) -> None:
+    Args:
+        command: Starts it, with ``{connection_file}``; as a kernelspec's ``argv``.
+        env: Its environment; by default this process's.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] = COMMAND,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self._manager = KernelManager(kernel_name="python3")
-        self._manager.kernel_cmd = [
-            *(sys.executable, "-m", "ipykernel_launcher"),
-            *("-f", "{connection_file}"),
-        ]
-        self._manager.start_kernel()
+        spec = self._manager.kernel_spec
+        assert spec is not None, "this Python has no kernelspec"
+        spec.argv = list(command)
+        self._manager.start_kernel(**({} if env is None else {"env": dict(env)}))
         self._client: Any = None
         self._connect()
 
@@ -111,9 +120,11 @@ class Kernel:
 
 
 @contextlib.contextmanager
-def new_kernel() -> Iterator[Kernel]:
+def new_kernel(
+    command: Sequence[str] = COMMAND, env: Mapping[str, str] | None = None
+) -> Iterator[Kernel]:
     """Start a kernel and end it with the block."""
-    kernel = Kernel()
+    kernel = Kernel(command, env)
     try:
         yield kernel
     finally:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,25 +30,55 @@ print(sum(line.startswith("data: {") for line in lines), "chunks")
 """
 
 
+@contextlib.contextmanager
+def _new_home(patch: pytest.MonkeyPatch) -> Iterator[Home]:
+    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
+        patch.delenv(name, raising=False)
+    patch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
+    with new_home(patch.setenv) as made:
+        patch.setenv("IPYTHONDIR", str(made.path / "ipython"))
+        yield made
+
+
+@contextlib.contextmanager
+def _loaded_kernel() -> Iterator[Kernel]:
+    with new_kernel() as started:
+        _good(started.run("%load_ext spicy_avocado_magic"))
+        yield started
+        down()
+
+
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give the kernel a home of its own; at its end nothing may be left."""
-    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
-    with new_home(monkeypatch.setenv) as made:
-        monkeypatch.setenv("IPYTHONDIR", str(made.path / "ipython"))
+    with _new_home(monkeypatch) as made:
         yield made
 
 
 @pytest.fixture
 def kernel(home: Home) -> Iterator[Kernel]:
     """Start a kernel with the extension loaded."""
-    with new_kernel() as started:
-        loaded = started.run("%load_ext spicy_avocado_magic")
-        assert loaded.status == "ok", loaded.text
+    with _loaded_kernel() as started:
         yield started
-        down()
+
+
+@pytest.fixture(scope="module")
+def same_kernel() -> Iterator[Kernel]:
+    """Start one kernel, in a home of its own, for all that do not harm it."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        _new_home(patch),
+        _loaded_kernel() as started,
+    ):
+        yield started
+
+
+@pytest.fixture
+def clean_kernel(same_kernel: Kernel) -> Iterator[Kernel]:
+    """Lend that kernel to one test, after which no name and no host is left."""
+    yield same_kernel
+    down()
+    _good(same_kernel.run("%reset -f"))
 
 
 def _good(output: Output) -> str:
@@ -99,18 +131,14 @@ def _walk_through_the_main_job(kernel: Kernel, home: Home) -> str:
     _chat(kernel)
     assert "nded" in _good(kernel.run("%avocado_down"))
     assert status() is None
-    assert not home.wait_no_processes() or _only_kernels(home)
+    left = home.wait_no_processes(beside="ipykernel_launcher")
+    assert not left, f"still running after down: {left}"
     return told
 
 
 def _chat(kernel: Kernel) -> None:
     said = _good(kernel.run(CHAT))
     assert re.search(r"\b[1-9]\d* chunks", said), f"nothing was streamed: {said}"
-
-
-def _only_kernels(home: Home) -> bool:
-    lines = home.wait_no_processes(0)
-    return all("ipykernel" in line for line in lines)
 
 
 def test_the_service_outlives_a_killed_kernel(kernel: Kernel, home: Home) -> None:
@@ -121,36 +149,66 @@ def test_the_service_outlives_a_killed_kernel(kernel: Kernel, home: Home) -> Non
     assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
 
 
-def test_a_key_is_given_used_listed_and_taken_back(kernel: Kernel) -> None:
+def test_a_key_is_given_used_listed_and_taken_back(clean_kernel: Kernel) -> None:
     """`%avocado_keys` from the list to the end of a key, and its mistakes."""
-    assert "othing" in _good(kernel.run("%avocado_keys"))
-    _failed(kernel.run("%avocado_keys add ann"), "Nothing is running", "%avocado_up")
-    _good(kernel.run("%avocado_up tiny --rehearse --local"))
-    given = _good(kernel.run("WHO = 'ann'\n%avocado_keys add $WHO --tokens 1000"))
+    assert "othing" in _good(clean_kernel.run("%avocado_keys"))
+    _failed(
+        clean_kernel.run("%avocado_keys add ann"), "Nothing is running", "%avocado_up"
+    )
+    _good(clean_kernel.run("%avocado_up tiny --rehearse --local"))
+    given = _good(clean_kernel.run("WHO = 'ann'\n%avocado_keys add $WHO --tokens 1000"))
     (key,) = set(re.findall(r"avocado-[\w-]{32}", given))
     chat = CHAT.replace("avocado.api_key", repr(key)).replace(
         "avocado.url", "avocado.local_url"
     )
-    assert re.search(r"\b[1-9]\d* chunks", _good(kernel.run(chat)))
-    listed = kernel.run("%avocado_keys")
+    assert re.search(r"\b[1-9]\d* chunks", _good(clean_kernel.run(chat)))
+    listed = clean_kernel.run("%avocado_keys")
     assert "1000 tokens" in _good(listed)
     assert "<td" in "".join(listed.html), "the list is not drawn"
     assert key not in listed.text + "".join(listed.html), "the key is shown again"
-    _failed(kernel.run("%avocado_keys revok ann"), "Did you mean revoke")
-    assert "ann" in _good(kernel.run("%avocado_keys revoke ann"))
-    assert kernel.run(chat).error == "HTTPError", "the key still opens"
+    _failed(clean_kernel.run("%avocado_keys revok ann"), "Did you mean revoke")
+    assert "ann" in _good(clean_kernel.run("%avocado_keys revoke ann"))
+    assert clean_kernel.run(chat).error == "HTTPError", "the key still opens"
 
 
-def test_json_status_and_friendly_no_ops(kernel: Kernel) -> None:
+def test_the_logs_are_shown_followed_and_outlive_the_host(
+    kernel: Kernel, home: Home
+) -> None:
+    """`%avocado_logs` of a running service, until interrupted, and of a dead one."""
+    assert "There are no logs" in _good(kernel.run("%avocado_logs"))
+    _good(kernel.run("%avocado_up tiny --rehearse --local"))
+    shown = _good(kernel.run("%avocado_logs"))
+    for word in ("REHEARSAL", "started", "gateway: ready", "msg=", "because of #"):
+        assert word in shown, f"{word!r} is not in: {shown}"
+    assert len(_good(kernel.run("%avocado_logs engine -n 3")).splitlines()) == 4
+    _failed(kernel.run("%avocado_logs engin"), "Did you mean engine?")
+    message = kernel.send("%avocado_logs --follow -n 1")
+    kernel.collect(message, until_text="REHEARSAL")
+    kernel.interrupt()
+    output = kernel.collect(message)
+    assert output.status == "ok", f"the interrupt is an error: {output.text}"
+    state = status()
+    assert state is not None, "the interrupt ended the service"
+    os.kill(state.pid, signal.SIGKILL)
+    told = _good(kernel.run("%avocado_status"))
+    assert f"(pid {state.pid}) was killed" in told
+    assert "%avocado_up starts it anew" in told
+    assert "gateway: ready" in _good(kernel.run("%avocado_logs"))
+    with new_kernel() as other:
+        code = "%load_ext spicy_avocado_magic\n%avocado_logs host"
+        assert "died" in _good(other.run(code)), "another kernel is told nothing"
+
+
+def test_json_status_and_friendly_no_ops(clean_kernel: Kernel) -> None:
     """`--json` is a dict; status and down where nothing runs say so."""
-    assert "othing" in _good(kernel.run("%avocado_status"))
-    assert "othing" in _good(kernel.run("%avocado_down"))
-    _good(kernel.run("MODEL = 'tiny'\n%avocado_up $MODEL --rehearse --local"))
+    assert "othing" in _good(clean_kernel.run("%avocado_status"))
+    assert "othing" in _good(clean_kernel.run("%avocado_down"))
+    _good(clean_kernel.run("MODEL = 'tiny'\n%avocado_up $MODEL --rehearse --local"))
     code = "s = %avocado_status --json\nprint(type(s).__name__, s['models'][0]['name'])"
-    assert "dict tiny" in _good(kernel.run(code))
+    assert "dict tiny" in _good(clean_kernel.run(code))
 
 
-def test_a_cell_body_configures(kernel: Kernel) -> None:
+def test_a_cell_body_configures(clean_kernel: Kernel) -> None:
     """KEY=value lines go to the engine and to us; the line wins."""
     cell = (
         "%%avocado_up tiny --rehearse --context 256\n"
@@ -160,8 +218,8 @@ def test_a_cell_body_configures(kernel: Kernel) -> None:
         "AVOCADO_CONTEXT=512\n"
         "AVOCADO_LOCAL=true\n"
     )
-    _good(kernel.run(cell))
-    assert "key-from-the-body-1" in _good(kernel.run("print(avocado.api_key)"))
+    _good(clean_kernel.run(cell))
+    assert "key-from-the-body-1" in _good(clean_kernel.run("print(avocado.api_key)"))
 
 
 @pytest.mark.parametrize(
@@ -182,10 +240,10 @@ def test_a_cell_body_configures(kernel: Kernel) -> None:
     ],
 )
 def test_mistakes_end_in_one_short_message(
-    kernel: Kernel, cell: str, words: tuple[str, ...]
+    clean_kernel: Kernel, cell: str, words: tuple[str, ...]
 ) -> None:
     """The cell fails, without a traceback, and nothing is left running."""
-    _failed(kernel.run(cell), *words)
+    _failed(clean_kernel.run(cell), *words)
     assert status() is None
 
 
@@ -202,21 +260,21 @@ def test_an_interrupt_takes_back_what_up_began(kernel: Kernel, home: Home) -> No
     assert status() is None
 
 
-def test_loading_twice_and_reset_lose_nothing(kernel: Kernel) -> None:
+def test_loading_twice_and_reset_lose_nothing(clean_kernel: Kernel) -> None:
     """A second load is harmless, and the next magic puts `avocado` back."""
-    _good(kernel.run("%avocado_up tiny --rehearse --local"))
-    _good(kernel.run("%load_ext spicy_avocado_magic"))
-    _good(kernel.run("%reload_ext spicy_avocado_magic"))
-    _good(kernel.run("%reset -f"))
-    _good(kernel.run("%avocado_status"))
-    assert "http" in _good(kernel.run("print(avocado.local_url)"))
+    _good(clean_kernel.run("%avocado_up tiny --rehearse --local"))
+    _good(clean_kernel.run("%load_ext spicy_avocado_magic"))
+    _good(clean_kernel.run("%reload_ext spicy_avocado_magic"))
+    _good(clean_kernel.run("%reset -f"))
+    _good(clean_kernel.run("%avocado_status"))
+    assert "http" in _good(clean_kernel.run("print(avocado.local_url)"))
 
 
-def test_a_name_of_the_users_own_is_left_alone(kernel: Kernel) -> None:
+def test_a_name_of_the_users_own_is_left_alone(clean_kernel: Kernel) -> None:
     """`avocado = 3` stays 3."""
-    _good(kernel.run("avocado = 3"))
-    _good(kernel.run("%avocado_up tiny --rehearse --local"))
-    assert "3" in _good(kernel.run("print(avocado)"))
+    _good(clean_kernel.run("avocado = 3"))
+    _good(clean_kernel.run("%avocado_up tiny --rehearse --local"))
+    assert "3" in _good(clean_kernel.run("print(avocado)"))
 
 
 def test_a_second_kernel_finds_the_first_ones_host(kernel: Kernel) -> None:
@@ -230,9 +288,9 @@ def test_a_second_kernel_finds_the_first_ones_host(kernel: Kernel) -> None:
         assert "reused" in _good(second.run("print(avocado.outcome)"))
 
 
-def test_help_is_shown_without_doing_anything(kernel: Kernel) -> None:
+def test_help_is_shown_without_doing_anything(clean_kernel: Kernel) -> None:
     """`--help` and `?` tell the options."""
-    assert "--domain" in _good(kernel.run("%avocado_up --help"))
+    assert "--domain" in _good(clean_kernel.run("%avocado_up --help"))
     assert status() is None
 
 

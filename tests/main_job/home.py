@@ -70,14 +70,26 @@ class Home:
                     found.append(process)
         return found
 
-    def wait_no_processes(self, within_s: float = 5.0) -> list[str]:
-        """Return the command lines of what still runs after the time given."""
+    def wait_no_processes(self, within_s: float = 5.0, beside: str = "") -> list[str]:
+        """Return the command lines of what still runs after the time given.
+
+        A process whose command line has the word ``beside`` may run on.
+        """
         deadline = time.monotonic() + within_s
-        left = self.processes()
-        while left and time.monotonic() < deadline:
-            psutil.wait_procs(left, timeout=0.05)
-            left = [p for p in self.processes() if p.status() != psutil.STATUS_ZOMBIE]
-        return [" ".join(process.cmdline()) for process in left]
+        while left := self._command_lines(beside):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        return left
+
+    def _command_lines(self, beside: str) -> list[str]:
+        lines = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                line = process.cmdline()
+                if process.status() != psutil.STATUS_ZOMBIE and beside not in line:
+                    lines.append(" ".join(line))
+        return lines
 
     def secret_files(self) -> list[str]:
         """Return the files in the state folders that may hold secrets."""

@@ -47,6 +47,7 @@ def _wait_whole_again(avocado: Avocado, event: int, within_s: float = 10.0) -> N
         time.sleep(0.02)
 
 
+@pytest.mark.alone
 def test_killing_the_host_ends_agent_and_engine_within_a_second(home: Home) -> None:
     """The guard ends what the host started, so that no tunnel outlives the gateway."""
     home.up("tiny")

@@ -79,6 +79,14 @@ def _folder() -> StateFolder:
     return StateFolder.find(rehearsal=True)
 
 
+@pytest.fixture
+def lent(running: Avocado) -> Iterator[Avocado]:
+    """Lend the module's service; keys that a test gave are taken back after it."""
+    yield running
+    for name in _names(running)[1:]:
+        running.revoke_key(name)
+
+
 def _written(name: str) -> int:
     """Return the tokens of answers that the counts on disk tell of a key."""
     text = _folder().usage.read_text() if _folder().usage.exists() else "[]"
@@ -86,52 +94,51 @@ def _written(name: str) -> int:
     return int(counts.get(name, 0))
 
 
-def test_a_key_opens_until_it_is_taken_back_and_the_url_stays(home: Home) -> None:
+def test_a_key_opens_until_it_is_taken_back_and_the_url_stays(lent: Avocado) -> None:
     """Nothing but who is let in changes: not the URL, not a component, not the host."""
-    avocado = home.up("tiny")
-    before = _state(avocado)
-    key = avocado.add_key("ann").open()
-    assert stream_chat(avocado.url, key), "the new key does not open at once"
-    assert stream_chat(avocado.url, avocado.api_key), "the owner's key stopped opening"
-    ann, owner = _key(avocado, "ann"), _key(avocado, "owner")
-    assert (ann.requests, owner.requests) == (1, 2), "use is told of the wrong key"
+    before, asked = _state(lent), _key(lent, "owner").requests
+    key = lent.add_key("ann").open()
+    assert stream_chat(lent.url, key), "the new key does not open at once"
+    assert stream_chat(lent.url, lent.api_key), "the owner's key stopped opening"
+    ann, owner = _key(lent, "ann"), _key(lent, "owner")
+    assert (ann.requests, owner.requests - asked) == (1, 1), (
+        "use is told of the wrong key"
+    )
     assert ann.tokens_out > 0, "the tokens of the chat were not counted"
     assert ann.idle_s is not None, "when it was last used is not told"
-    avocado.revoke_key("ann")
+    lent.revoke_key("ann")
     with pytest.raises(openai.AuthenticationError):
-        stream_chat(avocado.url, key)
-    after = _state(avocado)
+        stream_chat(lent.url, key)
+    after = _state(lent)
     assert after.url == before.url, "the URL changed"
     assert (after.pid, after.sequence) == (before.pid, before.sequence), (
         "a component was touched"
     )
 
 
-def test_a_key_is_bounded_in_requests_a_minute(home: Home) -> None:
+def test_a_key_is_bounded_in_requests_a_minute(lent: Avocado) -> None:
     """The one too many is told when the next is free; others are not held up."""
-    avocado = home.up("tiny", local=True)
-    key = avocado.add_key("ann", rpm=2).open()
-    tags = f"{avocado.local_url}/api/tags"
+    key = lent.add_key("ann", rpm=2).open()
+    tags = f"{lent.local_url}/api/tags"
     head = {"x-api-key": key}
     codes = [requests.get(tags, headers=head, timeout=5) for _ in range(3)]
     assert [reply.status_code for reply in codes] == [200, 200, 429]
     assert 0 < int(codes[2].headers["Retry-After"]) <= 61
-    own = requests.get(tags, headers={"x-api-key": avocado.api_key}, timeout=5)
+    own = requests.get(tags, headers={"x-api-key": lent.api_key}, timeout=5)
     assert own.status_code == 200, "one caller's bound held for another"
 
 
-def test_a_key_is_bounded_in_tokens_over_its_lifetime(home: Home) -> None:
+def test_a_key_is_bounded_in_tokens_over_its_lifetime(lent: Avocado) -> None:
     """What is used up stays so; a new key of the same name starts at zero."""
-    avocado = home.up("tiny")
-    key = avocado.add_key("ann", tokens=2).open()
+    key = lent.add_key("ann", tokens=2).open()
     with pytest.raises(openai.APIError, match="tokens"):
-        stream_chat(avocado.url, key)
-    assert _key(avocado, "ann").tokens_out >= 2, "the tokens were not counted"
-    assert _code(_chat(avocado, key)) == (429, "insufficient_quota")
-    avocado.revoke_key("ann")
-    again = avocado.add_key("ann", tokens=1000).open()
-    assert _key(avocado, "ann").tokens_out == 0, "a new key inherits what was used"
-    assert stream_chat(avocado.url, again)
+        stream_chat(lent.url, key)
+    assert _key(lent, "ann").tokens_out >= 2, "the tokens were not counted"
+    assert _code(_chat(lent, key)) == (429, "insufficient_quota")
+    lent.revoke_key("ann")
+    again = lent.add_key("ann", tokens=1000).open()
+    assert _key(lent, "ann").tokens_out == 0, "a new key inherits what was used"
+    assert stream_chat(lent.url, again)
 
 
 def test_a_key_is_bounded_to_its_models(home: Home) -> None:
@@ -146,26 +153,26 @@ def test_a_key_is_bounded_to_its_models(home: Home) -> None:
     assert [model["id"] for model in listed["data"]] == ["other:latest"]
 
 
+@pytest.mark.alone
 def test_a_key_that_expires_lets_nobody_in_and_makes_room_for_another(
-    home: Home,
+    lent: Avocado,
 ) -> None:
     """It ends a stream that is open, is told as expired, and its name is free."""
-    avocado = home.up("tiny")
-    key = avocado.add_key("ann", expires=1.5).open()
-    assert stream_chat(avocado.url, key), "it does not open before its time"
+    key = lent.add_key("ann", expires=1.5).open()
+    assert stream_chat(lent.url, key), "it does not open before its time"
     began = time.monotonic()
     with pytest.raises((openai.APIError, requests.RequestException)):
-        for _ in _words(avocado, key):
+        for _ in _words(lent, key):
             pass
     assert time.monotonic() - began < 3, "the stream outlived the key"
     with pytest.raises(openai.AuthenticationError):
-        stream_chat(avocado.url, key)
-    expires_in_s = _key(avocado, "ann").expires_in_s
+        stream_chat(lent.url, key)
+    expires_in_s = _key(lent, "ann").expires_in_s
     assert expires_in_s is not None
     assert expires_in_s <= 0, "it is not told as expired"
-    again = avocado.add_key("ann").open()
-    assert stream_chat(avocado.url, again)
-    assert _names(avocado) == ["owner", "ann"]
+    again = lent.add_key("ann").open()
+    assert stream_chat(lent.url, again)
+    assert _names(lent) == ["owner", "ann"]
 
 
 def _words(avocado: Avocado, key: str, url: str = "") -> Iterator[str]:
@@ -181,6 +188,7 @@ def _words(avocado: Avocado, key: str, url: str = "") -> Iterator[str]:
             yield chunk.choices[0].delta.content or ""
 
 
+@pytest.mark.alone
 def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> None:
     """A stream with that key ends with an error; one with another key goes on."""
     avocado = home.up("tiny", engine_env=(("OLLAMA_NUM_PARALLEL", "2"),))
@@ -313,12 +321,13 @@ def test_an_up_that_fails_after_the_host_has_gone_does_not_lose_the_keys(
     assert _key(again, "ann").requests == 2, "what it had used was lost"
 
 
-def test_a_key_of_somebody_else_cannot_become_the_owners(home: Home) -> None:
+def test_a_key_of_somebody_else_cannot_become_the_owners(
+    lent: Avocado, same_home: Home
+) -> None:
     """One key stands for one caller."""
-    avocado = home.up("tiny", local=True)
-    key = avocado.add_key("ann").open()
+    key = lent.add_key("ann").open()
     with pytest.raises(UsageMistake, match="somebody else"):
-        home.up(api_key=key)
+        same_home.up(api_key=key)
 
 
 def test_requests_side_by_side_share_what_a_key_may_use(home: Home) -> None:
@@ -395,14 +404,13 @@ def test_no_key_is_given_where_it_would_have_no_use(home: Home) -> None:
     assert _names(avocado) == ["owner", "ann"]
 
 
-def test_there_are_so_many_keys_and_no_more(home: Home) -> None:
+def test_there_are_so_many_keys_and_no_more(lent: Avocado) -> None:
     """Each request is compared with all of them."""
-    avocado = home.up("tiny", local=True)
-    keys = [avocado.add_key(f"k{number}").open() for number in range(MOST_KEYS)]
+    keys = [lent.add_key(f"k{number}").open() for number in range(MOST_KEYS)]
     assert len(set(keys)) == MOST_KEYS
     with pytest.raises(UsageMistake, match=str(MOST_KEYS)):
-        avocado.add_key("one-more")
-    assert stream_chat(avocado.local_url, keys[-1])
+        lent.add_key("one-more")
+    assert stream_chat(lent.local_url, keys[-1])
 
 
 def test_only_a_key_made_to_manage_may_manage(home: Home) -> None:

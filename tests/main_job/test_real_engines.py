@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import anthropic
@@ -21,12 +22,17 @@ from .home import Home
 OLDER = "0.11.4"
 
 
-@pytest.fixture
-def avocado(home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch) -> Avocado:
-    """Bring up with the real engine first on PATH, as a user has it."""
-    path = os.pathsep.join((str(real_ollama.parent), os.environ["PATH"]))
-    monkeypatch.setenv("PATH", path)
-    return home.up("tiny", path_key=True)
+@pytest.fixture(scope="module")
+def avocado(real_ollama: Path, same_home: Home) -> Iterator[Avocado]:
+    """Bring up, once, with the real engine first on PATH, as a user has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", _with(real_ollama))
+        yield same_home.up("tiny", path_key=True)
+        down()
+
+
+def _with(engine: Path) -> str:
+    return os.pathsep.join((str(engine.parent), os.environ["PATH"]))
 
 
 def _is_older(avocado: Avocado) -> bool:
@@ -35,8 +41,10 @@ def _is_older(avocado: Avocado) -> bool:
     return OLDER in state.engine
 
 
-def test_the_whole_path_works_on_a_real_engine(home: Home, avocado: Avocado) -> None:
-    """Up, a streamed chat, all stages ready with facts, down; nothing is left."""
+def test_the_whole_path_works_on_a_real_engine(
+    same_home: Home, avocado: Avocado
+) -> None:
+    """Up, a streamed chat, all stages ready with facts."""
     assert stream_chat(avocado.url, avocado.api_key), "the model said nothing"
     state = avocado.status()
     assert state is not None
@@ -45,10 +53,8 @@ def test_the_whole_path_works_on_a_real_engine(home: Home, avocado: Avocado) -> 
     assert model.memory_bytes > 0, "the model's memory is not known"
     assert model.gpu_bytes == 0, "a machine without a GPU reports GPU memory"
     assert "PATH" in state.stage("install").detail
-    engines = [p for p in home.processes() if p.name() == "ollama"]
+    engines = [p for p in same_home.processes() if p.name() == "ollama"]
     assert engines, "the engine is not the real one"
-    down()
-    assert not home.wait_no_processes()
 
 
 def test_stock_clients_work_with_url_and_key_alone(avocado: Avocado) -> None:
@@ -96,8 +102,7 @@ def test_a_models_folder_on_a_drive_makes_the_next_session_pull_nothing(
     home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A model of hf.co, in a folder that outlives `down`, on a real engine."""
-    path = os.pathsep.join((str(real_ollama.parent), os.environ["PATH"]))
-    monkeypatch.setenv("PATH", path)
+    monkeypatch.setenv("PATH", _with(real_ollama))
     name = "hf.co/somebody/Tiny-GGUF:Q4_K_M"
     details = []
     for _ in range(2):
@@ -111,10 +116,13 @@ def test_a_models_folder_on_a_drive_makes_the_next_session_pull_nothing(
     assert "already on disk" in details[1], "the second session pulled again"
 
 
+@pytest.mark.alone
 def test_killing_the_host_ends_the_real_engine_and_its_runner(
-    home: Home, avocado: Avocado
+    home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No runner keeps its memory after its host was killed."""
+    monkeypatch.setenv("PATH", _with(real_ollama))
+    avocado = home.up("tiny")
     assert stream_chat(avocado.url, avocado.api_key)
     state = avocado.status()
     assert state is not None

@@ -15,6 +15,7 @@ import requests
 
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.connection import Connection
+from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.client.verbs import up
 from spicy_avocado_magic.environment import engines_folder, models_folder
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
@@ -61,9 +62,9 @@ def test_a_purge_frees_the_engine_of_a_rehearsal_that_was_killed(home: Home) -> 
     down(rehearse=True)
 
 
-def test_every_stage_tells_what_it_did_and_how_long_it_took(home: Home) -> None:
+def test_every_stage_tells_what_it_did_and_how_long_it_took(running: Avocado) -> None:
     """All seven stages end ready, with a detail and a duration."""
-    state = home.up("tiny").status()
+    state = running.status()
     assert state is not None
     assert [stage.name for stage in state.stages] == [name for name, _ in STAGES]
     for stage in state.stages:
@@ -76,9 +77,9 @@ def test_every_stage_tells_what_it_did_and_how_long_it_took(home: Home) -> None:
     assert pull.done_bytes == pull.total_bytes > 300_000
 
 
-def test_the_curl_line_of_the_handover_works_when_pasted(home: Home) -> None:
+def test_the_curl_line_of_the_handover_works_when_pasted(running: Avocado) -> None:
     """The line that is shown, run by a shell as it is, gets an answer."""
-    state = home.up("tiny").status()
+    state = running.status()
     assert state is not None
     line = curl_line(state, show_key=True)
     answer = subprocess.run(
@@ -88,11 +89,12 @@ def test_the_curl_line_of_the_handover_works_when_pasted(home: Home) -> None:
     assert '"choices"' in answer.stdout, answer.stdout
 
 
-def test_the_same_up_again_changes_nothing_and_says_reused(home: Home) -> None:
+def test_the_same_up_again_changes_nothing_and_says_reused(
+    running: Avocado, same_home: Home
+) -> None:
     """Re-running the cell is harmless."""
-    first = home.up("tiny")
-    before = first.status()
-    again = home.up("tiny")
+    before = running.status()
+    again = same_home.up("tiny")
     after = again.status()
     assert again.outcome == "reused"
     assert before is not None
@@ -238,9 +240,9 @@ def test_a_models_folder_that_takes_nothing_is_told(home: Home, tmp_path: Path) 
         home.up("tiny", models_dir=str(tmp_path / "file" / "models"), local=True)
 
 
-def test_every_model_tells_what_is_expected_of_its_memory(home: Home) -> None:
+def test_every_model_tells_what_is_expected_of_its_memory(running: Avocado) -> None:
     """The verdict stands in the state, with the context that it is for."""
-    state = home.up("tiny", local=True).status()
+    state = running.status()
     assert state is not None
     assert "with 2048 tokens of context" in state.models[0].fit
 
@@ -271,12 +273,12 @@ def test_background_returns_before_all_is_ready(home: Home) -> None:
 
 
 def test_time_to_live_ends_everything(home: Home) -> None:
-    """`--ttl` ends the host by itself, with all that belongs to it."""
-    avocado = home.up("tiny", ttl_s=3.0)
-    state = avocado.status()
+    """`--ttl` ends the host with all that belongs to it; it can be given anew."""
+    state = home.up("tiny", ttl_s=3600.0).status()
     assert state is not None
     assert state.ends_in_s is not None
-    assert 0 < state.ends_in_s <= 3
+    assert 3000 < state.ends_in_s <= 3600
+    home.up(ttl_s=2.0)
     assert not home.wait_no_processes(within_s=8), "it outlived its time to live"
     assert not home.secret_files()
 

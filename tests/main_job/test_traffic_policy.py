@@ -43,11 +43,10 @@ class KeylessAnthropic(anthropic.Anthropic):
             request.headers.pop(name, None)
 
 
-def test_only_requests_with_a_key_reach_the_gateway(home: Home) -> None:
+def test_only_requests_with_a_key_reach_the_gateway(running: Avocado) -> None:
     """On one connection, in any order; what needs no key passes as well."""
-    avocado = home.up("tiny")
-    url, key = avocado.url, {"Authorization": f"Bearer {avocado.api_key}"}
-    before = _state(avocado)
+    url, key = running.url, {"Authorization": f"Bearer {running.api_key}"}
+    before = _state(running)
     with requests.Session() as session:
         for _ in range(3):
             denied = session.post(f"{url}/v1/chat/completions", json=CHAT)
@@ -61,20 +60,19 @@ def test_only_requests_with_a_key_reach_the_gateway(home: Home) -> None:
             preflight = session.options(f"{url}/v1/chat/completions")
             assert preflight.status_code != 401
             assert DENIED_HEADER not in preflight.headers
-        after = _state(avocado)
+        after = _state(running)
         assert after.refused == before.refused, "a keyless request reached the gateway"
         assert after.requests == before.requests + 3
         wrong = {"Authorization": "Bearer wrong-key-0123456789"}
         refused = session.post(f"{url}/v1/chat/completions", json=CHAT, headers=wrong)
     assert refused.status_code == 401
     assert DENIED_HEADER not in refused.headers, "the edge judged a key"
-    assert _state(avocado).refused == before.refused + 1
+    assert _state(running).refused == before.refused + 1
 
 
-def test_stock_clients_raise_their_own_errors(home: Home) -> None:
+def test_stock_clients_raise_their_own_errors(running: Avocado) -> None:
     """Each is denied in its own dialect, as by the gateway."""
-    avocado = home.up("tiny")
-    url, before = avocado.url, _state(avocado)
+    url, before = running.url, _state(running)
     with (
         KeylessOpenAI(
             base_url=f"{url}/v1", api_key="x", max_retries=0
@@ -93,7 +91,7 @@ def test_stock_clients_raise_their_own_errors(home: Home) -> None:
         with pytest.raises(ollama.ResponseError, match="API key is needed") as denied:
             ollama_client.list()
         assert denied.value.status_code == 401
-    assert _state(avocado).refused == before.refused, "one of them reached the gateway"
+    assert _state(running).refused == before.refused, "one of them reached the gateway"
 
 
 def test_where_no_header_is_needed_there_is_no_rule(home: Home) -> None:

@@ -61,7 +61,7 @@ def test_help_is_help_wherever_it_stands(line: str) -> None:
     [
         ("ad ann", "Did you mean add"),
         ("revok ann", "Did you mean revoke"),
-        ("ann", "Use add NAME, or revoke NAME"),
+        ("ann", "Use add NAME, revoke NAME, or no word"),
         ("add", "name is missing"),
         ("revoke", "name is missing"),
         ("add ann bob", "'bob' is one word too many"),

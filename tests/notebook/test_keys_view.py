@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.notebook.keys_view import new_key_text, show_keys
+from spicy_avocado_magic.notebook.keys_view import POOLED, new_key_text, show_keys
 from spicy_avocado_magic.secrets import Secret
 from spicy_avocado_magic.sharing import Grant
-from spicy_avocado_magic.state import KeyState
+from spicy_avocado_magic.state import KeyState, Member
 from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from .conftest import KEY, READY, Session
@@ -101,3 +101,11 @@ def test_a_new_key_is_shown_whole_with_a_line_for_its_holder() -> None:
     assert "3 requests/min; qwen3:8b" in text
     assert "in 1 h 0 min" in text
     assert KEY not in text
+
+
+def test_in_a_pool_a_new_key_comes_with_a_warning() -> None:
+    """The other members do not know it, and any of them may be asked."""
+    grant = Grant(name="ann")
+    assert POOLED not in new_key_text(READY, grant, Secret(SECRET))
+    pooled = replace(READY, members=(Member(id="abc", is_self=True),))
+    assert POOLED in new_key_text(pooled, grant, Secret(SECRET))

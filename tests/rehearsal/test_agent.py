@@ -9,7 +9,6 @@ import shlex
 import signal
 import stat
 import subprocess
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -76,14 +75,17 @@ def _addr(line: str) -> str:
     return "http://" + {name: value for name, _, value in pairs}["addr"]
 
 
-def test_it_starts_quickly_and_tells_its_version(script: Path) -> None:
+def test_it_tells_its_version_without_a_python(script: Path) -> None:
     """It costs a rehearsal no time that the user would notice."""
-    began = time.monotonic()
     said = subprocess.run(
-        [script, "--version"], capture_output=True, text=True, check=True, cwd="/"
+        [script, "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+        env={"PYTHONHOME": "/nowhere"},
     )
     assert said.stdout == "ngrok version 3.30.0\n"
-    assert time.monotonic() - began < 3.0, "starting took too long even for a busy CI"
 
 
 def test_a_token_can_be_saved_as_with_a_real_agent(

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -116,6 +117,7 @@ async def test_a_client_that_leaves_cancels_the_work_upstream(
         await upstream.was_cancelled.wait()
 
 
+@pytest.mark.alone
 async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
     make_agent: AgentMaker,
 ) -> None:
@@ -292,7 +294,7 @@ async def test_an_edge_out_of_reach_is_a_network_problem(
     """An agent that cannot dial the service is told as no network."""
     await service.edge.close()
     with pytest.raises(NetworkUnreachable):
-        await make_agent(agent_start_s=1.0).agent.connect("http://127.0.0.1:9")
+        await make_agent(agent_start_s=4.0).agent.connect("http://127.0.0.1:9")
 
 
 async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
@@ -329,11 +331,12 @@ async def test_the_token_is_in_no_command_line_and_no_environment(
     make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody reads the token in /proc, also if the environment holds one."""
-    monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
-    watched = make_agent()
+    token = secrets.token_hex(20)  # of nobody else who tests on this machine
+    monkeypatch.setenv("NGROK_AUTHTOKEN", token)
+    watched = make_agent(token=token)
     await watched.agent.connect("http://127.0.0.1:9")
-    assert await asyncio.to_thread(_in_proc, TOKEN) == [], "the token is in /proc"
-    assert TOKEN not in "".join(watched.lines)
+    assert await asyncio.to_thread(_in_proc, token) == [], "the token is in /proc"
+    assert token not in "".join(watched.lines)
 
 
 async def test_a_proxy_of_the_environment_is_not_asked_for_the_local_api(

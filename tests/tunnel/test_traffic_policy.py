@@ -27,7 +27,8 @@ def _reply(line: str, *headers: str) -> bytes | None:
         ("GET /", []),
         ("HEAD /", []),
         ("GET /api/version", [f"{PROBE_HEADER}: nonce"]),
-        ("OPTIONS /v1/chat/completions", ["Origin: https://a"]),
+        ("OPTIONS /v1/chat/completions", []),
+        ("POST /v1/chat/completions", ["origin: https://a"]),
     ],
 )
 def test_what_has_a_key_or_needs_none_passes(line: str, headers: list[str]) -> None:

@@ -1,0 +1,103 @@
+"""A file of lines that never grows without bound: what logs are written to."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+MOST_BYTES: Final = 5 * 2**20
+"""A file that is larger becomes the backup, of which there is one."""
+_BLOCK_BYTES: Final = 1 << 16
+
+
+class BoundedFile:
+    """Appends lines, and begins the file anew when it is large.
+
+    Attributes:
+        lost: Lines that could not be written, such as to a full disk.
+    """
+
+    def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
+        """Open nothing yet.
+
+        Args:
+            path: The file, which only its owner can read.
+            most_bytes: Of the file, about; the one before it is kept beside it.
+        """
+        self.path = path
+        self.lost = 0
+        self._most_bytes = most_bytes
+
+    def append(self, lines: Sequence[str]) -> bool:
+        """Write lines, without line ends; say whether it could be done.
+
+        A line is written whole or not at all, and nothing is raised: a log must
+        not end what it tells of.
+        """
+        if not lines:
+            return True
+        try:
+            self._write(("\n".join(lines) + "\n").encode())
+        except OSError:
+            self.lost += len(lines)
+            return False
+        return True
+
+    def _write(self, batch: bytes) -> None:
+        # Opened for each batch: ``down`` may have removed it, or somebody moved it.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(self.path, flags, 0o600)
+        try:
+            size_bytes = os.fstat(file).st_size
+            written = os.write(file, batch)
+            if written < len(batch):
+                # The disk is full: no half line may stay for the next one to go on.
+                os.ftruncate(file, size_bytes)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
+        if size_bytes + written > self._most_bytes:
+            with contextlib.suppress(OSError):
+                self.path.replace(backup_of(self.path))
+
+
+def backup_of(path: Path) -> Path:
+    """Return where the lines are that a log held before it was begun anew."""
+    return path.with_suffix(f".1{path.suffix}")
+
+
+def tail_lines(path: Path, count: int, *, until_bytes: int | None = None) -> list[str]:
+    """Return the last lines of a log and its backup, oldest first.
+
+    What cannot be read is passed over; bytes that are no UTF-8 are replaced.
+
+    Args:
+        path: Of the log.
+        count: How many at most.
+        until_bytes: Where to take the log for ended; by default at its end.
+    """
+    lines: list[bytes] = []
+    for part, until in ((path, until_bytes), (backup_of(path), None)):
+        if len(lines) < count:
+            with contextlib.suppress(OSError):
+                lines = _last_lines(part, count - len(lines), until) + lines
+    return [line.decode("utf-8", "replace") for line in lines]
+
+
+def _last_lines(path: Path, count: int, until: int | None) -> list[bytes]:
+    """Read blocks from the end until they hold enough lines."""
+    found = b""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end if until is None else min(until, end)
+        while position > 0 and found.count(b"\n") <= count:
+            size_bytes = min(_BLOCK_BYTES, position)
+            position -= size_bytes
+            file.seek(position)
+            found = file.read(size_bytes) + found
+    lines = found.removesuffix(b"\n").split(b"\n") if found else []
+    return lines[-count:]

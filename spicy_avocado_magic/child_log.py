@@ -1,0 +1,123 @@
+"""A log that a child writes by itself, kept small without the child's help."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from .bounded_file import MOST_BYTES, backup_of
+
+HEAD_BYTES: Final = 1 << 19
+"""Of a life's first output, kept in memory when its file is begun anew."""
+_TAIL_BYTES: Final = 1 << 19
+
+
+class ChildLog:
+    """Output of children, one after another, in a file that they append to.
+
+    The file is read and cut to nothing, as ``copytruncate`` of logrotate does it:
+    a child that appends goes on at its new beginning. What it writes between the
+    two steps is lost. Positions count all bytes that ever were in the
+    file, so that one taken before a cut is good after it.
+
+    Args:
+        path: The file, which each child must open for appending.
+        most_bytes: Of the file; the backup is no larger.
+    """
+
+    def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
+        self.path = path
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._cut_bytes = 0
+        self._backup_from = 0
+        self._life_from = 0
+        self._head = b""
+
+    def begin_life(self) -> None:
+        """Let ``head``, ``since`` and ``tail`` tell of what comes from now on."""
+        with self._lock:
+            self._life_from, self._head = self._size(), b""
+
+    def size(self) -> int:
+        """Return the position where the next byte will be, for a later ``since``."""
+        with self._lock:
+            return self._size()
+
+    def head(self) -> str:
+        """Return the first half megabyte of this life, also after cuts."""
+        with self._lock:
+            return self._whole_head().decode("utf-8", "replace")
+
+    def since(self, position: int) -> str:
+        """Return what this life wrote after a position, its last half megabyte."""
+        with self._lock:
+            end = self._size()
+            first = max(self._life_from, position, end - _TAIL_BYTES)
+            return self._read(first, end - first).decode("utf-8", "replace")
+
+    def tail(self, count: int) -> list[str]:
+        """Return the last lines of this life, oldest first."""
+        return self.since(0).splitlines()[-count:]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is time to ``cut``."""
+        return self._file_bytes() > self._most_bytes
+
+    def cut(self) -> None:
+        """Put the file's end aside and begin it anew. Blocking; never raises."""
+        with self._lock, contextlib.suppress(OSError):
+            self._head = self._whole_head()
+            with self.path.open("rb") as file:
+                first = max(0, file.seek(0, os.SEEK_END) - self._most_bytes)
+                file.seek(first)
+                kept = file.read()
+            os.truncate(self.path, 0)
+            self._backup_from = self._cut_bytes + first
+            self._cut_bytes += first + len(kept)
+            # Only now: on a full disk there is room again.
+            backup_of(self.path).write_bytes(kept)
+
+    def _whole_head(self) -> bytes:
+        more = HEAD_BYTES - len(self._head)
+        return self._head + self._read(self._life_from + len(self._head), more)
+
+    def _size(self) -> int:
+        return self._cut_bytes + self._file_bytes()
+
+    def _file_bytes(self) -> int:
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size
+        return 0
+
+    def _read(self, position: int, count: int) -> bytes:
+        """Return bytes from a position on, as far as they are still on disk."""
+        found = b""
+        if position < self._cut_bytes:
+            first = max(0, position - self._backup_from)
+            found = _read_file(backup_of(self.path), first, count)
+            position = self._cut_bytes
+        first, more = position - self._cut_bytes, count - len(found)
+        return found + _read_file(self.path, first, more)
+
+
+def _read_file(path: Path, first: int, count: int) -> bytes:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(first)
+        return file.read(max(0, count))
+    return b""
+
+
+async def keep_small(logs: Sequence[ChildLog], every_s: float) -> None:
+    """Cut each log whenever it is large, until cancelled."""
+    while True:
+        await asyncio.sleep(every_s)
+        for log in logs:
+            if log.is_large:
+                await asyncio.to_thread(log.cut)

@@ -1,0 +1,1 @@
+"""Everything that can be wrong with a machine or a service, each with its remedy."""

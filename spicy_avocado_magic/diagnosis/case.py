@@ -1,0 +1,92 @@
+"""What is examined: settings, folders and token, as far as they can be had."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field, replace
+
+from ..environment import Platform, detect_platform
+from ..errors import AvocadoError
+from ..json_codec import from_json
+from ..policy import Policy
+from ..settings import Settings, Sources
+from ..state_folder import StateFolder, read_private
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """The tunnel's token as the kernel found it."""
+
+    text: str = field(default="", repr=False)
+    origin: str = ""
+    """Where it came from, in plain words."""
+    is_api_key: bool = False
+    """Whether ``NGROK_API_KEY`` holds the same text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the kernel asks for; it comes on standard input."""
+
+    rehearse: bool = False
+    with_report: bool = False
+    sources: Sources = field(default_factory=Sources)
+    policy: Policy = field(default_factory=Policy)
+    token: Token = Token()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """All that a check may look at."""
+
+    settings: Settings
+    """Those of the service that runs, or of one that a host has left; else empty."""
+    folder: StateFolder | None
+    """None where it cannot be used."""
+    policy: Policy
+    token: Token
+    platform: Platform
+    rehearsal: bool = False
+    is_running: bool = False
+    """Whether the folder's host lives."""
+
+
+def read_case(request: Request) -> Case:
+    """Gather what is to be examined; what cannot be read is left out."""
+    folder: StateFolder | None = None
+    settings = Settings(sources=request.sources)
+    is_running = False
+    # Why a folder or a file cannot be used is told by the check of it.
+    with contextlib.suppress(AvocadoError, OSError):
+        folder = StateFolder.find(rehearsal=request.rehearse)
+        record = folder.read_record()
+        is_running = record is not None and record.host.is_alive
+        settings = _wanted(folder, settings, is_running=is_running)
+    return Case(
+        settings=settings,
+        folder=folder,
+        policy=request.policy,
+        token=_token(folder, request.token, settings),
+        platform=detect_platform(),
+        rehearsal=request.rehearse,
+        is_running=is_running,
+    )
+
+
+def _wanted(folder: StateFolder, base: Settings, *, is_running: bool) -> Settings:
+    """Return the settings on disk; where a dead host found things is out of date."""
+    with contextlib.suppress(ValueError, TypeError):
+        stored = from_json(Settings, json.loads(read_private(folder.wanted) or ""))
+        return stored if is_running else replace(stored, sources=base.sources)
+    return base
+
+
+def _token(folder: StateFolder | None, given: Token, settings: Settings) -> Token:
+    from ..tunnel.config import read_token
+
+    if given.text or folder is None or settings.local:
+        return given
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return Token(text=read_token(folder.agent_config), origin="the service's own")
+    return given

@@ -1,0 +1,100 @@
+"""What one check of ``%avocado_doctor`` found, and how it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from .secrets import plain_text
+
+
+class Verdict(StrEnum):
+    """How things are, by one check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, but not as well as it could, or for others as well."""
+    BROKEN = "broken"
+    """The service cannot work, or not for long."""
+    UNKNOWN = "unknown"
+    """The check could not tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        name: Of the check.
+        verdict: How things are.
+        what: What was found, in one sentence or two.
+        remedy: What to do; empty where nothing is wrong.
+    """
+
+    name: str
+    verdict: Verdict
+    what: str
+    remedy: str = ""
+
+
+_MARKS: Final = {
+    Verdict.OK: "✓",
+    Verdict.WARNING: "!",
+    Verdict.BROKEN: "✗",
+    Verdict.UNKNOWN: "?",
+}
+_COUNTED: Final = {
+    Verdict.OK: "good",
+    Verdict.WARNING: "to look at",
+    Verdict.BROKEN: "broken",
+    Verdict.UNKNOWN: "unknown",
+}
+
+
+def ok(name: str, what: str) -> Finding:
+    """Return a finding that nothing is wrong."""
+    return Finding(name=name, verdict=Verdict.OK, what=what)
+
+
+def warning(name: str, what: str, remedy: str) -> Finding:
+    """Return a finding that one should look at."""
+    return Finding(name=name, verdict=Verdict.WARNING, what=what, remedy=remedy)
+
+
+def broken(name: str, what: str, remedy: str) -> Finding:
+    """Return a finding that must be mended."""
+    return Finding(name=name, verdict=Verdict.BROKEN, what=what, remedy=remedy)
+
+
+def unknown(name: str, what: str, remedy: str) -> Finding:
+    """Return a finding of a check that could not tell."""
+    return Finding(name=name, verdict=Verdict.UNKNOWN, what=what, remedy=remedy)
+
+
+def findings_text(findings: Sequence[Finding]) -> str:
+    """Return all findings, a remedy under each that needs one, and a summary."""
+    column = max((len(finding.name) for finding in findings), default=0)
+    lines = []
+    for finding in findings:
+        mark = _MARKS[finding.verdict]
+        lines.append(f"{mark} {finding.name:<{column}}  {_line(finding.what)}")
+        if finding.remedy:
+            lines.append(f"  {'':<{column}}  → {_line(finding.remedy)}")
+    return "\n".join([*lines, "", summary(findings)])
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return how many findings there are of each verdict, in one line."""
+    counts = [
+        f"{count} {word}"
+        for verdict, word in _COUNTED.items()
+        if (count := sum(finding.verdict is verdict for finding in findings))
+    ]
+    checks = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
+    return f"{checks}: {', '.join(counts) or 'nothing was checked'}."
+
+
+def _line(text: str) -> str:
+    return " ".join(plain_text(text).split())

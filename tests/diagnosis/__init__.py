@@ -1,0 +1,1 @@
+"""Tests of the examination: every fault is made for real where that can be."""

@@ -1,0 +1,89 @@
+"""A case to examine, in folders of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.diagnosis.case import Case, Request, read_case
+
+VARIABLES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"),
+    *("COLAB_RELEASE_TAG", "COLAB_GPU", "KAGGLE_KERNEL_RUN_TYPE", "CODESPACES"),
+    *("DATABRICKS_RUNTIME_VERSION", "OLLAMA_MODELS", "PYNGROK_NGROK_PATH"),
+    *("NGROK_AUTHTOKEN", "NGROK_API_KEY", "CUDA_VISIBLE_DEVICES"),
+)
+New = Callable[..., Case]
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Let no variable, folder or program of this machine decide a test."""
+    # Not under pytest's folder: a Unix socket's path may have 104 bytes at most.
+    path = Path(tempfile.mkdtemp(prefix="avo-", dir="/tmp"))
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name in ("run", "cache", "home", "bin"):
+        (path / name).mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path / "run"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path / "cache"))
+    monkeypatch.setenv("HOME", str(path / "home"))
+    monkeypatch.setenv("PATH", str(path / "bin"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def new_case() -> New:
+    """Return a maker of cases: as they are read, with what is given replaced."""
+
+    def make(**parts: Any) -> Case:
+        case = read_case(Request(rehearse=parts.get("rehearsal", False)))
+        return dataclasses.replace(case, **parts)
+
+    return make
+
+
+@pytest.fixture
+def program(home: Path) -> Callable[[str, str], Path]:
+    """Return a maker of stand-in programs on PATH."""
+
+    def make(name: str, script: str) -> Path:
+        path = home / "bin" / name
+        path.write_text(f"#!/bin/sh\n# A stand-in.\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a maker of small disks with mount options; only root may."""
+    mounted: list[Path] = []
+    places = "/usr/bin:/bin:/sbin:/usr/sbin"
+
+    def make(options: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        mount = str(shutil.which("mount", path=places))
+        command = [mount, "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if sys.platform != "linux" or subprocess.run(command, check=False).returncode:
+            pytest.skip("a small disk can be mounted by root on Linux only")
+        mounted.append(folder)
+        return folder
+
+    yield make
+    umount = str(shutil.which("umount", path=places))
+    for folder in mounted:
+        subprocess.run([umount, "-l", str(folder)], check=True)

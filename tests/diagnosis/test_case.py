@@ -1,0 +1,59 @@
+"""What is examined, as far as it can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from spicy_avocado_magic.diagnosis.case import Request, read_case
+from spicy_avocado_magic.json_codec import to_json
+from spicy_avocado_magic.processes import Identity, identify
+from spicy_avocado_magic.settings import Settings, Sources
+from spicy_avocado_magic.state_folder import Record, StateFolder, write_private
+
+ELSEWHERE = Sources(registry="127.0.0.1:7")
+HERE = Sources(registry="127.0.0.1:8")
+
+
+def _leave(host: Identity | None) -> StateFolder:
+    """Write what a host writes."""
+    assert host is not None
+    folder = StateFolder.find(rehearsal=False)
+    folder.write_record(Record(host=host))
+    stored = to_json(Settings(models=("tiny",), sources=ELSEWHERE))
+    write_private(folder.wanted, json.dumps(stored))
+    return folder
+
+
+def test_a_running_services_settings_and_sources_are_examined() -> None:
+    """They are what its host uses."""
+    _leave(identify(os.getpid()))
+    case = read_case(Request(sources=HERE))
+    assert case.is_running
+    assert case.settings.models == ("tiny",)
+    assert case.settings.sources == ELSEWHERE
+
+
+def test_what_a_dead_host_wanted_is_examined_where_things_are_now() -> None:
+    """The world that its rehearsal had is gone."""
+    _leave(Identity(pid=2**22 + 1, start="never"))
+    case = read_case(Request(sources=HERE))
+    assert not case.is_running
+    assert case.settings.models == ("tiny",)
+    assert case.settings.sources == HERE
+
+
+def test_what_cannot_be_read_leaves_an_empty_case(home: Path) -> None:
+    """Files cut short, foreign files, a folder that is none."""
+    folder = _leave(identify(os.getpid()))
+    folder.wanted.write_text("{")
+    assert read_case(Request()).settings == Settings()
+    folder.wanted.chmod(0o644)
+    assert read_case(Request()).settings == Settings()
+    for file in folder.path.iterdir():
+        file.unlink()
+    folder.path.rmdir()
+    folder.path.symlink_to(home)
+    case = read_case(Request())
+    assert case.folder is None

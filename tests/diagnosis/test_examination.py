@@ -1,0 +1,89 @@
+"""Checks side by side: none may stop the others, or raise."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.diagnosis.case import Case
+from spicy_avocado_magic.diagnosis.examination import Check, examine
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.finding import Finding, Verdict, ok
+from spicy_avocado_magic.policy import Policy
+
+from .conftest import New
+
+
+@pytest.fixture
+def forever() -> Iterator[threading.Event]:
+    """Return what hanging checks wait for; it comes with the end of the test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def raising(error: Exception) -> Check:
+    """Return a check that raises."""
+
+    def run(_case: Case) -> Finding:
+        raise error
+
+    return Check(name="raising", run=run)
+
+
+def test_a_check_that_raises_is_a_finding(new_case: New) -> None:
+    """Our own errors tell problem and remedy; others what they are."""
+    ours, other = examine(
+        new_case(),
+        (raising(UsageMistake("It broke.", "Mend it.")), raising(KeyError(7))),
+    )
+    assert (ours.verdict, ours.what, ours.remedy) == (
+        Verdict.BROKEN,
+        "It broke.",
+        "Mend it.",
+    )
+    assert other.verdict is Verdict.UNKNOWN, other
+    assert "KeyError" in other.what
+    assert other.remedy
+
+
+def test_a_check_that_hangs_is_a_finding_and_holds_up_no_other(
+    new_case: New, forever: threading.Event
+) -> None:
+    """Each kind has its bound; what it means is told where that is known."""
+
+    def hang(_case: Case) -> Finding:
+        forever.wait()
+        return ok("late", "")
+
+    policy = replace(Policy(), diagnosis_host_s=0.1, diagnosis_check_s=0.2)
+    checks = (
+        Check(name="far", run=hang, is_far=True, if_late="Go online."),
+        Check(name="near", run=hang),
+        Check(name="good", run=lambda _case: ok("good", "Fine.")),
+    )
+    began = time.monotonic()
+    far, near, good = examine(new_case(policy=policy), checks)
+    assert time.monotonic() - began < 5, "the bounds were not kept"
+    assert (far.verdict, far.remedy) == (Verdict.BROKEN, "Go online."), far
+    assert "0.1 s" in far.what
+    assert near.verdict is Verdict.UNKNOWN, near
+    assert "0.2 s" in near.what
+    assert good == ok("good", "Fine.")
+
+
+def test_checks_run_side_by_side(new_case: New) -> None:
+    """Two that wait for each other both come to their end."""
+    meeting = threading.Barrier(2)
+
+    def meet(_case: Case) -> Finding:
+        meeting.wait(10)
+        return ok("met", "Fine.")
+
+    checks = (Check(name="one", run=meet), Check(name="two", run=meet))
+    found = examine(new_case(), checks)
+    assert [one.verdict for one in found] == [Verdict.OK] * 2, found

@@ -1,0 +1,178 @@
+"""The report: all that helps, and nothing that is private."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.diagnosis import report
+from spicy_avocado_magic.diagnosis.case import Token
+from spicy_avocado_magic.diagnosis.report import Privacy, make_report, open_settings
+from spicy_avocado_magic.finding import broken
+from spicy_avocado_magic.flight_recorder import FILE_NAME, STARTED, Recorder
+from spicy_avocado_magic.keys import NamedKey
+from spicy_avocado_magic.secrets import Redactor
+from spicy_avocado_magic.settings import Settings
+from spicy_avocado_magic.state import KeyState, Member, State
+from spicy_avocado_magic.state_folder import StateFolder, write_private
+
+from .conftest import New
+
+TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
+OTHER_TOKEN = "2Zz6ZaVPx0AbCdEfGhIjKlMnOpQ_9cQSeYtR9uVwXyZ99999"
+AGENTS_TOKEN = "the-agents-own-token-1234"
+KEY = "open-sesame-key"
+OLD_KEY = "avocado-0123456789abcdef"
+METRICS = "metrics-token-1234"
+NAMED = "avocado-anns-0123456789"
+DOMAIN = "private-name.ngrok.app"
+PROXY_PASSWORD = "open-barley"
+SECRETS = (
+    PROXY_PASSWORD,
+    TOKEN,
+    OTHER_TOKEN,
+    AGENTS_TOKEN,
+    KEY,
+    OLD_KEY,
+    METRICS,
+    NAMED,
+    DOMAIN,
+)
+SETTINGS = Settings(
+    models=("llama3",),
+    token=TOKEN,
+    api_key=KEY,
+    metrics_token=METRICS,
+    domain=DOMAIN,
+    keys=(NamedKey(name="bobby", secret=NAMED),),
+    context=4096,
+)
+STATE = State(
+    pid=7,
+    url=f"https://{DOMAIN}",
+    api_key=KEY,
+    metrics_token=METRICS,
+    keys=(KeyState(name="owner"), KeyState(name="bobby")),
+    members=(Member(id="m1"),),
+    warnings=(f"Beware of {KEY}.",),
+)
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of the one whose home it is: a short one."""
+    monkeypatch.setattr(getpass, "getuser", lambda: "ann")
+    return "ann"
+
+
+def test_no_secret_and_no_name_is_in_a_report(
+    new_case: New, home: Path, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it stands: settings, files, state, findings, logs, old or new."""
+    monkeypatch.setattr(report, "read_state", lambda _case: STATE)
+    folder = StateFolder.find(rehearsal=False)
+    write_private(
+        folder.agent_config, json.dumps({"agent": {"authtoken": AGENTS_TOKEN}})
+    )
+    monkeypatch.setenv("https_proxy", f"http://me:{PROXY_PASSWORD}@proxy.example:1")
+    recorder = Recorder(folder.path / FILE_NAME, Redactor())
+    kept = {"settings": {"keys": ["charly"], "domain": "old-name.ngrok.app"}}
+    recorder.record("host", STARTED, f"at {home}/home by ann", facts=kept)
+    recorder("charly asked at https://other-name.ngrok-free.app/v1")
+    lines = [*SECRETS, f"{home}/home/x of ann, channel", 'a "quoted" \x1b[31mword']
+    folder.log("host").write_text("\n".join(lines))
+    folder.log("access").write_text("somebody asked something")
+    case = new_case(settings=SETTINGS, token=Token(text=TOKEN, origin="ann's notebook"))
+    found = broken("name", f"{KEY} and {TOKEN} of bobby", f"See {home}/home/file.")
+    whole = make_report(case, [found])
+    text = json.dumps(whole, ensure_ascii=False)
+    for secret in SECRETS:
+        assert secret not in text, f"{secret} is in the report"
+    names = (f"{home}/home", "bobby", "charly", "old-name", "other-name")
+    for name in names:
+        assert name not in text, f"{name} is in the report"
+    assert not [word for word in text.replace('"', " ").split() if word == "ann"]
+    assert "channel" in text, "a name is taken out of the middle of a word"
+    assert "\x1b" not in text
+    assert "somebody asked" not in text, "the access log is in the report"
+    assert whole["events"][1]["text"] == "USER asked at https://•••/v1"
+    assert whole["logs"]["host"][-1] == 'a "quoted" word'
+
+
+def test_a_report_has_what_helps(new_case: New) -> None:
+    """Findings, versions, settings, state and logs."""
+    StateFolder.find(rehearsal=False).log("engine").write_text("one\ntwo\n")
+    case = new_case(settings=SETTINGS)
+    whole = make_report(case, [broken("gpu", "It is hot.", "Cool it.")])
+    assert whole["findings"]["gpu"] == {
+        "verdict": "broken",
+        "what": "It is hot.",
+        "remedy": "Cool it.",
+    }
+    assert whole["settings"]["context"] == 4096
+    assert whole["settings"]["models"] == ["llama3"]
+    assert whole["packages"]["aiohttp"]
+    assert whole["logs"] == {"engine": ["one", "two"]}
+    assert whole["state"] is None
+
+
+def test_settings_that_are_secret_are_not_even_named(new_case: New) -> None:
+    """What a dataclass hides in its repr does not enter the report."""
+    shown = open_settings(SETTINGS)
+    assert not {"token", "api_key", "metrics_token", "keys"} & set(shown)
+    assert set(shown) > {"models", "context", "sources"}
+
+
+def test_only_the_end_of_a_log_is_reported(new_case: New) -> None:
+    """However long it has grown."""
+    log = StateFolder.find(rehearsal=False).log("engine")
+    log.write_text("".join(f"line {n}\n" for n in range(100_000)))
+    tail = make_report(new_case(), [])["logs"]["engine"]
+    assert tail[-1] == "line 99999"
+    assert len(tail) == 60
+
+
+def test_an_engine_that_logs_prompts_keeps_its_log(new_case: New) -> None:
+    """Only its owner may read what was asked."""
+    StateFolder.find(rehearsal=False).log("engine").write_text("prompt=secret plans")
+    settings = Settings(engine_env=(("OLLAMA_DEBUG", "2"),))
+    logs = make_report(new_case(settings=settings), [])["logs"]
+    assert "secret plans" not in str(logs), "a prompt is in the report"
+    assert "left out" in logs["engine"][0]
+
+
+def test_names_go_only_where_they_are_words_and_home_becomes_short() -> None:
+    """Also where one name begins another."""
+    clean = Privacy(["hunter22"], ["ann", "anna"], Path("/home/anna"))
+    assert clean("ann, anna and hannah: /home/anna/x hunter22") == (
+        "USER, USER and hannah: ~/x •••"
+    )
+    assert clean.clean({"ann": ["hunter22", 7, None]}) == {"ann": ["•••", 7, None]}
+
+
+def test_without_names_and_with_root_as_home_nothing_else_goes() -> None:
+    """A home of ``/`` is no part of every path."""
+    assert Privacy([], [], Path("/"))("/etc/hosts") == "/etc/hosts"
+
+
+def test_a_state_that_cannot_be_had_is_told(new_case: New) -> None:
+    """In its place stands why."""
+    from spicy_avocado_magic.errors import HostUnreachable
+
+    def fail(_case: object) -> State:
+        raise HostUnreachable("It hangs.", "End it.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "read_state", fail)
+        assert make_report(new_case(), [])["state"] == "It hangs. End it."
+
+
+def test_keys_of_others_are_numbers(new_case: New) -> None:
+    """How many there are helps; who has them does not."""
+    shown = report.open_state(replace(STATE, url=""))
+    assert [key["name"] for key in shown["keys"]] == ["key 0", "key 1"]
+    assert shown["members"] == []

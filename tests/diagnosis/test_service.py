@@ -1,0 +1,90 @@
+"""What a host says of itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.client import connection
+from spicy_avocado_magic.diagnosis.examination import Check, examine
+from spicy_avocado_magic.diagnosis.service import check_service, judge
+from spicy_avocado_magic.finding import Verdict
+from spicy_avocado_magic.processes import identify
+from spicy_avocado_magic.state import Failure, ModelState, Phase, Stage, State
+from spicy_avocado_magic.state_folder import Record, StateFolder
+
+from .conftest import New
+
+WHY = Failure(kind="EngineFailed", problem="It fell.", remedy="Pick it up.")
+GOOD = State(
+    pid=1,
+    compute="NVIDIA T4",
+    stages=(Stage(name="serve", component="engine", phase=Phase.READY),),
+    models=(ModelState(name="tiny", phase=Phase.READY, memory_bytes=10, gpu_bytes=10),),
+)
+SERVE = GOOD.stages[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "words"),
+    [
+        (GOOD, Verdict.OK, ("ready",)),
+        (
+            replace(GOOD, stages=(replace(SERVE, phase=Phase.FAILED, failure=WHY),)),
+            Verdict.BROKEN,
+            ("It fell.",),
+        ),
+        (
+            replace(GOOD, stages=(replace(SERVE, phase=Phase.BACKOFF, failure=WHY),)),
+            Verdict.WARNING,
+            ("engine", "It fell."),
+        ),
+        (
+            replace(GOOD, stages=(replace(SERVE, phase=Phase.STARTING),)),
+            Verdict.WARNING,
+            ("being started",),
+        ),
+        (
+            replace(GOOD, models=(replace(GOOD.models[0], gpu_bytes=0),)),
+            Verdict.WARNING,
+            ("tiny is on the CPU", "NVIDIA T4"),
+        ),
+        (replace(GOOD, warnings=("Beware.",)), Verdict.WARNING, ("Beware.",)),
+    ],
+)
+def test_the_worst_of_a_state_is_told(
+    state: State, verdict: Verdict, words: tuple[str, ...]
+) -> None:
+    """Failures first, then what is being mended, then the rest."""
+    found = judge(state)
+    assert found.verdict is verdict, found
+    for word in words:
+        assert word in found.what, found
+    assert bool(found.remedy) is (verdict is not Verdict.OK)
+
+
+def test_no_service_is_no_fault(new_case: New) -> None:
+    """There is nothing that could be wrong with it."""
+    assert check_service(new_case()).verdict is Verdict.OK
+
+
+def test_a_host_that_hangs_is_told(
+    new_case: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections, and never answers."""
+    monkeypatch.setattr(connection, "ANSWER_S", 0.1)
+    monkeypatch.setattr("spicy_avocado_magic.client.launch._REFUSING_S", 0.0)
+    folder, me = StateFolder.find(rehearsal=False), identify(os.getpid())
+    assert me is not None
+    folder.write_record(Record(host=me))
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder.socket))
+        silent.listen()
+        check = Check(name="service", run=check_service)
+        found = examine(new_case(), (check,))[0]
+    assert found.verdict is Verdict.BROKEN, found
+    assert "not answered" in found.what
+    assert "%avocado_down" in found.remedy

@@ -1,0 +1,80 @@
+"""``%avocado_doctor`` in a real kernel, beside a rehearsal that runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from spicy_avocado_magic import down
+from spicy_avocado_magic.state_folder import StateFolder
+from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+
+from .kernel import Kernel, Output, new_kernel
+
+TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    """Give the kernel a home of its own; at its end nothing may be left."""
+    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
+    with new_home(monkeypatch.setenv) as made:
+        monkeypatch.setenv("IPYTHONDIR", str(made.path / "ipython"))
+        yield made
+
+
+@pytest.fixture
+def kernel(home: Home) -> Iterator[Kernel]:
+    """Start a kernel with the extension loaded."""
+    with new_kernel() as started:
+        loaded = started.run("%load_ext spicy_avocado_magic")
+        assert loaded.status == "ok", loaded.text
+        yield started
+        down()
+
+
+def _line(output: Output, name: str) -> str:
+    """Return the line of a check."""
+    assert output.status == "ok", output.text
+    lines = output.text.splitlines()
+    return next(line for line in lines if line[2:].startswith(f"{name} "))
+
+
+def test_a_kernel_examines_what_runs_and_what_a_killed_host_left(
+    kernel: Kernel, home: Home
+) -> None:
+    """Without a service, beside a good one, and after its host was killed."""
+    bare = kernel.run("%avocado_doctor --rehearse")
+    assert "REHEARSAL" in bare.text
+    assert "None is running" in _line(bare, "service")
+    assert _line(bare, "registry").startswith("✓"), bare.text
+    up = kernel.run("%avocado_up tiny --rehearse")
+    assert up.status == "ok", up.text
+    key = kernel.run("print(avocado.api_key)").text.strip()
+    report = home.path / "report.json"
+    code = f"T = {TOKEN!r}\n%avocado_doctor --rehearse --token $T --report {report}"
+    good = kernel.run(code)
+    for name in ("service", "remains", "registry", "ngrok", "clock", "agent", "state"):
+        assert _line(good, name).startswith("✓"), good.text
+    text = report.read_text()
+    for secret in (TOKEN, key):
+        assert secret not in text + good.text, f"{secret} is told"
+    assert str(home.path / "home") not in text, "the home folder is in the report"
+    told = json.loads(text)
+    assert told["state"]["models"][0]["name"].startswith("tiny")
+    assert told["events"], "the flight recorder is not in the report"
+    again = kernel.run(code)
+    assert again.status == "error", "a report was written over another"
+    assert "exists already" in again.text
+    record = StateFolder.find(rehearsal=True).read_record()
+    assert record is not None
+    os.kill(record.host.pid, signal.SIGKILL)
+    assert "dead host" in _line(kernel.run("%avocado_doctor --rehearse"), "remains")
+    kernel.run("%avocado_down")
+    assert _line(kernel.run("%avocado_doctor --rehearse"), "remains").startswith("✓")

@@ -1,0 +1,40 @@
+"""Findings, as they are shown."""
+
+from __future__ import annotations
+
+from spicy_avocado_magic.finding import (
+    broken,
+    findings_text,
+    ok,
+    summary,
+    unknown,
+    warning,
+)
+
+ALL = (
+    ok("one", "Fine."),
+    warning("second", "So\nso.", "Look\tat it."),
+    broken("three", "\x1b[31mBad.", "Mend it."),
+    unknown("four", "Dark.", "Make light."),
+)
+
+
+def test_each_finding_is_a_line_with_its_remedy_below() -> None:
+    """Marked by verdict, in columns, without what a terminal would obey."""
+    assert findings_text(ALL).splitlines() == [
+        "✓ one     Fine.",
+        "! second  So so.",
+        "          → Look at it.",
+        "✗ three   Bad.",
+        "          → Mend it.",
+        "? four    Dark.",
+        "          → Make light.",
+        "",
+        "4 checks: 1 good, 1 to look at, 1 broken, 1 unknown.",
+    ]
+
+
+def test_the_summary_counts_only_what_there_is() -> None:
+    """Nothing is a summary as well."""
+    assert summary(ALL[:1]) == "1 check: 1 good."
+    assert summary(()) == "0 checks: nothing was checked."

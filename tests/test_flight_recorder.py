@@ -1,0 +1,144 @@
+"""The flight recorder's lines: whole, plain, without secrets, with their cause."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.bounded_file import backup_of
+from spicy_avocado_magic.flight_recorder import (
+    CALLED,
+    CHANGED,
+    FILE_NAME,
+    NOTED,
+    STARTED,
+    Entry,
+    Recorder,
+    entry_text,
+    parse_entry,
+    read_tail,
+)
+from spicy_avocado_magic.secrets import Redactor
+from spicy_avocado_magic.state import Failure
+
+SECRET = "token-of-somebody-1234"
+
+
+def recorder_in(folder: Path, **options: float) -> Recorder:
+    """Return a recorder that knows a secret, at a fixed time."""
+    most_bytes = int(options.get("most_bytes", 2**20))
+    return Recorder(
+        folder / FILE_NAME,
+        Redactor([SECRET]),
+        most_bytes=most_bytes,
+        clock=lambda: 1_800_000_000.25,
+        monotonic=lambda: 5.0,
+    )
+
+
+def test_an_entry_holds_all_that_a_reader_asks_for(tmp_path: Path) -> None:
+    """What is written is what is read, each field of it."""
+    record = recorder_in(tmp_path)
+    failure = Failure(kind="EngineFailed", problem="It died.", remedy="Wait.")
+    first = record.record("engine", CHANGED, "It died.", failure=failure)
+    second = record.record(
+        "engine",
+        CHANGED,
+        "up again",
+        step=("serve", "ready"),
+        because=first,
+        after_s=0.81,
+        facts={"status": -9},
+    )
+    died, back = read_tail(tmp_path, 10)
+    assert (died.error, died.text, died.remedy) == ("EngineFailed", "It died.", "Wait.")
+    assert died.time == "2027-01-15T08:00:00.250Z"
+    assert (back.number, back.because) == (second, first)
+    assert (back.stage, back.phase, back.after_s) == ("serve", "ready", 0.81)
+    assert back.facts == {"status": -9}
+    line = (tmp_path / FILE_NAME).read_text().splitlines()[-1]
+    known = {part.name for part in fields(Entry)}
+    assert set(json.loads(line)) <= known, "a field is written that nobody reads"
+
+
+def test_neither_secrets_nor_control_characters_get_in(tmp_path: Path) -> None:
+    """Wherever they stand, and however long the text is."""
+    record = recorder_in(tmp_path)
+    evil = f"\x1b[31mred\x1b[0m {SECRET} \x9b\u202e"
+    record.record("host", NOTED, evil, facts={"deep": [{"er": evil}]})
+    record("x" * 100_000)
+    text = (tmp_path / FILE_NAME).read_text()
+    assert SECRET not in text, "a secret is on disk"
+    assert text.isascii(), "the file holds more than ASCII"
+    assert "\\u001b" not in text, "an escape sequence is kept"
+    assert len(text) < 5000, "a stranger fills the disk with one long word"
+    shown = entry_text(read_tail(tmp_path, 2)[0])
+    assert shown.isprintable(), "the shown line holds control characters"
+    assert "red •••" in shown
+
+
+def test_a_full_disk_never_ends_the_host_and_is_told_later(tmp_path: Path) -> None:
+    """Events that cannot be written are counted in the next that can."""
+    record = recorder_in(tmp_path / "absent")
+    record("lost")
+    record("lost, too")
+    assert record.lost == 2
+    (tmp_path / "absent").mkdir()
+    record("there is room")
+    record("and more")
+    told, later = read_tail(tmp_path / "absent", 9)
+    assert (told.lost, later.lost) == (2, 0)
+    assert "2 events before it are lost" in entry_text(told)
+
+
+def test_the_file_is_rotated_and_the_tail_goes_over_both(tmp_path: Path) -> None:
+    """A host that lives long does not fill the disk."""
+    record = recorder_in(tmp_path, most_bytes=2000)
+    for number in range(200):
+        record(f"note {number}")
+    path = tmp_path / FILE_NAME
+    assert path.stat().st_size < 2500, "the file grows on"
+    assert backup_of(path).stat().st_size < 2500, "the backup grows on"
+    assert [e.text for e in read_tail(tmp_path, 12)] == [
+        f"note {number}" for number in range(188, 200)
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "[]", "5", '{"offset_s": 1}', '{"time": 3}', '{"time": "", "facts": 5}'],
+)
+def test_a_line_that_is_no_entry_is_passed_over(line: str) -> None:
+    """What a full disk or another version left does not break the reader."""
+    assert parse_entry(line) is None
+
+
+def test_the_last_call_is_what_later_events_follow_from(tmp_path: Path) -> None:
+    """Starts and calls of a kernel are causes; notes are not."""
+    record = recorder_in(tmp_path)
+    started = record.record("host", STARTED)
+    record("a note")
+    assert record.last_call == started
+    called = record.record("host", CALLED, "up: models")
+    assert record.last_call == called
+
+
+def test_an_entry_reads_as_a_sentence() -> None:
+    """Stage, phase, text, time taken, cause and remedy, in that order."""
+    entry = Entry(
+        time="",
+        number=7,
+        component="engine",
+        what=CHANGED,
+        stage="serve",
+        phase="ready",
+        text="on CPU",
+        because=6,
+        after_s=0.84,
+    )
+    assert entry_text(entry) == ("#7 serve: ready: on CPU, after 0.8 s (because of #6)")
+    note = Entry(time="", text="two\nlines", remedy="Do it.")
+    assert entry_text(note) == "two lines → Do it."
