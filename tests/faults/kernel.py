@@ -269,6 +269,7 @@ ROWS = (
         breaks=owners.break_while_upgraded,
         part="engine",
         mends=owners.upgrade,
+        why="`up --restart` replaces the host: there is no service meanwhile",
         bound_s=8.0,
     ),
 )
