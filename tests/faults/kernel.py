@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from spicy_avocado_magic.client.handle import Avocado
+from tests.kernels.kernel import Kernel
 
 from . import kernels, owners
 from .callers import Dialect
@@ -41,13 +42,29 @@ def _kill(service: Service) -> None:
 
 
 def _interrupt_first_up(service: Service) -> Avocado:
-    """Interrupt an ``up`` half-way, see that nothing is left, and run it again."""
+    kernel, message = _first_up_half_way(service)
+    kernel.interrupt()
+    told_short(kernel.collect(message), "Interrupted", "taken back")
+    return _up_again(service, kernel)
+
+
+def _restart_in_first_up(service: Service) -> Avocado:
+    """A graceful restart comes as an interrupt, and waits for what that takes."""
+    kernel, _ = _first_up_half_way(service)
+    kernel.restart()
+    return _up_again(service, kernel)
+
+
+def _first_up_half_way(service: Service) -> tuple[Kernel, str]:
     kernel = open_kernel(service)
     service.switch(first_token_s=60)
     message = kernel.send(UP)
     wait_until(service.world.sessions, "no agent")
-    kernel.interrupt()
-    told_short(kernel.collect(message), "Interrupted", "taken back")
+    return kernel, message
+
+
+def _up_again(service: Service, kernel: Kernel) -> Avocado:
+    """Bring it up once it was seen that nothing is left of the first time."""
     left = [line for line in service.home.wait_no_processes(0) if "ipyk" not in line]
     assert not left, f"processes are left: {left}"
     assert not service.home.secret_files(), "files with secrets are left"
@@ -214,6 +231,12 @@ ROWS = (
         "taken back whole, then up again",
         brings_up=_interrupt_first_up,
     ),
+    _stays(
+        "restarted-in-first-up",
+        _restart_hard,
+        "taken back whole, then up again",
+        brings_up=_restart_in_first_up,
+    ),
     Fault(
         name="change-interrupted",
         area="kernel",
@@ -246,6 +269,7 @@ ROWS = (
         breaks=owners.break_while_upgraded,
         part="engine",
         mends=owners.upgrade,
+        why="`up --restart` replaces the host: there is no service meanwhile",
         bound_s=8.0,
     ),
 )

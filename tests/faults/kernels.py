@@ -107,7 +107,8 @@ def open_kernel(
 ) -> Kernel:
     """Start a kernel that ends with the row."""
     env = environment(service, package_parent)
-    return service.undo.enter_context(new_kernel(command, env))
+    kernel = new_kernel(command, env=env, stderr=subprocess.DEVNULL)
+    return service.undo.enter_context(kernel)
 
 
 def up_in(service: Service, kernel: Kernel) -> Avocado:
