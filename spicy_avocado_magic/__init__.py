@@ -31,14 +31,14 @@ def load_ipython_extension(ip: Any) -> None:
     Raises:
         PlatformUnsupported: On Windows.
     """
-    from .notebook.magics import load
+    from .notebook.extension import load
 
     load(ip)
 
 
 def unload_ipython_extension(ip: Any) -> None:
     """Take the magics and ``avocado`` out of this session; the service runs on."""
-    from .notebook.magics import unload
+    from .notebook.extension import unload
 
     unload(ip)
 

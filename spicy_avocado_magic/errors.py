@@ -211,6 +211,6 @@ def as_avocado_error(error: BaseException) -> AvocadoError:
         return DiskTooSmall(said, remedy)
     return AvocadoBug(
         f"Unexpected {type(error).__name__}: {error}",
-        "Please report it with the log that %avocado_status names; "
+        "Please report it: %avocado_doctor --report FILE writes what is needed. "
         "%avocado_up --restart usually helps.",
     )

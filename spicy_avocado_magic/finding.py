@@ -92,7 +92,8 @@ def summary(findings: Sequence[Finding]) -> str:
         for verdict, word in _COUNTED.items()
         if (count := sum(finding.verdict is verdict for finding in findings))
     ]
-    return f"{len(findings)} checks: {', '.join(counts) or 'nothing was checked'}."
+    checks = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
+    return f"{checks}: {', '.join(counts) or 'nothing was checked'}."
 
 
 def _line(text: str) -> str:

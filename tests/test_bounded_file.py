@@ -71,6 +71,9 @@ def test_the_tail_is_exact_over_blocks_and_the_backup(path: Path) -> None:
     ]
     assert tail_lines(path, 202)[:3] == ["old 1", "old 2", f"0 {'x' * 1000}"]
     assert len(tail_lines(path, 999)) == 203
+    first_bytes = len(f"0 {'x' * 1000}\n")
+    until = tail_lines(path, 2, until_bytes=first_bytes)
+    assert until == ["old 2", f"0 {'x' * 1000}"], "more is read than was asked for"
 
 
 def test_the_tail_of_what_is_cut_empty_or_absent_is_told(path: Path) -> None:

@@ -36,5 +36,5 @@ def test_each_finding_is_a_line_with_its_remedy_below() -> None:
 
 def test_the_summary_counts_only_what_there_is() -> None:
     """Nothing is a summary as well."""
-    assert summary(ALL[:1]) == "1 checks: 1 good."
+    assert summary(ALL[:1]) == "1 check: 1 good."
     assert summary(()) == "0 checks: nothing was checked."

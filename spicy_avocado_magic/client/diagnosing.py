@@ -81,7 +81,7 @@ def diagnose(
         redact = Redactor([str(token.get("text", ""))])
         failed = broken("doctor", redact(error.problem), error.remedy)
         if report is not None:
-            plain = {"findings": [to_json(failed)]}
+            plain = {"findings": {failed.name: to_json(failed)}}
             _write_new(report, json.dumps(plain, indent=2, ensure_ascii=False))
         return (failed,)
     if report is not None:

@@ -41,6 +41,7 @@ _NO_MEMORY_BYTES: Final = 4 * 10**8
 _FIRST_PERSON: Final = 501 if sys.platform == "darwin" else 1000
 """Accounts below are the system's (``UID_MIN`` of login.defs; macOS starts at 501)."""
 _NOBODY: Final = 65534
+_URL_PASSWORD: Final = re.compile(r":([^:/@]+)@")
 
 
 def check_platform(case: Case) -> Finding:
@@ -124,13 +125,18 @@ def check_sharing(_case: Case) -> Finding:
 
 def proxies() -> dict[str, str]:
     """Return the proxy variables that are set, without names and passwords in them."""
-    found = {}
-    for name in PROXY_VARIABLES:
-        for variable in (name, name.lower()):
-            value = os.environ.get(variable, "")
-            if value:
-                found[variable] = without_credentials(value)
-    return found
+    return {name: without_credentials(value) for name, value in _set_proxies().items()}
+
+
+def proxy_passwords() -> list[str]:
+    """Return the passwords in the proxy variables, as they stand there."""
+    found = (_URL_PASSWORD.search(value) for value in _set_proxies().values())
+    return [match[1] for match in found if match is not None]
+
+
+def _set_proxies() -> dict[str, str]:
+    names = [case for name in PROXY_VARIABLES for case in (name, name.lower())]
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def without_credentials(url: str) -> str:

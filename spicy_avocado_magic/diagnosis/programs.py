@@ -88,7 +88,10 @@ def check_engine(case: Case) -> Finding:
     if case.settings.ollama_version:
         return ok("engine", f"Ollama {wanted} is asked for, so PATH is not searched.")
     if found is None:
-        return ok("engine", f"No ollama on PATH: Ollama {wanted} is fetched.")
+        return ok(
+            "engine",
+            f"No ollama on PATH: Ollama {wanted} is used, fetched if it must be.",
+        )
     used = find_on_path()
     if used is not None:
         return ok("engine", f"Ollama {used.version} is on PATH and is used.")
@@ -98,9 +101,7 @@ def check_engine(case: Case) -> Finding:
         what = f"{found} does not tell its version"
     else:
         what = f"Ollama {old.version} on PATH is older than {MINIMUM}"
-    return warning(
-        "engine", f"{what}: it is not used, Ollama {wanted} is fetched.", remedy
-    )
+    return warning("engine", f"{what}: it is not used, but Ollama {wanted}.", remedy)
 
 
 def check_agent(case: Case) -> Finding:

@@ -24,7 +24,7 @@ from ..secrets import Redactor
 from ..settings import Settings
 from ..state import KeyState, State
 from .case import Case
-from .machine import installed_versions
+from .machine import installed_versions, proxy_passwords
 from .service import read_state
 
 _LOGS: Final = ("host", "engine", "agent", "rehearsal")
@@ -69,21 +69,25 @@ class Privacy:
         return self._names.sub("USER", text) if self._names else text
 
     def clean(self, plain: Any) -> Any:
-        """Return JSON with every text in it cleaned, names of members included."""
+        """Return JSON with every text in it cleaned; names of members are ours."""
         if isinstance(plain, str):
             return self(plain)
         if isinstance(plain, dict):
-            return {self(str(key)): self.clean(value) for key, value in plain.items()}
+            return {
+                self._redact(str(key)): self.clean(value)
+                for key, value in plain.items()
+            }
         if isinstance(plain, list):
             return [self.clean(item) for item in plain]
         return plain
 
 
 def known_secrets(case: Case) -> list[str]:
-    """Return every secret of the settings, the files and the kernel."""
+    """Return every secret of settings, files, kernel and environment."""
     settings = case.settings
     found = [case.token.text, settings.token, settings.api_key, settings.metrics_token]
     found += [key.secret for key in settings.keys]
+    found += proxy_passwords()
     if case.folder is not None:
         with contextlib.suppress(AvocadoError, ValueError, TypeError, KeyError):
             held = case.folder.read_secrets()
@@ -109,7 +113,10 @@ def make_report(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": installed_versions(),
-        "findings": to_json(findings),
+        "findings": {
+            one.name: {"verdict": one.verdict, "what": one.what, "remedy": one.remedy}
+            for one in findings
+        },
         "settings": open_settings(case.settings),
         "state": problem or (open_state(state) if state else None),
         "events": to_json(events),

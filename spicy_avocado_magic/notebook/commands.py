@@ -165,7 +165,8 @@ KEYS: Final = Command(
     ),
     notes="A new key is shown in full once. It holds at once and until %avocado_down, "
     "the URL stays as it is, and what is open with a key that is taken back ends. "
-    "--tokens counts over the key's lifetime; prompts count when their reply ends. "
+    "--tokens counts over the key's lifetime: a stream is ended at the bound, while a "
+    "prompt and an answer in one piece count once they are there, so may go beyond. "
     "Under --pool a key opens this notebook alone. "
     "$NAME is a notebook variable, an environment variable or a platform's secret.",
 )

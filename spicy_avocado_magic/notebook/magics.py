@@ -16,16 +16,16 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from ..environment import detect_platform, require_supported
-from ..errors import AvocadoError, HostUnreachable
+from ..environment import detect_platform
+from ..errors import HostUnreachable
 from ..json_codec import to_json
-from ..options import Wish, parse_flag
+from ..options import Wish
 from ..secrets import masked, platform_secret
-from ..state_folder import StateFolder
 from ..text import key_text, metrics_text
 from .arguments import read_switches, read_up
 from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
 from .doctor_magic import run_doctor
+from .giving import give, give_back
 from .keys_magic import run_keys
 from .logs_magic import run_logs
 from .names import Names
@@ -33,9 +33,8 @@ from .session import asking, is_notebook, translated
 from .view import CardView, LineView, View, ended_text, say, show_status
 
 if TYPE_CHECKING:
-    from ..client.handle import Avocado
+    pass
 
-NAME: Final = "avocado"
 NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -95,7 +94,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 is_rehearsal = last.rehearsal if last else asked["rehearse"]
                 say(last.text if last else NOTHING_RUNS, rehearsal=is_rehearsal)
                 return {} if asked["json"] else None
-            _give_back(self.shell, rehearsal=state.rehearsal)
+            give_back(self.shell, rehearsal=state.rehearsal)
             if asked["json"]:
                 plain: dict[str, Any] = to_json(state)
                 for name in ("api_key", "metrics_token"):
@@ -165,7 +164,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 ask=asking(self.shell),
                 namespace=names.namespace,
             )
-            _give(self.shell, avocado)
+            give(self.shell, avocado)
             state = avocado.status()
             if state is None:
                 raise HostUnreachable(
@@ -199,71 +198,3 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
             environ=os.environ,
             platform_secret=platform_secret,
         )
-
-
-def load(ip: Any) -> None:
-    """Register the magics, once, and give back ``avocado`` if a service runs.
-
-    Raises:
-        PlatformUnsupported: On Windows.
-    """
-    require_supported()
-    if AvocadoMagics.__name__ in ip.magics_manager.registry:
-        return
-    ip.register_magics(AvocadoMagics)
-    try:
-        _restore(ip)
-    except AvocadoError as error:
-        say(f"! {error}")
-
-
-def unload(ip: Any) -> None:
-    """Take the magics and our ``avocado`` out of a session."""
-    magics = ip.magics_manager.registry.pop(AvocadoMagics.__name__, None)
-    for kind, registered in (magics.magics if magics else {}).items():
-        for name in registered:
-            ip.magics_manager.magics[kind].pop(name, None)
-    if NAME in ip.user_ns and _is_ours(ip.user_ns[NAME]):
-        del ip.user_ns[NAME]
-
-
-def _restore(ip: Any) -> None:
-    """Give ``avocado`` back if a host lives; a real one goes before a rehearsal."""
-    rehearse = parse_flag(os.environ.get("AVOCADO_REHEARSE") or "0")
-    for rehearsal in (True,) if rehearse else (False, True):
-        folder = StateFolder.find(rehearsal=rehearsal)
-        # Without a record there is no host, and no need to import the client.
-        if not folder.record_path.exists():
-            continue
-        from ..client.handle import Avocado
-        from ..client.launch import find_host
-
-        if find_host(folder) is not None:
-            is_given = _give(ip, Avocado(folder, "restored"))
-            where = f"`{NAME}` is it" if is_given else f"the name `{NAME}` is taken"
-            text = f"A service is running: {where}, %avocado_status shows it."
-            say(text, rehearsal=rehearsal)
-            return
-
-
-def _is_ours(value: object) -> bool:
-    from ..client.handle import Avocado
-
-    return isinstance(value, Avocado)
-
-
-def _give(shell: Any, avocado: Avocado) -> bool:
-    """Put a handle into the user's namespace unless the name is the user's own."""
-    is_free = NAME not in shell.user_ns or _is_ours(shell.user_ns[NAME])
-    if is_free:
-        shell.user_ns[NAME] = avocado
-    return is_free
-
-
-def _give_back(shell: Any, *, rehearsal: bool) -> None:
-    """Put a handle back after ``%reset``; one that still holds is kept."""
-    from ..client.handle import Avocado
-
-    held = shell.user_ns.get(NAME)
-    if not isinstance(held, Avocado) or held.status() is None:
-        _give(shell, Avocado(StateFolder.find(rehearsal=rehearsal), "restored"))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.bounded_file import backup_of
+from spicy_avocado_magic.bounded_file import backup_of, tail_lines
+from spicy_avocado_magic.client import log_reading
 from spicy_avocado_magic.client.log_lines import LogLine
 from spicy_avocado_magic.client.log_reading import (
     MOST_LINES,
@@ -179,6 +180,25 @@ def test_following_goes_on_across_rotation_and_a_new_host(
         log.unlink()
     add(folder.log("host"), "a new host\n")
     assert next(followed).text == "a new host"
+
+
+def test_what_comes_while_the_end_is_read_is_shown_once(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither twice nor not at all."""
+    engine = folder.log("engine")
+    engine.write_text(engine_line(1, "before"))
+
+    def slowly(path: Path, count: int, *, until_bytes: int | None) -> list[str]:
+        if path == engine:
+            add(engine, engine_line(2, "meanwhile"))
+        return tail_lines(path, count, until_bytes=until_bytes)
+
+    monkeypatch.setattr(log_reading, "tail_lines", slowly)
+    lines = follow_logs(folder, "engine", 9, QUICK)
+    assert texts([next(lines), next(lines)]) == ["msg=before", "msg=meanwhile"]
+    add(engine, engine_line(3, "after"))
+    assert texts([next(lines)]) == ["msg=after"]
 
 
 def test_a_line_without_end_does_not_fill_the_memory(

@@ -127,6 +127,7 @@ def test_proxies_are_told_without_their_passwords(
     assert "https_proxy=http://proxy.example:3128" in found.what
     assert "9009" in found.remedy
     assert "opensesame" not in str(found), "the proxy's password is told"
+    assert machine.proxy_passwords() == ["opensesame"]
     local = check_proxy(new_case(settings=Settings(local=True)))
     assert local.verdict is Verdict.OK, local
 

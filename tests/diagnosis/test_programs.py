@@ -115,7 +115,7 @@ def test_the_engine_on_path_is_told(
 
 def test_without_an_engine_one_is_fetched(new_case: New, program: Make) -> None:
     """As with a version that was asked for."""
-    assert "is fetched" in check_engine(new_case()).what
+    assert "fetched if" in check_engine(new_case()).what
     program("ollama", "exit 1")
     case = new_case(settings=Settings(ollama_version="0.12.3"))
     assert "0.12.3 is asked for" in check_engine(case).what

@@ -30,7 +30,18 @@ OLD_KEY = "avocado-0123456789abcdef"
 METRICS = "metrics-token-1234"
 NAMED = "avocado-anns-0123456789"
 DOMAIN = "private-name.ngrok.app"
-SECRETS = (TOKEN, OTHER_TOKEN, AGENTS_TOKEN, KEY, OLD_KEY, METRICS, NAMED, DOMAIN)
+PROXY_PASSWORD = "open-barley"
+SECRETS = (
+    PROXY_PASSWORD,
+    TOKEN,
+    OTHER_TOKEN,
+    AGENTS_TOKEN,
+    KEY,
+    OLD_KEY,
+    METRICS,
+    NAMED,
+    DOMAIN,
+)
 SETTINGS = Settings(
     models=("llama3",),
     token=TOKEN,
@@ -67,6 +78,7 @@ def test_no_secret_and_no_name_is_in_a_report(
     write_private(
         folder.agent_config, json.dumps({"agent": {"authtoken": AGENTS_TOKEN}})
     )
+    monkeypatch.setenv("https_proxy", f"http://me:{PROXY_PASSWORD}@proxy.example:1")
     recorder = Recorder(folder.path / FILE_NAME, Redactor())
     kept = {"settings": {"keys": ["charly"], "domain": "old-name.ngrok.app"}}
     recorder.record("host", STARTED, f"at {home}/home by ann", facts=kept)
@@ -96,7 +108,11 @@ def test_a_report_has_what_helps(new_case: New) -> None:
     StateFolder.find(rehearsal=False).log("engine").write_text("one\ntwo\n")
     case = new_case(settings=SETTINGS)
     whole = make_report(case, [broken("gpu", "It is hot.", "Cool it.")])
-    assert whole["findings"][0]["remedy"] == "Cool it."
+    assert whole["findings"]["gpu"] == {
+        "verdict": "broken",
+        "what": "It is hot.",
+        "remedy": "Cool it.",
+    }
     assert whole["settings"]["context"] == 4096
     assert whole["settings"]["models"] == ["llama3"]
     assert whole["packages"]["aiohttp"]
@@ -135,7 +151,7 @@ def test_names_go_only_where_they_are_words_and_home_becomes_short() -> None:
     assert clean("ann, anna and hannah: /home/anna/x hunter22") == (
         "USER, USER and hannah: ~/x •••"
     )
-    assert clean.clean({"ann": ["hunter22", 7, None]}) == {"USER": ["•••", 7, None]}
+    assert clean.clean({"ann": ["hunter22", 7, None]}) == {"ann": ["•••", 7, None]}
 
 
 def test_without_names_and_with_root_as_home_nothing_else_goes() -> None:

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from spicy_avocado_magic.client.handle import Avocado
+from tests.kernels.kernel import Kernel
 
 from . import kernels, owners
+from .callers import Dialect
 from .fault import Act, Fault
 from .kernels import UP, finds_it, good, open_kernel, told_short, up_in, wait_until
 from .service import Service
 
 _END_S: Final = 5.0
+_CALLERS: Final = 2 * len(Dialect)
 _SHORT: Final = {"owner_gone_s": owners.OWNER_GONE_S}
 
 
@@ -39,13 +42,29 @@ def _kill(service: Service) -> None:
 
 
 def _interrupt_first_up(service: Service) -> Avocado:
-    """Interrupt an ``up`` half-way, see that nothing is left, and run it again."""
+    kernel, message = _first_up_half_way(service)
+    kernel.interrupt()
+    told_short(kernel.collect(message), "Interrupted", "taken back")
+    return _up_again(service, kernel)
+
+
+def _restart_in_first_up(service: Service) -> Avocado:
+    """A graceful restart comes as an interrupt, and waits for what that takes."""
+    kernel, _ = _first_up_half_way(service)
+    kernel.restart()
+    return _up_again(service, kernel)
+
+
+def _first_up_half_way(service: Service) -> tuple[Kernel, str]:
     kernel = open_kernel(service)
     service.switch(first_token_s=60)
     message = kernel.send(UP)
     wait_until(service.world.sessions, "no agent")
-    kernel.interrupt()
-    told_short(kernel.collect(message), "Interrupted", "taken back")
+    return kernel, message
+
+
+def _up_again(service: Service, kernel: Kernel) -> Avocado:
+    """Bring it up once it was seen that nothing is left of the first time."""
     left = [line for line in service.home.wait_no_processes(0) if "ipyk" not in line]
     assert not left, f"processes are left: {left}"
     assert not service.home.secret_files(), "files with secrets are left"
@@ -56,7 +75,7 @@ def _interrupt_first_up(service: Service) -> Avocado:
 
 def _interrupt_change(service: Service) -> None:
     """Interrupt an ``up`` that adds a model to what runs."""
-    service.switch(first_token_s=60)
+    service.switch(first_token_s=3)  # the callers wait as well
     message = service.user.send("%avocado_up other")
     wait_until(lambda: len(service.state().models) == 2, "the wish is not taken")
     service.user.interrupt()
@@ -89,18 +108,43 @@ for line in reply.iter_lines():
 
 
 def _interrupt_ask(service: Service) -> None:
-    """Interrupt a user's own stream of 20 s: the engine stops at once."""
+    """Interrupt a user's own stream, of 20 s, before its first word and after it."""
+    _interrupt_silent_ask(service)
     message = service.user.send(_ASK)
     service.user.collect(message, until_text="heard")
-    service.user.interrupt()
-    assert service.user.collect(message).error == "KeyboardInterrupt"
-    service.user.run("reply.close(); del reply")
+    _interrupt_cell(service, message)
     log = service.folder.log("engine")
     wait_until(
         lambda: "client gone" in log.read_text(),
         "the engine goes on for a client that has gone",
         within_s=2.0,
     )
+
+
+def _interrupt_silent_ask(service: Service) -> None:
+    """While it waits for its first word, nothing is written that could fail."""
+    service.switch(first_token_s=3)
+    wait_until(lambda: _in_flight(service) == _CALLERS, "the callers do not wait")
+    message = service.user.send(_ASK)
+    wait_until(lambda: _in_flight(service) > _CALLERS, "the ask did not arrive")
+    _interrupt_cell(service, message)
+    wait_until(
+        lambda: _in_flight(service) <= _CALLERS,
+        "the gateway waits for a client that has gone",
+        within_s=1.0,
+    )
+    service.switch()
+
+
+def _in_flight(service: Service) -> int:
+    return service.state().traffic.in_flight
+
+
+def _interrupt_cell(service: Service, message: str) -> None:
+    service.user.interrupt()
+    assert service.user.collect(message).error == "KeyboardInterrupt"
+    # IPython keeps what the traceback holds, and with it the connection.
+    service.user.run("if 'reply' in globals(): reply.close()")
 
 
 def _reset(service: Service) -> None:
@@ -187,6 +231,12 @@ ROWS = (
         "taken back whole, then up again",
         brings_up=_interrupt_first_up,
     ),
+    _stays(
+        "restarted-in-first-up",
+        _restart_hard,
+        "taken back whole, then up again",
+        brings_up=_restart_in_first_up,
+    ),
     Fault(
         name="change-interrupted",
         area="kernel",
@@ -219,6 +269,7 @@ ROWS = (
         breaks=owners.break_while_upgraded,
         part="engine",
         mends=owners.upgrade,
+        why="`up --restart` replaces the host: there is no service meanwhile",
         bound_s=8.0,
     ),
 )

@@ -107,7 +107,8 @@ def open_kernel(
 ) -> Kernel:
     """Start a kernel that ends with the row."""
     env = environment(service, package_parent)
-    return service.undo.enter_context(new_kernel(command, env))
+    kernel = new_kernel(command, env=env, stderr=subprocess.DEVNULL)
+    return service.undo.enter_context(kernel)
 
 
 def up_in(service: Service, kernel: Kernel) -> Avocado:
@@ -155,7 +156,14 @@ class ServedKernel(Kernel):
         self._client.load_connection_file()
         self._client.start_channels()
         service.undo.callback(self._client.stop_channels)
-        self._client.wait_for_ready(timeout=CELL_S)
+        wait_until(self._is_ready, "the kernel does not answer", within_s=CELL_S)
+
+    def _is_ready(self) -> bool:
+        """Without a manager, jupyter_client takes a slow start for a death."""
+        with contextlib.suppress(RuntimeError):
+            self._client.wait_for_ready(timeout=CELL_S)
+            return True
+        return False
 
 
 def start_program(

@@ -290,7 +290,8 @@ ROWS = (
         told=("was not ready within",),
         gives_up=True,
         mends=lambda service: service.switch(),
-        policy={"agent_start_s": 1.5},
+        # Enough for a good start on a busy machine, and few tries of it.
+        policy={"agent_start_s": 4.0, "restart_tries": 2},
     ),
     Fault(
         name="api-hangs-while-serving",

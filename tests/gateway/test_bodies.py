@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,6 +178,7 @@ def test_orders_reach_known_registries_only(body: Any, status: int) -> None:
 
 def test_orders_to_known_registries_go_on() -> None:
     """The registries of Ollama and Hugging Face are allowed, over TLS alone."""
+    assert order({"model": "huggingface.co/a/b"}), "the longer name of hf.co"
     assert order({"model": "hf.co/user/repo:Q4", "insecure": True}) == {
         "model": "hf.co/user/repo:Q4"
     }
@@ -231,6 +234,16 @@ def test_an_echo_of_a_name_is_short() -> None:
                 rewrite(raw, sends, SERVED, may_manage=True)
             assert len(caught.value.message) < 300, "a long name is echoed whole"
             assert "\x1b" not in caught.value.message, "control characters are echoed"
+
+
+NESTED = (b"[" * 300 + b"]" * 300, b'{"a":' * 300 + b"0" + b"}" * 300)
+
+
+@pytest.mark.parametrize("value", NESTED, ids=["lists", "objects"])
+def test_values_within_one_another_count_too(value: bytes) -> None:
+    """There is no comma between them."""
+    many = b'{"model":"tiny","x":[' + b",".join([value] * 2000) + b"]}"
+    assert refused(many) == 413, "it was parsed"
 
 
 @pytest.mark.parametrize("value", [b"[]", b'{"a":0}', b"0", b"{}"])
@@ -305,6 +318,25 @@ async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
     if isinstance(caught.value, Refusal):
         stalled = isinstance(raised, type) and issubclass(raised, TimeoutError)
         assert caught.value.status == (408 if stalled else 400)
+
+
+async def test_a_body_that_broke_with_its_last_byte_is_not_taken_for_whole() -> None:
+    """What is there is looked at first, since it needs no wait."""
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+    content.feed_data(b"half of it")
+    content.feed_eof()
+    content.set_exception(web.RequestPayloadError())
+    request = SimpleNamespace(content_length=None, content=content)
+    with pytest.raises(Refusal) as caught:
+        await read_body(
+            cast("web.BaseRequest", request), bounds(), Hold(Places(bounds()))
+        )
+    assert caught.value.status == 400
+
+
+def test_options_that_are_null_are_none() -> None:
+    """Some clients send them so; the engine takes it."""
+    assert call('{"model":"tiny","options":null}')["options"] is None
 
 
 def test_a_name_that_is_null_is_not_sent_on() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,19 +36,19 @@ class Kernel:
 
     Args:
         command: Starts it, with ``{connection_file}``; as a kernelspec's ``argv``.
-        env: Its environment; by default this process's.
+        launch: Further arguments of ``start_kernel``, such as ``env``.
     """
 
     def __init__(
         self,
         command: Sequence[str] = COMMAND,
-        env: Mapping[str, str] | None = None,
+        **launch: Any,
     ) -> None:
         self._manager = KernelManager(kernel_name="python3")
         spec = self._manager.kernel_spec
         assert spec is not None, "this Python has no kernelspec"
         spec.argv = list(command)
-        self._manager.start_kernel(**({} if env is None else {"env": dict(env)}))
+        self._manager.start_kernel(**launch)
         self._client: Any = None
         self._connect()
 
@@ -120,11 +120,9 @@ class Kernel:
 
 
 @contextlib.contextmanager
-def new_kernel(
-    command: Sequence[str] = COMMAND, env: Mapping[str, str] | None = None
-) -> Iterator[Kernel]:
+def new_kernel(command: Sequence[str] = COMMAND, **launch: Any) -> Iterator[Kernel]:
     """Start a kernel and end it with the block."""
-    kernel = Kernel(command, env)
+    kernel = Kernel(command, **launch)
     try:
         yield kernel
     finally:

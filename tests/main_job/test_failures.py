@@ -225,9 +225,12 @@ def test_an_engine_that_dies_at_start_shows_its_last_lines(
 def test_an_interrupt_takes_back_what_up_began(home: Home) -> None:
     """Ctrl-C during `up` leaves no process and no secret."""
     script = (
-        "import sys\n"
+        "import signal\n"
         "from spicy_avocado_magic import up\n"
-        "up('tiny', rehearse=True, show=lambda s: print('on', flush=True))"
+        "def show(state):\n"
+        "    print('on', flush=True)\n"
+        "    signal.pause()\n"  # else a slow signal may find it ready
+        "up('tiny', rehearse=True, show=show)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script],

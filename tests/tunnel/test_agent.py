@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -330,11 +331,12 @@ async def test_the_token_is_in_no_command_line_and_no_environment(
     make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody reads the token in /proc, also if the environment holds one."""
-    monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
-    watched = make_agent()
+    token = secrets.token_hex(20)  # of nobody else who tests on this machine
+    monkeypatch.setenv("NGROK_AUTHTOKEN", token)
+    watched = make_agent(token=token)
     await watched.agent.connect("http://127.0.0.1:9")
-    assert await asyncio.to_thread(_in_proc, TOKEN) == [], "the token is in /proc"
-    assert TOKEN not in "".join(watched.lines)
+    assert await asyncio.to_thread(_in_proc, token) == [], "the token is in /proc"
+    assert token not in "".join(watched.lines)
 
 
 async def test_a_proxy_of_the_environment_is_not_asked_for_the_local_api(

@@ -1,0 +1,59 @@
+"""What ``%load_ext`` and ``%unload_ext`` do to a session."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..environment import require_supported
+from ..errors import AvocadoError
+from ..options import parse_flag
+from ..state_folder import StateFolder
+from .giving import NAME, give, is_ours
+from .magics import AvocadoMagics
+from .view import say
+
+
+def load(ip: Any) -> None:
+    """Register the magics, once, and give back ``avocado`` if a service runs.
+
+    Raises:
+        PlatformUnsupported: On Windows.
+    """
+    require_supported()
+    if AvocadoMagics.__name__ in ip.magics_manager.registry:
+        return
+    ip.register_magics(AvocadoMagics)
+    try:
+        _restore(ip)
+    except AvocadoError as error:
+        say(f"! {error}")
+
+
+def unload(ip: Any) -> None:
+    """Take the magics and our ``avocado`` out of a session."""
+    magics = ip.magics_manager.registry.pop(AvocadoMagics.__name__, None)
+    for kind, registered in (magics.magics if magics else {}).items():
+        for name in registered:
+            ip.magics_manager.magics[kind].pop(name, None)
+    if NAME in ip.user_ns and is_ours(ip.user_ns[NAME]):
+        del ip.user_ns[NAME]
+
+
+def _restore(ip: Any) -> None:
+    """Give ``avocado`` back if a host lives; a real one goes before a rehearsal."""
+    rehearse = parse_flag(os.environ.get("AVOCADO_REHEARSE") or "0")
+    for rehearsal in (True,) if rehearse else (False, True):
+        folder = StateFolder.find(rehearsal=rehearsal)
+        # Without a record there is no host, and no need to import the client.
+        if not folder.record_path.exists():
+            continue
+        from ..client.handle import Avocado
+        from ..client.launch import find_host
+
+        if find_host(folder) is not None:
+            is_given = give(ip, Avocado(folder, "restored"))
+            where = f"`{NAME}` is it" if is_given else f"the name `{NAME}` is taken"
+            text = f"A service is running: {where}, %avocado_status shows it."
+            say(text, rehearsal=rehearsal)
+            return
