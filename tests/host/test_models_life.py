@@ -72,7 +72,7 @@ async def check_first_is_used_while_second_comes(
         await models.reached.wait()
         assert await session.chat("one") == 200, "the first model is not usable"
         assert session.served == ("one",), "a model that is not here is served"
-        assert await session.chat("two") == 404
+        assert await session.chat("two") == 503, "a model on its way is told as none"
         state = session.board.snapshot()
         assert not session.ready.is_up, "ready before all models are"
         pull = state.stage("pull")
