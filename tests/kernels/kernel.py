@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from jupyter_client.manager import KernelManager
 
 CELL_S = 60.0
+_DISPLAYS = ("display_data", "update_display_data", "execute_result")
 COMMAND = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}")
 
 
@@ -21,6 +23,8 @@ class Output:
 
     texts: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
+    displays: list[tuple[float, int]] = field(default_factory=list)
+    """When the kernel sent each, in seconds, and how many bytes it had."""
     traceback: list[str] = field(default_factory=list)
     error: str = ""
     status: str = ""
@@ -89,6 +93,9 @@ class Kernel:
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = message["content"]
+            if message["msg_type"] in _DISPLAYS:
+                size = len(json.dumps(content).encode())
+                output.displays.append((message["header"]["date"].timestamp(), size))
             self._take(output, message["msg_type"], content)
             if until_text and until_text in output.text + "".join(output.html):
                 return output
@@ -104,7 +111,7 @@ class Kernel:
     def _take(output: Output, kind: str, content: dict[str, Any]) -> None:
         if kind == "stream":
             output.texts.append(content["text"])
-        elif kind in ("display_data", "update_display_data", "execute_result"):
+        elif kind in _DISPLAYS:
             output.texts.append(content["data"].get("text/plain", ""))
             output.html.append(content["data"].get("text/html", ""))
         elif kind == "error":

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down, status
-from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+from tests.main_job.home import PACKAGE_PARENT, Home
 
+from .home import kernel_home
 from .kernel import Kernel, Output, new_kernel
 
 CHAT = """
@@ -31,16 +32,6 @@ print(sum(line.startswith("data: {") for line in lines), "chunks")
 
 
 @contextlib.contextmanager
-def _new_home(patch: pytest.MonkeyPatch) -> Iterator[Home]:
-    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
-        patch.delenv(name, raising=False)
-    patch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
-    with new_home(patch.setenv) as made:
-        patch.setenv("IPYTHONDIR", str(made.path / "ipython"))
-        yield made
-
-
-@contextlib.contextmanager
 def _loaded_kernel() -> Iterator[Kernel]:
     with new_kernel() as started:
         _good(started.run("%load_ext spicy_avocado_magic"))
@@ -51,7 +42,7 @@ def _loaded_kernel() -> Iterator[Kernel]:
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give the kernel a home of its own; at its end nothing may be left."""
-    with _new_home(monkeypatch) as made:
+    with kernel_home(monkeypatch) as made:
         yield made
 
 
@@ -67,7 +58,7 @@ def same_kernel() -> Iterator[Kernel]:
     """Start one kernel, in a home of its own, for all that do not harm it."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        _new_home(patch),
+        kernel_home(patch),
         _loaded_kernel() as started,
     ):
         yield started
@@ -310,21 +301,3 @@ def test_terminal_ipython_runs_the_example(home: Home) -> None:
     assert "REHEARSAL" in ran.stdout + ran.stderr
     assert "http://127.0.0.1:" in ran.stdout, ran.stdout
     assert not home.wait_no_processes(), "the example left something running"
-
-
-def test_a_notebook_runs_through_nbclient(home: Home, tmp_path: Path) -> None:
-    """The quickstart notebook, unchanged, in rehearsal."""
-    nbformat = pytest.importorskip("nbformat")
-    nbclient = pytest.importorskip("nbclient")
-    os.environ["AVOCADO_REHEARSE"] = "1"
-    try:
-        path = PACKAGE_PARENT / "examples" / "quickstart.ipynb"
-        notebook = nbformat.read(path, as_version=4)
-        # What is to be tested is this checkout, which nothing need install.
-        notebook.cells = [c for c in notebook.cells if "%pip" not in c.source]
-        nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-    finally:
-        del os.environ["AVOCADO_REHEARSE"]
-    outputs = str([cell.get("outputs") for cell in notebook.cells])
-    assert "REHEARSAL" in outputs
-    assert "http://127.0.0.1:" in outputs
