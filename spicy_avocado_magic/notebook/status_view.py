@@ -69,7 +69,7 @@ def status_picture(
         + _components(state)
         + _failures(state, has_log=not is_moving)
         + warnings_list(state.warnings)
-        + facts_table(_facts(state))
+        + facts_table(_facts(state), _prose(state))
         + _models(state)
         + _keys(state.keys)
         + _members(state.members)
@@ -133,14 +133,19 @@ def _facts(state: State) -> list[tuple[str, str]]:
         ("URL", state.url or ("(none: --local)" if is_off else "(none yet)")),
         ("local", state.local_url),
         ("key", key_text(state, show_key=False)),
+    ]
+    if state.metrics_token:
+        facts.append(("metrics", metrics_text(state, show_token=False)))
+    return facts
+
+
+def _prose(state: State) -> list[tuple[str, str]]:
+    return [
         ("engine", f"{state.engine} on {state.compute}"),
         ("now", _now(state)),
         ("so far", _so_far(state)),
         ("log", f"{state.log_path} (%avocado_logs shows it)"),
     ]
-    if state.metrics_token:
-        facts.insert(3, ("metrics", metrics_text(state, show_token=False)))
-    return facts
 
 
 def _now(state: State) -> str:

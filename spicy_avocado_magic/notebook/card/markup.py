@@ -72,12 +72,18 @@ def fold(title: str, markup: str, *, is_open: bool = False, kind: str = "") -> s
     )
 
 
-def facts_table(facts: Iterable[tuple[str, str]]) -> str:
-    """Return names with their values; a click selects a value whole."""
+def facts_table(
+    facts: Iterable[tuple[str, str]], prose: Iterable[tuple[str, str]] = ()
+) -> str:
+    """Return names with their values, then those that are told in words.
+
+    A click selects a value whole.
+    """
+    cells = [(name, f"<code>{escaped(value)}</code>") for name, value in facts]
+    cells += [(name, escaped(value)) for name, value in prose]
     rows = "".join(
-        f'<tr><th scope="row">{escaped(name)}</th>'
-        f"<td><code>{escaped(value)}</code></td></tr>"
-        for name, value in facts
+        f'<tr><th scope="row">{escaped(name)}</th><td>{value}</td></tr>'
+        for name, value in cells
     )
     return f'<table class="avocado-facts"><tbody>{rows}</tbody></table>'
 

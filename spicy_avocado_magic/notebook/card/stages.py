@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from ...secrets import plain_text
-from ...state import Failure, Phase, Progress, Stage, State
+from ...state import Failure, Phase, Stage, State
 from ...text import MARKS, progress_text, seconds_text, stage_line
 from .markup import clipped, escaped, few, fold, lines_of, preformatted
 
@@ -22,7 +22,7 @@ _SPOKEN: Final = {
     Phase.BACKOFF: "tried again soon",
     Phase.FAILED: "failed",
 }
-_UNFINISHED: Final = (Phase.WAITING, Phase.STARTING, Phase.BACKOFF)
+_UNDER_WAY: Final = (Phase.STARTING, Phase.BACKOFF)
 _TROUBLED: Final = (Phase.BACKOFF, Phase.FAILED)
 LINE_CHARS: Final = 400
 """Of one line of a log."""
@@ -49,8 +49,9 @@ def stages_text(state: State, *, is_over: bool = False) -> list[str]:
     """Return the same stages as lines of plain text."""
     lines = []
     for stage in state.stages:
-        line = plain_text(stage_line(stage))
-        if is_over and stage.phase in _UNFINISHED:
+        shown = _at_rest(stage) if is_over else stage
+        line = plain_text(stage_line(shown))
+        if is_over and stage.phase in _UNDER_WAY:
             line = f"{_STOPPED_MARK}{line[1:]}"
         lines.append(line)
     return lines
@@ -100,7 +101,7 @@ def bar(name: str, fraction: float, told: str, *, role: str = "progressbar") -> 
 
 
 def _row(stage: Stage, *, is_over: bool, has_panel: bool) -> str:
-    is_stopped = is_over and stage.phase in _UNFINISHED
+    is_stopped = is_over and stage.phase in _UNDER_WAY
     phase = STOPPED if is_stopped else stage.phase.value
     mark = _STOPPED_MARK if is_stopped else MARKS[stage.phase]
     spoken = STOPPED if is_stopped else _SPOKEN[stage.phase]
@@ -115,9 +116,7 @@ def _row(stage: Stage, *, is_over: bool, has_panel: bool) -> str:
         detail = "" if detail == stage.failure.problem else detail
         has_log = is_over or stage.phase is Phase.FAILED
         panel = failure_panel(stage.failure, has_log=has_log)
-    amount = ""
-    if stage.progress is not None and stage.phase is not Phase.READY:
-        amount = _amount(stage.name, stage.progress, is_running=is_running)
+    amount = _amount(stage if is_running else _at_rest(stage), is_running=is_running)
     return (
         f'<div class="avocado-stage" role="listitem" '
         f'data-stage="{escaped(stage.name)}" data-phase="{phase}">'
@@ -128,9 +127,20 @@ def _row(stage: Stage, *, is_over: bool, has_panel: bool) -> str:
     )
 
 
-def _amount(name: str, progress: Progress, *, is_running: bool) -> str:
-    told = progress_text(progress if is_running else replace(progress, rate_bytes_s=0))
+def _at_rest(stage: Stage) -> Stage:
+    """Return a stage whose download does not move, so that no time is promised."""
+    if stage.progress is None:
+        return stage
+    return replace(stage, progress=replace(stage.progress, rate_bytes_s=0.0))
+
+
+def _amount(stage: Stage, *, is_running: bool) -> str:
+    progress = stage.progress
+    if progress is None or stage.phase is Phase.READY:
+        return ""
+    told = progress_text(progress)
+    drawn = ""
     if is_running:
         told = f"{progress.fraction:.0%} · {told}"
-    drawn = bar(name, progress.fraction, told) if is_running else ""
+        drawn = bar(stage.name, progress.fraction, told)
     return f'{drawn}<span class="avocado-amount">{escaped(told)}</span>'

@@ -63,17 +63,17 @@ border-radius:4px}
 .avocado-head>:last-child{margin-left:auto;font-weight:400;color:var(--avocado-muted)}
 .avocado-rehearsal{color:var(--avocado-warn);font-size:.9em;font-weight:600}
 .avocado-stages{margin:.3em 0}
-.avocado-stage{display:flex;flex-wrap:wrap;column-gap:.7em;padding:1px 0}
-.avocado-mark{width:1em;text-align:center;color:var(--avocado-muted)}
+.avocado-stage{display:grid;grid-template-columns:1em 5em minmax(0,1fr) auto;\
+column-gap:.6em;padding:1px 0}
+.avocado-mark{text-align:center;color:var(--avocado-muted)}
 [data-phase=ready]>.avocado-mark{color:var(--avocado-good)}
 [data-phase=starting]>.avocado-mark{color:var(--avocado-busy)}
 [data-phase=backoff]>.avocado-mark,[data-phase=stopped]>.avocado-mark\
 {color:var(--avocado-warn)}
 [data-phase=failed]>.avocado-mark{color:var(--avocado-bad)}
-.avocado-name{width:4.5em;font-weight:600}
+.avocado-name{font-weight:600}
 [data-phase=waiting]>.avocado-name,[data-phase=off]>.avocado-name\
 {color:var(--avocado-muted);font-weight:400}
-.avocado-detail{flex:1 1 14em;min-width:0}
 .avocado-time{color:var(--avocado-muted);font-variant-numeric:tabular-nums}
 .avocado-amount{display:block;color:var(--avocado-muted);font-size:.9em;\
 font-variant-numeric:tabular-nums}
@@ -81,10 +81,11 @@ font-variant-numeric:tabular-nums}
 max-width:30em;border:1px solid var(--avocado-muted);border-radius:4px;overflow:hidden}
 .avocado-bar>span{display:block;height:100%;background:var(--avocado-busy)}
 .avocado-warning{color:var(--avocado-warn)}
-.avocado-failure{flex:1 0 100%;box-sizing:border-box;margin:.2em 0 .3em 1.7em;\
-padding-left:.7em;max-width:calc(100% - 1.7em);\
+.avocado-failure{grid-column:2/-1;margin:.2em 0 .3em;padding-left:.7em;\
 border-left:2px solid var(--avocado-bad)}
 .avocado-problem{color:var(--avocado-bad);font-weight:600}
+[data-phase=stopped]>.avocado-failure{border-left-color:var(--avocado-warn)}
+[data-phase=stopped]>.avocado-failure .avocado-problem{color:var(--avocado-warn)}
 .avocado-fold{margin:.2em 0}
 .avocado-fold>summary{cursor:pointer;color:var(--avocado-muted)}
 .avocado-card .avocado-code,.avocado-card code{color:inherit;\
@@ -96,13 +97,14 @@ background:var(--avocado-soft);border-radius:3px;user-select:text}
 .avocado-parts{display:flex;flex-wrap:wrap;column-gap:1.2em;margin:.2em 0}
 .avocado-more{color:var(--avocado-muted)}
 .avocado-quota{margin:.4em 0}
-.avocado-scroll{overflow-x:auto}
+.avocado-scroll{overflow-x:auto;overflow-wrap:normal}
 .avocado-card table{margin:.4em 0;border:0;border-collapse:collapse;\
 font-size:inherit;color:inherit}
 .avocado-card table tbody tr,.avocado-card table thead tr{background:transparent}
 .avocado-card table th,.avocado-card table td{text-align:left;vertical-align:top;\
 padding:1px 1em 1px 0;border:0;white-space:normal;max-width:none}
-.avocado-card table th{color:var(--avocado-muted);font-weight:400}
+.avocado-card table th{color:var(--avocado-muted);font-weight:400;\
+white-space:nowrap;overflow-wrap:normal}
 .avocado-card table caption{text-align:left;caption-side:top;font-weight:600;\
 color:inherit;padding:0}
 @media (forced-colors:active){.avocado-bar>span{forced-color-adjust:none;\

@@ -87,7 +87,8 @@ def test_what_was_under_way_when_it_ended_is_stopped() -> None:
     assert "1.0 GB of 4.0 GB" in page.text, "how far it had come is lost"
     assert "left" not in page.text, "a time is promised"
     pull, serve, warm, tunnel = stages_text(PULLING, is_over=True)
-    assert (pull[0], serve[0], warm[0], tunnel[0]) == ("■", "✓", "■", "-")
+    assert (pull[0], serve[0], warm[0], tunnel[0]) == ("■", "✓", "·", "-")
+    assert "left" not in pull, "the text promises a time"
 
 
 def test_a_log_of_one_line_is_told_as_such() -> None:
