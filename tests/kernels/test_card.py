@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +122,45 @@ def test_status_is_watched_in_place_until_interrupted(home: Home) -> None:
         require_one_display(seen)
         assert len(cards(seen)) >= 2, "what stays was not drawn"
         assert "data-fold" in cards(seen)[-1][2], "what stays has no folds"
+
+
+TERMINAL_SCRIPT = """
+%load_ext spicy_avocado_magic
+%avocado_up tiny --rehearse --local
+%avocado_status --watch
+print("AFTER")
+%avocado_down
+"""
+
+
+def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
+    """No flood; an interrupt ends the watching, and the script goes on."""
+    pexpect = pytest.importorskip("pexpect")
+    script = home.path / "terminal.ipy"
+    script.write_text(TERMINAL_SCRIPT)
+    command = ["-m", "IPython", "--no-banner", str(script)]
+    child = pexpect.spawn(
+        sys.executable,
+        command,
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(40, 100),
+        env={**os.environ, "TERM": "xterm"},
+    )
+    try:
+        child.expect("Launched in")
+        assert child.before.count("✓ pull") == 1, "what is settled is told again"
+        assert "\r\x1b[K" in child.before, "nothing is written over"
+        child.expect(r"\x1b\[\d+A")  # the status is drawn for the second time
+        child.expect("log  ")
+        child.sendintr()
+        child.expect("AFTER")
+        assert "Traceback" not in child.before, child.before
+        child.expect("Nothing is left")
+        child.expect(pexpect.EOF)
+    finally:
+        child.close()
+    assert child.exitstatus == 0, "the script failed"
 
 
 def test_the_file_of_a_notebook_with_a_long_pull_stays_small(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self, TextIO
@@ -50,7 +51,7 @@ class Screen:
         """Write lines that the next ones replace; what does not fit is cut off."""
         size = self._size()
         width, height = max(20, size.columns - 1), max(2, size.lines - 1)
-        shown = [one_line(line, width) for line in few(lines, height - 1)]
+        shown = [_fitted(plain_text(line), width) for line in few(lines, height - 1)]
         text = self._rewound() + "\n".join(shown)
         self._height = len(shown)
         self._write(text)
@@ -144,8 +145,18 @@ def live_line(state: State) -> str:
     return "  ".join(_told(stage) for stage in running)
 
 
+def _fitted(line: str, width: int) -> str:
+    """Return a line cut to so many columns; some letters take two."""
+    columns = 0
+    for index, letter in enumerate(line):
+        columns += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if columns > width:
+            return f"{line[: max(0, index - 2)]}…"
+    return line
+
+
 def _told(stage: Stage) -> str:
     if stage.progress is None:
-        return f"… {stage.name} {stage.detail}".rstrip()
+        return one_line(f"… {stage.name} {stage.detail}")
     percent = f"{stage.progress.fraction:.0%}"
     return f"… {stage.name} {percent}, {progress_text(stage.progress)}"

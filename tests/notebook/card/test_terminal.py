@@ -82,7 +82,11 @@ def test_a_line_never_wraps() -> None:
     terminal = Terminal()
     with view_on(terminal, columns=30) as view:
         view.show(PULLING)
-        assert max(map(len, terminal.seen[1:])) < 30
+        assert len(terminal.seen[-1]) < 30
+        wide = replace(PULLING.stages[2], phase=Phase.STARTING, detail="模" * 40)
+        view.show(replace(PULLING, stages=(wide,)))
+        assert terminal.seen[-1].startswith("… warm 模模模")
+        assert terminal.seen[-1].count("模") < 12, "letters of two columns wrap"
 
 
 def test_a_cell_that_fails_leaves_no_line_that_moves() -> None:
@@ -159,11 +163,11 @@ def test_lines_that_move_are_replaced_together() -> None:
     terminal = Terminal()
     screen = Screen(terminal, lambda: os.terminal_size((40, 24)))
     screen.replace(["one", "two", "three"])
-    screen.replace(["four", "five"])
-    assert terminal.seen == ["four", "five"]
+    screen.replace(["four", "five    5"])
+    assert terminal.seen == ["four", "five    5"], "columns are not kept"
     screen.leave()
     screen.settle("six")
-    assert terminal.seen == ["four", "five", "six"]
+    assert terminal.seen == ["four", "five    5", "six"]
 
 
 def test_more_lines_than_the_terminal_has_are_counted() -> None:
