@@ -89,6 +89,7 @@ KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--json",
     "--purge",
     "--report",
+    "--watch",
     "--help",
 }
 

@@ -21,6 +21,8 @@ class Output:
 
     texts: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
+    displays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Displays and their updates: the message's type and its content."""
     traceback: list[str] = field(default_factory=list)
     error: str = ""
     status: str = ""
@@ -107,6 +109,7 @@ class Kernel:
         elif kind in ("display_data", "update_display_data", "execute_result"):
             output.texts.append(content["data"].get("text/plain", ""))
             output.html.append(content["data"].get("text/html", ""))
+            output.displays.append((kind, content))
         elif kind == "error":
             output.error = content["ename"]
             output.traceback = content["traceback"]
