@@ -53,14 +53,20 @@ class Policy:
     """A connection that lags far behind its siblings for this long is replaced."""
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
+    """Jitter included."""
     backoff_jitter_s: float = 0.5
+    stable_s: float = 10.0
+    """A component that was ready for this long, and falls, is tried again after
+    ``stable_pause_s``: in which those who look on see that it fell, and why."""
+    stable_pause_s: float = 0.1
     crash_window_s: float = 600.0
     """Failures longer ago than this are forgotten, once it has been ready since."""
     first_start_tries: int = 3
-    """Failures before a component that was never ready is given up."""
+    """Failures before a component that was never ready is given up; a network that
+    is missing does not count, and is waited for without limit."""
     restart_tries: int = 5
     """Failures within ``crash_window_s`` before a component that once was ready is
-    given up; those of a lost network do not count."""
+    given up; those of a missing network do not count."""
     tunnel_stop_s: float = 1.5
     gateway_stop_s: float = 1.0
     engine_stop_s: float = 2.0
