@@ -77,9 +77,10 @@ PLATFORMS: Final = (
         "runtimes; your access may be limited.",
     ),
     # docs.aws.amazon.com/sagemaker/latest/dg/studio-updated-jl-image-specifications
-    # (home on its own volume); the instance's own disk is lost when it stops.
+    # (home is a volume of its own). Studio and notebook instances have the file; the
+    # larger instances have that disk, which is lost when they stop.
     Platform(
-        name="SageMaker Studio",
+        name="SageMaker",
         files=("/opt/ml/metadata/resource-metadata.json",),
         scratch=("/mnt/sagemaker-nvme",),
     ),

@@ -69,7 +69,7 @@ PLACES: Final = (
     seen("Google Colab", COLAB_RELEASE_TAG="release-colab", COLAB_GPU="1"),
     Place(rows=("Google Colab",), modules=frozenset({"google.colab"})),
     Place(
-        rows=("SageMaker Studio", "Jupyter"),
+        rows=("SageMaker", "Jupyter"),
         environ=tuple(KERNEL.items()),
         files=frozenset({METADATA}),
     ),
@@ -154,7 +154,7 @@ def test_folders_and_libraries_hold_for_the_host_too(row: Platform) -> None:
     [
         ("Kaggle", "/usr/local/nvidia/lib64", ("/kaggle/temp",), "", ()),
         ("Google Colab", "/usr/lib64-nvidia", ("/content",), "/content/drive", (8080,)),
-        ("SageMaker Studio", "", ("/mnt/sagemaker-nvme",), "", ()),
+        ("SageMaker", "", ("/mnt/sagemaker-nvme",), "", ()),
         ("Databricks", "", ("/local_disk0",), "", ()),
         ("Codespaces", "", (), "", ()),
         ("a terminal", "", (), "", ()),
@@ -216,7 +216,7 @@ def test_limits_and_policy_are_one_line_of_the_first_up(name: str, said: str) ->
 
 def test_where_nothing_is_known_nothing_is_said() -> None:
     """Silence is no promise, and no guess either."""
-    for name in ("SageMaker Studio", "JupyterHub", "VS Code", "Jupyter", "a terminal"):
+    for name in ("SageMaker", "JupyterHub", "VS Code", "Jupyter", "a terminal"):
         assert words(name, "Jupyter") == (), f"{name} says something"
 
 

@@ -82,7 +82,19 @@ def place() -> Iterator[Path]:
         os.chown(folder / name, UID, UID)
         (folder / name).chmod(0o700)
     yield folder
-    shutil.rmtree(folder)
+    for process in still_running(folder):
+        process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def still_running(place: Path) -> list[psutil.Process]:
+    """Return what runs on that machine."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TMPDIR") == str(place / "tmp"):
+                found.append(process)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +151,6 @@ class Machine:
         ]
         return "\n".join(lines)
 
-    def left_running(self) -> list[str]:
-        """Return the command lines of what still runs from there."""
-        lines = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("TMPDIR") == str(self.place / "tmp"):
-                    lines.append(" ".join(process.cmdline()))
-        return lines
-
 
 def tool(name: str) -> str:
     """Return where a program is: PATH has little there."""
@@ -161,7 +164,8 @@ def expect_the_main_job(machine: Machine) -> str:
     assert "programs []" in told, told
     assert "answer True" in told, told
     assert "ended ['agent', 'engine', 'host', 'rehearsal']" in told, told
-    assert not machine.left_running()
+    left = [process.name() for process in still_running(machine.place)]
+    assert not left, f"still running after down: {left}"
     return told
 
 
