@@ -37,6 +37,7 @@ TOP_LEVEL: Final = (
     "settings",
     "options",
     "sharing",
+    "platforms",
     "environment",
     "secrets",
     "finding",

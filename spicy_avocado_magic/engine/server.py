@@ -22,6 +22,7 @@ from tenacity import (
 )
 
 from ..child_log import ChildLog
+from ..environment import home_folder
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..policy import Policy
 from ..processes import Identity, identify, signal_group, spawn
@@ -116,7 +117,7 @@ class EngineServer:
                         port=self._port,
                         models_dir=self._models_dir,
                         library_path=self._library_path,
-                        environ=os.environ,
+                        environ=os.environ | {"HOME": str(home_folder())},
                     ),
                 )
             except OSError as error:

@@ -16,9 +16,9 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from ..environment import detect_platform
 from ..errors import HostUnreachable
 from ..options import Wish
+from ..platforms import detect_platforms, first_words
 from ..secrets import platform_secret
 from ..text import key_text, metrics_text
 from .arguments import read_switches, read_up
@@ -133,7 +133,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
     def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up
 
-        self._tell_policy()
+        self._tell_policy(wish)
         with view_for(self.shell) as view:
             avocado = bring_up(
                 wish,
@@ -163,11 +163,12 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
                 show_token=avocado.has_new_token,
             )
 
-    def _tell_policy(self) -> None:
-        policy = detect_platform().policy
-        if policy and not self._has_told_policy:
+    def _tell_policy(self, wish: Wish) -> None:
+        if not self._has_told_policy:
             self._has_told_policy = True
-            say(f"! {policy}")
+            has_metrics = bool(wish.given.get("metrics_port"))
+            for line in first_words(detect_platforms(), wants_metrics=has_metrics):
+                say(f"! {line}")
 
     def _names(self, local_ns: Mapping[str, Any] | None) -> Names:
         return Names(

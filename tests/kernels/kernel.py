@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,9 @@ class Output:
 class Kernel:
     """Runs cells in a kernel of this very Python.
 
+    What ``answer`` makes of a message is sent back on the input channel, as the page
+    of a platform does.
+
     Args:
         command: Starts it, with ``{connection_file}``; as a kernelspec's ``argv``.
         launch: Further arguments of ``start_kernel``, such as ``env``.
@@ -52,6 +55,7 @@ class Kernel:
         spec.argv = list(command)
         self._manager.start_kernel(**launch)
         self._client: Any = None
+        self.answer: Callable[[dict[str, Any]], Any] = lambda _message: None
         self._connect()
 
     def _connect(self) -> None:
@@ -88,6 +92,8 @@ class Kernel:
         output, deadline = Output(), time.monotonic() + CELL_S
         while True:
             message = self._client.get_iopub_msg(timeout=deadline - time.monotonic())
+            if (reply := self.answer(message)) is not None:
+                self._client.input(reply)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = message["content"]
@@ -96,10 +102,10 @@ class Kernel:
                 return output
             if content.get("execution_state") == "idle":
                 break
-        reply = self._client.get_shell_msg(timeout=CELL_S)
-        while reply["parent_header"].get("msg_id") != message_id:
-            reply = self._client.get_shell_msg(timeout=CELL_S)
-        output.status = reply["content"]["status"]
+        done = self._client.get_shell_msg(timeout=CELL_S)
+        while done["parent_header"].get("msg_id") != message_id:
+            done = self._client.get_shell_msg(timeout=CELL_S)
+        output.status = done["content"]["status"]
         return output
 
     @staticmethod
