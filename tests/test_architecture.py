@@ -38,6 +38,8 @@ TOP_LEVEL: Final = (
     "options",
     "sharing",
     "environment",
+    "known_models",
+    "platform_secrets",
     "secrets",
     "finding",
     "state_folder",

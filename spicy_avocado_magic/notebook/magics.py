@@ -20,16 +20,19 @@ from ..environment import detect_platform
 from ..errors import HostUnreachable
 from ..json_codec import to_json
 from ..options import Wish
-from ..secrets import masked, platform_secret
+from ..platform_secrets import platform_secret
+from ..secrets import masked
 from ..text import key_text, metrics_text
-from .arguments import read_switches, read_up
+from .arguments import read_switches
 from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
+from .defaults import WithDefaults, defaults_of
 from .doctor_magic import run_doctor
 from .giving import give, give_back
 from .keys_magic import run_keys
 from .logs_magic import run_logs
 from .names import Names
 from .session import asking, is_notebook, translated
+from .up_arguments import read_up
 from .view import CardView, LineView, View, ended_text, say, show_status
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ def _magic(kind: Any, command: Command) -> Callable[[_Function], _Function]:
 
 
 @magics_class
-class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
+class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped bases
     """The magics of one IPython session."""
 
     _has_told_policy = False
@@ -66,7 +69,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         """Replaced by the help of the command."""
         with translated():
             names = self._names(local_ns)
-            request = read_up(line, cell, names)
+            request = read_up(line, cell, names, defaults_of(self))
             if request is None:
                 say(UP.help())
                 return
