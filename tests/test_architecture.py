@@ -39,6 +39,8 @@ TOP_LEVEL: Final = (
     "sharing",
     "platforms",
     "environment",
+    "known_models",
+    "platform_secrets",
     "secrets",
     "finding",
     "state_folder",

@@ -18,11 +18,12 @@ from IPython.core.magic import (
 
 from ..errors import HostUnreachable
 from ..options import Wish
+from ..platform_secrets import platform_secret
 from ..platforms import detect_platforms, first_words
-from ..secrets import platform_secret
 from ..text import key_text, metrics_text
-from .arguments import read_switches, read_up
+from .arguments import read_switches
 from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
+from .defaults import WithDefaults, defaults_of
 from .doctor_magic import run_doctor
 from .giving import give
 from .keys_magic import run_keys
@@ -30,6 +31,7 @@ from .logs_magic import run_logs
 from .names import Names
 from .session import asking, is_notebook, translated
 from .status_magic import run_status
+from .up_arguments import read_up
 from .view import ended_text, say, view_for
 
 NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
@@ -48,7 +50,7 @@ def _magic(kind: Any, command: Command) -> Callable[[_Function], _Function]:
 
 
 @magics_class
-class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
+class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped bases
     """The magics of one IPython session."""
 
     _has_told_policy = False
@@ -63,7 +65,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         """Replaced by the help of the command."""
         with translated():
             names = self._names(local_ns)
-            request = read_up(line, cell, names)
+            request = read_up(line, cell, names, defaults_of(self))
             if request is None:
                 say(UP.help())
                 return
