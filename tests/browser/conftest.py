@@ -12,7 +12,8 @@ import pytest
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.rehearsal.switches import VARIABLE
-from tests.kernels.home import kernel_home
+from tests.faults.service import write_stand_in
+from tests.kernels.cells import new_kernel_home
 from tests.main_job.home import PACKAGE_PARENT
 
 from .chromium import Tab, find_chromium, new_tab
@@ -25,14 +26,17 @@ Switch = Callable[..., None]
 def lab() -> Iterator[Lab]:
     """Run JupyterLab where everything is a rehearsal, with the example notebooks."""
     find_chromium()  # skips before anything is started
-    with pytest.MonkeyPatch.context() as patch, kernel_home(patch) as home:
+    with pytest.MonkeyPatch.context() as patch, new_kernel_home(patch) as home:
         patch.setenv("AVOCADO_REHEARSE", "1")
         # What is installed is this checkout: pip finds it, and asks nobody.
         patch.setenv("PIP_NO_INDEX", "1")
         patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         patch.setenv(VARIABLE, str(home.path / "faults.json"))
+        for name in ("bin", "notebooks"):
+            (home.path / name).mkdir()
+        path = os.pathsep.join((str(home.path / "bin"), os.environ["PATH"]))
+        patch.setenv("PATH", path)
         folder = home.path / "notebooks"
-        folder.mkdir()
         for notebook in (PACKAGE_PARENT / "examples").glob("*.ipynb"):
             shutil.copy(notebook, folder)
         with running_lab(folder) as running:
@@ -57,3 +61,11 @@ def switch(lab: Lab) -> Iterator[Switch]:
 
     yield on
     path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def stand_in(lab: Lab) -> Iterator[None]:
+    """Let an ``ollama`` be on PATH that can be made to fail; a rehearsal's cannot."""
+    program = write_stand_in(lab.folder.parent, {})
+    yield
+    program.unlink()

@@ -11,11 +11,11 @@ from .notebook_page import open_cells
 
 ELSEWHERE: Final = "http://elsewhere.invalid/pixel.png"
 MARKUP: Final = (
-    '<img src=x onerror="window.ran=1">'
-    "<script>window.ran=2</script>"
-    f"<img src={ELSEWHERE}> ![pixel]({ELSEWHERE}) "
+    '<img/src="x"/onerror="window.ran=1"><script>window.ran=2</script>'
+    f'<img/src="{ELSEWHERE}">![pixel]({ELSEWHERE})'
 )
-TITLE: Final = "\x1b]0;taken over\x07"
+"""Without a space, so that it is one word of a line."""
+TITLE: Final = "\x1b]0;taken-over\x07"
 EVIL: Final = MARKUP + TITLE
 LOAD: Final = "%load_ext spicy_avocado_magic"
 CALL: Final = """\
@@ -29,7 +29,7 @@ print(line.getresponse().status)
 
 def require_harmless(tab: Tab, shown: str) -> None:
     """Expect that the markup is there to be read, and did nothing."""
-    assert "<img src=x" in shown, f"the markup is not shown as text: {shown}"
+    assert '<img/src="x"' in shown, f"the markup is not shown as text: {shown}"
     require_quiet(tab, shown)
 
 
@@ -37,7 +37,7 @@ def require_quiet(tab: Tab, shown: str) -> None:
     """Expect that nothing ran, and nothing was asked of anybody else."""
     assert tab.page.evaluate("window.ran") is None, f"it has run: {shown}"
     assert not tab.asked_elsewhere, f"it has fetched {tab.asked_elsewhere}: {shown}"
-    assert "taken over" not in tab.page.title(), "it has changed the title"
+    assert "taken-over" not in tab.page.title(), "it has changed the title"
     assert "\x1b" not in shown, f"a control character came through: {shown!r}"
 
 
@@ -49,7 +49,9 @@ def test_the_trap_does_catch(lab: Lab, tab: Tab) -> None:
     assert ELSEWHERE in tab.asked_elsewhere
 
 
-def test_what_a_failing_engine_says_is_text(switch: Switch, lab: Lab, tab: Tab) -> None:
+def test_what_a_failing_engine_says_is_text(
+    stand_in: None, switch: Switch, lab: Lab, tab: Tab
+) -> None:
     """Its last words are in the card and in the logs, its error bodies in the card."""
     up, logs = "%avocado_up tiny", "%avocado_logs engine"
     notebook = open_cells(tab, lab, LOAD, up, logs)
@@ -63,8 +65,11 @@ def test_what_a_failing_engine_says_is_text(switch: Switch, lab: Lab, tab: Tab) 
 
 def test_names_are_text(lab: Lab, tab: Tab) -> None:
     """Of models and keys: refused ones are repeated in the error."""
-    up, add = "%avocado_up $EVIL --local", "%avocado_keys add $EVIL"
-    name = f"EVIL = {EVIL!r}"
+    name, up, add = (
+        f"EVIL = {EVIL!r}",
+        "%avocado_up $EVIL --local",
+        "%avocado_keys add $EVIL",
+    )
     good = "%avocado_up tiny --local"
     notebook = open_cells(tab, lab, name, LOAD, up, good, add)
     for cell in (name, LOAD):
@@ -80,5 +85,5 @@ def test_what_callers_say_of_themselves_is_text(lab: Lab, tab: Tab) -> None:
     cells = (LOAD, up, call, "%avocado_logs", "%avocado_status")
     notebook = open_cells(tab, lab, *cells)
     shown = [notebook.run(cell) for cell in cells]
-    assert "401" in shown[2], f"the call did not come through: {shown[2]}"
+    assert "404" in shown[2], f"the call did not come through: {shown[2]}"
     require_quiet(tab, "\n".join(shown))

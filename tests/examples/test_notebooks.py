@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.kernels.home import kernel_home
+from tests.kernels.cells import new_kernel_home
 from tests.main_job.home import PACKAGE_PARENT, Home
 
 FOLDER: Final = PACKAGE_PARENT / "examples"
@@ -31,7 +31,7 @@ RESTART: Final = "restart-before"
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give the notebook a home where everything is a rehearsal."""
-    with kernel_home(monkeypatch) as made:
+    with new_kernel_home(monkeypatch) as made:
         monkeypatch.setenv("AVOCADO_REHEARSE", "1")
         # What is installed is this checkout: pip finds it, and asks nobody.
         monkeypatch.setenv("PIP_NO_INDEX", "1")

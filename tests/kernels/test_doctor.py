@@ -13,7 +13,7 @@ from spicy_avocado_magic import down
 from spicy_avocado_magic.state_folder import StateFolder
 from tests.main_job.home import Home
 
-from .home import kernel_home
+from .cells import new_kernel_home
 from .kernel import Kernel, Output, new_kernel
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
@@ -22,7 +22,7 @@ TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give the kernel a home of its own; at its end nothing may be left."""
-    with kernel_home(monkeypatch) as made:
+    with new_kernel_home(monkeypatch) as made:
         yield made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -16,8 +15,11 @@ import pytest
 from spicy_avocado_magic import down, status
 from tests.main_job.home import PACKAGE_PARENT, Home
 
-from .home import kernel_home
-from .kernel import Kernel, Output, new_kernel
+from .cells import failed as _failed
+from .cells import good as _good
+from .cells import loaded_kernel as _loaded_kernel
+from .cells import new_kernel_home as _new_home
+from .kernel import Kernel, new_kernel
 
 CHAT = """
 import json, urllib.request
@@ -31,18 +33,10 @@ print(sum(line.startswith("data: {") for line in lines), "chunks")
 """
 
 
-@contextlib.contextmanager
-def _loaded_kernel() -> Iterator[Kernel]:
-    with new_kernel() as started:
-        _good(started.run("%load_ext spicy_avocado_magic"))
-        yield started
-        down()
-
-
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give the kernel a home of its own; at its end nothing may be left."""
-    with kernel_home(monkeypatch) as made:
+    with _new_home(monkeypatch) as made:
         yield made
 
 
@@ -58,7 +52,7 @@ def same_kernel() -> Iterator[Kernel]:
     """Start one kernel, in a home of its own, for all that do not harm it."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        kernel_home(patch),
+        _new_home(patch),
         _loaded_kernel() as started,
     ):
         yield started
@@ -70,21 +64,6 @@ def clean_kernel(same_kernel: Kernel) -> Iterator[Kernel]:
     yield same_kernel
     down()
     _good(same_kernel.run("%reset -f"))
-
-
-def _good(output: Output) -> str:
-    assert output.status == "ok", output.text
-    return output.text
-
-
-def _failed(output: Output, *words: str) -> None:
-    """Expect a failed cell with one short message, and no traceback."""
-    assert output.status == "error", f"the cell did not fail: {output.text}"
-    for word in words:
-        assert word in output.text, f"{word!r} is not in: {output.text}"
-    assert "Traceback" not in output.text, output.text
-    assert 'File "' not in output.text, output.text
-    assert len(output.traceback) <= 12, output.traceback
 
 
 def test_the_main_job_from_load_to_down(kernel: Kernel, home: Home) -> None:
