@@ -60,6 +60,12 @@ class NotebookPage:
     def _output(self, source: str) -> Any:
         return self.cell(source).locator(".jp-OutputArea-output")
 
+    def unfold(self, source: str) -> str:
+        """Open every fold that a cell shows, and return all that is to be read."""
+        for fold in self._output(source).locator("summary").all():
+            fold.click()
+        return self.outputs(source)
+
     def run_all(self) -> None:
         """Choose *Run → Run All Cells*."""
         self._choose("Run", "Run All Cells")
