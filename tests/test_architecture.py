@@ -45,6 +45,7 @@ TOP_LEVEL: Final = (
     "child_log",
     "flight_recorder",
     "text",
+    "snippets",
 )
 """Each of these imports only those before it, so that there is no cycle."""
 
