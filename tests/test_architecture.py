@@ -33,6 +33,7 @@ TOP_LEVEL: Final = (
     "state",
     "pool",
     "model_name",
+    "modelfile",
     "parsing",
     "settings",
     "options",
@@ -84,12 +85,13 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
-COMMANDS: Final = {"up", "status", "logs", "keys", "doctor", "down"}
+COMMANDS: Final = {"up", "status", "logs", "keys", "doctor", "down", "ask", "model"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--follow",
     "--json",
     "--purge",
     "--report",
+    "--system",
     "--help",
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from IPython.core.magic import (
     Magics,
+    cell_magic,
     line_cell_magic,
     line_magic,
     magics_class,
@@ -23,11 +24,13 @@ from ..options import Wish
 from ..secrets import masked, platform_secret
 from ..text import key_text, metrics_text
 from .arguments import read_switches, read_up
-from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
+from .ask_magic import run_ask
+from .commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, Command
 from .doctor_magic import run_doctor
 from .giving import give, give_back
 from .keys_magic import run_keys
 from .logs_magic import run_logs
+from .model_magic import run_model
 from .names import Names
 from .session import asking, is_notebook, translated
 from .view import CardView, LineView, View, ended_text, say, show_status
@@ -151,6 +154,30 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         """Replaced by the help of the command."""
         with translated():
             run_doctor(line, self._names(local_ns))
+
+    @_magic(cell_magic, ASK)
+    def avocado_ask(
+        self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            in_notebook = is_notebook(self.shell)
+            run_ask(line, cell, self._names(local_ns), in_notebook=in_notebook)
+
+    @_magic(cell_magic, MODEL)
+    def avocado_model(
+        self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            names = self._names(local_ns)
+            run_model(
+                line,
+                cell,
+                names,
+                in_notebook=is_notebook(self.shell),
+                bring_up=lambda wish: self._bring_up(wish, names),
+            )
 
     def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up
