@@ -14,8 +14,8 @@ from .markdown import markdown_html
 from .updated_display import UpdatedDisplay
 from .view import say
 
-SHOWN_WHILE_IT_COMES: Final = 6_000
-"""Characters, the latest: so that each update is small, however long the answer."""
+SHOWN_WHILE_IT_COMES: Final = 2_000
+"""Characters, the latest: so no update is over 20 kB, however long the answer."""
 THINKING: Final = "(thinking …)"
 _NOTE: Final = "opacity:.7;font-size:smaller"
 

@@ -40,13 +40,21 @@ def test_it_is_drawn_four_times_a_second_at_most(bare: Session) -> None:
     assert drawn[-1].endswith("tiny: 100 tokens")
 
 
-def test_updates_stay_small_however_long_the_answer(bare: Session) -> None:
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
+@pytest.mark.parametrize("filling", ["x", "`a`", "語", "|a\n|-\n\n"])
+def test_updates_stay_small_however_long_the_answer(
+    bare: Session, filling: str
+) -> None:
     """While it comes its end is shown; the last drawing has all of it."""
     card = AnswerCard(READY, clock=clock(0.0, 1.0, 2.0, 3.0))
-    card.add("first " + "x" * 20 * SHOWN_WHILE_IT_COMES)
+    card.add("first " + filling * 20 * SHOWN_WHILE_IT_COMES)
     card.add(" last")
-    *coming, _ = (len(s["data"]["text/html"]) for s in bare.displays)
+    coming = [sum(map(_bytes, s["data"].values())) for s in bare.displays]
     card.close("done")
+    assert len(coming) == 2
     assert all(size < 20_000 for size in coming), "updates over 20 kB"
     data = bare.displays[-1]["data"]
     assert "first" in data["text/plain"]
