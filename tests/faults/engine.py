@@ -135,7 +135,7 @@ ROWS = (
         breaks=_kill_at_each_load,
         bound_s=20.0,
         part="engine",
-        told=("The engine ended by itself.", "try a smaller model"),
+        told=("The engine ended by itself", "try a smaller model"),
         gives_up=True,
         mends=lambda service: service.switch(),
     ),
@@ -167,6 +167,7 @@ ROWS = (
         bound_s=10.0,
         mends=lambda service: service.switch(),
         divisor=_SLOW_DIVISOR,
+        policy={"stalled_s": 60.0},
         keeps_all=True,
         why=(
             "Lines of JSON (/api, streamed) have nothing that may come before the "
