@@ -271,6 +271,7 @@ ROWS = (
         breaks=_stream_512,
         keeps_all=False,
         policy={},
+        is_heavy=True,
         variables={"AVOCADO_REHEARSAL_TOKEN_S": "0.01"},
         bound_s=30.0,
     ),
