@@ -70,7 +70,9 @@ def side_by_side(
 def _shared(
     rows: Sequence[tuple[int, str]], jobs: int, judge: Judge
 ) -> Iterator[tuple[int, Told]]:
-    left, busy, idle = deque(rows), [], []  # type: ignore[var-annotated]
+    left = deque(rows)
+    busy: list[_Worker] = []
+    idle: list[_Worker] = []
     try:
         while left or busy:
             while left and len(busy) < jobs:
