@@ -37,7 +37,10 @@ TOP_LEVEL: Final = (
     "settings",
     "options",
     "sharing",
+    "platforms",
     "environment",
+    "known_models",
+    "platform_secrets",
     "secrets",
     "finding",
     "state_folder",
@@ -89,6 +92,7 @@ KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--json",
     "--purge",
     "--report",
+    "--watch",
     "--help",
 }
 
