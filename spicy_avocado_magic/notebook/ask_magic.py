@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from ..errors import AvocadoError, UsageMistake
 from ..options import parse_flag
 from ..policy import Policy
-from .answer_view import AnswerCard, AnswerView, AnswerWords
 from .arguments import sort_words
 from .commands import ASK
 from .names import Names
@@ -17,6 +16,7 @@ from .view import say
 
 if TYPE_CHECKING:
     from ..client.asking import Piece
+    from .answer_view import AnswerView
 
     Pieces = Generator[Piece, None, None]
 
@@ -51,6 +51,7 @@ def run_ask(line: str, cell: str, names: Names, *, in_notebook: bool) -> None:
     if not cell.strip():
         raise UsageMistake("The cell asks nothing.", "Write the question below.")
     from ..client import asking, verbs
+    from .answer_view import AnswerCard, AnswerWords
 
     asked = {flag: names.resolve(text) for flag, text in typed.options.items()}
     rehearse = parse_flag(asked.get("--rehearse", "false"))

@@ -9,7 +9,6 @@ from ..options import Wish, parse_flag
 from ..state_folder import StateFolder
 from .arguments import sort_words
 from .commands import MODEL
-from .live_line import LiveLine
 from .names import Names
 from .view import say
 
@@ -47,6 +46,7 @@ def run_model(
             "Write %%avocado_model NAME, and the Modelfile below.",
         )
     from ..client import asking, creating, verbs
+    from .live_line import LiveLine
 
     rehearse = parse_flag(names.resolve(typed.options.get("--rehearse", "false")))
     state = asking.require_running(verbs.status(rehearse=rehearse))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +18,16 @@ import pytest
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.creating import create_model
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.errors import ModelRefused, UsageMistake
+from spicy_avocado_magic.errors import AvocadoError, ModelRefused, UsageMistake
+from spicy_avocado_magic.rehearsal.archive import engine_script
 from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
 from spicy_avocado_magic.state import Phase
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.state_folder import Child, Record, StateFolder
 
 from .chat import stream_chat
 from .home import Home
+
+WAIT_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +154,65 @@ def test_a_rehearsal_makes_models_too(home: Home) -> None:
     state = avocado.status()
     assert state is not None
     assert state.is_ready
+
+
+@pytest.fixture
+def hanging(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[tuple[Avocado, threading.Thread]]:
+    """A service whose ``ollama create`` never ends, and a cell that waits for it."""
+    program = tmp_path / "bin" / "ollama"
+    program.parent.mkdir()
+    stand_in = tmp_path / "stand-in"
+    stand_in.write_bytes(engine_script("0.34.1"))
+    stand_in.chmod(0o755)
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = create ] && exec sleep 600\nexec {stand_in} "$@"\n'
+    )
+    program.chmod(0o755)
+    path = os.pathsep.join((str(program.parent), os.environ["PATH"]))
+    monkeypatch.setenv("PATH", path)
+    avocado = home.up("tiny")
+
+    def make() -> None:
+        with contextlib.suppress(AvocadoError):
+            avocado.create_model("mine", "FROM tiny\n")
+
+    cell = threading.Thread(target=make)
+    cell.start()
+    record = StateFolder.find(rehearsal=True).read_record
+    deadline = time.monotonic() + WAIT_S
+    while not any(child.name == "create" for child in _children(record())):
+        assert time.monotonic() < deadline, "ollama create is not on record"
+        time.sleep(0.02)
+    yield avocado, cell
+    cell.join(WAIT_S)
+    assert not cell.is_alive(), "the cell waits on for a host that has gone"
+
+
+def _children(record: Record | None) -> tuple[Child, ...]:
+    return record.children if record else ()
+
+
+def test_a_killed_host_takes_what_makes_a_model_with_it(
+    home: Home, hanging: tuple[Avocado, threading.Thread]
+) -> None:
+    """The guard knows of it as of the engine."""
+    state = hanging[0].status()
+    assert state is not None
+    os.kill(state.pid, signal.SIGKILL)
+    left = home.wait_no_processes()
+    assert not left, f"after the host: {left}"
+
+
+def test_down_ends_what_makes_a_model(
+    home: Home, hanging: tuple[Avocado, threading.Thread]
+) -> None:
+    """Nothing is left, neither process nor Modelfile."""
+    down()
+    assert not home.wait_no_processes()
+    left = [file.name for file in StateFolder.find(rehearsal=True).path.iterdir()]
+    assert "Modelfile" not in left
 
 
 def test_a_base_that_no_registry_has_is_refused(
