@@ -1,4 +1,4 @@
-"""Where we run: platform, GPU, folders and disk, as one table of rows."""
+"""Where files go: folders, the disks under them, and whose process owns them."""
 
 from __future__ import annotations
 
@@ -9,66 +9,15 @@ import stat
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from .errors import PlatformUnsupported, UsageMistake
+from .platforms import Platform
 
 APP: Final = "spicy-avocado"
 ENGINES_LOCK: Final = ".lock"
 """In the engines' folder; held by ``flock`` while one is installed or removed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
-    """One kind of place where notebooks run."""
-
-    name: str
-    marks: tuple[str, ...] = ()
-    """Environment variables, any of which tells this platform."""
-    library_path: str = ""
-    """Where its NVIDIA driver libraries are, if the loader does not know."""
-    scratch: tuple[str, ...] = ()
-    """Folders that may lie on a larger disk than the home folder does."""
-    drive: str = ""
-    """Where a drive that outlives the session is mounted, once the user does so."""
-    policy: str = ""
-    """What its terms say about services and tunnels, in one line."""
-
-
-PLATFORMS: Final = (
-    # Kaggle's image is built on Colab's and carries its variables: test it first.
-    Platform(
-        name="Kaggle",
-        marks=("KAGGLE_KERNEL_RUN_TYPE",),
-        library_path="/usr/local/nvidia/lib64",
-        scratch=("/kaggle/temp",),
-        policy="Kaggle's terms ban many forms of tunneling; "
-        "your account may be restricted.",
-    ),
-    Platform(
-        name="Google Colab",
-        marks=("COLAB_RELEASE_TAG", "COLAB_GPU"),
-        library_path="/usr/lib64-nvidia",
-        scratch=("/content",),
-        drive="/content/drive",
-        policy="Colab's terms restrict serving and remote use, above all on free "
-        "runtimes; your access may be limited.",
-    ),
-    Platform(name="Databricks", marks=("DATABRICKS_RUNTIME_VERSION",)),
-    Platform(name="Codespaces", marks=("CODESPACES",)),
-    Platform(name="this machine"),
-)
-
-
-def detect_platform(environ: Mapping[str, str] | None = None) -> Platform:
-    """Return the first row whose marks are in the environment."""
-    environ = os.environ if environ is None else environ
-    for platform in PLATFORMS:
-        if any(mark in environ for mark in platform.marks):
-            return platform
-    return PLATFORMS[-1]
 
 
 def require_supported() -> None:
@@ -125,11 +74,27 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
+def home_folder() -> Path:
+    """Return home; where that cannot be written, one of ours under the temp folder.
+
+    The engine keeps its key in ``~/.ollama`` and does not start without one.
+
+    Raises:
+        PlatformUnsupported: If the folder there belongs to somebody else.
+    """
+    home = Path.home()
+    if _is_writable(home):
+        return home
+    return private_folder(Path(tempfile.gettempdir()) / f"{APP}-home-{os.getuid()}")
+
+
 def cache_folder(*, rehearsal: bool) -> Path:
     """Return where engines are kept; a rehearsal has one of its own."""
     import platformdirs
 
     folder = Path(platformdirs.user_cache_dir(APP, appauthor=False))
+    if not _is_writable(folder):
+        folder = home_folder() / ".cache" / APP
     return folder / "rehearsal-world" if rehearsal else folder
 
 
@@ -152,11 +117,11 @@ def models_folder(
         return cache_folder(rehearsal=True) / "models"
     if os.environ.get("OLLAMA_MODELS"):
         return Path(os.environ["OLLAMA_MODELS"])
-    usual = Path.home() / ".ollama" / "models"
+    usual = home_folder() / ".ollama" / "models"
     others = [
         Path(folder) / f"{APP}-models"
         for folder in scratch
-        if os.access(_existing(Path(folder)), os.W_OK)
+        if _is_writable(Path(folder))
     ]
     # A folder of ours is there only if it was chosen before.
     for folder in (*others, usual):
@@ -192,7 +157,13 @@ def _free_bytes(folder: Path) -> int:
 
 def _existing(folder: Path) -> Path:
     """Return a folder, or the nearest one above it that is there."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    # Unlike Path.exists it does not mind a folder of others on the way, as /root.
+    return next(x for x in (folder, *folder.parents) if os.path.exists(x))  # noqa: PTH110
+
+
+def _is_writable(folder: Path) -> bool:
+    """Return whether a folder can be written, or made."""
+    return os.access(_existing(folder), os.W_OK | os.X_OK)
 
 
 def owner_pid() -> int:

@@ -37,6 +37,7 @@ TOP_LEVEL: Final = (
     "settings",
     "options",
     "sharing",
+    "platforms",
     "environment",
     "known_models",
     "platform_secrets",
@@ -91,6 +92,7 @@ KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--json",
     "--purge",
     "--report",
+    "--watch",
     "--help",
 }
 

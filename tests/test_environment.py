@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.environment import (
-    PLATFORMS,
     cache_folder,
-    detect_platform,
     engines_folder,
+    home_folder,
     models_folder,
     owner_pid,
     private_folder,
@@ -25,25 +24,7 @@ from spicy_avocado_magic.environment import (
     runtime_folder,
 )
 from spicy_avocado_magic.errors import PlatformUnsupported, UsageMistake
-
-
-@pytest.mark.parametrize(
-    ("environ", "name"),
-    [
-        ({"KAGGLE_KERNEL_RUN_TYPE": "Batch", "COLAB_GPU": "1"}, "Kaggle"),
-        ({"COLAB_RELEASE_TAG": "x"}, "Google Colab"),
-        ({"CODESPACES": "true"}, "Codespaces"),
-        ({}, "this machine"),
-    ],
-)
-def test_a_platform_is_told_by_its_marks(environ: dict[str, str], name: str) -> None:
-    """Kaggle carries Colab's variables, so it is asked first."""
-    assert detect_platform(environ).name == name
-
-
-def test_the_last_platform_has_no_marks() -> None:
-    """There is always a row that fits, and only one that fits always."""
-    assert [bool(row.marks) for row in PLATFORMS] == [True] * 4 + [False]
+from spicy_avocado_magic.platforms import PLATFORMS
 
 
 def test_windows_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +104,31 @@ def test_a_rehearsal_has_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert models_folder("/mine", rehearsal=True) == Path("/mine")
 
 
+def test_a_home_that_cannot_be_written_has_a_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engine, its key and models go to a folder of ours under the temp folder."""
+    home, temp = tmp_path / "home", tmp_path / "temp"
+    for folder in (home, temp):
+        folder.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(temp))
+    assert home_folder() == home
+    allowed = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path) != home and allowed(path, mode)
+    )
+    stand_in = home_folder()
+    assert stand_in.parent == temp
+    assert mode_of(stand_in) == 0o700, "others can read the engine's key"
+    assert cache_folder(rehearsal=False).is_relative_to(stand_in)
+    assert models_folder("", rehearsal=False).is_relative_to(stand_in)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_folder(rehearsal=False).is_relative_to(tmp_path / "cache"), "moved"
+
+
 @pytest.fixture
 def disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, int]:
     """Return the free bytes of each folder's disk, to be filled in by a test."""
@@ -190,7 +196,10 @@ def test_a_scratch_folder_that_cannot_be_had_is_passed_over(
     """No row of the table makes a start fail."""
     disks |= {tmp_path / "home": 10, tmp_path: 70}
     missing = tmp_path / "missing" / "deep"
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    home = tmp_path / "home"
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: home in Path(path, "x").parents
+    )
     chosen = models_folder("", rehearsal=False, scratch=[str(missing)])
     assert chosen.is_relative_to(tmp_path / "home")
     monkeypatch.setattr(os, "access", lambda path, mode: True)
@@ -211,14 +220,6 @@ def test_a_drive_that_is_not_mounted_is_told(
     require_mounted(tmp_path / "models", PLATFORMS[-1])
     monkeypatch.setattr(os.path, "ismount", lambda path: path == str(tmp_path))
     require_mounted(tmp_path / "MyDrive" / "models", colab)
-
-
-def test_kaggle_and_colab_have_scratch_folders() -> None:
-    """Both keep home on the system's disk."""
-    kaggle, colab = PLATFORMS[:2]
-    assert kaggle.scratch == ("/kaggle/temp",)
-    assert colab.scratch == ("/content",)
-    assert colab.drive == "/content/drive"
 
 
 def test_the_owner_is_the_server_of_a_kernel_else_the_program(

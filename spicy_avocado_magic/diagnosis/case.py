@@ -6,9 +6,9 @@ import contextlib
 import json
 from dataclasses import dataclass, field, replace
 
-from ..environment import Platform, detect_platform
 from ..errors import AvocadoError
 from ..json_codec import from_json
+from ..platforms import Platform, detect_platform
 from ..policy import Policy
 from ..settings import Settings, Sources
 from ..state_folder import StateFolder, read_private

@@ -13,6 +13,7 @@ from ..environment import (
     APP,
     cache_folder,
     engines_folder,
+    home_folder,
     models_folder,
     require_mounted,
 )
@@ -64,8 +65,9 @@ def check_state_folder(case: Case) -> Finding:
 def check_home(case: Case) -> Finding:
     """Tell whether the engine's own files, and programs, can be put into home."""
     remedy = "Set HOME (and XDG_CACHE_HOME) to a folder that can be written."
+    home = home_folder()
     # The engine keeps its key in ``~/.ollama``, wherever its models are.
-    for folder in (Path.home() / ".ollama", cache_folder(rehearsal=case.rehearsal)):
+    for folder in (home / ".ollama", cache_folder(rehearsal=case.rehearsal)):
         problem = unwritable(existing(folder))
         if problem:
             return broken("home", problem, remedy)
@@ -73,7 +75,10 @@ def check_home(case: Case) -> Finding:
     if is_noexec(cache) and shutil.which("ollama") is None:
         what = f"{cache} is on a disk from which no program may be started."
         return broken("home", what, "Set XDG_CACHE_HOME to a folder on another one.")
-    return ok("home", f"{Path.home()} can be written.")
+    if home != Path.home():
+        what = f"{Path.home()} cannot be written: {home} is used, and may not last."
+        return warning("home", what, remedy)
+    return ok("home", f"{home} can be written.")
 
 
 def check_engines_disk(case: Case) -> Finding:

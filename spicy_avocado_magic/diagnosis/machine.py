@@ -49,10 +49,10 @@ def check_platform(case: Case) -> Finding:
     require_supported()
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
     what = f"{case.platform.name}: {system}, Python {platform.python_version()}"
+    told = f"{what}. {case.platform.terms}" if case.platform.terms else what
     if case.platform.policy:
-        remedy = "Read its terms before you share the URL."
-        return warning("platform", f"{what}. {case.platform.policy}", remedy)
-    return ok("platform", what)
+        return warning("platform", told, "Read its terms before you share the URL.")
+    return ok("platform", told)
 
 
 def installed_versions() -> dict[str, str]:

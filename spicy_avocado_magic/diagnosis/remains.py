@@ -15,6 +15,7 @@ from .. import host
 from ..errors import AvocadoError
 from ..finding import Finding, broken, ok, unknown, warning
 from ..host import guard
+from ..platforms import Platform
 from ..processes import Identity, find_by_argument
 from ..secrets import plain_text
 from ..state_folder import StateFolder
@@ -89,7 +90,10 @@ def check_ports(case: Case) -> Finding:
         if port in held and not any(one.name_of(held[port]) for one in ours)
         for holder in [program(held[port])]
     }
-    said = "; ".join(f"{port} is held by {who}" for port, who in taken.items())
+    said = "; ".join(
+        f"{port} is held by {who}{_reserved(port, case.platform)}"
+        for port, who in taken.items()
+    )
     if case.settings.port in taken:
         return broken("ports", f"{said}.", "Take another --port, or none.")
     if taken:
@@ -102,6 +106,10 @@ def check_ports(case: Case) -> Finding:
     mine = {port for port in (ENGINE_PORT, AGENT_PORT) if port in held}
     used = f", {', '.join(map(str, sorted(mine)))} by this service" if mine else ""
     return ok("ports", f"{ENGINE_PORT} and {AGENT_PORT} are not in other hands{used}.")
+
+
+def _reserved(port: int, platform: Platform) -> str:
+    return f", as always on {platform.name}" if port in platform.ports else ""
 
 
 def program(pid: int) -> str:

@@ -16,7 +16,8 @@ def effort_of(pid: int) -> tuple[tuple[int, float, int], ...]:
 
     Returns:
         Pid, seconds of CPU and count of reads (0 where the system does not tell) of
-        each; empty without a runner.
+        each; empty without a runner, and while one waits for a disk: pages of a model
+        on a slow mounted drive are read without a call that would be counted.
     """
     found = []
     try:
@@ -25,6 +26,8 @@ def effort_of(pid: int) -> tuple[tuple[int, float, int], ...]:
         return ()
     for runner in runners:
         with contextlib.suppress(psutil.Error):
+            if runner.status() == psutil.STATUS_DISK_SLEEP:
+                return ()
             used = runner.cpu_times()
             reads = 0
             with contextlib.suppress(psutil.Error, AttributeError):

@@ -22,6 +22,7 @@ from tenacity import (
 )
 
 from ..child_log import ChildLog
+from ..environment import home_folder
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..policy import Policy
 from ..processes import Identity, identify, signal_group, spawn
@@ -97,7 +98,7 @@ class EngineServer:
             await self._wait_ready()
             if self._process is not None and self._process.poll() is None:
                 return
-            if _PORT_TAKEN not in "".join(self.log_tail(LOG_LINES_SHOWN)):
+            if _PORT_TAKEN not in "".join(self.log_tail(LOG_LINES_SHOWN)).lower():
                 raise self._failed("Ollama ended while it was starting.")
             await self.stop(0)
         raise self._failed("Other programs keep taking the port of Ollama.")
@@ -116,7 +117,7 @@ class EngineServer:
                         port=self._port,
                         models_dir=self._models_dir,
                         library_path=self._library_path,
-                        environ=os.environ,
+                        environ=os.environ | {"HOME": str(home_folder())},
                     ),
                 )
             except OSError as error:

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-WINDOW_BYTES: Final = 32 << 20
+WINDOW_BYTES: Final = 24 << 20
 """The most that is asked for beyond what is on disk, so the most that is lost."""
 
 SEGMENT_BYTES: Final = 2 << 20

@@ -23,11 +23,12 @@ from typing import Any
 import uvloop
 
 from .. import __version__
-from ..environment import cache_folder, detect_platform
+from ..environment import cache_folder
 from ..errors import AvocadoError, HostUnreachable, as_avocado_error
 from ..flight_recorder import ENDED, FILE_NAME, STARTED, Recorder
 from ..json_codec import from_json
 from ..options import OPTIONS
+from ..platforms import detect_platform
 from ..policy import Policy
 from ..processes import Identity, identify
 from ..secrets import Redactor

@@ -9,13 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..bounded_file import BoundedFile, tail_lines
-from ..environment import (
-    Platform,
-    engines_folder,
-    models_folder,
-    require_mounted,
-)
+from ..environment import engines_folder, models_folder, require_mounted
 from ..flight_recorder import Recorder, utc_text
+from ..platforms import Platform
 from ..policy import Policy
 from ..processes import Identity
 from ..secrets import Redactor

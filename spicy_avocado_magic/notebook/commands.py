@@ -101,6 +101,12 @@ STATUS: Final = Command(
     summary="Show every part of the running service, its URL, models and requests.",
     options=(
         Option(
+            name="watch",
+            help="keep it up to date in place, until interrupted",
+            parse=parse_flag,
+            is_setting=False,
+        ),
+        Option(
             name="json",
             help="return it as a dict instead",
             parse=parse_flag,
@@ -108,7 +114,11 @@ STATUS: Final = Command(
         ),
         _REHEARSE,
     ),
-    examples=("%avocado_status", "facts = %avocado_status --json"),
+    examples=(
+        "%avocado_status",
+        "%avocado_status --watch",
+        "facts = %avocado_status --json",
+    ),
 )
 DOWN: Final = Command(
     name="avocado_down",

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..environment import detect_platform
 from ..platform_secrets import has_platform_secrets
+from ..platforms import Traces, detect_platform
 from ..secrets import TOKEN_VARIABLE, Secret
 
 if TYPE_CHECKING:
@@ -143,7 +143,9 @@ def _models(environ: Mapping[str, str]) -> list[str]:
     from ..known_models import WELL_KNOWN, folders_with_models, installed_models
 
     folders = folders_with_models(
-        environ.get("AVOCADO_MODELS_DIR", ""), environ, detect_platform(environ).scratch
+        environ.get("AVOCADO_MODELS_DIR", ""),
+        environ,
+        detect_platform(Traces(environ=environ)).scratch,
     )
     return [*installed_models(folders), *WELL_KNOWN]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from IPython.core.magic import (
     Magics,
@@ -16,27 +16,23 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from ..environment import detect_platform
 from ..errors import HostUnreachable
-from ..json_codec import to_json
 from ..options import Wish
 from ..platform_secrets import platform_secret
-from ..secrets import masked
+from ..platforms import detect_platforms, first_words
 from ..text import key_text, metrics_text
 from .arguments import read_switches
 from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
 from .defaults import WithDefaults, defaults_of
 from .doctor_magic import run_doctor
-from .giving import give, give_back
+from .giving import give
 from .keys_magic import run_keys
 from .logs_magic import run_logs
 from .names import Names
 from .session import asking, is_notebook, translated
+from .status_magic import run_status
 from .up_arguments import read_up
-from .view import CardView, LineView, View, ended_text, say, show_status
-
-if TYPE_CHECKING:
-    pass
+from .view import ended_text, say, view_for
 
 NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -85,26 +81,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
     ) -> dict[str, Any] | None:
         """Replaced by the help of the command."""
         with translated():
-            asked = read_switches(line, STATUS)
-            if asked is None:
-                say(STATUS.help())
-                return None
-            from ..client import aftermath, verbs
-
-            state = verbs.status(rehearse=asked["rehearse"])
-            if state is None:
-                last = aftermath.of_last(rehearse=asked["rehearse"])
-                is_rehearsal = last.rehearsal if last else asked["rehearse"]
-                say(last.text if last else NOTHING_RUNS, rehearsal=is_rehearsal)
-                return {} if asked["json"] else None
-            give_back(self.shell, rehearsal=state.rehearsal)
-            if asked["json"]:
-                plain: dict[str, Any] = to_json(state)
-                for name in ("api_key", "metrics_token"):
-                    plain[name] = masked(plain[name]) if plain[name] else ""
-                return plain
-            show_status(state, in_notebook=is_notebook(self.shell))
-            return None
+            return run_status(line, self.shell, nothing_runs=NOTHING_RUNS)
 
     @_magic(line_magic, DOWN)
     def avocado_down(
@@ -158,9 +135,8 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
     def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up
 
-        self._tell_policy()
-        view: View = CardView() if is_notebook(self.shell) else LineView()
-        with view:
+        self._tell_policy(wish)
+        with view_for(self.shell) as view:
             avocado = bring_up(
                 wish,
                 show=view.show,
@@ -189,11 +165,12 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
                 show_token=avocado.has_new_token,
             )
 
-    def _tell_policy(self) -> None:
-        policy = detect_platform().policy
-        if policy and not self._has_told_policy:
+    def _tell_policy(self, wish: Wish) -> None:
+        if not self._has_told_policy:
             self._has_told_policy = True
-            say(f"! {policy}")
+            has_metrics = bool(wish.given.get("metrics_port"))
+            for line in first_words(detect_platforms(), wants_metrics=has_metrics):
+                say(f"! {line}")
 
     def _names(self, local_ns: Mapping[str, Any] | None) -> Names:
         return Names(

@@ -26,6 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from ..environment import home_folder
 from ..errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UserMustAct
 from ..policy import Policy
 from ..processes import signal_group, spawn
@@ -41,8 +42,15 @@ _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def program_path(ngrok_path: str) -> str:
-    """Return the agent to use; empty means where pyngrok keeps its own."""
-    return ngrok_path or os.environ.get("PYNGROK_NGROK_PATH", conf.DEFAULT_NGROK_PATH)
+    """Return the agent to use; empty means where pyngrok keeps its own.
+
+    That is in home; where home cannot be written, in the folder that stands in for it.
+    """
+    named = ngrok_path or os.environ.get("PYNGROK_NGROK_PATH", "")
+    usual = Path(conf.DEFAULT_NGROK_PATH)
+    if named or os.access(usual, os.X_OK) or home_folder() == Path.home():
+        return named or str(usual)
+    return str(home_folder() / ".config" / "ngrok" / usual.name)
 
 
 async def ensure(ngrok_path: str, policy: Policy) -> str:

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.diagnosis.case import Case, Request, read_case
+from spicy_avocado_magic.platforms import PLATFORMS
 
 VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
     *("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"),
-    *("COLAB_RELEASE_TAG", "COLAB_GPU", "KAGGLE_KERNEL_RUN_TYPE", "CODESPACES"),
-    *("DATABRICKS_RUNTIME_VERSION", "OLLAMA_MODELS", "PYNGROK_NGROK_PATH"),
+    *(name for row in PLATFORMS for name in row.variables),
+    *("OLLAMA_MODELS", "PYNGROK_NGROK_PATH"),
     *("NGROK_AUTHTOKEN", "NGROK_API_KEY", "CUDA_VISIBLE_DEVICES"),
 )
 New = Callable[..., Case]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from spicy_avocado_magic.diagnosis.folders import (
     models_place,
     unwritable,
 )
-from spicy_avocado_magic.environment import Platform
 from spicy_avocado_magic.finding import Finding, Verdict
+from spicy_avocado_magic.platforms import Platform
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state_folder import StateFolder
 
@@ -73,9 +74,15 @@ def test_a_disk_without_programs_is_told(
 def test_a_home_that_is_read_only_is_told(
     new_case: New, small_disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the engine's key nor an archive can be put there."""
-    monkeypatch.setenv("HOME", str(small_disk("size=1m,ro")))
-    broken(check_home(new_case()), "read-only")
+    """Nothing can be put there; what is used instead may be gone tomorrow."""
+    home = small_disk("size=1m,ro")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    found = check_home(new_case())
+    assert found.verdict is Verdict.WARNING, found
+    assert f"{home} cannot be written" in found.what
+    assert tempfile.gettempdir() in found.what, "where files go is not told"
+    assert "HOME" in found.remedy
 
 
 def test_a_state_folder_or_file_of_others_is_told(new_case: New, home: Path) -> None:

@@ -37,6 +37,12 @@ def test_the_platform_is_told_with_what_its_terms_say(
     assert found.verdict is Verdict.WARNING, found
     assert "Google Colab" in found.what
     assert "terms" in found.what
+    assert "12 hours" in found.what, "how long a session lasts is not told"
+    monkeypatch.delenv("COLAB_RELEASE_TAG")
+    monkeypatch.setenv("CODESPACES", "true")
+    found = check_platform(new_case())
+    assert found.verdict is Verdict.OK, "limits alone are no reason to worry"
+    assert "30 minutes" in found.what, "how long a session lasts is not told"
 
 
 def test_the_packages_are_those_of_the_project() -> None:

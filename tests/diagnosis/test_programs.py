@@ -15,8 +15,8 @@ from spicy_avocado_magic.diagnosis.programs import (
     check_gpu,
     has_cuda,
 )
-from spicy_avocado_magic.environment import Platform
 from spicy_avocado_magic.finding import Finding, Verdict
+from spicy_avocado_magic.platforms import Platform
 from spicy_avocado_magic.settings import Settings
 
 from .conftest import New

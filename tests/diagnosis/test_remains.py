@@ -18,6 +18,7 @@ import pytest
 from spicy_avocado_magic.diagnosis import remains
 from spicy_avocado_magic.diagnosis.remains import check_ports, check_remains
 from spicy_avocado_magic.finding import Verdict
+from spicy_avocado_magic.platforms import Platform
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.processes import Identity, identify
 from spicy_avocado_magic.settings import Settings
@@ -113,6 +114,17 @@ def test_the_gateways_port_in_other_hands_is_worse(new_case: New, port: int) -> 
     found = check_ports(new_case(settings=Settings(port=port)))
     assert found.verdict is Verdict.BROKEN, found
     assert "--port" in found.remedy
+
+
+def test_a_port_that_the_platform_keeps_is_told_as_its_own(
+    new_case: New, port: int
+) -> None:
+    """As 8080 on Colab: nothing is wrong there, and it will not become free."""
+    platform = Platform(name="Google Colab", ports=(port,))
+    found = check_ports(new_case(settings=Settings(port=port), platform=platform))
+    assert "as always on Google Colab" in found.what, found
+    found = check_ports(new_case(settings=Settings(port=port)))
+    assert "as always" not in found.what, f"it is told everywhere: {found}"
 
 
 def test_a_system_that_does_not_tell_ports_is_no_error(

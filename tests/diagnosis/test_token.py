@@ -9,6 +9,7 @@ import pytest
 from spicy_avocado_magic.diagnosis.case import Request, Token, read_case
 from spicy_avocado_magic.diagnosis.token import check_token_shape
 from spicy_avocado_magic.finding import Verdict
+from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state_folder import StateFolder, write_private
 
@@ -42,6 +43,16 @@ def test_what_is_no_token_is_told_and_never_shown(
     shown = found.what + found.remedy
     assert not text.strip() or text.strip() not in shown, "the token is shown"
     assert not text or "the moon" in found.what, "where it came from is not told"
+
+
+def test_a_missing_token_is_answered_with_where_this_platform_keeps_one(
+    new_case: New,
+) -> None:
+    """Nobody need look for a key symbol that is not there."""
+    kaggle = new_case(platform=PLATFORMS[0], token=Token())
+    assert "Add-ons → Secrets" in check_token_shape(kaggle).remedy
+    terminal = new_case(platform=PLATFORMS[-1], token=Token())
+    assert "add it" not in check_token_shape(terminal).remedy
 
 
 def test_an_api_key_is_told_by_where_it_is_kept(new_case: New) -> None:

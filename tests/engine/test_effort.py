@@ -57,3 +57,12 @@ def test_an_engine_without_runners_tells_nothing(server: psutil.Process) -> None
     (child,) = server.children()
     assert effort_of(child.pid) == (), "a process without children has runners"
     assert effort_of(2**22 + 1) == (), "a process that is not there has runners"
+
+
+def test_a_runner_that_waits_for_a_disk_is_not_judged(
+    server: psutil.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model on a mounted drive may come slowly, page by page."""
+    waits = psutil.STATUS_DISK_SLEEP
+    monkeypatch.setattr(psutil.Process, "status", lambda _: waits)
+    assert effort_of(server.pid) == (), "it would be taken for one that does nothing"

@@ -15,13 +15,13 @@ from aiohttp import web
 
 from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine.server import EngineServer
-from spicy_avocado_magic.environment import PLATFORMS
 from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Keeper, Readiness
 from spicy_avocado_magic.host.models_life import ModelsLife
+from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.rehearsal.engine_server import create_engine
 from spicy_avocado_magic.rehearsal.registry import _Registry

@@ -12,12 +12,12 @@ from typing import Any, Final, cast
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.environment import PLATFORMS
 from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.metrics_life import MetricsLife
+from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings

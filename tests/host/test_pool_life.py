@@ -10,13 +10,13 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.environment import PLATFORMS
 from spicy_avocado_magic.errors import AvocadoError, EndpointRefused
 from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.pool_life import PoolLife, differences
+from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.pool import POOL_HEADER, Pool, derive_secret
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, cast
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.environment import PLATFORMS
 from spicy_avocado_magic.errors import AvocadoError, PolicyRefused, TunnelFailed
 from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host import tunnel_life
@@ -17,6 +16,7 @@ from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Readiness
+from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
 from spicy_avocado_magic.secrets import Redactor

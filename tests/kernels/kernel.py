@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ class Output:
 
     texts: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
+    displays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Displays and their updates: the message's type and its content."""
     pages: list[str] = field(default_factory=list)
     """What ``?`` shows in a pager."""
     traceback: list[str] = field(default_factory=list)
@@ -35,6 +37,9 @@ class Output:
 
 class Kernel:
     """Runs cells in a kernel of this very Python.
+
+    What ``page`` makes of a message is sent back on the input channel, as the page
+    of a platform does.
 
     Args:
         command: Starts it, with ``{connection_file}``; as a kernelspec's ``argv``.
@@ -52,6 +57,7 @@ class Kernel:
         spec.argv = list(command)
         self._manager.start_kernel(**launch)
         self._client: Any = None
+        self.page: Callable[[dict[str, Any]], Any] = lambda _message: None
         self._connect()
 
     def _connect(self) -> None:
@@ -120,6 +126,8 @@ class Kernel:
         output, deadline = Output(), time.monotonic() + CELL_S
         while True:
             message = self._client.get_iopub_msg(timeout=deadline - time.monotonic())
+            if (said := self.page(message)) is not None:
+                self._client.input(said)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = message["content"]
@@ -143,6 +151,7 @@ class Kernel:
         elif kind in ("display_data", "update_display_data", "execute_result"):
             output.texts.append(content["data"].get("text/plain", ""))
             output.html.append(content["data"].get("text/html", ""))
+            output.displays.append((kind, content))
         elif kind == "error":
             output.error = content["ename"]
             output.traceback = content["traceback"]

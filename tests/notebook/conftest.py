@@ -18,6 +18,7 @@ from spicy_avocado_magic.client import bringing, verbs
 from spicy_avocado_magic.client.ending import Ended
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.options import Wish
+from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.state import ModelState, Phase, Progress, Stage, State
 from spicy_avocado_magic.state_folder import StateFolder
 
@@ -138,7 +139,8 @@ def bare(
     """A session in which nothing is loaded, with folders of its own."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    for name in ("NGROK_AUTHTOKEN", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+    marks = [name for row in PLATFORMS for name in row.variables]
+    for name in ("NGROK_AUTHTOKEN", *marks):
         monkeypatch.delenv(name, raising=False)
     config = Config()
     config.HistoryManager.enabled = False

@@ -40,7 +40,11 @@ def test_a_quote_that_stays_open_is_a_mistake() -> None:
 
 def test_status_and_down_take_their_flags_alone() -> None:
     """Each flag is there, true or false; a word is a mistake."""
-    assert read_switches("--json", STATUS) == {"json": True, "rehearse": False}
+    assert read_switches("--json", STATUS) == {
+        "watch": False,
+        "json": True,
+        "rehearse": False,
+    }
     assert read_switches("", DOWN) == {"purge": False, "rehearse": False}
     assert read_switches("--purge", DOWN) == {"purge": True, "rehearse": False}
     assert read_switches("--help", DOWN) is None

@@ -236,9 +236,27 @@ def test_the_platforms_policy_is_told_once(
     """The first ``up`` of a session says what the platform restricts."""
     monkeypatch.setenv("COLAB_RELEASE_TAG", "x")
     session.run("%avocado_up llama3 --local")
-    assert "! Colab's terms" in session.printed()
+    assert "! A free session lasts" in (said := session.printed())
+    assert "Colab's terms" in said
     session.run("%avocado_up llama3 --local")
     assert "Colab" not in session.printed()
+
+
+@pytest.mark.parametrize(
+    ("options", "is_offered"), [("", True), (" --metrics-port 9464", False)]
+)
+def test_metrics_are_offered_to_an_agent_of_datadog_unless_they_are_on(
+    session: Session,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    options: str,
+    is_offered: bool,
+) -> None:
+    """One line, in the first ``up`` that did not ask for them."""
+    monkeypatch.setenv("DD_AGENT_HOST", "10.0.0.7")
+    session.run(f"%avocado_up llama3 --local{options}")
+    offered = "! A Datadog Agent is here: --metrics-port" in session.printed()
+    assert offered == is_offered, f"{options!r}: {offered}"
 
 
 def test_the_notebooks_variables_are_where_a_token_is_looked_for(

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import web
+from pyngrok import conf
 
 from spicy_avocado_magic.errors import DownloadFailed, NetworkUnreachable, UserMustAct
 from spicy_avocado_magic.policy import Policy
@@ -191,3 +192,17 @@ def test_without_a_path_pyngroks_own_place_is_used(
     assert install.program_path("").endswith("ngrok")
     monkeypatch.setenv("PYNGROK_NGROK_PATH", "/elsewhere/ngrok")
     assert install.program_path("") == "/elsewhere/ngrok"
+
+
+def test_an_agent_is_put_where_files_go_when_home_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is in home already is used from there."""
+    monkeypatch.delenv("PYNGROK_NGROK_PATH", raising=False)
+    usual = tmp_path / "home" / "ngrok"
+    monkeypatch.setattr(conf, "DEFAULT_NGROK_PATH", str(usual))
+    monkeypatch.setattr(install, "home_folder", lambda: tmp_path / "stand-in")
+    assert Path(install.program_path("")).is_relative_to(tmp_path / "stand-in")
+    usual.parent.mkdir()
+    usual.touch(mode=0o755)
+    assert install.program_path("") == str(usual)

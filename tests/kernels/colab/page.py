@@ -1,0 +1,67 @@
+"""A stand-in for Colab's page: answers what its kernel asks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.kernels.kernel import Kernel, new_kernel
+
+SITE: Final = Path(__file__).parent / "site"
+_LAUNCHER: Final = (
+    # Colab's has imported it before the first cell runs.
+    "import google.colab; from ipykernel.kernelapp import launch_new_instance; "
+    "launch_new_instance()"
+)
+COMMAND: Final = (sys.executable, "-c", _LAUNCHER, "-f", "{connection_file}")
+VARIABLES: Final = {"COLAB_RELEASE_TAG": "release-colab", "COLAB_GPU": "1"}
+
+
+@dataclass(slots=True, kw_only=True)
+class ColabPage:
+    """What is kept under the key symbol, and whether anybody is there to answer."""
+
+    secrets: dict[str, str] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    """Names that this notebook was not given access to."""
+    error: str = ""
+    """What every request fails with."""
+    is_open: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the reply to a message of the kernel; None where there is none."""
+        if message["msg_type"] != "colab_request":
+            return None
+        about = message["metadata"]
+        assert about["colab_request_type"] == "GetSecret", "the page knows no other"
+        name = message["content"]["request"]["key"]
+        self.asked.append(name)
+        if not self.is_open:
+            return None
+        reply = {"type": "colab_reply", "colab_msg_id": about["colab_msg_id"]}
+        if self.error:
+            return reply | {"error": self.error}
+        told: dict[str, Any] = {
+            "exists": name in self.secrets,
+            "access": name in self.secrets and name not in self.closed,
+        }
+        if told["access"]:
+            told["payload"] = self.secrets[name]
+        return reply | {"data": told}
+
+
+@contextlib.contextmanager
+def colab_kernel(page: ColabPage, timeout_s: float = 10.0) -> Iterator[Kernel]:
+    """Start a kernel as Colab does, before a page."""
+    path = os.pathsep.join((str(SITE), os.environ.get("PYTHONPATH", "")))
+    environment = os.environ | VARIABLES | {"PYTHONPATH": path}
+    environment["COLAB_STAND_IN_TIMEOUT_S"] = str(timeout_s)
+    with new_kernel(COMMAND, env=environment) as kernel:
+        kernel.page = page.answer
+        yield kernel

@@ -1,0 +1,1 @@
+"""A stand-in for ``google.colab``, as far as we touch it."""

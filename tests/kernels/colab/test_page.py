@@ -1,0 +1,80 @@
+"""The stand-in for Colab blocks and raises as Colab does, in a real kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kernels.kernel import Kernel
+
+from .page import ColabPage, colab_kernel
+
+ASK = """
+from google.colab import errors, userdata
+try:
+    print("got", userdata.get({name!r}))
+except Exception as error:
+    print(type(error).__name__, isinstance(error, errors.Error), error)
+"""
+
+
+@pytest.fixture(scope="module")
+def page() -> ColabPage:
+    """Return a page with two secrets, one of which may not be read."""
+    return ColabPage(secrets={"OPEN": "a secret", "SHUT": "x"}, closed={"SHUT"})
+
+
+@pytest.fixture(scope="module")
+def kernel(page: ColabPage) -> Iterator[Kernel]:
+    """Start one kernel for all of them."""
+    with colab_kernel(page, timeout_s=0.5) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("OPEN", "got a secret"),
+        ("SHUT", "NotebookAccessError False"),
+        ("NONE", "SecretNotFoundError True"),
+        ("TWO WORDS", "ValueError False"),
+        ("", "ValueError False"),
+    ],
+)
+def test_a_secret_is_had_from_the_page_or_an_error_of_its_own_kind(
+    kernel: Kernel, name: str, told: str
+) -> None:
+    """Not all of Colab's errors have its base, so nobody can catch that alone."""
+    said = kernel.run(ASK.format(name=name)).text
+    assert told in said, f"{name!r}: {said}"
+
+
+def test_a_page_that_is_closed_blocks_until_the_time_is_out(
+    kernel: Kernel, page: ColabPage
+) -> None:
+    """As where VS Code or a script runs on Colab's machine."""
+    page.is_open = False
+    try:
+        code = "import time\nbegan = time.monotonic()\n" + ASK.format(name="OPEN")
+        said = kernel.run(code + "print(time.monotonic() - began >= 0.5)").text
+    finally:
+        page.is_open = True
+    assert "TimeoutException True" in said, said
+    assert said.rstrip().endswith("True"), f"it did not block: {said}"
+
+
+def test_an_error_of_the_page_reaches_the_cell(kernel: Kernel, page: ColabPage) -> None:
+    """And it is none of the three that Colab documents."""
+    page.error = "no such session"
+    try:
+        said = kernel.run(ASK.format(name="OPEN")).text
+    finally:
+        page.error = ""
+    assert "MessageError True no such session" in said, said
+
+
+def test_the_module_is_there_before_the_first_cell(kernel: Kernel) -> None:
+    """By which a program tells that it runs on Colab."""
+    said = kernel.run("import sys\nprint('google.colab' in sys.modules)").text
+    assert "True" in said, "the kernel has not imported it"
