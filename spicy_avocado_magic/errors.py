@@ -47,6 +47,7 @@ class AvocadoError(Exception):
         remedy: One sentence: what the user can do now.
         log_tail: The last lines of the failed part's log, oldest first.
         permanent: Whether trying again without the user's help is pointless.
+        is_log_shown: Whether a display has shown the log's lines already.
     """
 
     permanent: ClassVar[bool] = False
@@ -58,6 +59,7 @@ class AvocadoError(Exception):
         self.problem = problem
         self.remedy = remedy
         self.log_tail = tuple(log_tail)
+        self.is_log_shown = False
 
     def __str__(self) -> str:
         return f"{self.problem} {self.remedy}"
@@ -65,8 +67,8 @@ class AvocadoError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Show these lines in place of a traceback (a hook of IPython ≥ 7)."""
         lines = [f"✗ {self.problem}", f"  → {self.remedy}"]
-        lines += [f"    │ {line}" for line in self.log_tail[-LOG_LINES_SHOWN:]]
-        return lines
+        log_tail = () if self.is_log_shown else self.log_tail[-LOG_LINES_SHOWN:]
+        return lines + [f"    │ {line}" for line in log_tail]
 
 
 class UserMustAct(AvocadoError):

@@ -53,14 +53,20 @@ class Policy:
     """A connection that lags far behind its siblings for this long is replaced."""
     backoff_first_s: float = 0.5
     backoff_max_s: float = 60.0
+    """Jitter included."""
     backoff_jitter_s: float = 0.5
+    stable_s: float = 10.0
+    """A component that was ready for this long, and falls, is tried again after
+    ``stable_pause_s``: in which those who look on see that it fell, and why."""
+    stable_pause_s: float = 0.1
     crash_window_s: float = 600.0
     """Failures longer ago than this are forgotten, once it has been ready since."""
     first_start_tries: int = 3
-    """Failures before a component that was never ready is given up."""
+    """Failures before a component that was never ready is given up; a network that
+    is missing does not count, and is waited for without limit."""
     restart_tries: int = 5
     """Failures within ``crash_window_s`` before a component that once was ready is
-    given up; those of a lost network do not count."""
+    given up; those of a missing network do not count."""
     tunnel_stop_s: float = 1.5
     gateway_stop_s: float = 1.0
     engine_stop_s: float = 2.0
@@ -75,6 +81,11 @@ class Policy:
     state_every_s: float = 0.25
     """Shortest time between two snapshots sent to a follower while only progress and
     counts change; a transition is told at once."""
+    card_every_s: float = 1 / 3
+    """Shortest time between two drawings of a card that moves: with the last one,
+    which does not wait, four a second at most."""
+    watch_every_s: float = 1.0
+    """The same for ``%avocado_status --watch``."""
     upstream_connect_s: float = 5.0
     """From the gateway to the engine."""
     head_wait_s: float = 10.0

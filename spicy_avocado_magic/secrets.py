@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -114,11 +113,15 @@ def find_token(
     Raises:
         SecretMissing: If it is nowhere and nobody is there to be asked.
     """
-    found = _look_up(TOKEN_VARIABLE, namespace, environ, platform_secret)
+    found, withheld = None, None
+    try:
+        found = _look_up(TOKEN_VARIABLE, namespace, environ, platform_secret)
+    except SecretMissing as error:
+        withheld = error
     if not found and ask is not None:
         found = ask("ngrok authtoken (dashboard.ngrok.com): ").strip()
     if not found:
-        raise SecretMissing(
+        raise withheld or SecretMissing(
             "No ngrok token was given.",
             "Pass --token $NAME, set NGROK_AUTHTOKEN, add it to this notebook's "
             "secrets, or use --local for no tunnel.",
@@ -140,41 +143,6 @@ def check_token(token: str) -> str:
         "Paste the Authtoken from dashboard.ngrok.com/get-started/your-authtoken, "
         "not an API key.",
     )
-
-
-def platform_secret(name: str) -> str | None:
-    """Return a secret of Kaggle or Colab; None where there is none of that name.
-
-    Colab's ``userdata.get`` blocks for up to 10 s and takes a lock, so call this
-    from the foreground cell only.
-    """
-    for read in (_from_kaggle, _from_colab):
-        value = read(name)
-        if value:
-            return value
-    return None
-
-
-def _from_kaggle(name: str) -> str | None:
-    if "KAGGLE_KERNEL_RUN_TYPE" not in os.environ:
-        return None
-    try:
-        from kaggle_secrets import UserSecretsClient
-
-        return str(UserSecretsClient().get_secret(name))
-    except Exception:  # noqa: BLE001  (its errors share no base; absent is absent)
-        return None
-
-
-def _from_colab(name: str) -> str | None:
-    if "google.colab" not in sys.modules:
-        return None
-    try:
-        from google.colab import userdata
-
-        return str(userdata.get(name))
-    except Exception:  # noqa: BLE001  (its errors share no base; absent is absent)
-        return None
 
 
 def _look_up(

@@ -143,10 +143,7 @@ class Settings:
         if "api_key" in given:
             given["key_is_generated"] = False
         yielding: dict[str, Any] = {
-            other: "" if other == "domain" else False
-            for name, others in _EXCLUDES.items()
-            for other in others
-            if given.get(name) and other not in given
+            other: "" if other == "domain" else False for other in excluded_by(given)
         }
         kept = replace(self, **yielding)
         merged = replace(
@@ -209,3 +206,13 @@ _EXCLUDES: Final[Mapping[str, tuple[str, ...]]] = {
     "path_key": ("no_auth",),
 }
 """Settings that a given one switches off, unless they are given as well."""
+
+
+def excluded_by(given: Mapping[str, Any]) -> frozenset[str]:
+    """Return the settings that yield to those given, and are not given themselves."""
+    return frozenset(
+        other
+        for name, others in _EXCLUDES.items()
+        for other in others
+        if given.get(name) and other not in given
+    )

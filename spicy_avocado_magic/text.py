@@ -27,7 +27,7 @@ PUBLIC_REQUESTS_A_MONTH: Final = 20_000
 PUBLIC_BYTES_A_MONTH: Final = 10**9
 """What ngrok gives for nothing: https://ngrok.com/docs/pricing-limits/free-plan-limits"""
 
-_MARKS: Final = {
+MARKS: Final = {
     Phase.OFF: "-",
     Phase.WAITING: "·",
     Phase.STARTING: "…",
@@ -71,12 +71,12 @@ def progress_text(progress: Progress) -> str:
 
 def stage_line(stage: Stage) -> str:
     """Return a stage in one line: what it does or did, and how long it took."""
-    parts = [plain_text(stage.detail)] if stage.detail else []
+    parts = [" ".join(plain_text(stage.detail).split())] if stage.detail else []
     if stage.progress is not None:
         parts.append(progress_text(stage.progress))
     if stage.elapsed_s and stage.phase is not Phase.WAITING:
         parts.append(seconds_text(stage.elapsed_s))
-    mark = _MARKS[stage.phase]
+    mark = MARKS[stage.phase]
     return f"{mark} {stage.name:<{_COLUMN}} {' · '.join(parts)}".rstrip()
 
 
@@ -178,8 +178,9 @@ def model_line(model: ModelState) -> str:
     if model.size_bytes:
         text += f", {bytes_text(model.size_bytes)} on disk"
     if model.memory_bytes:
-        share = model.gpu_bytes / model.memory_bytes
-        text += f", {bytes_text(model.memory_bytes)} in memory, {share:.0%} on the GPU"
+        cpu_bytes = max(0, model.memory_bytes - model.gpu_bytes)
+        text += f", {bytes_text(model.gpu_bytes)} on the GPU"
+        text += f", {bytes_text(cpu_bytes)} on the CPU"
     elif model.fit:
         text += f", {plain_text(model.fit)}"
     return text

@@ -39,6 +39,8 @@ TOP_LEVEL: Final = (
     "sharing",
     "platforms",
     "environment",
+    "known_models",
+    "platform_secrets",
     "secrets",
     "finding",
     "state_folder",
@@ -90,6 +92,7 @@ KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--json",
     "--purge",
     "--report",
+    "--watch",
     "--help",
 }
 

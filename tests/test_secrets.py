@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +15,6 @@ from spicy_avocado_magic.secrets import (
     find_token,
     masked,
     plain_text,
-    platform_secret,
     resolve,
 )
 
@@ -127,6 +124,18 @@ def test_the_token_is_found_or_asked_for() -> None:
             find_token({}, {}, None, ask)
 
 
+def test_a_platform_that_withholds_the_token_is_heard_last() -> None:
+    """Where somebody can answer they are asked; else they hear what to switch on."""
+
+    def withhold(_name: str) -> str | None:
+        raise SecretMissing("No access.", "Switch it on.")
+
+    assert find_token({}, {}, withhold, lambda _: TOKEN) == TOKEN
+    for ask in (None, lambda _: ""):
+        with pytest.raises(SecretMissing, match=r"No access\. Switch it on\."):
+            find_token({}, {}, withhold, ask)
+
+
 def test_a_token_with_a_pasted_blank_is_accepted() -> None:
     """Copying picks up white space."""
     assert check_token(f" {TOKEN}\n") == TOKEN
@@ -138,30 +147,3 @@ def test_a_malformed_token_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(TokenRefused, match="ERR_NGROK_105") as caught:
         check_token(token)
     assert not token or token not in str(caught.value)
-
-
-def test_a_platform_without_the_secret_says_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Elsewhere than on Kaggle and Colab nothing is asked."""
-    monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
-    assert platform_secret("NGROK_AUTHTOKEN") is None
-
-
-def test_colabs_and_kaggles_stores_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret that is missing or not granted there is absent, not an error."""
-    colab = ModuleType("google.colab")
-    colab.userdata = SimpleNamespace(get={"A": "from colab"}.__getitem__)  # type: ignore[attr-defined]
-    google = ModuleType("google")
-    google.colab = colab  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "google", google)
-    monkeypatch.setitem(sys.modules, "google.colab", colab)
-    assert platform_secret("A") == "from colab"
-    assert platform_secret("B") is None
-    kaggle = ModuleType("kaggle_secrets")
-    client = SimpleNamespace(get_secret={"B": "from kaggle"}.__getitem__)
-    kaggle.UserSecretsClient = lambda: client  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "kaggle_secrets", kaggle)
-    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
-    assert platform_secret("B") == "from kaggle"
-    assert platform_secret("A") == "from colab"

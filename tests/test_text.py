@@ -178,10 +178,10 @@ def test_the_status_tells_the_traffic_plainly() -> None:
 def test_a_model_tells_where_in_memory_it_is() -> None:
     """The part on the GPU is what decides its speed."""
     model = ModelState(
-        name="m", phase=Phase.READY, size_bytes=10, memory_bytes=1000, gpu_bytes=500
+        name="m", phase=Phase.READY, size_bytes=10, memory_bytes=1000, gpu_bytes=600
     )
     assert model_line(model) == (
-        "m: ready, 10 B on disk, 1.0 kB in memory, 50% on the GPU"
+        "m: ready, 10 B on disk, 600 B on the GPU, 400 B on the CPU"
     )
 
 

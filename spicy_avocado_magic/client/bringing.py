@@ -15,8 +15,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from ..environment import require_supported
 from ..errors import AvocadoError, HostUnreachable, Interrupted, StillStarting
 from ..options import Wish, parse_flag
+from ..platform_secrets import platform_secret
 from ..policy import Policy
-from ..secrets import check_token, find_token, platform_secret
+from ..secrets import check_token, find_token
 from ..settings import Sources
 from ..state import State
 from ..state_folder import StateFolder, read_private, write_private

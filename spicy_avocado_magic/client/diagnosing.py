@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import HostUnreachable, UsageMistake
+from ..errors import HostUnreachable, SecretMissing, UsageMistake
 from ..finding import Finding, broken
 from ..json_codec import from_json, to_json
+from ..platform_secrets import platform_secret
 from ..policy import Policy
 from ..processes import signal_group
-from ..secrets import TOKEN_VARIABLE, Redactor, Secret, platform_secret
+from ..secrets import TOKEN_VARIABLE, Redactor, Secret
 from ..settings import Sources
 from .bringing import is_rehearsal_asked_for
 from .launch import child_environment
@@ -107,7 +108,10 @@ def find_token(
         ("this platform's secrets", lambda: platform_secret(TOKEN_VARIABLE)),
     )
     for where, look in places:
-        found = look()
+        try:
+            found = look()
+        except SecretMissing:  # withheld by the platform; `up` tells why
+            continue
         text = found.open() if isinstance(found, Secret) else str(found or "")
         if text:
             is_api_key = text == os.environ.get(API_KEY_VARIABLE)

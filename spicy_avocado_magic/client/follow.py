@@ -93,5 +93,8 @@ def _how_far(state: State) -> tuple[int, int]:
 
 
 def _unfinished(state: State) -> str:
-    done = (Phase.READY, Phase.OFF)
-    return ", ".join(s.name for s in state.stages if s.phase not in done)
+    left = [s for s in state.stages if s.phase not in (Phase.READY, Phase.OFF)]
+    return "; ".join(
+        f"{s.name}: {s.failure.problem.rstrip('.')}" if s.failure else s.name
+        for s in left
+    )

@@ -31,11 +31,12 @@ def parse_call(
             hint = f"Did you mean {near}=…?" if near else f"See help({function})."
             raise UsageMistake(f"{function}() has no option {name!r}.", hint)
         if value is not None:
-            parsed[option.name] = option.parse(_as_typed(value))
+            parsed[option.name] = option.parse(as_typed(value))
     return parsed
 
 
-def _as_typed(value: Any) -> str:
+def as_typed(value: Any) -> str:
+    """Return a Python value as it would be typed on the line."""
     if isinstance(value, Secret):
         return value.open()
     if isinstance(value, Mapping):

@@ -16,6 +16,7 @@ from ..errors import (
     NetworkUnreachable,
     PlatformUnsupported,
 )
+from ..known_models import nearest_model
 from ..model_name import DEFAULT_HOST, ModelName
 from ..secrets import plain_text
 from .fit import Fit
@@ -49,9 +50,12 @@ def unknown_model(model: ModelName) -> ModelRefused:
         where = "ollama.com/library"
         if model.namespace != "library":
             where = f"ollama.com/{model.namespace}"
+        near = nearest_model(model)
+        remedy = f"Check the name and the tag after the colon at {where}."
+        if near:
+            remedy = f"Did you mean {near}? Names and tags are listed at {where}."
         return ModelRefused(
-            f"There is no model {model.short} in Ollama's library.",
-            f"Check the name and the tag after the colon at {where}.",
+            f"There is no model {model.short} in Ollama's library.", remedy
         )
     return ModelRefused(
         f"{model.host} has no model {model.namespace}/{model.model}:{model.tag}.",

@@ -98,7 +98,7 @@ class EngineServer:
             await self._wait_ready()
             if self._process is not None and self._process.poll() is None:
                 return
-            if _PORT_TAKEN not in "".join(self.log_tail(LOG_LINES_SHOWN)):
+            if _PORT_TAKEN not in "".join(self.log_tail(LOG_LINES_SHOWN)).lower():
                 raise self._failed("Ollama ended while it was starting.")
             await self.stop(0)
         raise self._failed("Other programs keep taking the port of Ollama.")

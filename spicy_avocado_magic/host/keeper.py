@@ -30,11 +30,17 @@ class Renewed(Exception):
 class Readiness:
     """Whether a component is up, to be awaited both ways."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._down.set()
-        self.has_risen = False
-        """Whether it was ready at any time in this life, however it fell."""
+        self._clock = clock
+        self.risen_at: float | None = None
+        """When it became ready in this life, however it fell; None if it did not."""
+
+    @property
+    def has_risen(self) -> bool:
+        """Whether it was ready at any time in this life."""
+        return self.risen_at is not None
 
     @property
     def is_up(self) -> bool:
@@ -43,7 +49,7 @@ class Readiness:
 
     def rise(self) -> None:
         """Say that it is ready."""
-        self.has_risen = True
+        self.risen_at = self._clock()
         self._down.clear()
         self._up.set()
 
@@ -64,7 +70,8 @@ class Readiness:
 def next_delay_s(policy: Policy, failures: int, chance: float) -> float:
     """Return the seconds before another try: doubled each time, with jitter."""
     longest = policy.backoff_first_s * 2.0 ** min(failures - 1, 32)
-    return min(policy.backoff_max_s, longest) + chance * policy.backoff_jitter_s
+    jitter_s = policy.backoff_jitter_s
+    return min(policy.backoff_max_s - jitter_s, longest) + chance * jitter_s
 
 
 class Keeper:
@@ -73,6 +80,7 @@ class Keeper:
     A life is a coroutine: bring up, ``rise``, watch. Returning means that
     something it depends on fell, and is followed by the next life at once; an
     error is a failed life, followed by backoff or, when pointless, by giving up.
+    One that was ready for long is tried again almost at once, the first time.
     """
 
     def __init__(
@@ -86,12 +94,14 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.ready = Readiness()
+        self.ready = Readiness(clock)
         self._live, self._board, self._policy = live, board, policy
         self._log, self._clock = log, clock
         self._failures: list[tuple[float, AvocadoError]] = []
         """Those that are not forgotten, each with when it was."""
         self._was_ready = False
+        self._was_stable = False
+        """Whether the last life was ready for long."""
         self._life: asyncio.Task[None] | None = None
         self._renewal = asyncio.Event()
 
@@ -104,7 +114,7 @@ class Keeper:
         self._failures.clear()
         if with_new_settings:
             # The life that is ended here must not count for the new settings.
-            self._was_ready = self.ready.has_risen = False
+            self._was_ready, self.ready.risen_at = False, None
         self._board.reset(self.name)
         self._renewal.set()
         if self._life is not None:
@@ -125,32 +135,34 @@ class Keeper:
     def _tries(self) -> AsyncRetrying:
         return AsyncRetrying(
             retry=retry_if_exception(self._is_worth_another_try),
-            wait=lambda _: next_delay_s(
-                self._policy,
-                len(self._failures),
-                random.random(),  # noqa: S311  (jitter needs no cryptographic chance)
-            ),
+            wait=lambda _: self._delay_s(),
             before_sleep=self._say_backoff,
             sleep=self._sleep,
             reraise=True,
         )
 
+    def _delay_s(self) -> float:
+        if self._was_stable:
+            return self._policy.stable_pause_s
+        chance = random.random()  # noqa: S311  (jitter needs no cryptographic chance)
+        return next_delay_s(self._policy, len(self._failures), chance)
+
     def _is_worth_another_try(self, error: BaseException) -> bool:
         if not isinstance(error, AvocadoError):
             return False
+        if isinstance(error, NetworkUnreachable):
+            return True
         # After a lost network the service may take our old session for another's.
         is_passing = isinstance(error, EndpointTaken) and self._was_ready
         if error.permanent and not is_passing:
             return False
+        tries = self._policy.restart_tries
         if not self._was_ready:
-            return len(self._failures) < self._policy.first_start_tries
+            tries = self._policy.first_start_tries
         crashes = [
             e for _, e in self._failures if not isinstance(e, NetworkUnreachable)
         ]
-        return (
-            isinstance(error, NetworkUnreachable)
-            or len(crashes) < self._policy.restart_tries
-        )
+        return len(crashes) < tries
 
     def _say_backoff(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
@@ -165,7 +177,7 @@ class Keeper:
 
     async def _one_life(self) -> None:
         self._renewal.clear()
-        self.ready.has_risen = False
+        self.ready.risen_at = None
         self._life = asyncio.create_task(self._whole_life(), name=self.name)
         try:
             await self._life
@@ -183,8 +195,10 @@ class Keeper:
 
     def _remembered(self, error: AvocadoError) -> AvocadoError:
         """Count a failure; old ones are forgotten, unless it never was ready since."""
-        now = self._clock()
-        if self.ready.has_risen:
+        now, risen_at = self._clock(), self.ready.risen_at
+        was_ready_s = 0.0 if risen_at is None else now - risen_at
+        self._was_stable = was_ready_s >= self._policy.stable_s
+        if risen_at is not None:
             oldest = now - self._policy.crash_window_s
             self._failures = [one for one in self._failures if one[0] > oldest]
         self._failures.append((now, error))

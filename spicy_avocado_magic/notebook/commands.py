@@ -93,12 +93,19 @@ UP: Final = Command(
     "with =false. $NAME is a notebook variable, an environment variable or a secret "
     "of the platform. The body of a cell takes NGROK_AUTHTOKEN, NGROK_DOMAIN, "
     "AVOCADO_<OPTION> and the engine's OLLAMA_… variables; the line wins over the "
-    "body, and the body over the environment.",
+    "body, the body over defaults, which %config AvocadoMagics.<option> = … sets, and "
+    "those over AVOCADO_<OPTION> of the environment.",
 )
 STATUS: Final = Command(
     name="avocado_status",
     summary="Show every part of the running service, its URL, models and requests.",
     options=(
+        Option(
+            name="watch",
+            help="keep it up to date in place, until interrupted",
+            parse=parse_flag,
+            is_setting=False,
+        ),
         Option(
             name="json",
             help="return it as a dict instead",
@@ -107,7 +114,11 @@ STATUS: Final = Command(
         ),
         _REHEARSE,
     ),
-    examples=("%avocado_status", "facts = %avocado_status --json"),
+    examples=(
+        "%avocado_status",
+        "%avocado_status --watch",
+        "facts = %avocado_status --json",
+    ),
 )
 DOWN: Final = Command(
     name="avocado_down",
@@ -193,3 +204,5 @@ DOCTOR: Final = Command(
     notes="Nothing is changed, and only the hosts that the service needs are asked. "
     "The token is looked at, never shown or sent.",
 )
+COMMANDS: Final = (UP, STATUS, DOWN, LOGS, KEYS, DOCTOR)
+"""Every magic."""

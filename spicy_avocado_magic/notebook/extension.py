@@ -9,6 +9,8 @@ from ..environment import require_supported
 from ..errors import AvocadoError
 from ..options import parse_flag
 from ..state_folder import StateFolder
+from . import completion_hook
+from .defaults import TRAITS
 from .giving import NAME, give, is_ours
 from .magics import AvocadoMagics
 from .view import say
@@ -23,7 +25,9 @@ def load(ip: Any) -> None:
     require_supported()
     if AvocadoMagics.__name__ in ip.magics_manager.registry:
         return
+    _drop_bad_defaults(ip)
     ip.register_magics(AvocadoMagics)
+    completion_hook.install(ip)
     try:
         _restore(ip)
     except AvocadoError as error:
@@ -33,11 +37,30 @@ def load(ip: Any) -> None:
 def unload(ip: Any) -> None:
     """Take the magics and our ``avocado`` out of a session."""
     magics = ip.magics_manager.registry.pop(AvocadoMagics.__name__, None)
-    for kind, registered in (magics.magics if magics else {}).items():
-        for name in registered:
-            ip.magics_manager.magics[kind].pop(name, None)
+    if magics is not None:
+        for kind, registered in magics.magics.items():
+            for name in registered:
+                ip.magics_manager.magics[kind].pop(name, None)
+        ip.configurables.remove(magics)
+    completion_hook.remove(ip)
     if NAME in ip.user_ns and is_ours(ip.user_ns[NAME]):
         del ip.user_ns[NAME]
+
+
+def _drop_bad_defaults(ip: Any) -> None:
+    """Tell of defaults that cannot be right, and leave them out.
+
+    They are of a configuration file, or of a ``%config`` before ``%unload_ext``: the
+    session keeps also what we refused.
+    """
+    section = ip.config[AvocadoMagics.__name__]
+    for name, value in list(section.items()):
+        try:
+            if name in TRAITS:
+                TRAITS[name].validate(None, value)
+        except AvocadoError as error:
+            del section[name]
+            say(f"! AvocadoMagics.{name} is left out. {error}")
 
 
 def _restore(ip: Any) -> None:

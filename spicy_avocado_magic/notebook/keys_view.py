@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -12,7 +11,10 @@ from ..secrets import Secret, plain_text
 from ..sharing import Grant
 from ..state import KeyState, ModelState, State
 from ..text import REHEARSAL_MARK, curl_line, seconds_text
-from .view import CELL, frame, say
+from .card.drawing import Drawing
+from .card.markup import Picture, columns_table, lines_of
+from .card.style import framed
+from .view import say
 
 HEAD: Final = ("name", "limits", "requests", "tokens in / out", "last used", "expires")
 POOLED: Final = (
@@ -24,18 +26,20 @@ NO_AUTH: Final = "Under --no-auth anybody is let in; named keys have no use."
 
 def show_keys(state: State, keys: Sequence[KeyState], *, in_notebook: bool) -> None:
     """Show who may use a service, within which limits, and what each has used."""
-    rows = [_cells(key) for key in keys]
+    rows = [key_cells(key) for key in keys]
     notes = [NO_AUTH] if keys and keys[0].name == ANYBODY else []
     text = "\n".join([*_columns([HEAD, *rows]), *notes])
     if not in_notebook:
         say(text, rehearsal=state.rehearsal)
         return
-    from IPython.display import display
-
-    lines = "".join(f"<div>{_escaped(note)}</div>" for note in notes)
-    markup = frame(state, _table(rows) + lines)
     marked = f"{REHEARSAL_MARK}\n{text}" if state.rehearsal else text
-    display({"text/html": markup, "text/plain": marked}, raw=True)
+    markup = framed(
+        columns_table("Keys", HEAD, rows) + lines_of(notes, "warning"),
+        phase="ready",
+        label="Keys",
+        rehearsal=state.rehearsal,
+    )
+    Drawing().draw(Picture(html=markup, text=marked))
 
 
 def new_key_text(state: State, grant: Grant, secret: Secret) -> str:
@@ -83,7 +87,8 @@ def limits_text(key: KeyState) -> str:
     return plain_text("; ".join(parts) or "none")
 
 
-def _cells(key: KeyState) -> tuple[str, ...]:
+def key_cells(key: KeyState) -> tuple[str, ...]:
+    """Return a key's row under ``HEAD``."""
     about = "≈" if key.is_estimate else ""
     used = "never" if key.idle_s is None else f"{seconds_text(key.idle_s)} ago"
     return (
@@ -110,21 +115,3 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th style="{CELL}">{_escaped(cell)}</th>' for cell in HEAD)
-    body = "".join(
-        '<tr style="background:transparent">'
-        + "".join(f'<td style="{CELL}">{_escaped(cell)}</td>' for cell in row)
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        '<table style="border-collapse:collapse">'
-        f'<tr style="background:transparent">{head}</tr>{body}</table>'
-    )
-
-
-def _escaped(text: str) -> str:
-    return html.escape(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from IPython.core.magic import (
     Magics,
@@ -17,23 +17,22 @@ from IPython.core.magic import (
 )
 
 from ..errors import HostUnreachable
-from ..json_codec import to_json
 from ..options import Wish
+from ..platform_secrets import platform_secret
 from ..platforms import detect_platforms, first_words
-from ..secrets import masked, platform_secret
 from ..text import key_text, metrics_text
-from .arguments import read_switches, read_up
+from .arguments import read_switches
 from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
+from .defaults import WithDefaults, defaults_of
 from .doctor_magic import run_doctor
-from .giving import give, give_back
+from .giving import give
 from .keys_magic import run_keys
 from .logs_magic import run_logs
 from .names import Names
 from .session import asking, is_notebook, translated
-from .view import CardView, LineView, View, ended_text, say, show_status
-
-if TYPE_CHECKING:
-    pass
+from .status_magic import run_status
+from .up_arguments import read_up
+from .view import ended_text, say, view_for
 
 NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -51,7 +50,7 @@ def _magic(kind: Any, command: Command) -> Callable[[_Function], _Function]:
 
 
 @magics_class
-class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
+class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped bases
     """The magics of one IPython session."""
 
     _has_told_policy = False
@@ -66,7 +65,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         """Replaced by the help of the command."""
         with translated():
             names = self._names(local_ns)
-            request = read_up(line, cell, names)
+            request = read_up(line, cell, names, defaults_of(self))
             if request is None:
                 say(UP.help())
                 return
@@ -82,26 +81,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
     ) -> dict[str, Any] | None:
         """Replaced by the help of the command."""
         with translated():
-            asked = read_switches(line, STATUS)
-            if asked is None:
-                say(STATUS.help())
-                return None
-            from ..client import aftermath, verbs
-
-            state = verbs.status(rehearse=asked["rehearse"])
-            if state is None:
-                last = aftermath.of_last(rehearse=asked["rehearse"])
-                is_rehearsal = last.rehearsal if last else asked["rehearse"]
-                say(last.text if last else NOTHING_RUNS, rehearsal=is_rehearsal)
-                return {} if asked["json"] else None
-            give_back(self.shell, rehearsal=state.rehearsal)
-            if asked["json"]:
-                plain: dict[str, Any] = to_json(state)
-                for name in ("api_key", "metrics_token"):
-                    plain[name] = masked(plain[name]) if plain[name] else ""
-                return plain
-            show_status(state, in_notebook=is_notebook(self.shell))
-            return None
+            return run_status(line, self.shell, nothing_runs=NOTHING_RUNS)
 
     @_magic(line_magic, DOWN)
     def avocado_down(
@@ -156,8 +136,7 @@ class AvocadoMagics(Magics):  # type: ignore[misc]  # IPython's base is untyped
         from ..client.bringing import bring_up
 
         self._tell_policy(wish)
-        view: View = CardView() if is_notebook(self.shell) else LineView()
-        with view:
+        with view_for(self.shell) as view:
             avocado = bring_up(
                 wish,
                 show=view.show,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,12 @@ from ..errors import AvocadoError, Interrupted, as_avocado_error
 
 
 def asking(shell: Any) -> Callable[[str], str] | None:
-    """Return a way to ask for a token where a person is there to answer."""
+    """Return a way to ask for a token where a person is there to answer.
+
+    A thread cannot ask: the answer goes to whatever cell runs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         is_attended = bool(getattr(kernel, "_allow_stdin", False))

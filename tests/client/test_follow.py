@@ -78,6 +78,20 @@ def test_no_progress_for_the_policys_time_is_timed_out() -> None:
     assert outcome.waiting_for == "pull"
 
 
+def test_what_is_tried_again_is_told_with_its_cause() -> None:
+    """Whoever gave up waiting learns what is in the way."""
+    failure = Failure(kind="NetworkUnreachable", problem="No net.", remedy="Plug in.")
+
+    def without_a_network() -> Iterator[State]:
+        while True:
+            time.sleep(0.005)
+            yield state(Phase.BACKOFF, failure=failure)
+
+    outcome = play(without_a_network(), Policy(stalled_s=0.05))
+    assert isinstance(outcome, TimedOut)
+    assert outcome.waiting_for == "pull: No net"
+
+
 def test_bytes_that_come_are_progress() -> None:
     """A long pull is never timed out while bytes come."""
 

@@ -60,6 +60,21 @@ def test_an_unknown_model_says_where_names_are_listed(name: str, where: str) -> 
     assert "llama3" in error.problem
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("lama3", "Did you mean llama3? Names and tags are listed at"),
+        ("qwen3:8", "Did you mean qwen3:8b?"),
+        ("somebody/lama3", "Check the name"),
+    ],
+)
+def test_a_misspelt_model_gets_the_nearest_well_known_one(
+    name: str, remedy: str
+) -> None:
+    """Of the library alone: nobody knows what others call theirs."""
+    assert unknown_model(ModelName.parse(name)).remedy.startswith(remedy)
+
+
 @pytest.mark.parametrize("wrap", ['{{"error": "{}"}}', "{}"])
 def test_a_quantisation_that_there_is_not_is_told_in_the_registrys_words(
     wrap: str,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-import traceback
-
-import pytest
+from collections.abc import Iterator, Sequence
 
 from . import table
+from .crew import JOBS, Told, side_by_side
 from .fault import Fault
 from .matrix import ROWS, chosen, why_not
-from .row import Seen, run
+from .row import Seen
 
 
 def main() -> int:
@@ -21,6 +20,7 @@ def main() -> int:
     parser.add_argument("--area", default="", help="only the rows of one area")
     parser.add_argument("--only", default="", help="only these rows: name,name")
     parser.add_argument("--rounds", type=int, default=1, help="how many times over")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="how many side by side")
     parser.add_argument("--list", action="store_true", help="name the rows, and end")
     parser.add_argument("--trace", action="store_true", help="show where a row failed")
     options = parser.parse_args()
@@ -33,32 +33,32 @@ def main() -> int:
         return 0
     began = time.monotonic()
     _say(table.head())
-    passed = failed = skipped = 0
-    for fault in rows * options.rounds:
-        if reason := why_not(fault):
-            _say(table.line(fault, Seen(what=f"SKIPPED: {reason}")))
-            skipped += 1
-        elif _is_kept(fault, with_trace=options.trace):
-            passed += 1
-        else:
-            failed += 1
+    skipped = {fault.name: reason for fault in rows if (reason := why_not(fault))}
+    for fault in rows:
+        if fault.name in skipped:
+            _say(table.line(fault, Seen(what=f"SKIPPED: {skipped[fault.name]}")))
+    rows = [fault for fault in rows if fault.name not in skipped] * options.rounds
+    passed = failed = 0
+    for fault, told in _in_order(rows, options.jobs):
+        _say(table.line(fault, told.seen))
+        if options.trace and told.trace:
+            _say(told.trace)
+        passed, failed = passed + told.is_kept, failed + (not told.is_kept)
     _say("", f"{len(ROWS)} rows exist; {time.monotonic() - began:.0f} s")
-    _say(*([f"{skipped} skipped"] if skipped else []))
+    _say(*([f"{len(skipped)} skipped"] if skipped else []))
     _say(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def _is_kept(fault: Fault, *, with_trace: bool) -> bool:
-    try:
-        _say(table.line(fault, run(fault)))
-    # The second is what pytest raises where nothing else was raised.
-    except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  (others go on)
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        _say(table.line(fault, Seen(what=f"FAILED: {what}")))
-        if with_trace:
-            traceback.print_exc()
-        return False
-    return True
+def _in_order(rows: Sequence[Fault], jobs: int) -> Iterator[tuple[Fault, Told]]:
+    """Yield what came of each row as soon as that of all before it is known."""
+    known: dict[int, Told] = {}
+    place = 0
+    for at, told in side_by_side(rows, jobs):
+        known[at] = told
+        while place in known:
+            yield rows[place], known.pop(place)
+            place += 1
 
 
 def _say(*lines: str) -> None:

@@ -253,11 +253,11 @@ class Callers:
 
     def start(self) -> None:
         """Begin, and return once each has had a whole answer."""
-        for caller in self.all:
-            call = caller.call()
-            assert call.verdict is Verdict.WHOLE, f"before the fault: {call.detail}"
         for thread in self._threads:
             thread.start()
+        self.wait_each_whole(0.0)
+        for call in [call for caller in self.all for call in caller.calls]:
+            assert call.verdict is Verdict.WHOLE, f"before the fault: {call.detail}"
 
     def wait_each_whole(self, since: float) -> None:
         """Return once each has had a whole answer that began after a time."""

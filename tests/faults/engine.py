@@ -135,7 +135,7 @@ ROWS = (
         breaks=_kill_at_each_load,
         bound_s=20.0,
         part="engine",
-        told=("The engine ended by itself.", "try a smaller model"),
+        told=("The engine ended by itself (status", "try a smaller model"),
         gives_up=True,
         mends=lambda service: service.switch(),
     ),

@@ -100,6 +100,11 @@ class Fault:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def measures(self) -> bool:
+        """Whether its times count, so that no other row may run beside it."""
+        return self.detect_s is not None
+
+    @property
     def hang_s(self) -> float:
         """The bound for noticing a hang under this row's policy."""
         return HANG_S / self.divisor

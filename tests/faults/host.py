@@ -16,9 +16,11 @@ import psutil
 import pytest
 
 from spicy_avocado_magic import down, status
+from spicy_avocado_magic.bounded_file import MOST_BYTES, backup_of
 from spicy_avocado_magic.client import launch
 from spicy_avocado_magic.client.aftermath import of_last
 from spicy_avocado_magic.client.connection import ANSWER_S
+from spicy_avocado_magic.client.log_reading import read_logs
 from spicy_avocado_magic.errors import DiskTooSmall, HostUnreachable
 from spicy_avocado_magic.processes import identify
 from spicy_avocado_magic.state import State
@@ -27,7 +29,9 @@ from tests.main_job.home import Home
 from . import promises
 from .ending import END_S, end_by_guard, end_in_order
 from .fault import Fault
+from .kernels import wait_until
 from .mounts import fill, tmpfs, why_no_mounts
+from .preloading import preloaded
 from .service import Service
 from .watching import texts
 
@@ -219,6 +223,30 @@ def _descriptors_in_use(service: Service) -> None:
     service.kill(service.engine)
 
 
+def _logs_grown(service: Service) -> Timing:
+    """Fill every log from outside, then let engine and agent have much to tell."""
+    logs = service.folder.logs
+    line = b"grown " * 16 + b"\n"
+    for log in logs:
+        with log.open("ab") as file:
+            file.write(line * (MOST_BYTES // len(line) + 1))
+    recover_s = 0.0
+    for pid in (service.agent, service.engine):
+        recover_s = promises.killed_and_whole(service, pid, WHOLE_S)
+    wait_until(
+        lambda: all(log.stat().st_size < MOST_BYTES for log in logs),
+        f"not begun anew: {[log.name for log in logs]}",
+    )
+    for log in logs:
+        kept = backup_of(log).stat().st_size
+        assert kept < 2 * MOST_BYTES, f"the backup of {log.name} has {kept} bytes"
+    for component in ("engine", "tunnel"):
+        shown = read_logs(service.folder, component, 20)
+        told = [one for one in shown if "grown" not in one.text]
+        assert told, f"the {component}'s new lines are not shown: {shown}"
+    return None, recover_s
+
+
 def _two_at_once(service: Service) -> Timing:
     pid = service.host
     end_by_guard(service, lambda: os.kill(pid, signal.SIGKILL))
@@ -240,11 +268,6 @@ def _two_at_once(service: Service) -> Timing:
     hosts = [p.pid for p in service.home.processes() if name in p.cmdline()]
     assert len(hosts) == 1, f"hosts: {hosts}"
     return None, promises.whole_again(service, began, WHOLE_S) - began
-
-
-def _preloaded(**variables: str) -> dict[str, str]:
-    folder = Path(__file__).parent / "preloaded"
-    return {"PYTHONPATH": str(folder), **variables}
 
 
 def _row(name: str, expected: str, seen: str, **more: object) -> Fault:
@@ -339,12 +362,18 @@ ROWS = (
         needs=why_no_mounts,
     ),
     _row(
+        "logs-grown",
+        "begun anew, one backup each, nothing is lost",
+        "begun anew, whole again, new lines are shown",
+        plays=_logs_grown,
+    ),
+    _row(
         "clock-steps-90-s",
         "nothing moves, both ways",
         "left alone",
         breaks=_clock_steps,
         keeps_all=True,
-        variables=_preloaded(AVOCADO_FAULTS_CLOCK=f"{_CLOCK}-{os.getpid()}"),
+        variables=preloaded(AVOCADO_FAULTS_CLOCK=f"{_CLOCK}-{os.getpid()}"),
         options={"ttl_s": 3600.0},
         why="`time.time` of host and guard is stood in for; the real clock is not set.",
     ),
@@ -354,7 +383,7 @@ ROWS = (
         "whole again",
         breaks=_descriptors_in_use,
         part="engine",
-        variables=_preloaded(AVOCADO_FAULTS_DESCRIPTORS=str(_DESCRIPTORS)),
+        variables=preloaded(AVOCADO_FAULTS_DESCRIPTORS=str(_DESCRIPTORS)),
     ),
     _row(
         "two-hosts-at-once",

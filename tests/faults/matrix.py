@@ -6,16 +6,23 @@ import os
 
 from tests.real_engines import EXECUTABLES
 
-from . import disk, engine, host, kernel, tunnel
+from . import client, disk, engine, host, kernel, network, tunnel
 from .fault import Engine, Fault
 
 ROWS: tuple[Fault, ...] = (
     *engine.ROWS,
     *tunnel.ROWS,
+    *network.ROWS,
     *host.ROWS,
     *kernel.ROWS,
     *disk.ROWS,
+    *client.ROWS,
 )
+
+
+def named(name: str) -> Fault:
+    """Return a row."""
+    return next(fault for fault in ROWS if fault.name == name)
 
 
 def why_not(fault: Fault) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -23,7 +24,6 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE
 from spicy_avocado_magic.rehearsal.world import World
-from spicy_avocado_magic.settings import Sources
 from spicy_avocado_magic.state import State
 from spicy_avocado_magic.state_folder import StateFolder
 from tests.main_job.home import PACKAGE_PARENT, Home, new_home
@@ -31,6 +31,7 @@ from tests.real_engines import EXECUTABLES
 
 from .fault import Engine, Fault
 from .watching import Watch
+from .wire import Wire
 
 T = TypeVar("T")
 
@@ -60,11 +61,44 @@ class LoopbackWorld:
         self._world = World(folder)
         self.run(self._world.start())
         self.edge = self._world.edge
-
-    @property
-    def sources(self) -> Sources:
+        self.sources = replace(self._world.sources(), rehearsal=False)
         """What points the product at it, as if it were the real one."""
-        return replace(self._world.sources(), rehearsal=False)
+        self.wires: dict[str, Wire] = {}
+        """Between the product and each part, if they were laid."""
+
+    def lay_wires(self) -> None:
+        """Let the product reach each part through a wire that can be cut."""
+        now = self.sources
+        releases = urlsplit(now.releases_url)
+        parts = {
+            "releases": releases.netloc,
+            "registry": now.registry,
+            "edge": now.edge_address,
+        }
+        for name, address in parts.items():
+            self.wires[name] = Wire(address)
+            self.run(self.wires[name].mend())
+        near = {name: wire.address for name, wire in self.wires.items()}
+        self.sources = replace(
+            now,
+            releases_url=releases._replace(netloc=near["releases"]).geturl(),
+            registry=near["registry"],
+            edge_address=near["edge"],
+        )
+
+    def lose(self) -> None:
+        """Cut every wire: there is no network any more."""
+
+        async def lose() -> None:
+            for wire in self.wires.values():
+                wire.cut()
+
+        self.run(lose())
+
+    def find(self) -> None:
+        """Mend every wire."""
+        for wire in self.wires.values():
+            self.run(wire.mend())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the world's loop and return what it returns."""
@@ -76,6 +110,8 @@ class LoopbackWorld:
 
     def close(self) -> None:
         """End it."""
+        for wire in self.wires.values():
+            self.run(wire.close())
         self.run(self._world.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

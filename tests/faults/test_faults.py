@@ -9,7 +9,12 @@ from .matrix import ROWS, why_not
 from .row import run
 
 
-@pytest.mark.parametrize("fault", ROWS, ids=lambda fault: f"{fault.area}-{fault.name}")
+def _param(fault: Fault) -> object:
+    marks = [pytest.mark.alone] if fault.measures else []
+    return pytest.param(fault, id=f"{fault.area}-{fault.name}", marks=marks)
+
+
+@pytest.mark.parametrize("fault", map(_param, ROWS))
 def test_the_four_promises_hold(fault: Fault) -> None:
     """What breaks comes back, on the same URL, and nothing is left behind."""
     if reason := why_not(fault):

@@ -21,6 +21,10 @@ class Output:
 
     texts: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
+    displays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """Displays and their updates: the message's type and its content."""
+    pages: list[str] = field(default_factory=list)
+    """What ``?`` shows in a pager."""
     traceback: list[str] = field(default_factory=list)
     error: str = ""
     status: str = ""
@@ -34,7 +38,7 @@ class Output:
 class Kernel:
     """Runs cells in a kernel of this very Python.
 
-    What ``answer`` makes of a message is sent back on the input channel, as the page
+    What ``page`` makes of a message is sent back on the input channel, as the page
     of a platform does.
 
     Args:
@@ -53,7 +57,7 @@ class Kernel:
         spec.argv = list(command)
         self._manager.start_kernel(**launch)
         self._client: Any = None
-        self.answer: Callable[[dict[str, Any]], Any] = lambda _message: None
+        self.page: Callable[[dict[str, Any]], Any] = lambda _message: None
         self._connect()
 
     def _connect(self) -> None:
@@ -77,9 +81,41 @@ class Kernel:
         """Interrupt as the notebook's stop button does."""
         self._manager.interrupt_kernel()
 
-    def send(self, code: str) -> str:
+    def send(self, code: str, *, allow_stdin: bool = False) -> str:
         """Start a cell and return its message's id, without waiting."""
-        return str(self._client.execute(code, allow_stdin=False))
+        return str(self._client.execute(code, allow_stdin=allow_stdin))
+
+    def answer(self, value: object) -> str:
+        """Wait until the cell asks, answer it, and return what it asked."""
+        message = self._client.get_stdin_msg(timeout=CELL_S)
+        assert message["msg_type"] == "input_request", message
+        self._client.input(value)
+        return str(message["content"]["prompt"])
+
+    def answer_page(self, message_id: str, **answer: object) -> str:
+        """Wait until Colab's page is asked, answer as it does, tell the secret's name.
+
+        What the cell sends meanwhile is passed over.
+        """
+        while True:
+            message = self._client.get_iopub_msg(timeout=CELL_S)
+            if message["msg_type"] == "colab_request":
+                identity = message["metadata"]["colab_msg_id"]
+                self._client.input({"colab_msg_id": identity, "data": answer})
+                return str(message["content"]["request"]["key"])
+            is_over = message["content"].get("execution_state") == "idle"
+            is_mine = message["parent_header"].get("msg_id") == message_id
+            assert not (is_over and is_mine), "the page was not asked"
+
+    def complete(self, code: str) -> list[str]:
+        """Return what a cell becomes with each thing that Tab offers at its end."""
+        reply = self._client.complete(code, reply=True, timeout=CELL_S)["content"]
+        return [code[: reply["cursor_start"]] + text for text in reply["matches"]]
+
+    def inspect(self, code: str) -> str:
+        """Return what Shift-Tab shows at the end of a cell."""
+        reply = self._client.inspect(code, reply=True, timeout=CELL_S)["content"]
+        return str(reply["data"].get("text/plain", ""))
 
     def run(self, code: str) -> Output:
         """Run a cell and return what came of it."""
@@ -90,8 +126,8 @@ class Kernel:
         output, deadline = Output(), time.monotonic() + CELL_S
         while True:
             message = self._client.get_iopub_msg(timeout=deadline - time.monotonic())
-            if (reply := self.answer(message)) is not None:
-                self._client.input(reply)
+            if (said := self.page(message)) is not None:
+                self._client.input(said)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = message["content"]
@@ -100,10 +136,12 @@ class Kernel:
                 return output
             if content.get("execution_state") == "idle":
                 break
-        done = self._client.get_shell_msg(timeout=CELL_S)
-        while done["parent_header"].get("msg_id") != message_id:
-            done = self._client.get_shell_msg(timeout=CELL_S)
-        output.status = done["content"]["status"]
+        reply = self._client.get_shell_msg(timeout=CELL_S)
+        while reply["parent_header"].get("msg_id") != message_id:
+            reply = self._client.get_shell_msg(timeout=CELL_S)
+        output.status = reply["content"]["status"]
+        pages = reply["content"].get("payload", ())
+        output.pages = [page["data"]["text/plain"] for page in pages if "data" in page]
         return output
 
     @staticmethod
@@ -113,6 +151,7 @@ class Kernel:
         elif kind in ("display_data", "update_display_data", "execute_result"):
             output.texts.append(content["data"].get("text/plain", ""))
             output.html.append(content["data"].get("text/html", ""))
+            output.displays.append((kind, content))
         elif kind == "error":
             output.error = content["ename"]
             output.traceback = content["traceback"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -14,9 +13,13 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down, status
-from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+from tests.main_job.home import PACKAGE_PARENT, Home
 
-from .kernel import Kernel, Output, new_kernel
+from .cells import failed as _failed
+from .cells import good as _good
+from .cells import loaded_kernel as _loaded_kernel
+from .cells import new_kernel_home as _new_home
+from .kernel import Kernel, new_kernel
 
 CHAT = """
 import json, urllib.request
@@ -28,24 +31,6 @@ request = urllib.request.Request(
 lines = urllib.request.urlopen(request).read().decode().splitlines()
 print(sum(line.startswith("data: {") for line in lines), "chunks")
 """
-
-
-@contextlib.contextmanager
-def _new_home(patch: pytest.MonkeyPatch) -> Iterator[Home]:
-    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
-        patch.delenv(name, raising=False)
-    patch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
-    with new_home(patch.setenv) as made:
-        patch.setenv("IPYTHONDIR", str(made.path / "ipython"))
-        yield made
-
-
-@contextlib.contextmanager
-def _loaded_kernel() -> Iterator[Kernel]:
-    with new_kernel() as started:
-        _good(started.run("%load_ext spicy_avocado_magic"))
-        yield started
-        down()
 
 
 @pytest.fixture
@@ -79,21 +64,6 @@ def clean_kernel(same_kernel: Kernel) -> Iterator[Kernel]:
     yield same_kernel
     down()
     _good(same_kernel.run("%reset -f"))
-
-
-def _good(output: Output) -> str:
-    assert output.status == "ok", output.text
-    return output.text
-
-
-def _failed(output: Output, *words: str) -> None:
-    """Expect a failed cell with one short message, and no traceback."""
-    assert output.status == "error", f"the cell did not fail: {output.text}"
-    for word in words:
-        assert word in output.text, f"{word!r} is not in: {output.text}"
-    assert "Traceback" not in output.text, output.text
-    assert 'File "' not in output.text, output.text
-    assert len(output.traceback) <= 12, output.traceback
 
 
 def test_the_main_job_from_load_to_down(kernel: Kernel, home: Home) -> None:

@@ -33,6 +33,7 @@ from spicy_avocado_magic.errors import (
     NetworkUnreachable,
     PortTaken,
     SecretMissing,
+    StillStarting,
     TokenRefused,
     UsageMistake,
     UserMustAct,
@@ -147,15 +148,24 @@ def test_a_url_that_is_taken_is_told(home: Home, world: Sources) -> None:
     assert isinstance(error, EndpointRefused)
 
 
-def test_no_network_is_told(home: Home, world: Sources) -> None:
-    """Neither edge, release host nor registry answers."""
+def test_no_network_is_told_and_waited_for(home: Home, world: Sources) -> None:
+    """Neither edge, release host nor registry answers; the host goes on trying."""
     nowhere = replace(
         world,
         releases_url=f"http://127.0.0.1:{_closed_port()}/releases",
         registry=f"127.0.0.1:{_closed_port()}",
         edge_address=f"127.0.0.1:{_closed_port()}",
     )
-    _refuse(home, NetworkUnreachable, "tiny", sources=nowhere, token=TOKEN)
+    policy = replace(QUICK, stalled_s=2.0)
+    with pytest.raises(StillStarting, match="goes on trying") as told:
+        home.up("tiny", sources=nowhere, token=TOKEN, policy=policy)
+    for stage in ("install", "pull"):
+        why = f"{stage}: 127.0.0.1 cannot be reached"
+        assert why in told.value.problem, f"{stage} is not told: {told.value}"
+    state = status()
+    assert state is not None, "the host does not go on"
+    kinds = {s.failure.kind for s in state.stages if s.failure}
+    assert kinds == {NetworkUnreachable.__name__}, f"failed otherwise: {kinds}"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt"])

@@ -121,10 +121,14 @@ def test_a_killed_guard_is_replaced(home: Home) -> None:
     while not (new := [p for p in _guards(home) if p.pid != old.pid]):
         assert time.monotonic() < deadline, "no new guard"
         time.sleep(0.02)
-    agent = _group("agent")
-    os.kill(_state_pid(), signal.SIGKILL)
-    psutil.wait_procs([agent], timeout=2)
-    assert not agent.is_running(), f"the new guard {new} does not know the agent"
+    record = StateFolder.find(rehearsal=True).read_record()
+    assert record is not None
+    (agent,) = (child.identity for child in record.children if child.name == "agent")
+    os.kill(record.host.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 2
+    while agent.is_alive:
+        assert time.monotonic() < deadline, f"the new guard {new} has not ended it"
+        time.sleep(0.02)
 
 
 def _state_pid() -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.notebook.arguments import read_up
 from spicy_avocado_magic.notebook.commands import DOWN, KEYS, STATUS, UP, Command
 from spicy_avocado_magic.notebook.names import Names
+from spicy_avocado_magic.notebook.up_arguments import read_up
 from spicy_avocado_magic.options import OPTIONS
 
 

@@ -1,15 +1,21 @@
 """Preloaded by ``PYTHONPATH`` into a service: stands in for what a machine may do.
 
 ``AVOCADO_FAULTS_CLOCK`` names a file with seconds by which ``time.time`` is off;
-``AVOCADO_FAULTS_DESCRIPTORS`` is how many descriptors the host has open already.
+``AVOCADO_FAULTS_DESCRIPTORS`` is how many descriptors the host has open already;
+while the file exists that ``AVOCADO_FAULTS_NAMES`` names, no name resolves.
 """
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import ipaddress
 import os
+import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
 def _shift_clock(path: Path) -> None:
@@ -21,6 +27,35 @@ def _shift_clock(path: Path) -> None:
     time.time = shifted
 
 
+def _lose_names(path: Path) -> None:
+    import uvloop
+
+    real = socket.getaddrinfo
+
+    def lookup(host: Any, *more: Any, **named: Any) -> Any:
+        if path.exists() and not _is_number(str(host)):
+            said = "Temporary failure in name resolution"
+            raise socket.gaierror(socket.EAI_AGAIN, said)
+        return real(host, *more, **named)
+
+    async def of_loop(_loop: Any, *parts: Any, **named: Any) -> Any:
+        call = functools.partial(socket.getaddrinfo, *parts, **named)
+        return await asyncio.to_thread(call)
+
+    socket.getaddrinfo = lookup
+    setattr(uvloop.Loop, "getaddrinfo", of_loop)  # noqa: B010  (other types)
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+if name := os.environ.get("AVOCADO_FAULTS_NAMES"):
+    _lose_names(Path(name))
 if name := os.environ.get("AVOCADO_FAULTS_CLOCK"):
     _shift_clock(Path(name))
 if "spicy_avocado_magic.host" in sys.orig_argv:

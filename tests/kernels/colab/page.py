@@ -63,5 +63,5 @@ def colab_kernel(page: ColabPage, timeout_s: float = 10.0) -> Iterator[Kernel]:
     environment = os.environ | VARIABLES | {"PYTHONPATH": path}
     environment["COLAB_STAND_IN_TIMEOUT_S"] = str(timeout_s)
     with new_kernel(COMMAND, env=environment) as kernel:
-        kernel.answer = page.answer
+        kernel.page = page.answer
         yield kernel

@@ -1,0 +1,67 @@
+"""What went wrong in the life of a service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spicy_avocado_magic.client.last_errors import last_errors
+from spicy_avocado_magic.flight_recorder import (
+    CHANGED,
+    FILE_NAME,
+    STARTED,
+    Recorder,
+)
+from spicy_avocado_magic.secrets import Redactor
+from spicy_avocado_magic.state import Failure
+from spicy_avocado_magic.state_folder import StateFolder
+
+
+def recorder_in(folder: Path) -> Recorder:
+    """Return the recorder of a host that has just begun."""
+    record = Recorder(folder / FILE_NAME, Redactor())
+    record.record("host", STARTED)
+    return record
+
+
+def fail(record: Recorder, problem: str) -> None:
+    """Let the tunnel fall."""
+    failure = Failure(kind="TunnelFailed", problem=problem, remedy="Wait.")
+    record.record("tunnel", CHANGED, problem, failure=failure)
+
+
+def test_only_what_went_wrong_in_this_life_is_told(tmp_path: Path) -> None:
+    """Not the errors of a host before, and not what went well."""
+    fail(recorder_in(tmp_path), "long ago")
+    record = recorder_in(tmp_path)
+    record.record("tunnel", CHANGED, "connecting")
+    fail(record, "now")
+    (error,) = last_errors(StateFolder(tmp_path))
+    assert (error.component, error.problem, error.remedy) == ("tunnel", "now", "Wait.")
+    assert len(error.at) == len("2026-11-25 14:03:07"), f"{error.at} is no time"
+
+
+def test_the_same_error_in_a_row_is_one(tmp_path: Path) -> None:
+    """A network that is away for an hour does not push the rest out of sight."""
+    record = recorder_in(tmp_path)
+    for problem in ("a", *["b"] * 50, "a"):
+        fail(record, problem)
+    told = [(one.problem, one.times) for one in last_errors(StateFolder(tmp_path))]
+    assert told == [("a", 1), ("b", 50), ("a", 1)]
+
+
+def test_the_last_few_are_told(tmp_path: Path) -> None:
+    """In their order; no folder has to hold any."""
+    assert last_errors(StateFolder(tmp_path)) == ()
+    record = recorder_in(tmp_path)
+    for number in range(9):
+        fail(record, str(number))
+    told = [one.problem for one in last_errors(StateFolder(tmp_path), 3)]
+    assert told == ["6", "7", "8"]
+
+
+def test_a_line_without_a_time_is_told_all_the_same(tmp_path: Path) -> None:
+    """A file that was cut or altered is no reason to say nothing."""
+    line = '{"what": "changed", "error": "X", "text": "odd", "time": "?"}\n'
+    (tmp_path / FILE_NAME).write_text(line)
+    (error,) = last_errors(StateFolder(tmp_path))
+    assert (error.at, error.problem) == ("some time", "odd")

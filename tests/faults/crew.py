@@ -1,0 +1,140 @@
+"""Runs rows side by side: they wait more than they compute."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Final
+
+import pytest
+
+from .fault import Fault
+from .matrix import named
+from .row import Seen, run
+
+JOBS: Final = 3
+"""Workers for two cores."""
+_ROW_S: Final = 120.0
+"""No row takes longer; a worker with one that does is killed."""
+_LOOK_S: Final = 1.0
+_END_S: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a worker tells of a row."""
+
+    seen: Seen
+    is_kept: bool
+    trace: str = ""
+
+
+Judge = Callable[[str], Told]
+
+
+def judge(name: str) -> Told:
+    """Run a row in this process."""
+    try:
+        return Told(seen=run(named(name)), is_kept=True)
+    # The second is what pytest raises where nothing else was raised.
+    except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  (others go on)
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(what, traceback.format_exc())
+
+
+def _failed(what: str, trace: str = "") -> Told:
+    return Told(seen=Seen(what=f"FAILED: {what}"), is_kept=False, trace=trace)
+
+
+def side_by_side(
+    faults: Sequence[Fault], jobs: int, judge: Judge = judge
+) -> Iterator[tuple[int, Told]]:
+    """Run rows in processes of their own; yield each with its place as it ends.
+
+    First those that measure, one at a time, with the machine to itself; then the
+    others. A worker that dies has failed its row, and another one takes its place.
+    """
+    places = range(len(faults))
+    for count, is_alone in ((1, True), (jobs, False)):
+        rows = [(at, faults[at].name) for at in places]
+        yield from _shared(
+            [one for one in rows if faults[one[0]].measures is is_alone], count, judge
+        )
+
+
+def _shared(
+    rows: Sequence[tuple[int, str]], jobs: int, judge: Judge
+) -> Iterator[tuple[int, Told]]:
+    left, busy, idle = deque(rows), [], []  # type: ignore[var-annotated]
+    try:
+        while left or busy:
+            while left and len(busy) < jobs:
+                worker = idle.pop() if idle else _Worker(judge)
+                worker.give(*left.popleft())
+                busy.append(worker)
+            wait([worker.pipe for worker in busy], _LOOK_S)
+            for worker in list(busy):
+                if (told := worker.news()) is not None:
+                    busy.remove(worker)
+                    if worker.is_alive:
+                        idle.append(worker)
+                    yield worker.place, told
+    finally:
+        for worker in (*busy, *idle):
+            worker.end()
+
+
+class _Worker:
+    """A process that runs one row after the other."""
+
+    def __init__(self, judge: Judge) -> None:
+        # Not forked: a row begins in a process without threads of others.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, judge))
+        self._process.start()
+        theirs.close()
+        self.place = 0
+        self._deadline = 0.0
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def give(self, place: int, name: str) -> None:
+        self.place, self._deadline = place, time.monotonic() + _ROW_S
+        self.pipe.send(name)
+
+    def news(self) -> Told | None:
+        """Return what came of its row, if that is known."""
+        if time.monotonic() > self._deadline:
+            self._process.kill()
+            self._process.join()
+            return _failed(f"it was not over after {_ROW_S:g} s")
+        try:
+            return self.pipe.recv() if self.pipe.poll() else None
+        except (EOFError, ConnectionError):
+            self._process.join()
+            return _failed(f"its worker died (status {self._process.exitcode})")
+
+    def end(self) -> None:
+        """Let it end, by force if it must be."""
+        self.pipe.close()
+        self._process.join(_END_S)
+        if self.is_alive:
+            self._process.kill()
+            self._process.join()
+
+
+def _work(pipe: Connection, judge: Judge) -> None:
+    while True:
+        try:
+            name = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(judge(name))

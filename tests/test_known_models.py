@@ -1,0 +1,79 @@
+"""Names of models: well known, installed, and nearest to a misspelt one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.known_models import (
+    WELL_KNOWN,
+    folders_with_models,
+    installed_models,
+    nearest_model,
+    without_usual_tag,
+)
+from spicy_avocado_magic.model_name import ModelName
+
+
+def test_every_well_known_name_is_one_that_the_engine_takes() -> None:
+    """And none stands there twice."""
+    assert [without_usual_tag(ModelName.parse(n).short) for n in WELL_KNOWN] == list(
+        WELL_KNOWN
+    )
+    assert len(set(WELL_KNOWN)) == len(WELL_KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("lama3", "llama3"),
+        ("Qwen-3:8b", "qwen3:8b"),
+        ("deepseekr1", "deepseek-r1"),
+        ("qwen3:8", "qwen3:8b"),
+        ("nomic-embed", "nomic-embed-text"),
+        ("llama3", ""),
+        ("mistral:q4", "mistral"),
+        ("llava:qwen", "llava"),
+        ("ann/lama3", ""),
+        ("hf.co/ann/lama3", ""),
+        ("missing-x", ""),
+    ],
+)
+def test_a_misspelt_name_gets_the_nearest(typed: str, near: str) -> None:
+    """Those of the library alone, never the name itself or another model's tag."""
+    assert nearest_model(ModelName.parse(typed)) == near
+
+
+def manifest(folder: Path, *parts: str) -> None:
+    """Leave a model's manifest as the engine does."""
+    path = folder.joinpath("manifests", *parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+
+
+def test_what_is_installed_is_read_from_the_manifests(tmp_path: Path) -> None:
+    """Names as people type them, from all folders, each once."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        manifest(folder, "registry.ollama.ai", "library", "llama3", "latest")
+    manifest(two, "registry.ollama.ai", "ann", "own", "q4")
+    manifest(two, "hf.co", "bart", "Qwen3-GGUF", "Q4_K_M")
+    manifest(two, "hf.co", "bart", "Qwen3-GGUF", ".partial")
+    (two / "manifests" / "hf.co" / "bart" / "x" / "folder").mkdir(parents=True)
+    found = installed_models([one, two, tmp_path / "nowhere"])
+    assert found == ("ann/own:q4", "hf.co/bart/Qwen3-GGUF:Q4_K_M", "llama3")
+
+
+def test_looking_for_models_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pressing Tab leaves nothing on the disk."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    environ = {"OLLAMA_MODELS": str(tmp_path / "elsewhere")}
+    folders = folders_with_models("", environ, [str(tmp_path / "scratch")])
+    assert folders[0] == tmp_path / "elsewhere"
+    assert tmp_path / ".ollama" / "models" in folders
+    assert installed_models(folders) == ()
+    assert list(tmp_path.iterdir()) == []
