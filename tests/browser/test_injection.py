@@ -80,6 +80,15 @@ def test_names_are_text(lab: Lab, tab: Tab) -> None:
     require_harmless(tab, notebook.run(add))
 
 
+def test_answers_are_text(lab: Lab, tab: Tab) -> None:
+    """The model repeats the question, which is markup and Markdown."""
+    up, ask = "%avocado_up tiny --local", f"%%avocado_ask\n{EVIL}"
+    notebook = open_cells(tab, lab, LOAD, up, ask)
+    for cell in (LOAD, up):
+        notebook.run(cell)
+    require_harmless(tab, notebook.run(ask))
+
+
 def test_what_callers_say_of_themselves_is_text(lab: Lab, tab: Tab) -> None:
     """A User-Agent and a path of markup, which the engine logs, run nowhere."""
     up, call = "%avocado_up tiny --local", f"EVIL = {MARKUP!r}\n{CALL}"

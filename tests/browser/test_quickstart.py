@@ -43,6 +43,7 @@ def test_all_cells_run_and_the_card_moves_until_it_is_calm(
     moves = [text for text in seen if re.search(r"\d [kM]?B of \d", text)]
     assert len(set(moves)) > 2, f"the pull did not move: {seen}"
     assert "" not in seen[1:], "the card was gone for a moment: it flickers"
+    assert "Hello" in notebook.wait_done("%%avocado_ask"), "no answer is shown"
     answer = notebook.wait_done("requests.post")
     assert "Hello" in answer, f"the model's answer is not shown: {answer}"
     assert "tunnel" in notebook.wait_done("%avocado_status")

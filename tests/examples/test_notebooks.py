@@ -18,6 +18,7 @@ PROMISED: Final = {
     "acceptance": ("all three were refused", "outlived", "The report is", "taken"),
     "clients": ("chat.completion", "Name three things"),
     "kaggle": ("on the GPU", "Hello"),
+    "own-model": ("How do I tell when", "pirate:latest"),
     "quickstart": ("Hello", "http://127.0.0.1:"),
     "sharing": ("A key for ann", "bob:  401", "cleo: 200", "member"),
 }
