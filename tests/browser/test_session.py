@@ -23,7 +23,7 @@ def test_the_service_outlives_a_restart_and_ends_when_told(lab: Lab, tab: Tab) -
     """The same URL before and after the restart button; then `down`."""
     notebook = open_cells(tab, lab, *CELLS)
     notebook.run(LOAD)
-    (url,) = set(re.findall(r"url\s+(http://127\.0\.0\.1:\d+)", notebook.run(UP)))
+    (url,) = set(re.findall(r"URL\s+(http://127\.0\.0\.1:\d+)", notebook.run(UP)))
     notebook.restart()
     assert "A service is running" in notebook.run(LOAD)
     told = notebook.run(STATUS)
