@@ -89,6 +89,18 @@ class NotebookPage:
         prompt.wait_for()
         return self.outputs(source)
 
+    def style_of(self, source: str, part: str, *names: str) -> list[str]:
+        """Return the values in force of style names, for the first such part."""
+        found: list[str] = (
+            self._output(source)
+            .locator(part)
+            .first.evaluate(
+                "(node, names) => names.map(name => getComputedStyle(node)[name])",
+                list(names),
+            )
+        )
+        return found
+
     def bars(self, source: str) -> Any:
         """Return the progress bars that a cell shows."""
         return self._output(source).get_by_role("progressbar")

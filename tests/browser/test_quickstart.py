@@ -38,6 +38,11 @@ def test_all_cells_run_and_the_card_moves_until_it_is_calm(
         assert words in shown, f"the card does not show {words!r}: {shown}"
     assert notebook.bars(UP).count() == 0, "a bar is left when done"
     assert 0 <= first < 100, f"the bar was not watched while it moved: {first}"
+    (align,) = notebook.style_of(UP, ".avocado-facts td", "textAlign")
+    assert align == "left", "JupyterLab aligns the facts as it does numbers"
+    even = ".avocado-facts tr:nth-child(even)"
+    (ground,) = notebook.style_of(UP, even, "backgroundColor")
+    assert ground == "rgba(0, 0, 0, 0)", f"JupyterLab stripes the facts: {ground}"
     _keep(notebook, "card-ready", tmp_path)
     seen = notebook.seen(UP)
     moves = [text for text in seen if re.search(r"\d [kM]?B of \d", text)]

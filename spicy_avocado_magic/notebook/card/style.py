@@ -48,6 +48,7 @@ def _named(colours: dict[str, str]) -> str:
     return "".join(f"--avocado-{name}:{value};" for name, value in colours.items())
 
 
+# A class named twice outdoes JupyterLab's rules for tables in any output.
 _RULES: Final = """
 .avocado-card{box-sizing:border-box;max-width:52em;margin:2px 0;padding:.6em .9em;
 color:var(--jp-content-font-color1,var(--vscode-editor-foreground,\
@@ -100,9 +101,10 @@ background:var(--avocado-soft);border-radius:3px;user-select:text}
 .avocado-scroll{overflow-x:auto;overflow-wrap:normal}
 .avocado-card table{margin:.4em 0;border:0;border-collapse:collapse;\
 font-size:inherit;color:inherit}
-.avocado-card table tbody tr,.avocado-card table thead tr{background:transparent}
-.avocado-card table th,.avocado-card table td{text-align:left;vertical-align:top;\
-padding:1px 1em 1px 0;border:0;white-space:normal;max-width:none}
+.avocado-card.avocado-card tbody tr,
+.avocado-card.avocado-card thead tr{background:transparent}
+.avocado-card.avocado-card th,.avocado-card.avocado-card td{text-align:left;\
+vertical-align:top;padding:1px 1em 1px 0;border:0;white-space:normal;max-width:none}
 .avocado-card table th{color:var(--avocado-muted);font-weight:400;\
 white-space:nowrap;overflow-wrap:normal}
 .avocado-card table caption{text-align:left;caption-side:top;font-weight:600;\
