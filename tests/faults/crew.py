@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import time
 import traceback
@@ -134,6 +135,8 @@ class _Worker:
 
 
 def _work(pipe: Connection, judge: Judge) -> None:
+    # What the world's servers log of clients that leave is no part of the table.
+    logging.getLogger().addHandler(logging.NullHandler())
     while True:
         try:
             name = pipe.recv()
