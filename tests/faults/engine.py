@@ -127,7 +127,8 @@ ROWS = (
         bound_s=8.0,
         part="engine",
         detect_s=_HANG_S,
-        told=("has not answered 3 times in a row",),
+        # By its health check, or by the requests that wait: whichever sees it first.
+        told=("It is started again; requests that were running are lost",),
         engine=Engine.EITHER,
     ),
     Fault(
