@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import time
@@ -137,9 +138,7 @@ class _Worker:
 def _work(pipe: Connection, judge: Judge) -> None:
     # What the world's servers log of clients that leave is no part of the table.
     logging.getLogger().addHandler(logging.NullHandler())
-    while True:
-        try:
-            name = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(judge(name))
+    # Nobody may wait for it any more: the matrix was interrupted.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            pipe.send(judge(pipe.recv()))
