@@ -7,6 +7,7 @@ on the channel of ``input()``, and one lock lets a single question be open at a 
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -27,6 +28,10 @@ class Error(Exception):
     """The base of ``google.colab.errors``."""
 
 
+class MessageError(Error):
+    """The page answered with an error."""
+
+
 class SecretNotFoundError(Error):
     """There is no secret of this name."""
 
@@ -44,6 +49,8 @@ def install(ask: Ask, patience_s: float = PATIENCE_S) -> ModuleType:
     lock = threading.Lock()
 
     def get(key: str) -> Any:
+        if not key or re.search(r"\s", key):
+            raise ValueError("Please enter a valid secret name")
         with lock:
             said = ask(key, patience_s)
         if said is None:
@@ -83,6 +90,8 @@ def ask_page(key: str, patience_s: float) -> Any:
         _, reply = kernel.session.recv(kernel.stdin_socket, zmq.NOBLOCK)
         value = reply["content"].get("value") if reply else None
         if isinstance(value, dict) and value.get("colab_msg_id") == identity:
+            if "error" in value:
+                raise MessageError(value["error"])
             return value["data"]
         time.sleep(_POLL_S)
     return None

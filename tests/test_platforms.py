@@ -280,6 +280,16 @@ def test_what_is_seen_here_is_read_when_it_is_asked_for(
     assert after - before == {"Deepnote", "VS Code", "Google Colab"}, after
 
 
+def test_a_file_is_looked_for_on_this_machine(tmp_path: Path) -> None:
+    """Socket, file or folder: whatever is there tells."""
+    mark = tmp_path / "metadata" / "resource.json"
+    row = Platform(name="somewhere", files=(str(mark),))
+    assert not Traces().tell(row)
+    mark.parent.mkdir()
+    mark.touch()
+    assert Traces().tell(row)
+
+
 def test_looking_imports_nothing() -> None:
     """A module is a mark only where somebody else has imported it."""
     code = (

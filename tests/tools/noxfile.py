@@ -23,11 +23,40 @@ NEEDED = (
     "pytest-timeout",
 )
 
+COLAB = (
+    "aiohttp==3.14.3",
+    "ipykernel==6.17.1",
+    "ipython==7.34.0",
+    "psutil==5.9.5",
+    "requests==2.32.4",
+    "tenacity==9.1.4",
+    "traitlets==5.7.1",
+    "zstandard==0.25.0",
+    # What else we need or run on, as in that list of June 2026.
+    "certifi==2026.5.20",
+    "jupyter_client==7.4.9",
+    "jupyter_core==5.9.1",
+    "nbclient==0.10.4",
+    "nbformat==5.10.4",
+    "platformdirs==4.10.0",
+    "prometheus_client==0.25.0",
+    "pytest==8.4.2",
+    "python-dotenv==1.2.2",
+    "PyYAML==6.0.3",
+    "pyzmq==26.2.1",
+    "tornado==6.5.1",
+    "tqdm==4.67.3",
+    "urllib3==2.5.0",
+    "uvloop==0.22.1",
+)
+"""What Colab has installed (googlecolab/backend-info, ``pip-freeze``)."""
+
 nox.options.sessions = [
     "lint",
     "types",
     "tests",
     *(f"kernels-{name}" for name in KERNELS),
+    "colab",
 ]
 nox.options.default_venv_backend = "venv"
 
@@ -55,6 +84,33 @@ def tests(session: nox.Session) -> None:
     session.chdir(ROOT)
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python="3.13")
+def colab(session: nox.Session) -> None:
+    """Our wheel among what Colab has: it changes none of it, and the magics work."""
+    session.chdir(ROOT)
+    folder = Path(session.create_tmp())
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ".")
+    (wheel,) = folder.glob("*.whl")
+    session.install(*COLAB, "pytest-asyncio", "pytest-timeout")
+    before = _frozen(session)
+    session.install(str(wheel))
+    after = _frozen(session)
+    if before - after:
+        session.error(f"Installing changed {sorted(before - after)}.")
+    session.log(f"Installing added {sorted(after - before)}.")
+    session.run("python", "-m", "pip", "check")
+    # Colab's jupyter_client is older than Python 3.13, and leaves its loop open.
+    lenient = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
+    session.run("pytest", *lenient, "tests/kernels", *session.posargs)
+
+
+def _frozen(session: nox.Session) -> set[str]:
+    listed = session.run("python", "-m", "pip", "freeze", "--all", silent=True)
+    return set(str(listed).split("\n")) - {""}
 
 
 def _kernel_session(name: str) -> None:

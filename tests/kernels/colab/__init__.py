@@ -1,7 +1,7 @@
-"""A stand-in for Google Colab: its secrets, and the page that answers for them.
+"""Google Colab recreated: a kernel as it starts one, and the page that answers it.
 
-``site`` is put on a kernel's path, where it is imported as ``google.colab``; the page
-is ``ColabPage``. They speak the protocol of googlecolab/colabtools
-(``userdata.py``, ``_message.py``): a ``colab_request`` on the kernel's output channel,
-a ``colab_reply`` on its input channel, and a cell that blocks meanwhile.
+The kernel's side is ``tests.colab_stand_in``. Both speak the protocol of
+googlecolab/colabtools (``userdata.py``, ``_message.py``): a ``colab_request`` on the
+kernel's output channel, a ``colab_reply`` on its input channel, and a cell that blocks
+meanwhile.
 """

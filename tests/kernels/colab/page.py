@@ -7,18 +7,17 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from tests.kernels.kernel import Kernel, new_kernel
+from tests.main_job.home import PACKAGE_PARENT
 
-SITE: Final = Path(__file__).parent / "site"
 _LAUNCHER: Final = (
     # Colab's has imported it before the first cell runs.
-    "import google.colab; from ipykernel.kernelapp import launch_new_instance; "
-    "launch_new_instance()"
+    "from tests import colab_stand_in as colab; "
+    "colab.install(colab.ask_page, {patience_s}); "
+    "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 )
-COMMAND: Final = (sys.executable, "-c", _LAUNCHER, "-f", "{connection_file}")
 VARIABLES: Final = {"COLAB_RELEASE_TAG": "release-colab", "COLAB_GPU": "1"}
 
 
@@ -57,11 +56,11 @@ class ColabPage:
 
 
 @contextlib.contextmanager
-def colab_kernel(page: ColabPage, timeout_s: float = 10.0) -> Iterator[Kernel]:
-    """Start a kernel as Colab does, before a page."""
-    path = os.pathsep.join((str(SITE), os.environ.get("PYTHONPATH", "")))
-    environment = os.environ | VARIABLES | {"PYTHONPATH": path}
-    environment["COLAB_STAND_IN_TIMEOUT_S"] = str(timeout_s)
-    with new_kernel(COMMAND, env=environment) as kernel:
+def colab_kernel(page: ColabPage, patience_s: float) -> Iterator[Kernel]:
+    """Start a kernel as Colab does, before a page which it waits for so long."""
+    launcher = _LAUNCHER.format(patience_s=patience_s)
+    command = (sys.executable, "-c", launcher, "-f", "{connection_file}")
+    environment = os.environ | VARIABLES | {"PYTHONPATH": str(PACKAGE_PARENT)}
+    with new_kernel(command, env=environment) as kernel:
         kernel.page = page.answer
         yield kernel

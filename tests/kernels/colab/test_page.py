@@ -11,11 +11,12 @@ from tests.kernels.kernel import Kernel
 from .page import ColabPage, colab_kernel
 
 ASK = """
-from google.colab import errors, userdata
+from google.colab import userdata
+from tests.colab_stand_in import Error
 try:
     print("got", userdata.get({name!r}))
 except Exception as error:
-    print(type(error).__name__, isinstance(error, errors.Error), error)
+    print(type(error).__name__, isinstance(error, Error), error)
 """
 
 
@@ -28,7 +29,7 @@ def page() -> ColabPage:
 @pytest.fixture(scope="module")
 def kernel(page: ColabPage) -> Iterator[Kernel]:
     """Start one kernel for all of them."""
-    with colab_kernel(page, timeout_s=0.5) as started:
+    with colab_kernel(page, patience_s=0.5) as started:
         yield started
 
 

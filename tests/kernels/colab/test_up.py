@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from spicy_avocado_magic import down, status
+from tests.kernels.cells import new_kernel_home
 from tests.kernels.kernel import Kernel
-from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+from tests.main_job.home import Home
 
 from .page import ColabPage, colab_kernel
 
@@ -18,11 +19,7 @@ KEY = "a-key-kept-by-colab"
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give the kernel a home of its own."""
-    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
-    with new_home(monkeypatch.setenv) as made:
-        monkeypatch.setenv("IPYTHONDIR", str(made.path / "ipython"))
+    with new_kernel_home(monkeypatch) as made:
         yield made
 
 
@@ -35,7 +32,7 @@ def page() -> ColabPage:
 @pytest.fixture
 def kernel(home: Home, page: ColabPage) -> Iterator[Kernel]:
     """Start a kernel of Colab's with the extension loaded."""
-    with colab_kernel(page, timeout_s=1.0) as started:
+    with colab_kernel(page, patience_s=1.0) as started:
         assert started.run("%load_ext spicy_avocado_magic").status == "ok"
         assert not page.asked, "loading the extension asks for secrets"
         yield started

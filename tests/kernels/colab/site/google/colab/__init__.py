@@ -1,1 +1,0 @@
-"""A stand-in for ``google.colab``, as far as we touch it."""
