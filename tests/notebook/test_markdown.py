@@ -22,6 +22,7 @@ STYLES = frozenset(
         "text-align:right",
         "text-align:center",
         "white-space:pre-wrap",
+        "color:inherit",
     }
 )
 ATTRIBUTES = frozenset({"class", "href", "rel", "start", "style", "target", "title"})
@@ -115,6 +116,7 @@ def test_markdown_is_rendered() -> None:
     (link,) = Elements(markup).links
     assert link["href"] == "https://a.example/x?y=1&z=2"
     assert link["target"] == "_blank"
+    assert link["style"] == "color:inherit", "it cannot be read on a dark theme"
 
 
 def test_tex_is_not_typeset() -> None:
