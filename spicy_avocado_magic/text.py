@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,9 @@ from .state import (
 )
 
 REHEARSAL_MARK: Final = "REHEARSAL (loopback world: no account, network or GPU is used)"
+
+SHELL_KEY: Final = "${AVOCADO_API_KEY:?print(avocado.api_key) shows it}"
+"""A hidden key between a shell's double quotes; unset, the shell says where it is."""
 
 PUBLIC_REQUESTS_A_MONTH: Final = 20_000
 PUBLIC_BYTES_A_MONTH: Final = 10**9
@@ -199,9 +203,14 @@ def key_text(state: State, *, show_key: bool) -> str:
     """Return the key in words: whole only where it was made, and may be seen."""
     if not state.api_key:
         return "none: anybody with the URL can use it"
-    if show_key and state.key_is_generated and not state.hide_key:
+    if is_key_shown(state, show_key=show_key):
         return state.api_key
     return f"{masked(state.api_key)} (avocado.api_key has it)"
+
+
+def is_key_shown(state: State, *, show_key: bool) -> bool:
+    """Tell whether the key may be seen: only one that we made, and not hidden."""
+    return show_key and state.key_is_generated and not state.hide_key
 
 
 def metrics_text(state: State, *, show_token: bool) -> str:
@@ -220,11 +229,11 @@ def curl_line(state: State, *, show_key: bool) -> str:
     )
     key = ""
     if state.api_key:
-        is_shown = show_key and state.key_is_generated and not state.hide_key
-        value = state.api_key if is_shown else "$AVOCADO_API_KEY"
+        is_shown = is_key_shown(state, show_key=show_key)
+        value = state.api_key if is_shown else SHELL_KEY
         key = f'-H "Authorization: Bearer {value}" '
     quoted = body.replace("'", "'\\''")
-    url = f"{state.url or state.local_url}/v1/chat/completions"
+    url = shlex.quote(f"{state.url or state.local_url}/v1/chat/completions")
     return f"curl {url} {key}-H 'Content-Type: application/json' -d '{quoted}'"
 
 

@@ -33,6 +33,7 @@ TOP_LEVEL: Final = (
     "state",
     "pool",
     "model_name",
+    "modelfile",
     "parsing",
     "settings",
     "options",
@@ -48,6 +49,7 @@ TOP_LEVEL: Final = (
     "child_log",
     "flight_recorder",
     "text",
+    "snippets",
 )
 """Each of these imports only those before it, so that there is no cycle."""
 
@@ -86,13 +88,14 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
-COMMANDS: Final = {"up", "status", "logs", "keys", "doctor", "down"}
+COMMANDS: Final = {"up", "status", "logs", "keys", "doctor", "down", "ask", "model"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--follow",
     "--json",
     "--purge",
     "--report",
     "--watch",
+    "--system",
     "--help",
 }
 

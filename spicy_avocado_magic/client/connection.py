@@ -16,6 +16,7 @@ from ..state import PROTOCOL, Failure, State
 
 ANSWER_S: Final = 5.0
 """A host that does not answer for this long is told as hung."""
+_JSON: Final = {"Content-Type": "application/json"}
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -67,6 +68,20 @@ class Connection:
         """
         return self._ask("POST", path, json.dumps(wish))
 
+    def stream(self, path: str, **wish: Any) -> Iterator[dict[str, Any]]:
+        """Ask the host for something that takes its time; yield what it tells of it.
+
+        A caller that stops listening ends it.
+
+        Raises:
+            AvocadoError: As the host raised it.
+            HostUnreachable: If it falls silent.
+        """
+        for told in self._lines("POST", path, json.dumps(wish)):
+            if "failure" in told:
+                raise revived(told["failure"])
+            yield told
+
     def follow(self, after: int = 0) -> Iterator[State]:
         """Yield the state now and after each change; ends when the host does.
 
@@ -75,11 +90,17 @@ class Connection:
         Raises:
             HostUnreachable: If it falls silent.
         """
+        for told in self._lines("GET", f"/events?after={after}"):
+            yield from_json(State, told["state"])
+
+    def _lines(
+        self, method: str, path: str, body: str | None = None
+    ) -> Iterator[dict[str, Any]]:
         connection = _UnixConnection(self.socket, self.answer_s)
         try:
-            connection.request("GET", f"/events?after={after}")
+            connection.request(method, path, body, _JSON)
             for line in connection.getresponse():
-                yield from_json(State, json.loads(line)["state"])
+                yield json.loads(line)
         except TimeoutError as error:
             raise _hung(self.answer_s) from error
         except (OSError, http.client.HTTPException):
@@ -90,8 +111,7 @@ class Connection:
     def _ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
         connection = _UnixConnection(self.socket, self.answer_s)
         try:
-            headers = {"Content-Type": "application/json"}
-            connection.request(method, path, body, headers)
+            connection.request(method, path, body, _JSON)
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
         except TimeoutError as error:
             raise _hung(self.answer_s) from error

@@ -5,17 +5,29 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import AvocadoError
+from ..policy import Policy
 from ..secrets import Secret
+from ..snippets import Snippets, snippets
 from ..state import KeyState, State
 from ..state_folder import StateFolder
 from ..text import handover_text
+from .asking import require_running
+from .clients import anthropic_client, ollama_client, openai_client
+from .connection import Connection
+from .creating import create_model
 from .ending import Ended, end
 from .launch import state_of
 from .log_reading import LINES_SHOWN, read_logs
+from .outcome import Failed
 from .sharing import add_key, grant_of, read_keys, revoke_key
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic
+    from ollama import Client as Ollama
+    from openai import OpenAI
 
 
 class Avocado:
@@ -141,6 +153,47 @@ class Avocado:
             UsageMistake: With the nearest component, or if there cannot be so many.
         """
         return [str(line) for line in read_logs(self._folder, component, count)]
+
+    def create_model(self, name: str, modelfile: str) -> None:
+        """Make a model from a Modelfile's text by ``ollama create``, and serve it.
+
+        Raises:
+            UsageMistake: If name or Modelfile cannot be right, or nothing runs.
+            AvocadoError: If it cannot be made.
+        """
+        from .follow import follow
+
+        create_model(self._folder, name, modelfile)
+        host = Connection(self._folder.socket)
+        host.post("/up", given={"models": [name]}, only=False)
+        result = follow(host, lambda _state: None, Policy())
+        if isinstance(result, Failed):
+            raise result.error
+
+    def snippets(self, *, show_key: bool = False) -> Snippets:
+        """Return code for the usual clients, filled in; ``print`` shows all of it.
+
+        Args:
+            show_key: Whether a key that was made for this service may be in it; else,
+                and where you gave the key, it is the variable ``AVOCADO_API_KEY``.
+        """
+        return snippets(require_running(self.status()), show_key=show_key)
+
+    def openai(self) -> OpenAI:
+        """Return a client of the ``openai`` package, for this machine's own use.
+
+        Raises:
+            UserMustAct: If the package is not installed, or the service has ended.
+        """
+        return openai_client(self._state())
+
+    def ollama(self) -> Ollama:
+        """Return a client of the ``ollama`` package; as ``openai()``."""
+        return ollama_client(self._state())
+
+    def anthropic(self) -> Anthropic:
+        """Return a client of the ``anthropic`` package; as ``openai()``."""
+        return anthropic_client(self._state())
 
     def down(self) -> Ended:
         """End the service and all that belongs to it."""

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from .access import Visit
 from .bodies import Outgoing
+from .endings import has_end
 from .engine_link import EngineBroke, EngineSilent, Reply
 from .exchange import Exchange
 from .heads import reply_headers
@@ -62,6 +63,7 @@ async def pass_on(errand: Errand, reply: Reply, silence_s: float) -> web.StreamR
         # A reply that is here whole leaves in one write, head and all.
         whole = content.read_nowait()
         exchange.heard(whole)
+        _check_end(exchange, reply)
         return web.Response(body=whole, **head)
     has_bytes = content.total_bytes > 0 and content.exception() is None
     response = (_WithFirstBytes if has_bytes else web.StreamResponse)(**head)
@@ -107,7 +109,23 @@ async def _pump(errand: Errand, reply: Reply, silence_s: float) -> None:
     except EngineSilent as error:
         raise Refusal(504, "The engine fell silent before the end.") from error
     except (EngineBroke, ConnectionError) as error:
-        raise Refusal(502, "The engine broke off before the end.") from error
+        raise _broke_off() from error
+    _check_end(exchange, reply)
+
+
+def _check_end(exchange: Exchange, reply: Reply) -> None:
+    """Let no stream that was ended in the middle pass for a whole one.
+
+    Raises:
+        Refusal: If it was.
+    """
+    is_stream = reply.status == _OK and reply.content_type == EVENT_STREAM
+    if is_stream and not has_end(exchange.route, exchange.meter.ending):
+        raise _broke_off()
+
+
+def _broke_off() -> Refusal:
+    return Refusal(502, "The engine broke off before the end.")
 
 
 async def break_off(request: web.BaseRequest, exchange: Exchange, why: Refusal) -> None:

@@ -81,6 +81,11 @@ class TokenMeter:
         lines = self._lines + self._tail.count(b"\n")
         return lines // _LINES_AN_EVENT.get(first, 1)
 
+    @property
+    def ending(self) -> bytes:
+        """The last bytes so far, up to some 2 KiB."""
+        return bytes(self._tail[-_TAIL_BYTES:])
+
     def usage(self) -> Usage:
         """Return what the reply has cost so far."""
         tokens_in, tokens_out, _ = self._with_last_counts(is_end=True)

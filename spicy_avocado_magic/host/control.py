@@ -25,7 +25,7 @@ class Control:
 
     ``GET /state``, ``GET /events?after=N`` (newline-delimited JSON),
     ``POST /up``, ``POST /withdraw``, ``POST /down``; ``GET /keys``, ``POST /keys``,
-    ``POST /keys/revoke``.
+    ``POST /keys/revoke``; ``POST /create`` (told in newline-delimited JSON).
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -44,6 +44,7 @@ class Control:
         app.router.add_get("/keys", self._keys)
         app.router.add_post("/keys", self._add_key)
         app.router.add_post("/keys/revoke", self._revoke_key)
+        app.router.add_post("/create", self._create)
         await asyncio.to_thread(socket.unlink, missing_ok=True)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
@@ -61,10 +62,12 @@ class Control:
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  (told to the kernel, whole)
-            known = as_avocado_error(error)
-            self._context.log(f"control: {type(error).__name__}: {known}")
-            failure = to_json(failure_of(known, self._context.redact))
-            return web.json_response({"failure": failure}, status=400)
+            return web.json_response(self._failure(error), status=400)
+
+    def _failure(self, error: Exception) -> dict[str, Any]:
+        known = as_avocado_error(error)
+        self._context.log(f"control: {type(error).__name__}: {known}")
+        return {"failure": to_json(failure_of(known, self._context.redact))}
 
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(to_json(self._context.board.snapshot()))
@@ -136,6 +139,46 @@ class Control:
     async def _revoke_key(self, request: web.Request) -> web.Response:
         self._supervisor.sharing.revoke((await request.json())["name"])
         return web.json_response({})
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        """Make a model as long as the kernel listens, and tell how far it is."""
+        wish = await request.json()
+        told = [""]
+        making = asyncio.create_task(
+            self._supervisor.creating.create(
+                wish["name"], wish["modelfile"], Path(wish["folder"]), told.append
+            )
+        )
+        response = web.StreamResponse()
+        response.content_type = "application/x-ndjson"
+        try:
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionResetError):  # it listens no more
+                await self._tell_making(response, making, told)
+        finally:
+            making.cancel()
+            await asyncio.wait([making])
+        return response
+
+    async def _tell_making(
+        self,
+        response: web.StreamResponse,
+        making: asyncio.Task[tuple[str, ...]],
+        told: list[str],
+    ) -> None:
+        while not making.done():
+            await asyncio.wait([making], timeout=self._context.policy.state_every_s)
+            del told[:-1]
+            await _write(response, {"text": self._context.redact(told[-1])})
+        error = making.exception()
+        if isinstance(error, Exception):
+            await _write(response, self._failure(error))
+        else:
+            await _write(response, {"pulled": making.result()})
+
+
+async def _write(response: web.StreamResponse, message: dict[str, Any]) -> None:
+    await response.write(json.dumps(message).encode() + b"\n")
 
 
 def decode_given(plain: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class EngineLife:
         self._gateway = gateway
         self.log = ChildLog(context.folder.log("engine"))
         self._server: EngineServer | None = None
+        self.executable: Path | None = None
+        """The engine's program, by which models can be made; None before the first."""
         self._warnings: tuple[str, ...] = ()
         """What was known of the GPU before the engine looked for it."""
 
@@ -44,6 +46,7 @@ class EngineLife:
         """Install, serve, and watch until the engine exits or hangs."""
         context = self._context
         installed = await self._install()
+        self.executable = installed.path
         context.board.stage("serve", Phase.STARTING, "starting the engine")
         server = EngineServer(
             executable=installed.path,

@@ -18,6 +18,7 @@ from ..state import ModelState, Phase
 from ..tunnel.config import write_config
 from .causes import Causes
 from .context import Context
+from .creating import Creating
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife
 from .keeper import Keeper, Live
@@ -51,6 +52,7 @@ class Supervisor:
         self._ledger = Ledger(context, self.gateway)
         self.metrics = MetricsLife(context, self.gateway.gateway)
         engine = EngineLife(context, self.gateway.gateway)
+        self.creating = Creating(context, engine)
         self._engine_log = engine.log
         self._keepers: dict[str, Keeper] = {}
         self._keep("engine", engine.live)

@@ -25,6 +25,8 @@ class Command:
     words: str = ""
     """Which words it takes, as the help shows them."""
     notes: str = ""
+    is_cell: bool = False
+    """Whether it takes the body of a cell, and is nothing without it."""
 
     @property
     def option_by_flag(self) -> dict[str, Option]:
@@ -34,7 +36,8 @@ class Command:
     def help(self) -> str:
         """Return what ``--help`` prints and ``%name?`` shows."""
         words = f" {self.words}" if self.words else ""
-        lines = [self.summary, "", f"    %{self.name}{words} [options]", ""]
+        sign = "%%" if self.is_cell else "%"
+        lines = [self.summary, "", f"    {sign}{self.name}{words} [options]", ""]
         for option in self.options:
             head = f"  {option.flag} {option.metavar}".rstrip()
             lines += _columns(head, option.help)
@@ -204,5 +207,46 @@ DOCTOR: Final = Command(
     notes="Nothing is changed, and only the hosts that the service needs are asked. "
     "The token is looked at, never shown or sent.",
 )
-COMMANDS: Final = (UP, STATUS, DOWN, LOGS, KEYS, DOCTOR)
+ASK: Final = Command(
+    name="avocado_ask",
+    summary="Ask a model of the running service; the cell is the question.",
+    words="[MODEL]",
+    options=(
+        Option(
+            name="system",
+            metavar="TEXT",
+            help="instructions that go before the question",
+            is_setting=False,
+        ),
+        _REHEARSE,
+    ),
+    examples=(
+        "%%avocado_ask",
+        "Why is the sky blue?",
+        "",
+        '%%avocado_ask llama3 --system "Answer in one sentence."',
+        "Why is the sky blue?",
+    ),
+    notes="Without MODEL the first one answers. Each cell is a new conversation. "
+    "The answer is shown as it comes; interrupting the cell ends it. "
+    "Markdown is rendered; HTML and images in it are not.",
+    is_cell=True,
+)
+MODEL: Final = Command(
+    name="avocado_model",
+    summary="Make a model from the cell, which is a Modelfile, and serve it.",
+    words="NAME",
+    options=(_REHEARSE,),
+    examples=(
+        "%%avocado_model pirate",
+        "FROM llama3",
+        "PARAMETER temperature 0.9",
+        "SYSTEM You are a pirate.",
+    ),
+    notes="The engine's own ollama create does it: docs.ollama.com/modelfile. A model "
+    "after FROM that is not here is pulled by the engine first; relative paths lead "
+    "from the notebook's folder. The same NAME again replaces the model.",
+    is_cell=True,
+)
+COMMANDS: Final = (UP, STATUS, DOWN, LOGS, KEYS, DOCTOR, ASK, MODEL)
 """Every magic."""

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from IPython.core.magic import (
     Magics,
+    cell_magic,
     line_cell_magic,
     line_magic,
     magics_class,
@@ -22,12 +23,14 @@ from ..platform_secrets import platform_secret
 from ..platforms import detect_platforms, first_words
 from ..text import key_text, metrics_text
 from .arguments import read_switches
-from .commands import DOCTOR, DOWN, KEYS, LOGS, STATUS, UP, Command
+from .ask_magic import run_ask
+from .commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, Command
 from .defaults import WithDefaults, defaults_of
 from .doctor_magic import run_doctor
 from .giving import give
 from .keys_magic import run_keys
 from .logs_magic import run_logs
+from .model_magic import run_model
 from .names import Names
 from .session import asking, is_notebook, translated
 from .status_magic import run_status
@@ -132,6 +135,30 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         with translated():
             run_doctor(line, self._names(local_ns))
 
+    @_magic(cell_magic, ASK)
+    def avocado_ask(
+        self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            in_notebook = is_notebook(self.shell)
+            run_ask(line, cell, self._names(local_ns), in_notebook=in_notebook)
+
+    @_magic(cell_magic, MODEL)
+    def avocado_model(
+        self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replaced by the help of the command."""
+        with translated():
+            names = self._names(local_ns)
+            run_model(
+                line,
+                cell,
+                names,
+                in_notebook=is_notebook(self.shell),
+                bring_up=lambda wish: self._bring_up(wish, names),
+            )
+
     def _bring_up(self, wish: Wish, names: Names) -> None:
         from ..client.bringing import bring_up
 
@@ -163,6 +190,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
                 avocado.headline,
                 show_key=avocado.has_new_key,
                 show_token=avocado.has_new_token,
+                snippets=avocado.snippets(show_key=avocado.has_new_key),
             )
 
     def _tell_policy(self, wish: Wish) -> None:

@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ..secrets import plain_text
-from ..state import (
-    COMPONENTS,
-    Failure,
-    KeyState,
-    Member,
-    ModelState,
-    ModelUse,
-    Phase,
-    Stage,
-    State,
-    Traffic,
-)
+from ..state import COMPONENTS, Failure, ModelState, Phase, Stage, State
 from ..text import (
     MARKS,
-    PUBLIC_BYTES_A_MONTH,
-    PUBLIC_REQUESTS_A_MONTH,
     bytes_text,
     key_text,
     metrics_text,
     seconds_text,
     status_text,
 )
-from .card.markup import (
-    Picture,
-    columns_table,
-    escaped,
-    facts_table,
-    fold,
-    lines_of,
-    one_line,
-)
+from .card.markup import Picture, facts_table, fold, one_line
 from .card.pictures import card, models_text
-from .card.stages import bar, failure_panel, stages_list, warnings_list
+from .card.stages import failure_panel, stages_list, warnings_list
 from .card.style import headed
-from .keys_view import HEAD as KEYS_HEAD
-from .keys_view import key_cells
+from .status_tables import (
+    errors_table,
+    keys_table,
+    members_table,
+    models_table,
+    problem_text,
+    quota_bars,
+    tokens_text,
+)
 
 if TYPE_CHECKING:
     from ..client.last_errors import PastError
-
-_MODELS_SHOWN: Final = 10
-_KEYS_SHOWN: Final = 10
-_MEMBERS_SHOWN: Final = 10
-_MODELS_HEAD: Final = ("model", "state", "on disk", "GPU", "CPU", "requests", "tokens")
 
 
 def status_picture(
@@ -70,11 +50,11 @@ def status_picture(
         + _failures(state, has_log=not is_moving)
         + warnings_list(state.warnings)
         + facts_table(_facts(state), _prose(state))
-        + _models(state)
-        + _keys(state.keys)
-        + _members(state.members)
-        + _quota(state)
-        + _past(errors)
+        + models_table(state)
+        + keys_table(state.keys)
+        + members_table(state.members)
+        + quota_bars(state)
+        + errors_table(errors)
     )
     if not is_moving:
         stages = stages_list(state.stages, has_panels=False)
@@ -163,115 +143,13 @@ def _now(state: State) -> str:
 
 def _so_far(state: State) -> str:
     traffic = state.traffic
-    text = f"{state.requests} requests let in, {state.refused} refused, "
-    text += f"{bytes_text(state.bytes_out)} sent, {_tokens(traffic)} tokens in / out"
+    sent, tokens = bytes_text(state.bytes_out), tokens_text(traffic)
+    text = f"{state.requests} requests let in, {state.refused} refused, {sent} sent"
+    text += f", {tokens} tokens in / out"
     if traffic.lost_lines:
         text += f"; {traffic.lost_lines} lines of access.log lost: is the disk full?"
     return text
 
 
-def _tokens(use: KeyState | ModelUse | Traffic) -> str:
-    about = "≈" if use.is_estimate else ""
-    return f"{about}{use.tokens_in} / {about}{use.tokens_out}"
-
-
-def _models(state: State) -> str:
-    if not state.models:
-        return ""
-    uses = {use.name: use for use in state.traffic.models}
-    rows = [_model_cells(model, uses.get(model.name)) for model in state.models]
-    return _table("Models", _MODELS_HEAD, rows, _MODELS_SHOWN)
-
-
-def _model_cells(model: ModelState, use: ModelUse | None) -> Sequence[str]:
-    gpu, cpu = "not loaded", "not loaded"
-    if model.memory_bytes:
-        gpu = bytes_text(model.gpu_bytes)
-        cpu = bytes_text(max(0, model.memory_bytes - model.gpu_bytes))
-    return (
-        model.name,
-        model.phase.value,
-        bytes_text(model.size_bytes) if model.size_bytes else "",
-        gpu,
-        cpu,
-        str(use.requests) if use else "0",
-        _tokens(use) if use else "0 / 0",
-    )
-
-
-def _keys(keys: Sequence[KeyState]) -> str:
-    if not keys:
-        return ""
-    rows = [key_cells(key) for key in keys]
-    return _table("Keys", KEYS_HEAD, rows, _KEYS_SHOWN, " (%avocado_keys lists all)")
-
-
-def _members(members: Sequence[Member]) -> str:
-    rows = []
-    for member in members:
-        seen = "never"
-        if member.seen_s is not None:
-            seen = f"{seconds_text(member.seen_s)} ago"
-        whose = " (this one)" if member.is_self else ""
-        models = ", ".join(member.models) or "no model yet"
-        rows.append((f"{member.id}{whose}", models, seen))
-    head = ("member", "models", "answered")
-    return _table("Pool", head, rows, _MEMBERS_SHOWN) if rows else ""
-
-
-def _table(
-    title: str,
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    most: int,
-    where: str = "",
-) -> str:
-    more = len(rows) - most
-    rest = lines_of([f"… and {more} more{where}"], "more") if more > 0 else ""
-    return columns_table(title, head, rows[:most]) + rest
-
-
-def _quota(state: State) -> str:
-    """Return how much of ngrok's free month this service alone has used."""
-    traffic = state.traffic
-    if not traffic.public_requests:
-        return ""
-    requests, sent_bytes = traffic.public_requests, traffic.public_bytes_out
-    free = bytes_text(PUBLIC_BYTES_A_MONTH)
-    shares = (
-        (
-            "requests",
-            requests / PUBLIC_REQUESTS_A_MONTH,
-            f"{requests:,} of {PUBLIC_REQUESTS_A_MONTH:,} requests",
-        ),
-        (
-            "bytes",
-            sent_bytes / PUBLIC_BYTES_A_MONTH,
-            f"{bytes_text(sent_bytes)} of {free} sent",
-        ),
-    )
-    bars = "".join(
-        f'<div class="avocado-share">{escaped(told)}'
-        f"{bar(f'quota: {name}', share, told, role='meter')}</div>"
-        for name, share, told in shares
-    )
-    title = "ngrok's free month, as far as this service has used it"
-    return f'<div class="avocado-quota"><b>{escaped(title)}</b>{bars}</div>'
-
-
-def _past(errors: Sequence[PastError]) -> str:
-    if not errors:
-        return ""
-    rows = [(error.at, error.component, _problem(error)) for error in errors]
-    return columns_table("Last errors", ("when", "part", "what"), rows)
-
-
 def _past_lines(errors: Sequence[PastError]) -> list[str]:
-    return [
-        one_line(f"{error.at} {error.component}: {_problem(error)}") for error in errors
-    ]
-
-
-def _problem(error: PastError) -> str:
-    times = f" ({error.times} times)" if error.times > 1 else ""
-    return plain_text(f"{error.problem} → {error.remedy}{times}")
+    return [one_line(f"{x.at} {x.component}: {problem_text(x)}") for x in errors]

@@ -22,14 +22,28 @@ _DEFAULT_PORT: Final = 11434
 
 
 def main(arguments: list[str]) -> int:
-    """Run ``ollama serve`` or ``ollama --version``; return the exit status."""
+    """Run ``ollama serve``, ``create`` or ``--version``; return the exit status."""
     version = os.environ.get("AVOCADO_REHEARSAL_VERSION", OLLAMA_VERSION)
     if arguments in (["--version"], ["-v"]):
         sys.stdout.write(f"ollama version is {version}\n")
         return 0
-    if arguments != ["serve"]:
-        sys.stderr.write("Error: this rehearsal engine knows serve and --version\n")
-        return 1
+    match arguments:
+        case ["serve"]:
+            return _serve(version)
+        case ["create", name, "-f", modelfile]:
+            from .engine_create import create
+
+            address = _address(os.environ.get("OLLAMA_HOST", ""))
+            return create(name, Path(modelfile), address)
+        case _:
+            pass
+    sys.stderr.write(
+        "Error: this rehearsal engine knows serve, create NAME -f FILE and --version\n"
+    )
+    return 1
+
+
+def _serve(version: str) -> int:
     if why := switched().get("start"):
         sys.stderr.write(f"{why}\n")
         return 1

@@ -34,6 +34,7 @@ class ModelEndpoints:
             web.get("/api/ps", self._list_loaded),
             web.post("/api/show", self._show),
             web.post("/api/pull", self._pull),
+            web.post("/api/create", self._create),
             web.post("/api/copy", self._copy),
             web.delete("/api/delete", self._delete),
             web.get("/v1/models", self._v1_list),
@@ -98,6 +99,23 @@ class ModelEndpoints:
             await response.write(json.dumps({"error": str(error)}).encode() + b"\n")
         await response.write_eof()
         return response
+
+    async def _create(self, request: web.Request) -> web.Response:
+        """Give a model another name; what a Modelfile says of it changes no echo."""
+        body = await read_body(request)
+        try:
+            name = ModelName.parse(named(body))
+        except UsageMistake as error:
+            raise Refusal(400, "invalid model name") from error
+        base = self._store.find(str(body.get("from", "")))
+        if base is None:
+            # A real server pulls it, by a registry that no rehearsal reaches for.
+            told = [{"error": "pull model manifest: file does not exist"}]
+        else:
+            self._store.copy(base, name)
+            told = [{"status": "writing manifest"}, {"status": "success"}]
+        lines = "".join(f"{json.dumps(line)}\n" for line in told)
+        return web.Response(text=lines, content_type="application/x-ndjson")
 
     async def _copy(self, request: web.Request) -> web.Response:
         body = await read_body(request)

@@ -102,3 +102,16 @@ def test_another_protocol_is_told_with_the_command_that_mends_it() -> None:
         pytest.raises(VersionMismatch, match="--restart"),
     ):
         connection.state()
+
+
+def test_what_takes_its_time_is_told_line_by_line() -> None:
+    """Each as it comes; an error in the middle is raised as its own kind."""
+    failure = {"kind": "ModelRefused", "problem": "No such model.", "remedy": "Look."}
+    lines = [{"text": "one"}, {"text": "two"}, {"failure": failure}]
+    body = "".join(f"{json.dumps(line)}\n" for line in lines)
+    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    with answering(answer) as connection:
+        told = connection.stream("/create", name="mine")
+        assert [next(told), next(told)] == lines[:2]
+        with pytest.raises(ModelRefused, match="No such"):
+            next(told)

@@ -16,7 +16,7 @@ import pytest
 
 from spicy_avocado_magic.client import diagnosing
 from spicy_avocado_magic.client.diagnosing import diagnose, doctor, find_token
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import SecretMissing, UsageMistake
 from spicy_avocado_magic.finding import Verdict, ok
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.processes import identify
@@ -163,3 +163,16 @@ def test_the_token_is_found_where_up_finds_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(diagnosing, "platform_secret", lambda _name: None)
     monkeypatch.delenv("NGROK_AUTHTOKEN")
     assert find_token({}) == {}
+
+
+def test_a_token_that_the_platform_withholds_is_no_token_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All else is examined; ``up`` tells what to switch on."""
+
+    def withhold(_name: str) -> str:
+        raise SecretMissing("No access.", "Switch it on.")
+
+    monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
+    monkeypatch.setattr(diagnosing, "platform_secret", withhold)
+    assert find_token({}) == {}, "the examination would not have begun"

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from spicy_avocado_magic.policy import Policy
+
 from .callers import Caller, Dialect, Verdict
 from .fault import DIVISOR, Fault
 from .kernels import wait_until
@@ -229,6 +231,7 @@ def _row(name: str, expected: str, seen: str, **more: Any) -> Fault:
     row: dict[str, Any] = {
         "bound_s": 8.0,
         "keeps_all": True,
+        "policy": {"head_wait_s": Policy().head_wait_s / DIVISOR},
         "variables": _SLOW,
         "options": _MANY_SLOTS,
     } | more
@@ -267,6 +270,8 @@ ROWS = (
         "answered but for those beyond its places (429)",
         breaks=_stream_512,
         keeps_all=False,
+        policy={},
+        is_heavy=True,
         variables={"AVOCADO_REHEARSAL_TOKEN_S": "0.01"},
         bound_s=30.0,
     ),

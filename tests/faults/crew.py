@@ -56,21 +56,23 @@ def side_by_side(
 ) -> Iterator[tuple[int, Told]]:
     """Run rows in processes of their own; yield each with its place as it ends.
 
-    First those that measure, one at a time, with the machine to itself; then the
-    others. A worker that dies has failed its row, and another one takes its place.
+    First those that must be alone, one at a time; then the others. A worker that dies
+    has failed its row, and another one takes its place.
     """
     places = range(len(faults))
     for count, is_alone in ((1, True), (jobs, False)):
         rows = [(at, faults[at].name) for at in places]
         yield from _shared(
-            [one for one in rows if faults[one[0]].measures is is_alone], count, judge
+            [one for one in rows if faults[one[0]].is_alone is is_alone], count, judge
         )
 
 
 def _shared(
     rows: Sequence[tuple[int, str]], jobs: int, judge: Judge
 ) -> Iterator[tuple[int, Told]]:
-    left, busy, idle = deque(rows), [], []  # type: ignore[var-annotated]
+    left = deque(rows)
+    busy: list[_Worker] = []
+    idle: list[_Worker] = []
     try:
         while left or busy:
             while left and len(busy) < jobs:

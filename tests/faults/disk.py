@@ -106,7 +106,8 @@ def _pid_reused(service: Service) -> Timing:
 def _models_deleted(service: Service) -> None:
     folder = models_folder("", rehearsal=False)
     assert folder.is_relative_to(service.home.path), folder
-    shutil.rmtree(folder)
+    # In one step: the service may be writing to it.
+    shutil.rmtree(folder.rename(folder.with_name("deleted")))
 
 
 def _small_home(home: Home, undo: contextlib.ExitStack) -> None:

@@ -167,6 +167,7 @@ ROWS = (
         bound_s=10.0,
         mends=lambda service: service.switch(),
         divisor=_SLOW_DIVISOR,
+        policy={"stalled_s": 60.0},
         keeps_all=True,
         why=(
             "Lines of JSON (/api, streamed) have nothing that may come before the "

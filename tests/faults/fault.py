@@ -69,6 +69,7 @@ class Fault:
         engine: Which engine it needs.
         divisor: Of the policy's waits.
         policy: Waits that are other than that.
+        is_heavy: Whether it needs the whole machine.
         variables: Set in the environment of the service.
         options: Further options of ``up``.
     """
@@ -96,13 +97,14 @@ class Fault:
     engine: Engine = Engine.STAND_IN
     divisor: float = DIVISOR
     policy: Mapping[str, float] = field(default_factory=dict)
+    is_heavy: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def measures(self) -> bool:
-        """Whether its times count, so that no other row may run beside it."""
-        return self.detect_s is not None
+    def is_alone(self) -> bool:
+        """Whether no other may run beside it: it measures, or takes all there is."""
+        return self.detect_s is not None or self.is_heavy
 
     @property
     def hang_s(self) -> float:

@@ -47,6 +47,8 @@ _UNSCALED: Final = (
     "gateway_stop_s",
     "engine_stop_s",
     "down_s",
+    "stable_pause_s",
+    "head_wait_s",
 )
 """Bounds on what real processes need: dividing them would not make those faster."""
 

@@ -10,7 +10,7 @@ from .row import run
 
 
 def _param(fault: Fault) -> object:
-    marks = [pytest.mark.alone] if fault.measures else []
+    marks = [pytest.mark.alone] if fault.is_alone else []
     return pytest.param(fault, id=f"{fault.area}-{fault.name}", marks=marks)
 
 

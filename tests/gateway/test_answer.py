@@ -224,6 +224,32 @@ async def test_stock_clients_raise_when_a_stream_breaks_off(
     await native._client.aclose()
 
 
+async def test_a_stream_that_ends_in_order_in_the_middle_is_no_whole_answer(
+    front: Front, engine: Engine
+) -> None:
+    """As Ollama ends one when what runs the model dies; stock clients raise."""
+
+    async def half(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": SSE})
+        await response.prepare(request)
+        await response.write(f"data: {DELTA}\n\n".encode())
+        await go.wait()
+        await response.write_eof()
+        return response
+
+    go = asyncio.Event()
+    engine.reply = half
+    async with openai.AsyncOpenAI(
+        base_url=f"{front.url}/v1", api_key=KEY, max_retries=0
+    ) as client:
+        stream = await client.chat.completions.create(
+            model="tiny", messages=ASK, stream=True
+        )
+        go.set()
+        with pytest.raises(openai.APIError, match="broke off"):
+            _ = [chunk async for chunk in stream]
+
+
 @pytest.mark.parametrize(
     ("kind", "text"), [(SSE, f"data: {DELTA}\n"), (NDJSON, LINE), ("text/plain", "x\n")]
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +48,32 @@ class Sharing:
         self.grants = [grant for grant in self.grants if grant.name != name]
 
 
+class Maker:
+    """Makes models as told, in place of an engine."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Path]] = []
+        self.error: Exception | None = None
+        self.go_on = asyncio.Event()
+        self.was_cancelled = asyncio.Event()
+
+    async def create(
+        self, name: str, text: str, folder: Path, tell: Callable[[str], None]
+    ) -> tuple[str, ...]:
+        """Tell two things, then wait."""
+        self.asked.append((name, text, folder))
+        tell("one")
+        tell("two\x1b[2J")
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.was_cancelled.set()
+            raise
+        if self.error is not None:
+            raise self.error
+        return ("tiny:latest",)
+
+
 class Listener:
     """Takes what kernels ask for, in place of a supervisor."""
 
@@ -57,6 +83,7 @@ class Listener:
         self.wishes: list[tuple[Mapping[str, Any], bool]] = []
         self.error: Exception | None = None
         self.sharing = Sharing()
+        self.creating = Maker()
         self.context = SimpleNamespace(
             redact=Redactor(),
             board=Board(State()),
@@ -236,6 +263,46 @@ async def test_a_grant_that_cannot_be_is_refused(
         async with kernel.post("/keys", json={"grant": grant}) as response:
             assert response.status == 400
     assert listener.sharing.grants == []
+
+
+MAKE = {"name": "mine", "modelfile": "FROM tiny", "folder": "/somewhere"}
+
+
+async def test_a_model_is_made_while_the_kernel_listens(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """What is done is told again and again, so that silence means a hung host."""
+    async with asyncio.timeout(5), kernel.post("/create", json=MAKE) as response:
+        for _ in range(2):
+            told = json.loads(await response.content.readline())
+            assert told == {"text": "two"}, "what a terminal obeys got through"
+        listener.creating.go_on.set()
+        *_, last = (await response.content.read()).splitlines()
+    assert json.loads(last) == {"pulled": ["tiny:latest"]}
+    assert listener.creating.asked == [("mine", "FROM tiny", Path("/somewhere"))]
+
+
+async def test_a_model_that_cannot_be_made_is_told_with_why(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """After the stream has begun, so in its last line."""
+    listener.creating.error = UsageMistake("No.", "Yes.")
+    listener.creating.go_on.set()
+    async with asyncio.timeout(5), kernel.post("/create", json=MAKE) as response:
+        *_, last = (await response.content.read()).splitlines()
+    assert json.loads(last)["failure"]["kind"] == "UsageMistake"
+
+
+async def test_a_kernel_that_listens_no_more_ends_the_making(
+    listener: Listener, kernel: aiohttp.ClientSession
+) -> None:
+    """An interrupt closes the connection; nothing works on for nobody."""
+    async with kernel.post("/create", json=MAKE) as response:
+        await response.content.readline()
+        response.close()
+    async with asyncio.timeout(5):
+        await listener.creating.was_cancelled.wait()
+    assert listener.log == [], "an interrupt was told as a mistake"
 
 
 async def test_down_ends_the_host(

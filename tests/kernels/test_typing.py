@@ -132,13 +132,9 @@ def test_a_slip_of_the_fingers_gets_the_nearest_match(
 @pytest.mark.parametrize(
     "cell",
     [
-        "%avocado_up tiny --rehearse --local;",
-        "%avocado_up tiny --rehearse --local ;  # it's mine",
-        "%avocado_up 'tiny' --rehearse \"--local\"  # --no-auth",
-        "%avocado_up tiny \\\n    --rehearse \\\n    --local",
-        "M = 'tiny'\n%avocado_up $M --rehearse --local",
-        "def go(m):\n    %avocado_up $m --rehearse --local\ngo('tiny')",
-        "avocado_up tiny --rehearse --local",
+        "%avocado_up 'tiny' --rehearse \"--local\" ;  # it's mine, --no-auth",
+        "M = 'tiny'\ndef go():\n    %avocado_up $M \\\n    --rehearse --local\ngo()",
+        "avocado_up tiny --rehearse --local;",
         BODY,
     ],
 )

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.notebook.commands import DOWN, KEYS, STATUS, UP, Command
+from spicy_avocado_magic.notebook.commands import (
+    ASK,
+    DOWN,
+    KEYS,
+    MODEL,
+    STATUS,
+    UP,
+    Command,
+)
 from spicy_avocado_magic.notebook.names import Names
 from spicy_avocado_magic.notebook.up_arguments import read_up
 from spicy_avocado_magic.options import OPTIONS
 
 
-@pytest.mark.parametrize("command", [UP, STATUS, KEYS, DOWN], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "command", [UP, STATUS, KEYS, DOWN, ASK, MODEL], ids=lambda c: c.name
+)
 def test_the_help_names_every_option(command: Command) -> None:
     """The table is the only list of options; the help is made from it."""
     text = command.help()

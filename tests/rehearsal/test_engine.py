@@ -98,7 +98,7 @@ def test_the_port_of_a_listener_that_died_is_free(
 def test_other_commands_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """It is a stage set: it says what it knows."""
     assert engine.main(["run", "tiny"]) == 1
-    assert "serve and --version" in capsys.readouterr().err
+    assert "serve, create NAME -f FILE and --version" in capsys.readouterr().err
 
 
 def test_its_version_costs_no_server() -> None:

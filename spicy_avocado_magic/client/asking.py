@@ -1,0 +1,164 @@
+"""Ask a model of the running service, as any client does, and stream its answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageMistake
+from ..options import nearest_match
+from ..policy import Policy
+from ..secrets import plain_text
+from ..state import State
+
+_NANOSECONDS: Final = 1e9
+_SHOWN: Final = 300
+"""Characters of an error's text that are repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a model is asked."""
+
+    model: str
+    prompt: str
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Some of an answer, in the order in which it comes."""
+
+    text: str = ""
+    thought: str = ""
+    """What a model that reasons says to itself."""
+    tokens: int = 0
+    """Of the whole answer; told by the last piece alone."""
+    seconds: float = 0.0
+    """For which the engine spoke; told by the last piece alone."""
+
+
+def ask(
+    state: State, question: Question, policy: Policy
+) -> Generator[Piece, None, None]:
+    """Yield the answer as it comes; a caller that closes it frees the engine.
+
+    Raises:
+        UsageMistake: If there is no such model, or nothing runs.
+        GatewayFailed: If the service does not answer, or not yet.
+        EngineFailed: If the model cannot answer.
+    """
+    import requests
+
+    url = f"{require_running(state).local_url}/api/chat"
+    headers = {"Authorization": f"Bearer {state.api_key}"} if state.api_key else {}
+    waits = (policy.upstream_connect_s, policy.silence_s)
+    with requests.Session() as session:
+        # A proxy of the environment knows nothing of this machine's loopback.
+        session.trust_env = False
+        try:
+            with session.post(
+                url, json=_body(question), headers=headers, timeout=waits, stream=True
+            ) as response:
+                if response.status_code != requests.codes.ok:
+                    raise _refused(state, question, response.status_code, response.text)
+                yield from _pieces(question, response.iter_lines())
+        except requests.RequestException as error:
+            raise GatewayFailed(
+                f"The service does not answer ({type(error).__name__}).",
+                "%avocado_status tells how it is; %avocado_up --restart renews it.",
+            ) from error
+
+
+def first_model(state: State) -> str:
+    """Return the model that is asked where none is named."""
+    return state.models[0].name if state.models else ""
+
+
+def require_running(state: State | None) -> State:
+    """Return the state of a service that can be spoken to.
+
+    Raises:
+        UsageMistake: If there is none.
+    """
+    if state is None or not state.local_url:
+        raise UsageMistake(
+            "There is no service to speak to.",
+            "Start one first: %avocado_up MODEL",
+        )
+    return state
+
+
+def _body(question: Question) -> dict[str, Any]:
+    system = [{"role": "system", "content": question.system}] if question.system else []
+    user = {"role": "user", "content": question.prompt}
+    return {"model": question.model, "messages": [*system, user], "stream": True}
+
+
+def _pieces(question: Question, lines: Iterator[bytes]) -> Iterator[Piece]:
+    """Read ``/api/chat`` (docs/api.md in ollama/ollama) to its last line."""
+    for line in lines:
+        if not line.strip():
+            continue
+        told = _object(line)
+        if "error" in told:
+            raise _cannot_answer(question, str(told["error"]))
+        message = told.get("message")
+        if not isinstance(message, dict):
+            break
+        is_done = bool(told.get("done"))
+        yield Piece(
+            text=str(message.get("content") or ""),
+            thought=str(message.get("thinking") or ""),
+            tokens=int(told.get("eval_count") or 0) if is_done else 0,
+            seconds=(told.get("eval_duration") or 0) / _NANOSECONDS if is_done else 0.0,
+        )
+        if is_done:
+            return
+    raise _cannot_answer(question, "the answer broke off")
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """Read a line; one that is no JSON object is as none."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _refused(state: State, question: Question, status: int, body: str) -> AvocadoError:
+    said = _said(body) or f"HTTP {status}"
+    if status == 404:  # noqa: PLR2004  (HTTP's "not found")
+        names = [model.name for model in state.models]
+        near = nearest_match(question.model, names)
+        return UsageMistake(
+            f"This service has no model {plain_text(question.model)!r}.",
+            f"Did you mean {near}?" if near else f"It has {', '.join(names)}.",
+        )
+    if status in {429, 503}:
+        return GatewayFailed(
+            f"The service cannot answer now: {said}",
+            "Ask again in a moment; %avocado_status tells how it is.",
+        )
+    return _cannot_answer(question, said)
+
+
+def _cannot_answer(question: Question, said: str) -> EngineFailed:
+    return EngineFailed(
+        f"{plain_text(question.model)} does not answer: {plain_text(said)[:_SHOWN]}",
+        "Ask again; %avocado_logs engine tells more.",
+    )
+
+
+def _said(body: str) -> str:
+    """Return what an error says, in whatever form."""
+    try:
+        told: Any = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return plain_text(body)[:_SHOWN].strip()
+    if isinstance(told, dict):
+        told = told.get("message", "")
+    return plain_text(str(told))[:_SHOWN]

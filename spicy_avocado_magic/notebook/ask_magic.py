@@ -1,0 +1,89 @@
+"""What ``%%avocado_ask`` does: send the cell to a model, show its answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
+
+from ..errors import AvocadoError, UsageMistake
+from ..options import parse_flag
+from ..policy import Policy
+from .arguments import sort_words
+from .commands import ASK
+from .names import Names
+from .view import say
+
+if TYPE_CHECKING:
+    from ..client.asking import Piece
+    from .answer_view import AnswerView
+
+    Pieces = Generator[Piece, None, None]
+
+INTERRUPTED: Final = "interrupted"
+BROKEN: Final = "the answer broke off"
+
+
+def run_ask(line: str, cell: str, names: Names, *, in_notebook: bool) -> None:
+    """Do what a cell asks for; an interrupt ends the answer, quietly.
+
+    Args:
+        line: All that follows the magic's name.
+        cell: The question.
+        names: Where ``$NAME`` of the line is looked up.
+        in_notebook: Whether displays can be drawn.
+
+    Raises:
+        UsageMistake: If it cannot be right, or no service runs.
+        SecretMissing: If a ``$NAME`` is nowhere.
+        GatewayFailed, EngineFailed: If there is no answer.
+    """
+    typed = sort_words(line, ASK)
+    if typed is None:
+        say(ASK.help())
+        return
+    model, *more = (names.resolve(word) for word in typed.words or ("",))
+    if more:
+        raise UsageMistake(
+            f"{more[0]!r} is one word too many.",
+            "Write %%avocado_ask MODEL, and the question below.",
+        )
+    if not cell.strip():
+        raise UsageMistake("The cell asks nothing.", "Write the question below.")
+    from ..client import asking, verbs
+    from .answer_view import AnswerCard, AnswerWords
+
+    asked = {flag: names.resolve(text) for flag, text in typed.options.items()}
+    rehearse = parse_flag(asked.get("--rehearse", "false"))
+    state = asking.require_running(verbs.status(rehearse=rehearse))
+    question = asking.Question(
+        model=model or asking.first_model(state),
+        prompt=cell,
+        system=asked.get("--system", ""),
+    )
+    view: AnswerView = AnswerCard(state) if in_notebook else AnswerWords(state)
+    _show(asking.ask(state, question, Policy()), view, question.model)
+
+
+def _show(pieces: Pieces, view: AnswerView, model: str) -> None:
+    note, has_begun = f"{model}: nothing more came", False
+    try:
+        with contextlib.closing(pieces) as coming:
+            for piece in coming:
+                has_begun = True
+                view.add(piece.text, thought=piece.thought)
+                if piece.tokens:
+                    note = _note(model, piece)
+    except KeyboardInterrupt:
+        note = f"{model}: {INTERRUPTED}"
+    except AvocadoError:
+        if has_begun:
+            view.close(f"{model}: {BROKEN}")
+        raise
+    view.close(note)
+
+
+def _note(model: str, last: Piece) -> str:
+    """Return who answered, and how fast: a proof of what the service can do."""
+    speed = f", {last.tokens / last.seconds:.1f} a second" if last.seconds else ""
+    return f"{model}: {last.tokens} tokens{speed}"

@@ -1,0 +1,58 @@
+"""What ``%%avocado_model`` does: have a model made from the cell, and serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import UsageMistake
+from ..options import Wish, parse_flag
+from ..state_folder import StateFolder
+from .arguments import sort_words
+from .commands import MODEL
+from .names import Names
+from .view import say
+
+
+def run_model(
+    line: str,
+    cell: str,
+    names: Names,
+    *,
+    in_notebook: bool,
+    bring_up: Callable[[Wish], None],
+) -> None:
+    """Do what a cell asks for.
+
+    Args:
+        line: All that follows the magic's name.
+        cell: The Modelfile.
+        names: Where ``$NAME`` of the line is looked up.
+        in_notebook: Whether displays can be drawn.
+        bring_up: Does what ``%avocado_up`` does, and shows it.
+
+    Raises:
+        UsageMistake: If it cannot be right, or no service runs.
+        SecretMissing: If a ``$NAME`` is nowhere.
+        AvocadoError: If the model cannot be made or served.
+    """
+    typed = sort_words(line, MODEL)
+    if typed is None:
+        say(MODEL.help())
+        return
+    words = [names.resolve(word) for word in typed.words]
+    if len(words) != 1:
+        raise UsageMistake(
+            f"{words[1]!r} is one word too many." if words else "The name is missing.",
+            "Write %%avocado_model NAME, and the Modelfile below.",
+        )
+    from ..client import asking, creating, verbs
+    from .live_line import LiveLine
+
+    rehearse = parse_flag(names.resolve(typed.options.get("--rehearse", "false")))
+    state = asking.require_running(verbs.status(rehearse=rehearse))
+    folder = StateFolder.find(rehearsal=state.rehearsal)
+    told = LiveLine(state, in_notebook=in_notebook)
+    pulled = creating.create_model(folder, words[0], cell, show=told.show)
+    before = f"pulled {', '.join(pulled)} and " if pulled else ""
+    told.show(f"Ollama has {before}made {words[0]}.")
+    bring_up(Wish(given={"models": (words[0],)}, rehearse=state.rehearsal))

@@ -1,0 +1,105 @@
+"""``%%avocado_ask`` and ``%%avocado_model`` in a real kernel, beside a rehearsal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from spicy_avocado_magic import down, status
+from tests.main_job.home import PACKAGE_PARENT, new_home
+
+from .kernel import Kernel, Output, new_kernel
+
+LONG = "word " * 5_000
+"""It is said back at 100 words a second, so would take a minute."""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """A kernel in a home of its own, with a rehearsal that runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
+            patch.delenv(name, raising=False)
+        patch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
+        patch.setenv("AVOCADO_REHEARSAL_TOKEN_S", "0.01")
+        with new_home(patch.setenv) as home:
+            patch.setenv("IPYTHONDIR", str(home.path / "ipython"))
+            with new_kernel() as started:
+                good(started.run("%load_ext spicy_avocado_magic"))
+                good(started.run("%avocado_up tiny --rehearse"))
+                yield started
+                down()
+
+
+def good(output: Output) -> str:
+    """Expect a cell that worked."""
+    assert output.status == "ok", output.text
+    return output.text
+
+
+def test_an_answer_is_one_display_of_safe_html(kernel: Kernel) -> None:
+    """The rehearsal says back what it is asked: here, what would run."""
+    evil = "**Hi** <img src=x onerror=alert(1)> ![x](http://a.example/) \x1b]0;t\x07"
+    output = kernel.run(f"%%avocado_ask tiny --system x\n{evil}")
+    good(output)
+    markup = output.html[-1]
+    assert "<strong>Hi</strong>" in markup
+    assert "REHEARSAL" in markup
+    assert "<img" not in "".join(output.html)
+    assert "\x1b" not in "".join(output.html) + output.text
+    assert "tiny: " in output.texts[-1]
+    assert "a second" in output.texts[-1], "nobody knows how fast it was"
+
+
+def test_an_interrupt_ends_the_answer_and_the_engines_work(kernel: Kernel) -> None:
+    """Quietly; the next one comes at once, though the engine has one place."""
+    sent = kernel.send(f"%%avocado_ask\n{LONG}")
+    begun = kernel.collect(sent, until_text="word word")
+    assert not begun.error
+    kernel.interrupt()
+    ended = kernel.collect(sent)
+    assert ended.status == "ok", ended.text
+    assert "interrupted" in ended.texts[-1]
+    assert "avocado" in good(kernel.run("%%avocado_ask\navocado"))
+    state = status()
+    assert state is not None
+    assert state.traffic.in_flight == 0, "the engine still speaks to nobody"
+
+
+def test_an_unknown_model_is_two_lines(kernel: Kernel) -> None:
+    """With the nearest name, and no traceback."""
+    output = kernel.run("%%avocado_ask tinny\nHi")
+    assert output.error == "UsageMistake"
+    assert len(output.traceback) == 2
+    assert "Did you mean tiny?" in output.text
+
+
+def test_a_model_is_made_and_answers(kernel: Kernel) -> None:
+    """With what it is made of pulled before, and told so; mistakes by their line."""
+    cell = "%%avocado_model mine\nFROM llama3\nSYSTEM {x} $y\n"
+    text = good(kernel.run(cell))
+    assert "Ollama has pulled llama3:latest and made mine." in text
+    assert "Changed models" in text
+    assert "avocado" in good(kernel.run("%%avocado_ask mine\navocado"))
+    bad = kernel.run("%%avocado_model mine\n\nFROM tiny\nSTOP x\n")
+    assert bad.error == "UsageMistake"
+    assert "Line 4 of this cell, 'STOP x'" in bad.text
+    assert len(bad.traceback) == 2
+
+
+def test_the_handle_hands_over_code_and_clients(kernel: Kernel) -> None:
+    """Shown as text, and ready to be asked."""
+    text = good(kernel.run("avocado.snippets()"))
+    assert "## curl" in text
+    assert "\\n" not in text, "shown as a heap of quotes"
+    code = (
+        "client = avocado.openai()\n"
+        "said = client.chat.completions.create(model='tiny', "
+        "messages=[{'role': 'user', 'content': 'avocado'}])\n"
+        "print(said.choices[0].message.content)\n"
+        "print(avocado.ollama().generate('tiny', 'avocado').response)\n"
+        "print(avocado.anthropic().messages.create(model='tiny', max_tokens=9, "
+        "messages=[{'role': 'user', 'content': 'avocado'}]).content[0].text)"
+    )
+    assert good(kernel.run(code)).count("avocado") >= 3

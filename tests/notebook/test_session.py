@@ -1,0 +1,20 @@
+"""The session around a magic: whether somebody can be asked."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+from spicy_avocado_magic.notebook.session import asking
+
+ATTENDED = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True))
+
+
+def test_a_thread_asks_nobody() -> None:
+    """The answer would go to whatever cell runs."""
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(asking(ATTENDED)))
+    thread.start()
+    thread.join()
+    assert found == [None], "a thread may ask"
+    assert asking(ATTENDED) is not None, "the foreground may not ask"
