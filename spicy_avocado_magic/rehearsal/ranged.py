@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs, web
 
+from .switches import switched
+
 _CHUNK_BYTES: Final = 256 * 1024
+_PIECE_S: Final = 0.05
+"""A slow reply comes in pieces of this many seconds."""
 
 
 async def serve_bytes(
@@ -40,8 +45,15 @@ async def serve_bytes(
         response.content_type = "application/octet-stream"
     await response.prepare(request)
     if request.method != hdrs.METH_HEAD:
-        view = memoryview(content)
-        for at in range(start, stop, _CHUNK_BYTES):
-            await response.write(view[at : min(at + _CHUNK_BYTES, stop)])
+        await _write_paced(response, memoryview(content)[start:stop])
     await response.write_eof()
     return response
+
+
+async def _write_paced(response: web.StreamResponse, content: memoryview) -> None:
+    bytes_s = float(switched().get("bytes_s", 0))
+    step = max(1, int(bytes_s * _PIECE_S)) if bytes_s else _CHUNK_BYTES
+    for at in range(0, len(content), step):
+        await response.write(content[at : at + step])
+        if bytes_s:
+            await sleep(_PIECE_S)

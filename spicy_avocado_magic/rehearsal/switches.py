@@ -1,4 +1,4 @@
-"""Faults of the stand-in engine and agent that can be switched while they run.
+"""Faults of the stand-ins that can be switched while they run.
 
 ``AVOCADO_REHEARSAL_FAULTS`` names a JSON file, which is read at each request; where
 it does not exist, there are none. For the engine:
@@ -14,6 +14,10 @@ For the agent:
 - ``agent_version``: what it says that it is;
 - ``flood``: lines that it logs at its start;
 - ``api_s``: seconds before each answer of its local API.
+
+For the release host and the registry:
+
+- ``bytes_s``: how many bytes a second a reply has, so that a download can be watched.
 
 ``pid`` is the only process that all these hold for.
 """

@@ -233,7 +233,9 @@ def running(fault: Fault) -> Iterator[Service]:
         (home.path / "bin").mkdir()
         is_stand_in = fault.engine is Engine.STAND_IN or not EXECUTABLES
         program = (
-            _stand_in(home.path, fault.variables) if is_stand_in else EXECUTABLES[0]
+            write_stand_in(home.path, fault.variables)
+            if is_stand_in
+            else EXECUTABLES[0]
         )
         assert program is not None
         path = os.pathsep.join((str(program.parent), os.environ["PATH"]))
@@ -264,7 +266,7 @@ def running(fault: Fault) -> Iterator[Service]:
         yield service
 
 
-def _stand_in(home: Path, variables: Mapping[str, str]) -> Path:
+def write_stand_in(home: Path, variables: Mapping[str, str]) -> Path:
     """Write the stand-in engine as a program called ``ollama``.
 
     Its own variables are in it, since the product passes none of them on.

@@ -23,6 +23,8 @@ class Output:
     html: list[str] = field(default_factory=list)
     displays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Displays and their updates: the message's type and its content."""
+    sent_s: list[float] = field(default_factory=list)
+    """When the kernel sent each of them, in seconds since the epoch."""
     pages: list[str] = field(default_factory=list)
     """What ``?`` shows in a pager."""
     traceback: list[str] = field(default_factory=list)
@@ -135,6 +137,8 @@ class Kernel:
                 continue
             content = message["content"]
             self._take(output, message["msg_type"], content)
+            if len(output.displays) > len(output.sent_s):
+                output.sent_s.append(message["header"]["date"].timestamp())
             if until_text and until_text in output.text + "".join(output.html):
                 return output
             if content.get("execution_state") == "idle":

@@ -11,8 +11,9 @@ import pytest
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.state_folder import StateFolder
-from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+from tests.main_job.home import Home
 
+from .cells import new_kernel_home
 from .kernel import Kernel, Output, new_kernel
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
@@ -21,11 +22,7 @@ TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give the kernel a home of its own; at its end nothing may be left."""
-    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
-    with new_home(monkeypatch.setenv) as made:
-        monkeypatch.setenv("IPYTHONDIR", str(made.path / "ipython"))
+    with new_kernel_home(monkeypatch) as made:
         yield made
 
 

@@ -280,21 +280,3 @@ def test_terminal_ipython_runs_the_example(home: Home) -> None:
     assert "REHEARSAL" in ran.stdout + ran.stderr
     assert "http://127.0.0.1:" in ran.stdout, ran.stdout
     assert not home.wait_no_processes(), "the example left something running"
-
-
-def test_a_notebook_runs_through_nbclient(home: Home, tmp_path: Path) -> None:
-    """The quickstart notebook, unchanged, in rehearsal."""
-    nbformat = pytest.importorskip("nbformat")
-    nbclient = pytest.importorskip("nbclient")
-    os.environ["AVOCADO_REHEARSE"] = "1"
-    try:
-        path = PACKAGE_PARENT / "examples" / "quickstart.ipynb"
-        notebook = nbformat.read(path, as_version=4)
-        # What is to be tested is this checkout, which nothing need install.
-        notebook.cells = [c for c in notebook.cells if "%pip" not in c.source]
-        nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-    finally:
-        del os.environ["AVOCADO_REHEARSE"]
-    outputs = str([cell.get("outputs") for cell in notebook.cells])
-    assert "REHEARSAL" in outputs
-    assert "http://127.0.0.1:" in outputs

@@ -23,6 +23,8 @@ NEEDED = (
     "pytest-timeout",
 )
 
+QUICKSTART = "tests/examples/test_notebooks.py::test_it_runs_in_rehearsal[quickstart]"
+
 COLAB = (
     "aiohttp==3.14.3",
     "ipykernel==6.17.1",
@@ -120,10 +122,10 @@ def _kernel_session(name: str) -> None:
 
     @nox.session(python=python, name=f"kernels-{name}")
     def kernels(session: nox.Session) -> None:
-        """The magics in real kernels of one IPython."""
+        """The magics in real kernels of one IPython, and the first notebook."""
         session.chdir(ROOT)
         session.install(*pins, *NEEDED, ".")
-        session.run("pytest", "tests/kernels", *session.posargs)
+        session.run("pytest", "tests/kernels", QUICKSTART, *session.posargs)
 
 
 for _name in KERNELS:

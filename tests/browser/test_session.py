@@ -1,0 +1,48 @@
+"""Restart, interrupt and the end, by the buttons that a person presses."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from .chromium import Tab
+from .conftest import Switch
+from .lab import Lab
+from .notebook_page import open_cells
+
+CELLS: Final = (
+    "%load_ext spicy_avocado_magic",
+    "%avocado_up tiny",
+    "%avocado_status",
+    "%avocado_down",
+)
+LOAD, UP, STATUS, DOWN = CELLS
+
+
+def test_the_service_outlives_a_restart_and_ends_when_told(lab: Lab, tab: Tab) -> None:
+    """The same URL before and after the restart button; then `down`."""
+    notebook = open_cells(tab, lab, *CELLS)
+    notebook.run(LOAD)
+    (url,) = set(re.findall(r"URL\s+(http://127\.0\.0\.1:\d+)", notebook.run(UP)))
+    notebook.restart()
+    assert "A service is running" in notebook.run(LOAD)
+    told = notebook.run(STATUS)
+    assert url in told, f"status does not tell {url}: {told}"
+    assert "Nothing is left" in notebook.run(DOWN)
+    assert "Nothing is running" in notebook.run(STATUS)
+
+
+def test_the_stop_button_takes_back_what_up_began(
+    switch: Switch, lab: Lab, tab: Tab
+) -> None:
+    """Two lines instead of a traceback, and nothing runs any more."""
+    switch(bytes_s=250_000)
+    notebook = open_cells(tab, lab, *CELLS)
+    notebook.run(LOAD)
+    notebook.begin(UP)
+    notebook.wait_shown(UP, "pull")
+    notebook.interrupt()
+    shown = notebook.wait_done(UP)
+    assert "what this cell had begun was taken back" in shown, shown
+    assert "Traceback" not in shown, shown
+    assert "Nothing is running" in notebook.run(STATUS)
