@@ -45,6 +45,11 @@ class Platform:
     """How metrics can be read by what is here, in one sentence."""
 
     @property
+    def or_add_it(self) -> str:
+        """A clause that says where a token is kept; empty where that is not known."""
+        return f", add it {self.secrets}" if self.secrets else ""
+
+    @property
     def terms(self) -> str:
         """Limits and policy in one line; empty where neither is known."""
         return " ".join(text for text in (self.limits, self.policy) if text)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from .errors import SecretMissing, TokenRefused
+from .platforms import detect_platform
 
 TOKEN_VARIABLE: Final = "NGROK_AUTHTOKEN"  # noqa: S105
 _NAME = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -123,8 +124,8 @@ def find_token(
     if not found:
         raise withheld or SecretMissing(
             "No ngrok token was given.",
-            "Pass --token $NAME, set NGROK_AUTHTOKEN, add it to this notebook's "
-            "secrets, or use --local for no tunnel.",
+            f"Pass --token $NAME, set NGROK_AUTHTOKEN{detect_platform().or_add_it}, "
+            "or use --local for no tunnel.",
         )
     return found
 

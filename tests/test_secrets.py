@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.errors import SecretMissing, TokenRefused
+from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.secrets import (
     Redactor,
     Secret,
@@ -134,6 +135,20 @@ def test_a_platform_that_withholds_the_token_is_heard_last() -> None:
     for ask in (None, lambda _: ""):
         with pytest.raises(SecretMissing, match=r"No access\. Switch it on\."):
             find_token({}, {}, withhold, ask)
+
+
+def test_a_missing_token_is_answered_with_where_this_platform_keeps_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As Kaggle's menu; elsewhere nobody is sent to look for one."""
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    with pytest.raises(SecretMissing, match="Add-ons → Secrets"):
+        find_token({}, {})
+    for row in PLATFORMS:
+        for mark in row.variables:
+            monkeypatch.delenv(mark, raising=False)
+    with pytest.raises(SecretMissing, match="set NGROK_AUTHTOKEN, or use --local"):
+        find_token({}, {})
 
 
 def test_a_token_with_a_pasted_blank_is_accepted() -> None:

@@ -105,6 +105,8 @@ class Connection:
             raise _hung(self.answer_s) from error
         except (OSError, http.client.HTTPException):
             return
+        except ValueError as error:  # a host that is older, or died within a line
+            raise _no_answer() from error
         finally:
             connection.close()
 
@@ -116,10 +118,7 @@ class Connection:
         except TimeoutError as error:
             raise _hung(self.answer_s) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise HostUnreachable(
-                "The background process does not answer.",
-                "Run %avocado_up again; it clears what is left of the old one.",
-            ) from error
+            raise _no_answer() from error
         finally:
             connection.close()
         if "failure" in answer:
@@ -144,6 +143,13 @@ def revived(plain: dict[str, Any]) -> Exception:
     """Return the error that a host sent."""
     failure = from_json(Failure, plain)
     return revive(failure.kind, failure.problem, failure.remedy, failure.log_tail)
+
+
+def _no_answer() -> HostUnreachable:
+    return HostUnreachable(
+        "The background process does not answer.",
+        "Run %avocado_up again; it clears what is left of the old one.",
+    )
 
 
 def _hung(answer_s: float) -> HostHung:

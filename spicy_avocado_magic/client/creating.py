@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from ..errors import HostUnreachable, Interrupted, UsageMistake
 from ..model_name import ModelName
 from ..state_folder import StateFolder
+from ..text import bytes_text
 from .asking import require_running
 from .connection import Connection
 from .launch import state_of
+
+LONGEST_BYTES: Final = 500_000
+"""Half of what the host takes of a request, since JSON may double a text."""
 
 
 def create_model(
@@ -42,6 +47,11 @@ def create_model(
     ModelName.parse(name)
     if not modelfile.strip():
         raise UsageMistake("The Modelfile is empty.", "Begin it with FROM MODEL.")
+    if len(modelfile.encode()) > LONGEST_BYTES:
+        raise UsageMistake(
+            f"The Modelfile is longer than {bytes_text(LONGEST_BYTES)}.",
+            "Leave out what is long in it, such as a licence.",
+        )
     require_running(state_of(folder))
     wish = {"name": name, "modelfile": modelfile, "folder": str(Path.cwd())}
     try:

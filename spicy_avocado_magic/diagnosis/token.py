@@ -32,8 +32,8 @@ def check_token_shape(case: Case) -> Finding:
         return broken(
             "token",
             "No ngrok token was found.",
-            f"Set NGROK_AUTHTOKEN here{_store(case)}, or pass --token $NAME; --local "
-            "needs none.",
+            f"Set NGROK_AUTHTOKEN here{case.platform.or_add_it}, or pass --token "
+            "$NAME; --local needs none.",
         )
     where = f"The token from {token.origin}"
     problem = _mistaken(token.text.strip())
@@ -50,12 +50,6 @@ def check_token_shape(case: Case) -> Finding:
         what = f"{where} has not the usual shape: two parts with _ between them."
         return warning("token", what, f"{_COPY} Those of ngrok 1 no longer work (106).")
     return ok("token", f"{where} has the shape of one; only ngrok knows if it is good.")
-
-
-def _store(case: Case) -> str:
-    """Return where this platform keeps secrets; empty where that is not known."""
-    place = case.platform.secrets
-    return f", or add it {place}" if place else ""
 
 
 def _mistaken(text: str) -> str:

@@ -150,8 +150,6 @@ class Keeper:
     def _is_worth_another_try(self, error: BaseException) -> bool:
         if not isinstance(error, AvocadoError):
             return False
-        if isinstance(error, NetworkUnreachable):
-            return True
         # After a lost network the service may take our old session for another's.
         is_passing = isinstance(error, EndpointTaken) and self._was_ready
         if error.permanent and not is_passing:

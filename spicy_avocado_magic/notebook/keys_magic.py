@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..state_folder import StateFolder
 from .commands import KEYS
 from .key_arguments import read_keys_line
-from .keys_view import new_key_text, show_keys
 from .names import Names
 from .view import say
 
@@ -28,6 +27,7 @@ def run_keys(line: str, names: Names, *, nothing_runs: str, in_notebook: bool) -
         say(KEYS.help())
         return
     from ..client import sharing, verbs
+    from .keys_view import new_key_text, show_keys
 
     state = verbs.status(rehearse=asked.rehearse)
     if state is None:

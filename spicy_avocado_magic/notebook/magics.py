@@ -33,7 +33,6 @@ from .logs_magic import run_logs
 from .model_magic import run_model
 from .names import Names
 from .session import asking, is_notebook, translated
-from .status_magic import run_status
 from .up_arguments import read_up
 from .view import ended_text, say, view_for
 
@@ -84,6 +83,8 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
     ) -> dict[str, Any] | None:
         """Replaced by the help of the command."""
         with translated():
+            from .status_magic import run_status
+
             return run_status(line, self.shell, nothing_runs=NOTHING_RUNS)
 
     @_magic(line_magic, DOWN)

@@ -57,4 +57,6 @@ def _open_link(
 ) -> str:
     tokens[index].attrSet("rel", "noopener noreferrer")
     tokens[index].attrSet("target", "_blank")
+    # A browser's own blue cannot be read on a dark theme.
+    tokens[index].attrSet("style", "color:inherit")
     return str(renderer.renderToken(tokens, index, options, env))

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..state import State
 from ..text import REHEARSAL_MARK, bytes_text, seconds_text
-from .card.card import CardView
-from .card.pictures import Snippet
-from .card.terminal import TerminalView
 from .session import is_notebook
 
 if TYPE_CHECKING:
     from ..client.ending import Ended
+    from .card.pictures import Snippet
 
 
 class View(Protocol):
@@ -46,6 +44,10 @@ class View(Protocol):
 
 def view_for(shell: Any) -> View:
     """Return a card in a notebook, and lines in a terminal."""
+    # Not needed to load the extension, which should be instant.
+    from .card.card import CardView
+    from .card.terminal import TerminalView
+
     return CardView() if is_notebook(shell) else TerminalView()
 
 

@@ -104,6 +104,13 @@ def test_another_protocol_is_told_with_the_command_that_mends_it() -> None:
         connection.state()
 
 
+def test_an_answer_that_is_no_json_is_told() -> None:
+    """As of an older host that knows nothing of what it is asked."""
+    answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404: Not Found"
+    with answering(answer) as connection, pytest.raises(HostUnreachable):
+        list(connection.stream("/create", name="mine"))
+
+
 def test_what_takes_its_time_is_told_line_by_line() -> None:
     """Each as it comes; an error in the middle is raised as its own kind."""
     failure = {"kind": "ModelRefused", "problem": "No such model.", "remedy": "Look."}

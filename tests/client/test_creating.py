@@ -55,11 +55,14 @@ def test_the_host_is_asked_and_what_it_tells_is_shown(
     assert asked == [("/create", wish)]
 
 
-@pytest.mark.parametrize(("name", "text"), [("a b", "FROM x"), ("mine", " \n")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a b", "FROM x"), ("mine", " \n"), ("mine", "é" * 300_000)],
+)
 def test_what_cannot_be_is_refused_before_the_host_is_asked(
     tell: Callable[..., list[Any]], tmp_path: Path, name: str, text: str
 ) -> None:
-    """A name that is none, and an empty cell."""
+    """A name that is none, an empty cell, and one that the socket would not take."""
     asked = tell()
     with pytest.raises(UsageMistake):
         create_model(StateFolder(tmp_path), name, text)

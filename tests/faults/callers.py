@@ -150,8 +150,10 @@ class Caller:
         body = self.dialect.body(self.model, prompt, is_stream=self.is_stream)
         headers = {"Content-Type": "application/json", "x-api-key": self.key}
         try:
+            asked_at = time.monotonic()
             connection.request("POST", self.dialect.value, json.dumps(body), headers)
             response = connection.getresponse()
+            self._silence_s = time.monotonic() - asked_at
             if response.status != 200:
                 return self._judge_refusal(response)
             text, is_whole = self._read(response)

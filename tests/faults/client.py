@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import socket
@@ -13,8 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from spicy_avocado_magic.policy import Policy
-
+from . import streams
 from .callers import Caller, Dialect, Verdict
 from .fault import DIVISOR, Fault
 from .kernels import wait_until
@@ -23,12 +21,14 @@ from .service import Service
 _CALLERS: Final = 2 * len(Dialect)
 _LEFT_S: Final = 2.0
 """In which the work for a client that has left ends."""
-_WORDS: Final = 2000
 _RETRIES: Final = 100
+_LOAD_S: Final = 4.0
+"""Before the first word: longer than a client waits."""
 _STREAMS: Final = 512
 _SILENT: Final = 300
 _ARRIVAL_S: Final = 3.0
 """In which all of them come."""
+_SHORT: Final = {"head_wait_s": 2.0, "body_wait_s": 6.0}
 _SECOND_S: Final = 1.0 / DIVISOR
 _MANY_SLOTS: Final = {"engine_env": (("OLLAMA_NUM_PARALLEL", "64"),)}
 _SLOW: Final = {"AVOCADO_REHEARSAL_TOKEN_S": "0.005"}
@@ -38,35 +38,24 @@ def _leave_mid_stream(service: Service) -> None:
     """Hear the first words in each dialect, and leave; they would go on for 10 s."""
     for dialect in Dialect:
         left = _left_so_far(service)
-        _hear_a_little(service, dialect)
-        _wait_work_ends(service, left + 1)
+        with streams.begun(service, dialect) as (first, _):
+            assert first, "nothing came"
+        wait_until(
+            lambda left=left: _left_so_far(service) > left,  # type: ignore[misc]
+            "the engine goes on for a client that has gone",
+            within_s=_LEFT_S,
+        )
+        _wait_let_go(service)
 
 
 def _retry(service: Service) -> None:
-    """Give up and ask the same again, as a client with a short timeout does."""
-    left = _left_so_far(service)
+    """Give up before the first word and ask the same again, and so on."""
+    service.switch(first_token_s=_LOAD_S)
     for _ in range(_RETRIES):
-        _hear_a_little(service, Dialect.OPENAI)
-    _wait_work_ends(service, left + _RETRIES)
-
-
-def _hear_a_little(service: Service, dialect: Dialect) -> None:
-    with contextlib.closing(_connect(service)) as connection:
-        body = _long(dialect)
-        connection.request("POST", dialect.value, json.dumps(body), _head(service))
-        response = connection.getresponse()
-        assert response.status == 200, f"{response.status}: {response.read(200)!r}"
-        assert response.read1(), "nothing came"
-        response.close()
-
-
-def _long(dialect: Dialect) -> dict[str, Any]:
-    body = dialect.body("tiny", "avocado " * _WORDS, is_stream=True)
-    if "options" in body:
-        body["options"]["num_predict"] = _WORDS
-    else:
-        body["max_tokens"] = _WORDS
-    return body
+        with streams.asked(service, Dialect.OPENAI):
+            pass
+    _wait_let_go(service)
+    service.switch()
 
 
 def _left_so_far(service: Service) -> int:
@@ -74,12 +63,7 @@ def _left_so_far(service: Service) -> int:
     return service.folder.log("engine").read_text().count("client gone")
 
 
-def _wait_work_ends(service: Service, left: int) -> None:
-    wait_until(
-        lambda: _left_so_far(service) >= left,
-        "the engine goes on for a client that has gone",
-        within_s=_LEFT_S,
-    )
+def _wait_let_go(service: Service) -> None:
     wait_until(
         lambda: service.state().traffic.in_flight <= _CALLERS,
         "the gateway goes on for a client that has gone",
@@ -101,11 +85,7 @@ def _half_a_body(service: Service) -> None:
             assert Dialect.OPENAI.error(said), f"not told in its dialect: {said}"
             response.close()
         half.close()
-    wait_until(
-        lambda: service.state().traffic.in_flight <= _CALLERS,
-        "the gateway waits for half a body",
-        within_s=_LEFT_S,
-    )
+    _wait_let_go(service)
 
 
 def _drip(service: Service) -> None:
@@ -135,7 +115,7 @@ def _dripped_head(service: Service) -> threading.Event:
     def drip() -> None:
         with near:
             try:
-                for byte in b"GET / HTTP/1.1\r\nX: " + b"y" * 1000:
+                for byte in b"GET / HTTP/1.1\r\nX: " + b"y" * 400:
                     near.sendall(bytes((byte,)))
                     time.sleep(_SECOND_S)
             except OSError:
@@ -202,7 +182,7 @@ def _open_request(service: Service, length: int) -> socket.socket:
     """Send the head of a request whose body is still to come."""
     url = service.state().url
     connection = _socket_to(url)
-    headers = _head(service) | {
+    headers = streams.head(service) | {
         "Host": urlsplit(url).netloc,
         "Content-Length": str(length),
     }
@@ -210,16 +190,6 @@ def _open_request(service: Service, length: int) -> socket.socket:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
     return connection
-
-
-def _head(service: Service) -> dict[str, str]:
-    key = service.state().api_key
-    return {"Content-Type": "application/json", "x-api-key": key}
-
-
-def _connect(service: Service) -> http.client.HTTPConnection:
-    address = urlsplit(service.state().url)
-    return http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
 
 
 def _socket_to(url: str) -> socket.socket:
@@ -231,7 +201,6 @@ def _row(name: str, expected: str, seen: str, **more: Any) -> Fault:
     row: dict[str, Any] = {
         "bound_s": 8.0,
         "keeps_all": True,
-        "policy": {"head_wait_s": Policy().head_wait_s / DIVISOR},
         "variables": _SLOW,
         "options": _MANY_SLOTS,
     } | more
@@ -256,12 +225,14 @@ ROWS = (
         "answered, and slows nobody",
         "answered; a head that drips is hung up on",
         breaks=_drip,
+        policy=_SHORT,
     ),
     _row(
         "silent-connections",
         "hung up on, left alone",
         "300 hung up on, left alone",
         breaks=_say_nothing,
+        policy=_SHORT,
         why="Those to the public URL are ngrok's: they never reach the gateway.",
     ),
     _row(
@@ -270,7 +241,6 @@ ROWS = (
         "answered but for those beyond its places (429)",
         breaks=_stream_512,
         keeps_all=False,
-        policy={},
         is_heavy=True,
         variables={"AVOCADO_REHEARSAL_TOKEN_S": "0.01"},
         bound_s=30.0,
@@ -278,7 +248,7 @@ ROWS = (
     _row(
         "retried-100-times",
         "each try's work ends, left alone",
-        "the engine's work ended 100 times, left alone",
+        "let go 100 times, left alone",
         breaks=_retry,
     ),
 )

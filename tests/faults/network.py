@@ -39,7 +39,7 @@ _TRIES: Final = Policy().first_start_tries
 _LONGEST_PAUSE_S: Final = 0.4
 """In place of a minute."""
 _AGENT_S: Final = {
-    "agent_start_s": 3.0,
+    "agent_start_s": 5.0,
     "backoff_max_s": _LONGEST_PAUSE_S,
     "stalled_s": 60.0,
 }

@@ -30,7 +30,7 @@ def test_each_row_is_judged_once_and_a_worker_that_dies_has_failed_its_row() -> 
     """Nothing that a row does to its process hides another one."""
     names = ["a", DIES, "b", "c", "d"]
     rows = [replace(ROW, name=name) for name in names]
-    told = dict(side_by_side(rows, 2, tell))
+    told = dict(side_by_side(rows, 1, tell))
     assert sorted(told) == list(range(len(rows))), f"rows were lost: {told}"
     kept = [told[at].is_kept for at in range(len(rows))]
     assert kept == [name != DIES for name in names], f"judged otherwise: {told}"

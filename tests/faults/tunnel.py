@@ -278,7 +278,6 @@ ROWS = (
         breaks=_kill_with(api_s=0.5),
         bound_s=10.0,
         part="tunnel",
-        mends=lambda service: service.switch(),
     ),
     Fault(
         name="api-hangs-at-start",

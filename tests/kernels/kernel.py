@@ -85,7 +85,10 @@ class Kernel:
 
     def send(self, code: str, *, allow_stdin: bool = False) -> str:
         """Start a cell and return its message's id, without waiting."""
-        return str(self._client.execute(code, allow_stdin=allow_stdin))
+        # Otherwise a cell that fails aborts one that is sent right after it.
+        return str(
+            self._client.execute(code, allow_stdin=allow_stdin, stop_on_error=False)
+        )
 
     def answer(self, value: object) -> str:
         """Wait until the cell asks, answer it, and return what it asked."""

@@ -97,10 +97,13 @@ def test_help_is_there_by_every_way(same_kernel: Kernel, command: Command) -> No
     """`?`, `--help` and Shift-Tab tell every option, with examples."""
     kernel = same_kernel
     plain = re.compile(r"\x1b\[[0-9;]*m")
+    sign = "%%" if command.examples[0].startswith("%%") else "%"
+    typed = f"{sign}{command.name}"
+    body = "\nsomething" if sign == "%%" else ""
     shown = {
-        "?": "".join(kernel.run(f"%{command.name}?").pages),
-        "--help": good(kernel.run(f"%{command.name} --help")),
-        "Shift-Tab": kernel.inspect(f"%{command.name}"),
+        "?": "".join(kernel.run(f"{typed}?").pages),
+        "--help": good(kernel.run(f"{typed} --help{body}")),
+        "Shift-Tab": kernel.inspect(typed),
     }
     for way, text in shown.items():
         for word in (*command.option_by_flag, "Examples:", command.examples[0]):

@@ -28,12 +28,19 @@ class Model:
         self.asked: list[Question] = []
         self.says: tuple[Piece | BaseException, ...] = ANSWER
         self.was_closed = False
+        self.open: Generator[Piece, None, None] | None = None
+        """Held here, so that it is closed by hand or not at all."""
 
     def ask(
         self, state: State, question: Question, policy: Policy
     ) -> Generator[Piece, None, None]:
-        """Say it, or raise it."""
+        """Begin to answer."""
         self.asked.append(question)
+        self.open = self._say()
+        return self.open
+
+    def _say(self) -> Generator[Piece, None, None]:
+        """Say it, or raise it."""
         try:
             for one in self.says:
                 if isinstance(one, BaseException):

@@ -22,6 +22,7 @@ STYLES = frozenset(
         "text-align:right",
         "text-align:center",
         "white-space:pre-wrap",
+        "color:inherit",
     }
 )
 ATTRIBUTES = frozenset({"class", "href", "rel", "start", "style", "target", "title"})
@@ -56,6 +57,10 @@ EVIL = [
     "[x](data:text/html;base64,AAAA)",
     "[x](\tjava\nscript:alert(1))",
     "[x](vbscript:x)",
+    "[x](ftp://evil.example/x)",
+    "[x](//evil.example/x)",
+    "[x](/lab/tree/secret.ipynb)",
+    "[x](#anchor)",
     "<javascript:alert(1)>",
     "<http://evil.example/>",
     "[x]: javascript:alert(1)\n\n[x]",
@@ -111,6 +116,7 @@ def test_markdown_is_rendered() -> None:
     (link,) = Elements(markup).links
     assert link["href"] == "https://a.example/x?y=1&z=2"
     assert link["target"] == "_blank"
+    assert link["style"] == "color:inherit", "it cannot be read on a dark theme"
 
 
 def test_tex_is_not_typeset() -> None:

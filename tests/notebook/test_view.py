@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from spicy_avocado_magic.client.ending import Ended
 from spicy_avocado_magic.client.purging import Purged
 from spicy_avocado_magic.notebook.card.card import CardView
@@ -27,3 +30,16 @@ def test_what_a_dead_service_left_is_told_as_such() -> None:
     none = ended_text(Ended(was_running=False, purged=Purged()))
     assert "nothing" in none
     assert ended_text(swept) == "Cleared what a dead service had left: agent."
+
+
+def test_loading_the_extension_reads_no_card() -> None:
+    """It is to be instant, and most cells never draw one."""
+    code = (
+        "import sys, spicy_avocado_magic.notebook.extension\n"
+        "print(*(name for name in sys.modules if '.card' in name or '_view' in name))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    ours = [name for name in ran.stdout.split() if name.startswith("spicy_avocado")]
+    assert ours == [], f"read at once: {ours}"

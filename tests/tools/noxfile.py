@@ -38,6 +38,8 @@ COLAB = (
     "certifi==2026.5.20",
     "jupyter_client==7.4.9",
     "jupyter_core==5.9.1",
+    "markdown-it-py==4.2.0",
+    "mdurl==0.1.2",
     "nbclient==0.10.4",
     "nbformat==5.10.4",
     "platformdirs==4.10.0",

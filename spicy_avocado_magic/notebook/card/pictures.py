@@ -40,6 +40,8 @@ from .style import framed, headed
 
 _MODELS_NAMED: Final = 3
 _CODE_CHARS: Final = 2_000
+_FOLDS_BYTES: Final = 10_000
+"""Of all snippets; the usual ten take about half of it."""
 _TWIN_BYTES: Final = 6_000
 """Of a text that is shown in both forms because the markup would be too large."""
 
@@ -89,13 +91,16 @@ def ready(
         headline: How it became so.
         show_key: Whether a key that was made may be seen whole.
         show_token: Whether the token for scrapers may be.
-        snippets: Each in a fold of its own; without any, a curl line is.
+        snippets: Each in a fold of its own; a curl line where there is none, or
+            where all would be too large for a message.
     """
     curl = curl_line(state, show_key=show_key)
     folds = "".join(
         fold(one.title, preformatted(one.code, _CODE_CHARS), kind="snippet")
         for one in snippets
-    ) or preformatted(curl, _CODE_CHARS)
+    )
+    if not folds or len(folds.encode()) > _FOLDS_BYTES:
+        folds = preformatted(curl, _CODE_CHARS)
     markup = (
         headed(f"✓ {headline}")
         + facts_table(_facts(state, show_key=show_key, show_token=show_token))

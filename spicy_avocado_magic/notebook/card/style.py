@@ -87,7 +87,9 @@ border-left:2px solid var(--avocado-bad)}
 .avocado-problem{color:var(--avocado-bad);font-weight:600}
 [data-phase=stopped]>.avocado-failure{border-left-color:var(--avocado-warn)}
 [data-phase=stopped]>.avocado-failure .avocado-problem{color:var(--avocado-warn)}
-.avocado-fold{margin:.2em 0}
+.avocado-fold{margin:.2em 0;min-width:0}
+.avocado-folds{display:flex;flex-wrap:wrap;column-gap:1.4em}
+.avocado-folds>[open],.avocado-folds>pre{flex:1 0 100%;max-width:100%}
 .avocado-fold>summary{cursor:pointer;color:var(--avocado-muted)}
 .avocado-card .avocado-code,.avocado-card code{color:inherit;\
 font-family:var(--jp-code-font-family,var(--vscode-editor-font-family,monospace));\

@@ -9,6 +9,7 @@ import pytest
 from spicy_avocado_magic.errors import Interrupted
 from spicy_avocado_magic.notebook.card.markup import MOST_BYTES, Picture
 from spicy_avocado_magic.notebook.card.pictures import card, live, over, ready
+from spicy_avocado_magic.snippets import snippets
 from spicy_avocado_magic.state import Failure, ModelState, State
 from spicy_avocado_magic.text import REHEARSAL_MARK, curl_line, handover_text
 
@@ -81,15 +82,36 @@ def test_without_snippets_a_curl_line_shows_how_to_use_it() -> None:
 
 def test_each_snippet_has_a_fold() -> None:
     """Under its title, closed, its lines kept."""
-    snippets = (
+    given = (
         Code(title="openai", code="import openai\nopenai.x()"),
         Code(title="<b>", code="<img onerror=x>"),
     )
-    page = Page(ready(READY, "Done.", show_key=True, snippets=snippets).html)
+    page = Page(ready(READY, "Done.", show_key=True, snippets=given).html)
     page.require_harmless()
     assert len(page.found("data-fold", "snippet")) == 2
     assert "openaiimport openai\nopenai.x()" in page.text
     assert "<img onerror=x>" in page.text, "the code is not shown as it is"
+
+
+def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
+    """Ten clients, filled in; beyond that the curl line is enough."""
+    state = replace(
+        READY,
+        url=f"https://{'a' * 60}.ngrok-free.app",
+        models=(ModelState(name=f"hf.co/somebody/{'m' * 60}:Q4_K_M"),),
+        path_key=True,
+        warnings=("w" * 200,) * 3,
+    )
+    known = snippets(state, show_key=True)
+    assert len(known) == 10
+    picture = ready(state, "Done.", show_key=True, snippets=known)
+    assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
+    assert len(Page(picture.html).found("data-fold", "snippet")) == 10
+    long = [Code(title="t", code="x" * 1_900)] * 10
+    page = Page(ready(state, "Done.", show_key=True, snippets=long).html)
+    assert page.found("data-fold", "snippet") == []
+    assert page.found("data-fold", "stages"), "all but the text is gone"
+    assert curl_line(state, show_key=True) in page.text
 
 
 @pytest.mark.parametrize("hidden", [True, False])
