@@ -68,7 +68,7 @@ def run(fault: Fault) -> Seen:
         lost = promises.nothing_false(calls, keeps_all=fault.keeps_all)
         bare_s = promises.bare_start_s(before, fault.part) if fault.part else None
         if bare_s is not None and seen_at and fault.detect_s is not None:
-            promises.recovered_in_time(whole_s, bare_s)
+            promises.recovered_in_time(service, seen_at, bare_s)
         service.undo.close()
         promises.nothing_left(service)
     return Seen(
