@@ -20,6 +20,7 @@ PACKAGES: Final = (
     "IPython",
     "aiohttp",
     "certifi",
+    "markdown-it-py",
     "platformdirs",
     "prometheus-client",
     "psutil",

@@ -97,7 +97,8 @@ async def test_a_real_engine_starts_answers_and_ends(
     spawned: list[Identity] = []
     server = make_server(real_ollama, on_spawn=spawned.append)
     await server.start()
-    assert spawned == [server.identity]
+    # Another program may take the port first: then there was a try before.
+    assert spawned[-1] == server.identity
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{server.base_url}/api/version") as response,
@@ -107,7 +108,7 @@ async def test_a_real_engine_starts_answers_and_ends(
     assert await server.is_healthy()
     assert "CPU" in server.compute().text
     await server.stop(2)
-    assert not spawned[0].is_alive
+    assert not any(identity.is_alive for identity in spawned)
     assert not await server.is_healthy()
 
 

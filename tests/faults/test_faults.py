@@ -14,7 +14,7 @@ def _param(fault: Fault) -> object:
     return pytest.param(fault, id=f"{fault.area}-{fault.name}", marks=marks)
 
 
-@pytest.mark.parametrize("fault", map(_param, ROWS))
+@pytest.mark.parametrize("fault", [_param(fault) for fault in ROWS])
 def test_the_four_promises_hold(fault: Fault) -> None:
     """What breaks comes back, on the same URL, and nothing is left behind."""
     if reason := why_not(fault):
