@@ -105,6 +105,9 @@ class Context:
     log: Recorder
     redact: Redactor
     probe_secret: bytes = field(repr=False)
+    _models_choice: tuple[str, Path] | None = field(
+        default=None, init=False, repr=False
+    )
 
     @property
     def engines_folder(self) -> Path:
@@ -113,15 +116,19 @@ class Context:
 
     @property
     def models_folder(self) -> Path:
-        """Where models are kept.
+        """Where models are kept; what was chosen once stays, or the engine's differs.
 
         Raises:
             UsageMistake: If that is on a drive that is not mounted.
         """
-        folder = models_folder(
-            self.settings.models_dir,
-            rehearsal=self.settings.sources.rehearsal,
-            scratch=self.platform.scratch,
-        )
+        asked = self.settings.models_dir
+        if self._models_choice is None or self._models_choice[0] != asked:
+            chosen = models_folder(
+                asked,
+                rehearsal=self.settings.sources.rehearsal,
+                scratch=self.platform.scratch,
+            )
+            self._models_choice = (asked, chosen)
+        folder = self._models_choice[1]
         require_mounted(folder, self.platform)
         return folder

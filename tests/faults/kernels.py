@@ -148,6 +148,7 @@ class ServedKernel(Kernel):
     """A kernel that a server of its own launched, reached as through that server."""
 
     def __init__(self, service: Service) -> None:
+        self.page = lambda _message: None
         file = service.home.path / "kernel.json"
         self.server = start_program(service, ["-c", _SERVER, str(file), *COMMAND])
         assert self.server.stdout is not None

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spicy_avocado_magic.bounded_file import MOST_BYTES
-from spicy_avocado_magic.host.context import Children, Log
+from spicy_avocado_magic.flight_recorder import Recorder
+from spicy_avocado_magic.host.board import Board
+from spicy_avocado_magic.host.context import Children, Context, Log
 from spicy_avocado_magic.host.guard import Guard
+from spicy_avocado_magic.platforms import PLATFORMS
+from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.processes import identify
 from spicy_avocado_magic.secrets import Redactor
+from spicy_avocado_magic.settings import Settings, Sources
+from spicy_avocado_magic.state import State
 from spicy_avocado_magic.state_folder import Record, StateFolder
 
 
@@ -65,3 +72,31 @@ def test_a_record_that_cannot_be_written_is_told_until_it_can(
     record = folder.read_record()
     assert record is not None
     assert [child.name for child in record.children] == ["engine"]
+
+
+def test_the_models_folder_that_was_chosen_stays_until_another_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine was started with it: a home that changes must not part the two."""
+    folder, me = StateFolder(tmp_path), identify(os.getpid())
+    assert me is not None
+    context = Context(
+        settings=Settings(sources=Sources()),
+        folder=folder,
+        policy=Policy(),
+        platform=PLATFORMS[-1],
+        board=Board(State()),
+        children=Children(folder, Record(host=me), Guard(tmp_path, tmp_path)),
+        log=Recorder(tmp_path / "flight.log", Redactor()),
+        redact=Redactor(),
+        probe_secret=b"",
+    )
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    for home in ("before", "after"):
+        (tmp_path / home).mkdir()
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+        chosen = context.models_folder
+        assert chosen == tmp_path / "before" / ".ollama" / "models", "it has moved"
+    asked = str(tmp_path / "asked")
+    context.settings = replace(context.settings, models_dir=asked)
+    assert context.models_folder == Path(asked), "the wish is passed over"
