@@ -7,12 +7,13 @@ import http.client
 import threading
 from typing import Final
 
-from . import streams
+from . import promises, streams
 from .callers import Caller, Dialect, Verdict
 from .fault import DIVISOR, EXIT_S, HANG_S, Engine, Fault
 from .service import Service
 
 _HANG_S: Final = HANG_S / DIVISOR
+_WHOLE_S: Final = 8.0
 _NO_MEMORY: Final = (
     "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
 )
@@ -44,6 +45,8 @@ def _runner_dies_mid_stream(service: Service) -> None:
                 while piece := response.read1():
                     said += piece
                 assert b"error" in said[-500:], f"it looks whole: {said[-500:]!r}"
+        # The engine refuses for a moment, until it knows that its runner has gone.
+        promises.whole_again(service, service.broken_at, _WHOLE_S)
 
 
 def _cannot_start(service: Service) -> None:
