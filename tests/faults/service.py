@@ -115,9 +115,19 @@ class LoopbackWorld:
         for wire in self.wires.values():
             self.run(wire.close())
         self.run(self._world.close())
+        self.run(_end_the_rest())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+
+
+async def _end_the_rest() -> None:
+    """End whom the world had just let in when it was closed."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0.01)  # the sockets of these are closed in the loop's next turn
 
 
 @dataclass(kw_only=True)
