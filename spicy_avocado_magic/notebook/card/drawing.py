@@ -20,12 +20,15 @@ class Drawing:
 
     def draw(self, picture: Picture) -> None:
         """Show a picture; the same one again is not sent."""
-        from IPython.display import display
+        from IPython.display import DisplayHandle
 
         if picture == self._shown:
             return
+        is_first = self._handle is None
+        # Before it is sent: an interrupt on the way must not make a second display.
+        self._handle = self._handle or DisplayHandle()
         self._shown = picture
-        if self._handle is None:
-            self._handle = display(picture.bundle, raw=True, display_id=True)
+        if is_first:
+            self._handle.display(picture.bundle, raw=True)
         else:
             self._handle.update(picture.bundle, raw=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from IPython.display import DisplayHandle
+
 from spicy_avocado_magic.notebook.card.drawing import Drawing
 from spicy_avocado_magic.notebook.card.markup import Picture
 
@@ -26,3 +29,21 @@ def test_the_same_picture_is_not_sent_again(bare: Session) -> None:
     for _ in range(3):
         drawing.draw(Picture(html="<b>x</b>", text="x"))
     assert len(bare.displays) == 1
+
+
+def test_an_interrupt_on_the_way_makes_no_second_display(
+    bare: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come when the first is sent, and we do not know it yet."""
+    plain = DisplayHandle.display
+
+    def interrupted(handle: DisplayHandle, *given: object, **more: object) -> None:
+        plain(handle, *given, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DisplayHandle, "display", interrupted)
+    drawing = Drawing()
+    with pytest.raises(KeyboardInterrupt):
+        drawing.draw(Picture(html="<b>1</b>", text="1"))
+    drawing.draw(Picture(html="<b>2</b>", text="2"))
+    assert [one["update"] for one in bare.displays] == [False, True], "it stands twice"
