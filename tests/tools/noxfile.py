@@ -109,7 +109,15 @@ def colab(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "check")
     # Colab's jupyter_client is older than Python 3.13, and leaves its loop open.
     lenient = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
-    session.run("pytest", *lenient, "tests/kernels", *session.posargs)
+    _run_tests(session, *lenient, "tests/kernels")
+
+
+def _run_tests(session: nox.Session, *arguments: str) -> None:
+    """Run tests; what failed is told, and has to hold when it runs by itself."""
+    told = ("-o", f"cache_dir={session.create_tmp()}/cache", *arguments)
+    session.run("pytest", *told, *session.posargs, success_codes=[0, 1])
+    alone = ("--last-failed", "--last-failed-no-failures", "none")
+    session.run("pytest", *told, *alone, *session.posargs, success_codes=[0, 5])
 
 
 def _frozen(session: nox.Session) -> set[str]:
@@ -125,7 +133,7 @@ def _kernel_session(name: str) -> None:
         """The magics in real kernels of one IPython, and the first notebook."""
         session.chdir(ROOT)
         session.install(*pins, *NEEDED, ".")
-        session.run("pytest", "tests/kernels", QUICKSTART, *session.posargs)
+        _run_tests(session, "tests/kernels", QUICKSTART)
 
 
 for _name in KERNELS:
