@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from .callers import Dialect
 from .service import Service
 
 _WORDS: Final = 2000
+_RETRYABLE: Final = (502, 503)
+_RETRIED_S: Final = 5.0
 
 
 @contextlib.contextmanager
@@ -20,13 +23,18 @@ def begun(
     service: Service, dialect: Dialect
 ) -> Iterator[tuple[bytes, http.client.HTTPResponse]]:
     """Ask for a long stream; yield its first bytes, and the rest to be read or left."""
-    with asked(service, dialect) as connection:
-        response = connection.getresponse()
-        assert response.status == 200, f"{response.status}: {response.read(200)!r}"
-        try:
-            yield response.read1(), response
-        finally:
-            response.close()
+    deadline = time.monotonic() + _RETRIED_S
+    while True:
+        with asked(service, dialect) as connection:
+            response = connection.getresponse()
+            if response.status in _RETRYABLE and time.monotonic() < deadline:
+                continue  # a client does as it is told: it tries again
+            assert response.status == 200, f"{response.status}: {response.read(200)!r}"
+            try:
+                yield response.read1(), response
+            finally:
+                response.close()
+            return
 
 
 @contextlib.contextmanager
