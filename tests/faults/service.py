@@ -216,8 +216,13 @@ class Service:
         return pids[name]
 
     def _with_argument(self, argument: str) -> psutil.Process:
-        (found,) = (p for p in self.home.processes() if argument in p.cmdline())
-        return found
+        found = []
+        for process in self.home.processes():
+            with contextlib.suppress(psutil.Error):  # it may end meanwhile
+                if argument in process.cmdline():
+                    found.append(process)
+        (only,) = found
+        return only
 
 
 def _thaw(process: psutil.Process) -> None:
