@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ..secrets import plain_text
+from . import nvidia_smi
 
-_SMI_S: Final = 10.0
 _QUERIES: Final = ("name,driver_version,compute_cap", "name,driver_version")
 """The second for drivers before 510, which do not tell the compute capability."""
 
@@ -46,21 +44,9 @@ class GpuLibraries:
 
 def list_nvidia_cards() -> tuple[NvidiaCard, ...]:
     """Ask ``nvidia-smi``; empty where there is none; blocks up to 20 s."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
     for query in _QUERIES:
-        try:
-            told = subprocess.run(
-                [program, f"--query-gpu={query}", "--format=csv,noheader"],
-                capture_output=True,
-                check=False,
-                timeout=_SMI_S,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                errors="replace",
-            )
-        except (OSError, subprocess.TimeoutExpired):
+        told = nvidia_smi.query(query, "csv,noheader")
+        if told is None:
             return ()
         if told.returncode == 0:
             cards = [_card(line) for line in told.stdout.splitlines()]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import platform
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from typing import Final
 import psutil
 
 from ..secrets import plain_text
+from . import nvidia_smi
 from .fit import Memory
 
-_NVIDIA_SMI_S: Final = 10.0
 _MIB: Final = 1 << 20
 _SIZE: Final = re.compile(r"[0-9]+|\[.*\]")
-_QUERY: Final = "--query-gpu=name,memory.total,memory.free"
+_FIELDS: Final = "name,memory.total,memory.free"
 _APPLE: Final = "Apple GPU"
 _APPLE_SHARE: Final = 2 / 3
 """Of RAM: 10922.67 MB of 16 GB is ``recommendedMaxWorkingSetSize`` in what
@@ -44,20 +42,8 @@ def list_gpus() -> tuple[Gpu, ...]:
     """Return Apple's GPU, or what ``nvidia-smi`` lists; blocks; else none."""
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return (Gpu(name=_APPLE),)
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    try:
-        listed = subprocess.run(
-            [program, _QUERY, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            check=False,
-            timeout=_NVIDIA_SMI_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return parse_gpus(listed.stdout.decode(errors="replace"))
+    listed = nvidia_smi.query(_FIELDS, "csv,noheader,nounits")
+    return () if listed is None else parse_gpus(listed.stdout)
 
 
 def parse_gpus(text: str) -> tuple[Gpu, ...]:

@@ -61,7 +61,7 @@ def test_a_tool_that_hangs_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A driver that is stuck counts as none."""
-    monkeypatch.setattr("spicy_avocado_magic.engine.gpu._SMI_S", 0.2)
+    monkeypatch.setattr("spicy_avocado_magic.engine.nvidia_smi.LONGEST_S", 0.2)
     stand_in(tmp_path, monkeypatch, "exec /bin/sleep 60")
     assert list_nvidia_cards() == ()
 
