@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from spicy_avocado_magic import down, status
-from tests.main_job.home import PACKAGE_PARENT, new_home
+from spicy_avocado_magic import status
 
-from .kernel import Kernel, Output, new_kernel
+from .cells import good, loaded_kernel, new_kernel_home
+from .kernel import Kernel
 
 LONG = "word " * 5_000
 """It is said back at 100 words a second, so would take a minute."""
@@ -19,24 +19,11 @@ LONG = "word " * 5_000
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
     """A kernel in a home of its own, with a rehearsal that runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
-            patch.delenv(name, raising=False)
-        patch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
+    with pytest.MonkeyPatch.context() as patch, new_kernel_home(patch):
         patch.setenv("AVOCADO_REHEARSAL_TOKEN_S", "0.01")
-        with new_home(patch.setenv) as home:
-            patch.setenv("IPYTHONDIR", str(home.path / "ipython"))
-            with new_kernel() as started:
-                good(started.run("%load_ext spicy_avocado_magic"))
-                good(started.run("%avocado_up tiny --rehearse"))
-                yield started
-                down()
-
-
-def good(output: Output) -> str:
-    """Expect a cell that worked."""
-    assert output.status == "ok", output.text
-    return output.text
+        with loaded_kernel() as started:
+            good(started.run("%avocado_up tiny --rehearse"))
+            yield started
 
 
 def test_an_answer_is_one_display_of_safe_html(kernel: Kernel) -> None:

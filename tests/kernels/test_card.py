@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down
-from tests.main_job.home import PACKAGE_PARENT, Home, new_home
+from tests.main_job.home import Home
 
+from .cells import new_kernel_home
 from .kernel import Output, new_kernel
 
 MOST_BYTES_OF_A_MESSAGE = 20_000
@@ -52,11 +53,7 @@ with view:
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     """Give kernels a home of their own."""
-    for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
-    with new_home(monkeypatch.setenv) as made:
-        monkeypatch.setenv("IPYTHONDIR", str(made.path / "ipython"))
+    with new_kernel_home(monkeypatch) as made:
         yield made
         down()
 

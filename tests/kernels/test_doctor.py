@@ -9,12 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from spicy_avocado_magic import down
 from spicy_avocado_magic.state_folder import StateFolder
 from tests.main_job.home import Home
 
-from .cells import new_kernel_home
-from .kernel import Kernel, Output, new_kernel
+from .cells import loaded_kernel, new_kernel_home
+from .kernel import Kernel, Output
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 
@@ -29,11 +28,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 @pytest.fixture
 def kernel(home: Home) -> Iterator[Kernel]:
     """Start a kernel with the extension loaded."""
-    with new_kernel() as started:
-        loaded = started.run("%load_ext spicy_avocado_magic")
-        assert loaded.status == "ok", loaded.text
+    with loaded_kernel() as started:
         yield started
-        down()
 
 
 def _line(output: Output, name: str) -> str:
