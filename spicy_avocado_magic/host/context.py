@@ -105,14 +105,18 @@ class Context:
     log: Recorder
     redact: Redactor
     probe_secret: bytes = field(repr=False)
+    _engines_choice: Path | None = field(default=None, init=False, repr=False)
     _models_choice: tuple[str, Path] | None = field(
         default=None, init=False, repr=False
     )
 
     @property
     def engines_folder(self) -> Path:
-        """Where engines are kept."""
-        return engines_folder(rehearsal=self.settings.sources.rehearsal)
+        """Where engines are kept; what was chosen once stays, or all comes again."""
+        if self._engines_choice is None:
+            is_rehearsal = self.settings.sources.rehearsal
+            self._engines_choice = engines_folder(rehearsal=is_rehearsal)
+        return self._engines_choice
 
     @property
     def models_folder(self) -> Path:

@@ -74,7 +74,7 @@ def test_a_record_that_cannot_be_written_is_told_until_it_can(
     assert [child.name for child in record.children] == ["engine"]
 
 
-def test_the_models_folder_that_was_chosen_stays_until_another_is_asked_for(
+def test_folders_that_were_chosen_stay_until_others_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine was started with it: a home that changes must not part the two."""
@@ -91,12 +91,16 @@ def test_the_models_folder_that_was_chosen_stays_until_another_is_asked_for(
         redact=Redactor(),
         probe_secret=b"",
     )
-    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    for name in ("OLLAMA_MODELS", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    engines = set()
     for home in ("before", "after"):
         (tmp_path / home).mkdir()
         monkeypatch.setenv("HOME", str(tmp_path / home))
         chosen = context.models_folder
         assert chosen == tmp_path / "before" / ".ollama" / "models", "it has moved"
+        engines.add(context.engines_folder)
+    assert len(engines) == 1, "the engine would be fetched again"
     asked = str(tmp_path / "asked")
     context.settings = replace(context.settings, models_dir=asked)
     assert context.models_folder == Path(asked), "the wish is passed over"
