@@ -12,6 +12,8 @@ from .keyring import Keyring
 from .metrics import Metrics
 from .refusal import Refusal
 
+_LEAST_S = 0.001
+
 
 def end_revoked(metrics: Metrics, keyring: Keyring) -> None:
     """End the open requests whose key is not on the ring any more."""
@@ -22,14 +24,24 @@ def end_revoked(metrics: Metrics, keyring: Keyring) -> None:
 
 @contextmanager
 def until_expiry(exchange: Exchange) -> Iterator[None]:
-    """End an exchange at the moment at which its key expires."""
-    expires_at = exchange.caller.expires_at if exchange.caller else 0.0
-    if not expires_at:
+    """End an exchange at the moment at which its key expires, by the wall clock."""
+    caller = exchange.caller
+    if caller is None or not caller.expires_at:
         yield
         return
-    left_s = expires_at - time.time()
     loop = asyncio.get_running_loop()
-    timer = loop.call_later(left_s, exchange.end, _revoked())
+    timer: asyncio.Handle
+
+    def look() -> None:
+        # A loop's timer is another clock, and may be early by its resolution.
+        nonlocal timer
+        left_s = caller.expires_at - time.time()
+        if left_s > 0:
+            timer = loop.call_later(max(left_s, _LEAST_S), look)
+        else:
+            exchange.end(_revoked())
+
+    timer = loop.call_soon(look)
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakSet
 
 from .account import (
     EndpointRefused,
@@ -76,6 +77,8 @@ class Edge:
         self._endpoints: dict[str, _Endpoint] = {}
         self._sessions: set[Session] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self._accepted: WeakSet[asyncio.StreamWriter] = WeakSet()
 
     @property
     def sessions(self) -> int:
@@ -88,6 +91,7 @@ class Edge:
         def on_agent(*stream: Any) -> None:
             self._begin(self._on_agent(stream), stream)
 
+        self._is_open = True
         self._control = await asyncio.start_server(on_agent, host, port)
         for endpoint in self._endpoints.values():
             await self._listen(endpoint)
@@ -95,6 +99,7 @@ class Edge:
 
     async def close(self) -> None:
         """Go away: no session, no URL and no connection is left."""
+        self._is_open = False
         servers = [self._control, *(e.server for e in self._endpoints.values())]
         for server in servers:
             if server is not None:
@@ -103,6 +108,9 @@ class Edge:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._accepted:
+            writer.transport.abort()
+        self._accepted.clear()
 
     def drop_sessions(self) -> None:
         """Cut every agent's session, and the connections that it carries."""
@@ -119,15 +127,15 @@ class Edge:
 
     def _begin(self, work: Coroutine[Any, Any, None], stream: Stream) -> None:
         """Serve a connection in a task that ``close`` ends, and the connection too."""
-
-        def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if task.cancelled():
-                stream[1].transport.abort()
-
+        if not self._is_open:
+            # It was let in while the edge went away.
+            work.close()
+            stream[1].transport.abort()
+            return
+        self._accepted.add(stream[1])
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(ended)
+        task.add_done_callback(self._tasks.discard)
 
     async def _on_agent(self, stream: Stream) -> None:
         reader, writer = stream

@@ -61,12 +61,14 @@ class Wire:
         assert task is not None
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
+        self._open.add(near)
         try:
             far_in, far = await asyncio.open_connection(*self._far_end)
         except OSError:
+            self._open.discard(near)
             near.transport.abort()
             return
-        self._open |= {near, far}
+        self._open.add(far)
         await asyncio.gather(
             self._pass(near_in, far), self._pass(far_in, near, counts=True)
         )

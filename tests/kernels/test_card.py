@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,11 @@ print("AFTER")
 """
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to the jobs that it runs in its background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
     """No flood; an interrupt ends the watching, and the script goes on."""
     pexpect = pytest.importorskip("pexpect")
@@ -143,6 +149,7 @@ def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
         timeout=60,
         dimensions=(40, 100),
         env={**os.environ, "TERM": "xterm"},
+        preexec_fn=heed_interrupts,
     )
     try:
         child.expect("Launched in")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -257,6 +258,23 @@ async def test_an_edge_that_comes_back_has_the_same_addresses(edge: Edge) -> Non
         await _status(url)
     assert await edge.start(port=int(address.rpartition(":")[2])) == address
     assert await _status(url) == (404, "ERR_NGROK_3200")
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_whoever_has_just_come_is_let_go_with_the_edge(
+    edge: Edge, turns: int
+) -> None:
+    """However far the edge has come with it: no connection outlives the edge."""
+    host, _, port = (await edge.start()).partition(":")
+    with socket.create_connection((host, int(port))) as agent:
+        agent.setblocking(False)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await edge.close()
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                assert await loop.sock_recv(agent, 1) == b"", "the edge speaks"
 
 
 async def test_a_data_connection_that_nobody_asked_for_is_closed(edge: Edge) -> None:
