@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+_EXIT_POLL_S: Final = 0.1
 _STAT_STATE: Final = 0
 _STAT_START_TICKS: Final = 19
 
@@ -92,6 +94,30 @@ def spawn(
         cwd=cwd,
         start_new_session=True,
     )
+
+
+async def wait_exit(process: subprocess.Popen[bytes]) -> None:
+    """Return when a child of ours has ended, and reap it.
+
+    Linux tells of the end by a descriptor (pidfd_open(2), since 5.3); where there is
+    none, as on macOS, the child is asked ten times a second.
+    """
+    if process.poll() is not None:
+        return  # its pid may be another's by now
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except (AttributeError, OSError):
+            ended.set()
+        else:
+            stack.callback(os.close, descriptor)
+            loop.add_reader(descriptor, ended.set)
+            stack.callback(loop.remove_reader, descriptor)
+        await ended.wait()
+        while process.poll() is None:  # noqa: ASYNC110
+            await asyncio.sleep(_EXIT_POLL_S)
 
 
 def signal_group(pid: int, number: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from spicy_avocado_magic.processes import (
     identify,
     signal_group,
     spawn,
+    wait_exit,
 )
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -55,6 +57,11 @@ def start(log: Path) -> Iterator[Start]:
     for process in started:
         signal_group(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def open_descriptors() -> list[str]:
+    """Return our own, but for the one that it takes to look."""
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())[:-1]
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
@@ -160,3 +167,63 @@ def test_a_program_that_is_missing_is_an_oserror(log: Path) -> None:
     """The caller tells what it means."""
     with log.open("wb") as output, pytest.raises(OSError, match="No such file"):
         spawn(["no-such-program-anywhere"], log=output)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="no pidfd_open here")
+async def test_an_exit_is_waited_for_without_a_timer(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host would wake ten times a second for nothing."""
+    child = start(PAUSE)
+    polls: list[int] = []
+    monkeypatch.setattr(child, "poll", lambda: polls.append(1))
+    waiting = asyncio.create_task(wait_exit(child))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    assert len(polls) == 1, "it was asked again before it ended"
+    monkeypatch.undo()
+    child.kill()
+    await asyncio.wait_for(waiting, 5)
+    assert child.returncode == -signal.SIGKILL, "it was not reaped"
+
+
+async def test_an_exit_is_seen_where_no_descriptor_tells_of_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS and on kernels before 5.3."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    child = start(PAUSE)
+    waiting = asyncio.create_task(wait_exit(child))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    child.kill()
+    await asyncio.wait_for(waiting, 5)
+    assert child.returncode == -signal.SIGKILL, "it was not reaped"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+async def test_a_wait_for_an_exit_that_is_cancelled_leaves_no_descriptor(
+    start: Start,
+) -> None:
+    """Each life of the engine is waited for several times."""
+    child = start(PAUSE)
+    before = open_descriptors()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wait_exit(child), 0.01)
+    assert open_descriptors() == before
+    waiting = asyncio.create_task(wait_exit(child))
+    await asyncio.sleep(0)
+    child.kill()
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_child_that_was_reaped_is_not_waited_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pid may be another program's, which would be waited for instead."""
+    child = start(PAUSE)
+    child.kill()
+    child.wait()
+    monkeypatch.setattr(child, "pid", os.getpid())
+    await asyncio.wait_for(wait_exit(child), 1)

@@ -25,7 +25,7 @@ from ..child_log import ChildLog
 from ..environment import home_folder
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..policy import Policy
-from ..processes import Identity, identify, signal_group, spawn
+from ..processes import Identity, identify, signal_group, spawn, wait_exit
 from ..secrets import plain_text
 from ..settings import Settings
 from .compute import Compute, parse_compute
@@ -35,7 +35,6 @@ USUAL_PORT: Final = 11434
 
 _PORT_TRIES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
-_EXIT_POLL_S: Final = 0.05
 
 
 class EngineServer:
@@ -206,9 +205,8 @@ class EngineServer:
 
     async def wait_exit(self) -> None:
         """Return when the process has ended; at once if there is none."""
-        # No event tells of a child's end on every platform.
-        while self._process is not None and self._process.poll() is None:  # noqa: ASYNC110
-            await asyncio.sleep(_EXIT_POLL_S)
+        if self._process is not None:
+            await wait_exit(self._process)
 
     async def stop(self, grace_s: float) -> None:
         """End it and all its runners: TERM, ``grace_s`` seconds, then KILL.
