@@ -107,6 +107,10 @@ class Gateway:
         """Name the engine, ``http://127.0.0.1:PORT``; None while it is not ready."""
         self._upstream.set(base_url)
 
+    def give_up_upstream(self) -> None:
+        """Say that no engine is coming: who waits for it is told, with 503."""
+        self._upstream.give_up()
+
     async def start(self, port: int = 0) -> str:
         """Listen on loopback only; return ``http://127.0.0.1:PORT``.
 

@@ -117,6 +117,18 @@ def used_up(tokens: int) -> Refusal:
     )
 
 
+def given_up() -> Refusal:
+    """Return the answer while the engine is not tried any more.
+
+    Retried it may be: its owner can bring it up again at any time.
+    """
+    return Refusal(
+        503,
+        "The model's engine has failed; whoever runs it has to start it again.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
 def still_loading() -> Refusal:
     """Return the answer while there is no engine to ask."""
     return Refusal(

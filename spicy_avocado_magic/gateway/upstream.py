@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..limits import Limits
-from .refusal import still_loading
+from .refusal import given_up, still_loading
 
 
 class Upstream:
@@ -20,15 +20,22 @@ class Upstream:
         self.limits = limits
         self.held = 0
         self._base_url: str | None = None
-        self._is_there = asyncio.Event()
+        self._is_given_up = False
+        self._is_settled = asyncio.Event()
 
     def set(self, base_url: str | None) -> None:
         """Name the engine, ``http://127.0.0.1:PORT``; None while there is none."""
         self._base_url = base_url and base_url.rstrip("/")
+        self._is_given_up = False
         if self._base_url is None:
-            self._is_there.clear()
+            self._is_settled.clear()
         else:
-            self._is_there.set()
+            self._is_settled.set()
+
+    def give_up(self) -> None:
+        """Let nobody wait for an engine any more, until it is set again."""
+        self._base_url, self._is_given_up = None, True
+        self._is_settled.set()
 
     def now(self) -> str:
         """Return the engine's address.
@@ -37,7 +44,7 @@ class Upstream:
             Refusal: 503 while there is none.
         """
         if self._base_url is None:
-            raise still_loading()
+            raise given_up() if self._is_given_up else still_loading()
         return self._base_url
 
     async def wait(self, deadline: float) -> str:
@@ -47,15 +54,16 @@ class Upstream:
             deadline: The latest moment, by the loop's clock.
 
         Raises:
-            Refusal: 503 if there is none by then, or too many wait already.
+            Refusal: 503 if there is none by then or it was given up, or too many
+                wait already.
         """
-        if self._base_url is None:
+        if not self._is_settled.is_set():
             if self.held >= self.limits.hold:
                 raise still_loading()
             self.held += 1
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._is_there.wait()
+                    await self._is_settled.wait()
             except TimeoutError as error:
                 raise still_loading() from error
             finally:

@@ -45,6 +45,7 @@ class EngineLife:
     async def live(self, ready: Readiness) -> None:
         """Install, serve, and watch until the engine exits or hangs."""
         context = self._context
+        self._gateway.set_upstream(None)
         installed = await self._install()
         self.executable = installed.path
         context.board.stage("serve", Phase.STARTING, "starting the engine")

@@ -91,9 +91,11 @@ class Keeper:
         policy: Policy,
         *,
         log: Callable[[str], None],
+        on_given_up: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self._on_given_up = on_given_up
         self.ready = Readiness(clock)
         self._live, self._board, self._policy = live, board, policy
         self._log, self._clock = log, clock
@@ -129,6 +131,7 @@ class Keeper:
                 continue
             except AvocadoError as error:
                 self._log(f"{self.name}: given up: {error}")
+                self._on_given_up()
                 self._board.fail(self.name, error, again=False)
                 await self._renewal.wait()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -55,7 +55,7 @@ class Supervisor:
         self.creating = Creating(context, engine)
         self._engine_log = engine.log
         self._keepers: dict[str, Keeper] = {}
-        self._keep("engine", engine.live)
+        self._keep("engine", engine.live, self.gateway.gateway.give_up_upstream)
         self._keep("gateway", self.gateway.live)
         engine_ready = self._keepers["engine"].ready
         gateway_ready = self._keepers["gateway"].ready
@@ -67,7 +67,9 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: list[asyncio.Task[None]] = []
 
-    def _keep(self, name: str, live: Live) -> None:
+    def _keep(
+        self, name: str, live: Live, on_given_up: Callable[[], None] = lambda: None
+    ) -> None:
         context = self.context
         self._keepers[name] = Keeper(
             name,
@@ -75,6 +77,7 @@ class Supervisor:
             context.board,
             context.policy,
             log=partial(context.log, component=name),
+            on_given_up=on_given_up,
         )
 
     async def run(self) -> None:

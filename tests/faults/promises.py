@@ -49,6 +49,14 @@ def killed_and_whole(service: Service, pid: int, bound_s: float) -> float:
     return whole_again(service, fallen_at, bound_s) - service.broken_at
 
 
+def nobody_waits_in_vain(service: Service) -> None:
+    """A request for an engine that was given up is told so at once."""
+    call = _one_call(service)
+    assert call.verdict is Verdict.TOLD, f"given up, but a chat: {call.detail}"
+    took_s, held_s = call.ended - call.began, service.policy.hold_wait_s
+    assert took_s < held_s / 2, f"given up, and a chat waited for {took_s:.2f} s"
+
+
 def _one_call(service: Service) -> Call:
     state = service.state()
     callers = Callers(

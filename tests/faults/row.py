@@ -125,6 +125,8 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
             within_s=fault.bound_s,
             what=f"{fault.part} is given up",
         )
+        if fault.part == "engine":
+            promises.nobody_waits_in_vain(service)
     promises.user_is_told(service, fault.told, fault.bound_s)
     if fault.mends is not nothing:
         fault.mends(service)

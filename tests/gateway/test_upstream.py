@@ -67,6 +67,25 @@ async def test_no_more_wait_than_may() -> None:
     assert upstream.held == 0, "who left is still counted"
 
 
+async def test_nobody_waits_for_an_engine_that_was_given_up() -> None:
+    """Who waited is told, who comes later too; a new life is waited for again."""
+    upstream = Upstream(bounds())
+    waiting = asyncio.create_task(upstream.wait(soon()))
+    await asyncio.sleep(0)
+    upstream.give_up()
+    with pytest.raises(Refusal, match="has failed"):
+        await asyncio.wait_for(waiting, 1)
+    with pytest.raises(Refusal, match="has failed") as caught:
+        await asyncio.wait_for(upstream.wait(soon()), 1)
+    assert caught.value.status == 503
+    assert "Retry-After" in caught.value.headers
+    upstream.set(None)
+    waiting = asyncio.create_task(upstream.wait(soon()))
+    await asyncio.sleep(0)
+    upstream.set(URL)
+    assert await waiting == URL
+
+
 async def test_an_engine_that_goes_again_before_the_waiter_wakes_is_503() -> None:
     """What is told is where it is now."""
     upstream = Upstream(bounds())

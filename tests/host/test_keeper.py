@@ -59,6 +59,8 @@ class Bench:
     ended: int = 0
     now: float = 0.0
     log: list[str] = field(default_factory=list)
+    given_up: list[Phase] = field(default_factory=list)
+    """What the board showed each time it was given up."""
 
     def __post_init__(self) -> None:
         self.board = Board(State())
@@ -68,6 +70,7 @@ class Bench:
             self.board,
             self.policy,
             log=self.log.append,
+            on_given_up=lambda: self.given_up.append(self.shown()),
             clock=lambda: self.now,
         )
 
@@ -81,10 +84,14 @@ class Bench:
         finally:
             self.ended += 1
 
+    def shown(self) -> Phase:
+        """Return the phase that the board shows now."""
+        return self.board.snapshot().stage("tunnel").phase
+
     async def phase(self, wanted: Phase) -> None:
         """Return once the tunnel's stage is in this phase."""
         async with asyncio.timeout(20):
-            while self.board.snapshot().stage("tunnel").phase is not wanted:
+            while self.shown() is not wanted:
                 await self.board.wait_change()
 
 
@@ -336,8 +343,11 @@ async def test_renew_revives_what_was_given_up_with_its_failures_forgotten() -> 
         bench.keeper.renew()
         await bench.phase(Phase.FAILED)
         assert bench.lives == 2 * tries
+        assert len(bench.given_up) == 2, "it was not told each time"
+        assert Phase.FAILED not in bench.given_up, "it was shown before it was told"
         bench.keeper.renew()
         await up(bench)
+        assert len(bench.given_up) == 2, "what is up was given up"
 
 
 async def test_a_life_that_returns_is_followed_by_the_next() -> None:
