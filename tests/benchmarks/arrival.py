@@ -28,6 +28,7 @@ from .arrival_archive import write_archive
 from .arrival_bench import BUSY_CORES, CASES, Bench, Seen
 from .arrival_home import ROOT, empty_home
 from .arrival_model import write_model
+from .bytecode import compile_package
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def main() -> None:
         help="longest wait before each round until other programs rest",
     )
     asked = parser.parse_args()
+    compile_package()
     missing = [p for p in ("curl", "zstd", "tar", "bash") if shutil.which(p) is None]
     if missing:
         sys.exit(f"missing: {missing} (apt-get install curl zstd tar bash)")

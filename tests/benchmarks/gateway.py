@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from .bytecode import compile_package
 from .fast_engine import allow_many_files
 from .gateway_cases import CASES, LoadProcess, Run, end_module, start_module
 from .gateway_key import check_key
@@ -73,6 +74,7 @@ def _arguments() -> argparse.Namespace:
         help="install LiteLLM from PyPI in an environment of its own, and end",
     )
     wanted = parser.parse_args()
+    compile_package()
     wanted.peers, wanted.only = wanted.peers.split(","), wanted.only.split(",")
     unknown = {*wanted.peers} - {*names} | {*wanted.only} - {*CASES}
     if unknown or wanted.rounds < 1:

@@ -19,6 +19,8 @@ import psutil
 
 from tests.main_job.home import new_home
 
+from .bytecode import compile_package
+
 _MOST_CPU_PERCENT: Final = 0.5
 _MOST_MIB: Final = 90.0
 _SETTLE_S: Final = 10.0
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0, help="of each round")
     wanted = parser.parse_args()
+    compile_package()
     with new_home(os.environ.__setitem__) as home:
         home.up("tiny")
         parts = {name: _process(home.processes(), name) for name in _PARTS}

@@ -23,6 +23,7 @@ import psutil
 from tests.faults.fault import Engine, Fault, nothing
 from tests.faults.service import Service, running
 
+from .bytecode import compile_package
 from .soak_load import Load, Outage, Request
 
 _EVERY_S: Final = 20.0
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--only", default=",".join(ORDER), help="faults, by commas")
     wanted = parser.parse_args()
+    compile_package()
     order = wanted.only.split(",")
     unknown = [name for name in order if name not in ALL]
     if unknown:

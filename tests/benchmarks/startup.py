@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from .bytecode import compile_package
+
 ROOT = Path(__file__).parents[2]
 _MAGICS = """
 import contextlib, io, json, sys, time
@@ -47,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
+    compile_package()
     with tempfile.TemporaryDirectory(prefix="avo-", dir="/tmp") as folder:
         environment = _environment(Path(folder))
         bare, loaded = _load_times_ms(rounds, environment)
