@@ -12,8 +12,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..limits import Limits
 from .access import Headers
-from .bodies import Outgoing, read_body
+from .bodies import Outgoing
 from .places import Hold
+from .reading import read_body
 from .refusal import Refusal
 from .served import ServedModels
 

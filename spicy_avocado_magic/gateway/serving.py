@@ -10,11 +10,12 @@ from aiohttp import HttpVersion11, web
 from ..policy import Policy
 from .access import Visit
 from .answer import Errand
-from .bodies import Outgoing, read_body, read_on, rewrite
+from .bodies import Outgoing, rewrite
 from .exchange import Exchange
 from .forms import read_form
 from .patience import Patience
 from .places import Hold, Places
+from .reading import read_body, read_on
 from .refusal import Refusal, still_loading
 from .relay import Relay
 from .routes import Sends

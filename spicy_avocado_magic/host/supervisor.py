@@ -23,6 +23,7 @@ from .engine_life import EngineLife
 from .gateway_life import GatewayLife
 from .keeper import Keeper, Live
 from .ledger import Ledger
+from .lifetime import Lifetime
 from .metrics_life import MetricsLife
 from .models_life import ModelsLife
 from .shared_keys import new_secret
@@ -43,9 +44,8 @@ class Supervisor:
         self.why = ""
         """For what it ends; empty while it does not."""
         context.board.on_event = Causes(context.log)
-        self._owner = owner
+        self._lifetime = Lifetime(context, owner, self.end)
         self._change = 0
-        self._is_end_near = False
         self._before: Settings | None = None
         self.gateway = GatewayLife(context)
         self.sharing = Sharing(context, self.gateway)
@@ -87,14 +87,16 @@ class Supervisor:
         self._ledger.restore()
         for name, keeper in self._keepers.items():
             self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
-        self._watches = [asyncio.create_task(self._watch_owner(), name="owner")]
-        self._watches += [asyncio.create_task(self._watch_ttl(), name="ttl")]
-        record = self.context.children.keep(self.context.policy.heartbeat_s)
-        self._watches += [asyncio.create_task(record, name="record")]
-        self._watches += [asyncio.create_task(self._ledger.keep(), name="ledger")]
-        self._watches += [asyncio.create_task(self.sharing.watch(), name="sharing")]
-        self._watches += [asyncio.create_task(self.metrics.run(), name="metrics")]
-        self._watches += [asyncio.create_task(self._bound_logs(), name="logs")]
+        watches = self._lifetime.watches() | {
+            "record": self.context.children.keep(self.context.policy.heartbeat_s),
+            "ledger": self._ledger.keep(),
+            "sharing": self.sharing.watch(),
+            "metrics": self.metrics.run(),
+            "logs": self._bound_logs(),
+        }
+        self._watches = [
+            asyncio.create_task(watch, name=name) for name, watch in watches.items()
+        ]
         try:
             await self.ending.wait()
         finally:
@@ -195,9 +197,7 @@ class Supervisor:
         self.gateway.refresh()
         self.metrics.refresh()
         if restart_ttl:
-            now = asyncio.get_running_loop().time()
-            context.board.ends_at = now + settings.ttl_s if settings.ttl_s else None
-            self._warn_of_end()
+            self._lifetime.restart(settings.ttl_s)
 
     async def _bound_logs(self) -> None:
         """Keep those logs small that others write: engine, rehearsal, our stderr."""
@@ -205,37 +205,6 @@ class Supervisor:
         others = [ChildLog(folder.log(name)) for name in ("host", "rehearsal")]
         every_s = self.context.policy.logs_check_every_s
         await keep_small((self._engine_log, *others), every_s)
-
-    async def _watch_owner(self) -> None:
-        policy = self.context.policy
-        gone_s = 0.0
-        while True:
-            await asyncio.sleep(policy.owner_check_every_s)
-            is_owned = self._owner is None or self._owner.is_alive
-            if is_owned or self.context.settings.detach:
-                gone_s = 0.0
-                continue
-            gone_s += policy.owner_check_every_s
-            if gone_s >= policy.owner_gone_s:
-                self.end("its owner, the notebook server or program, has gone")
-
-    async def _watch_ttl(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self.context.policy.heartbeat_s)
-            self._warn_of_end()
-            ends_at = self.context.board.ends_at
-            if ends_at is not None and loop.time() >= ends_at:
-                self.end("its time to live ran out")
-
-    def _warn_of_end(self) -> None:
-        """Warn of the end by ``--ttl`` once it is near, and only then."""
-        board, warn_s = self.context.board, self.context.policy.ttl_warn_s
-        now = asyncio.get_running_loop().time()
-        is_near = board.ends_at is not None and board.ends_at - now <= warn_s
-        if is_near != self._is_end_near:
-            self._is_end_near = is_near
-            board.warn("ttl", *([_END_IS_NEAR] if is_near else []))
 
     async def _stop(self) -> None:
         policy = self.context.policy
@@ -264,9 +233,6 @@ class Supervisor:
 
 
 _GROUP_OF: Final = {"tunnel": "agent"}
-_END_IS_NEAR: Final = (
-    "It will soon end by itself (--ttl); %avocado_up --ttl 4h keeps it for 4 hours."
-)
 
 
 def with_key(settings: Settings) -> Settings:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from aiohttp import StreamReader, web
-from aiohttp.base_protocol import BaseProtocol
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.gateway.bodies import read_body, rewrite
-from spicy_avocado_magic.gateway.places import Hold, Places
+from spicy_avocado_magic.gateway.bodies import rewrite
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.gateway.routes import Sends
 from spicy_avocado_magic.gateway.served import ServedModels
-
-from .conftest import bounds
 
 SERVED = ServedModels(("tiny",))
 
@@ -292,46 +285,6 @@ def test_no_body_names_another_model(pairs: list[tuple[str, str]]) -> None:
     names = [v for k, v in body.items() if k.lower() in {"model", "name"} and v]
     assert names, "a body without a model went on"
     assert all(SERVED.has(name) for name in names), f"{raw} went on as {body}"
-
-
-@pytest.mark.parametrize(
-    ("raised", "expected"),
-    [
-        (web.RequestPayloadError, Refusal),
-        (RuntimeError("Connection closed."), ConnectionError),
-        (TimeoutError, Refusal),
-    ],
-)
-async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
-    raised: Exception, expected: type[Exception]
-) -> None:
-    """Broken framing is the client's fault, and one that has left is told nothing."""
-
-    async def broken() -> bytes:
-        raise raised
-
-    content = SimpleNamespace(readany=broken, is_eof=lambda: False)
-    request = SimpleNamespace(content_length=None, content=content)
-    hold = Hold(Places(bounds()))
-    with pytest.raises(expected) as caught:
-        await read_body(cast("web.BaseRequest", request), bounds(), hold)
-    if isinstance(caught.value, Refusal):
-        stalled = isinstance(raised, type) and issubclass(raised, TimeoutError)
-        assert caught.value.status == (408 if stalled else 400)
-
-
-async def test_a_body_that_broke_with_its_last_byte_is_not_taken_for_whole() -> None:
-    """What is there is looked at first, since it needs no wait."""
-    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
-    content.feed_data(b"half of it")
-    content.feed_eof()
-    content.set_exception(web.RequestPayloadError())
-    request = SimpleNamespace(content_length=None, content=content)
-    with pytest.raises(Refusal) as caught:
-        await read_body(
-            cast("web.BaseRequest", request), bounds(), Hold(Places(bounds()))
-        )
-    assert caught.value.status == 400
 
 
 def test_options_that_are_null_are_none() -> None:
