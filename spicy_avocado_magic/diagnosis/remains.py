@@ -12,6 +12,7 @@ from typing import Final
 import psutil
 
 from .. import host
+from ..engine.port import USUAL_PORT
 from ..errors import AvocadoError
 from ..finding import Finding, broken, ok, unknown, warning
 from ..host import guard
@@ -21,7 +22,6 @@ from ..secrets import plain_text
 from ..state_folder import StateFolder
 from .case import Case
 
-ENGINE_PORT: Final = 11434
 AGENT_PORT: Final = 4040
 
 
@@ -86,7 +86,7 @@ def check_ports(case: Case) -> Finding:
     ours = [one for _, one in records()]
     taken = {
         port: holder
-        for port in (case.settings.port, ENGINE_PORT, AGENT_PORT)
+        for port in (case.settings.port, USUAL_PORT, AGENT_PORT)
         if port in held and not any(one.name_of(held[port]) for one in ours)
         for holder in [program(held[port])]
     }
@@ -103,9 +103,9 @@ def check_ports(case: Case) -> Finding:
             "GPU, and an ngrok there counts as one of your agents.",
             "End it if you do not need it; Spicy Avocado never ends what is not its.",
         )
-    mine = {port for port in (ENGINE_PORT, AGENT_PORT) if port in held}
+    mine = {port for port in (USUAL_PORT, AGENT_PORT) if port in held}
     used = f", {', '.join(map(str, sorted(mine)))} by this service" if mine else ""
-    return ok("ports", f"{ENGINE_PORT} and {AGENT_PORT} are not in other hands{used}.")
+    return ok("ports", f"{USUAL_PORT} and {AGENT_PORT} are not in other hands{used}.")
 
 
 def _reserved(port: int, platform: Platform) -> str:

@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import aiohttp
-import psutil
 from tenacity import (
     AsyncRetrying,
     retry_if_result,
@@ -29,9 +27,8 @@ from ..processes import Identity, identify, signal_group, spawn, wait_exit
 from ..secrets import plain_text
 from ..settings import Settings
 from .compute import Compute, parse_compute
+from .port import USUAL_PORT, free_port, is_listening
 from .variables import engine_variables
-
-USUAL_PORT: Final = 11434
 
 _PORT_TRIES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
@@ -92,7 +89,7 @@ class EngineServer:
             EngineFailed: With the last lines of its log, if it dies or stays silent.
         """
         for attempt in range(_PORT_TRIES):
-            self._port = _free_port(USUAL_PORT if attempt == 0 else 0)
+            self._port = free_port(USUAL_PORT if attempt == 0 else 0)
             self._spawn()
             await self._wait_ready()
             if self._process is not None and self._process.poll() is None:
@@ -166,25 +163,9 @@ class EngineServer:
         Requests hang while the engine looks for GPUs, so nothing is cut short.
         """
         is_up = await self._version_within(self._policy.engine_start_s)
-        return is_up and await asyncio.to_thread(self._is_listening)
-
-    def _is_listening(self) -> bool:
-        if self._process is None:
+        if not is_up or self._process is None:
             return False
-        try:
-            process = psutil.Process(self._process.pid)
-            # Renamed in psutil 6; Colab has 5.9.5.
-            name = "net_connections" if psutil.version_info >= (6,) else "connections"
-            connections = getattr(process, name)("tcp4")
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.AccessDenied:
-            return True
-        return any(
-            connection.status == psutil.CONN_LISTEN
-            and connection.laddr.port == self._port
-            for connection in connections
-        )
+        return await asyncio.to_thread(is_listening, self._process.pid, self._port)
 
     async def is_healthy(self) -> bool:
         """Whether it answers a health check in time."""
@@ -263,16 +244,3 @@ class EngineServer:
             "Its last log lines are below; %avocado_up --restart starts anew.",
             log_tail=self.log_tail(LOG_LINES_SHOWN),
         )
-
-
-def _free_port(wanted: int) -> int:
-    """Return ``wanted`` if it is free on loopback, else any port that is."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return int(probe.getsockname()[1])
-    raise EngineFailed(
-        "No port is free on this machine.", "End programs that hold very many."
-    )

@@ -57,7 +57,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         held.bind(("127.0.0.1", 0))
         held.listen()
         number = int(held.getsockname()[1])
-        monkeypatch.setattr(remains, "ENGINE_PORT", number)
+        monkeypatch.setattr(remains, "USUAL_PORT", number)
         monkeypatch.setattr(remains, "AGENT_PORT", 1)
         yield number
 
@@ -96,7 +96,7 @@ def test_a_port_that_a_child_of_the_host_holds_is_ours(
     ) as engine:
         assert engine.stdout is not None
         port = int(engine.stdout.readline())
-        monkeypatch.setattr(remains, "ENGINE_PORT", port)
+        monkeypatch.setattr(remains, "USUAL_PORT", port)
         monkeypatch.setattr(remains, "AGENT_PORT", 1)
         assert check_ports(new_case()).verdict is Verdict.WARNING, "nobody's child yet"
         identity = identify(engine.pid)
@@ -143,7 +143,7 @@ def test_free_ports_and_no_record_are_good(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing to tell."""
-    monkeypatch.setattr(remains, "ENGINE_PORT", 1)
+    monkeypatch.setattr(remains, "USUAL_PORT", 1)
     monkeypatch.setattr(remains, "AGENT_PORT", 1)
     assert check_ports(new_case()).verdict is Verdict.OK
     assert check_remains(new_case()).verdict is Verdict.OK

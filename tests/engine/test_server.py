@@ -18,6 +18,7 @@ import pytest
 
 from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine import server as server_module
+from spicy_avocado_magic.engine.port import free_port
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.policy import Policy
@@ -250,7 +251,6 @@ async def test_a_port_lost_in_between_is_replaced(
 ) -> None:
     """A stranger who answers on our port is not taken for the engine."""
     asked = iter([True])
-    free_port = server_module._free_port
 
     async def stranger(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -264,7 +264,7 @@ async def test_a_port_lost_in_between_is_replaced(
     taken = int(listener.sockets[0].getsockname()[1])
     monkeypatch.setattr(
         server_module,
-        "_free_port",
+        "free_port",
         lambda wanted: taken if next(asked, False) else free_port(0),
     )
     async with listener:
