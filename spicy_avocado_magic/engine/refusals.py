@@ -186,6 +186,14 @@ def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
     )
 
 
+def no_answer(error: Exception) -> EngineFailed:
+    """Return what is wrong with an engine that does not answer."""
+    return EngineFailed(
+        f"Ollama does not answer ({type(error).__name__}).",
+        "It is started anew by itself; %avocado_status shows its log.",
+    )
+
+
 def error_text(text: str) -> str:
     """Return what an engine or registry says went wrong, in whatever form."""
     try:

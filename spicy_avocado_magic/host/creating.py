@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ..engine import models as engine_models
+from ..engine.adoption import adopt
 from ..engine.creation import Creation, create
 from ..engine.registry import installed_manifest, source_of
 from ..engine.tally import Tally
@@ -93,7 +94,7 @@ class Creating:
             tell(f"Ollama pulls {base.short}: {done_text} of {total_text}")
 
         tell(f"Ollama pulls {base.short}, which is not here yet")
-        await engine_models.adopt(
+        await adopt(
             base_url,
             source,
             insecure=source.is_insecure,

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 
 from ..engine import models as engine_models
+from ..engine.adoption import adopt
 from ..engine.blobs import fetch_blobs
 from ..engine.fit import Memory
 from ..engine.gpu_proof import (
@@ -133,7 +134,7 @@ class ModelsLife:
 
     async def _adopt(self, plan: Plan) -> None:
         policy, base_url = self._context.policy, self._engine.base_url
-        await engine_models.adopt(
+        await adopt(
             base_url,
             plan.source,
             insecure=plan.source.is_insecure,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.child_log import ChildLog
+from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.settings import Settings
 
 Serve = Callable[[web.Application], Awaitable[str]]
 
@@ -42,3 +46,23 @@ async def serve() -> AsyncIterator[Serve]:
     yield start
     for runner in runners:
         await runner.cleanup()
+
+
+@pytest.fixture
+async def engine(
+    real_ollama: Path, tmp_path: Path, policy: Policy
+) -> AsyncIterator[EngineServer]:
+    """Return a real engine that runs."""
+    server = EngineServer(
+        executable=real_ollama,
+        models_dir=tmp_path / "models",
+        log=ChildLog(tmp_path / "engine.log"),
+        settings=Settings(context=512),
+        policy=policy,
+        on_spawn=lambda _identity: None,
+    )
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop(1)

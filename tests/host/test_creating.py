@@ -162,7 +162,7 @@ def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     async def copy(_url: str, source: ModelName, to: ModelName, **_: Any) -> None:
         asked.append(f"copy {source.short} {to.short}")
 
-    monkeypatch.setattr(engine_models, "adopt", adopt)
+    monkeypatch.setattr(creating, "adopt", adopt)
     monkeypatch.setattr(engine_models, "copy", copy)
     return asked
 

@@ -1,0 +1,41 @@
+"""A model's way into an engine, and whether it is there."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from spicy_avocado_magic.engine.adoption import adopt
+from spicy_avocado_magic.engine.tally import Tally
+from spicy_avocado_magic.model_name import ModelName
+from spicy_avocado_magic.policy import Policy
+
+
+async def pull(
+    base_url: str, source: ModelName, policy: Policy
+) -> list[tuple[int, int]]:
+    """Let an engine pull; return what was told of its progress."""
+    progress: list[tuple[int, int]] = []
+    tally = Tally()
+
+    def note(digest: str, done: int, size: int) -> None:
+        tally.expect(digest, size)
+        tally.note(digest, done)
+        progress.append((tally.done_bytes, tally.total_bytes))
+
+    await adopt(
+        base_url,
+        source,
+        insecure=source.is_insecure,
+        policy=policy,
+        on_progress=note,
+    )
+    return progress
+
+
+async def has_model(base_url: str, model: ModelName) -> bool:
+    """Whether an engine has a model."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{base_url}/api/show", json={"model": model.short}) as response,
+    ):
+        return response.status == 200
