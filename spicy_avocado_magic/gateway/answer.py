@@ -25,7 +25,6 @@ _LINES: Final = "application/x-ndjson"
 _ENDS: Final = {EVENT_STREAM: (b"\n\n", b"\r\n\r\n"), _LINES: (b"\n",)}
 """What stands between two events of a stream."""
 _OK: Final = 200
-_ERROR_BYTES: Final = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
