@@ -57,13 +57,15 @@ class Platform:
 
 PLATFORMS: Final = (
     # Kaggle's image is built on Colab's and carries its variables: test it first.
-    # Kaggle/docker-python; kaggle.com/docs/notebooks
+    # Kaggle/docker-python; kaggle.com/docs/notebooks (which says 20 idle minutes) and
+    # …/docs/efficient-gpu-usage (which says 60)
     Platform(
         name="Kaggle",
         variables=("KAGGLE_KERNEL_RUN_TYPE",),
         library_path="/usr/local/nvidia/lib64",
         scratch=("/kaggle/temp",),
         secrets="under Add-ons → Secrets",
+        limits="A session lasts 12 hours at most, or 20 to 60 minutes without you.",
         policy="Kaggle's terms ban many forms of tunneling; "
         "your account may be restricted.",
     ),

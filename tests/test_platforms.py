@@ -196,6 +196,7 @@ def words(*names: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("Kaggle", "12 hours"),
         ("Kaggle", "ban many forms of tunneling"),
         ("Google Colab", "12 hours"),
         ("Google Colab", "restrict serving"),
