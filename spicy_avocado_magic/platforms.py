@@ -11,7 +11,14 @@ import os
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
+
+
+def datadog_example(package: Path = Path(__file__).parent) -> str:
+    """Return where the example for Datadog is: in the wheel, else in the checkout."""
+    installed = package / "datadog"
+    return str(installed) if installed.is_dir() else "examples/datadog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +173,7 @@ PLATFORMS: Final = (
             "/etc/datadog-agent/datadog.yaml",
         ),
         offer="A Datadog Agent is here: --metrics-port 9464 and the configuration in "
-        "examples/datadog let it read requests and tokens.",
+        f"{datadog_example()} let it read requests and tokens.",
     ),
     # jupyter_client/launcher.py sets the variable for each kernel
     Platform(name="Jupyter", variables=("JPY_PARENT_PID",), modules=("ipykernel",)),
