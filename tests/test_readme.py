@@ -10,7 +10,8 @@ from spicy_avocado_magic.options import OPTIONS
 from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.tunnel.codes import MEANINGS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_table_has_every_option_and_no_other() -> None:
@@ -39,3 +40,11 @@ def test_the_table_of_platforms_has_every_row_and_a_true_mark_of_it() -> None:
     marks = {mark for each in PLATFORMS for mark in (*each.variables, *each.files)}
     for told in re.findall(r"`([^`]+)`", " ".join(row[1] for row in table)):
         assert fnmatch.filter(marks, told), f"no platform is told by {told}"
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    """A link or a picture that leads nowhere is the first thing a reader sees."""
+    named = re.findall(r"\]\(([^)]+)\)|src(?:set)?=\"([^\"]+)\"", README)
+    for target in {link or picture for link, picture in named}:
+        if not target.startswith("https://"):
+            assert (ROOT / target).is_file(), f"{target} is not there"
