@@ -11,7 +11,14 @@ import os
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
+
+
+def datadog_example(package: Path = Path(__file__).parent) -> str:
+    """Return where the example for Datadog is: in the wheel, else in the checkout."""
+    installed = package / "datadog"
+    return str(installed) if installed.is_dir() else "examples/datadog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +64,15 @@ class Platform:
 
 PLATFORMS: Final = (
     # Kaggle's image is built on Colab's and carries its variables: test it first.
-    # Kaggle/docker-python; kaggle.com/docs/notebooks
+    # Kaggle/docker-python; kaggle.com/docs/notebooks (which says 20 idle minutes) and
+    # …/docs/efficient-gpu-usage (which says 60)
     Platform(
         name="Kaggle",
         variables=("KAGGLE_KERNEL_RUN_TYPE",),
         library_path="/usr/local/nvidia/lib64",
         scratch=("/kaggle/temp",),
         secrets="under Add-ons → Secrets",
+        limits="A session lasts 12 hours at most, or 20 to 60 minutes without you.",
         policy="Kaggle's terms ban many forms of tunneling; "
         "your account may be restricted.",
     ),
@@ -164,7 +173,7 @@ PLATFORMS: Final = (
             "/etc/datadog-agent/datadog.yaml",
         ),
         offer="A Datadog Agent is here: --metrics-port 9464 and the configuration in "
-        "examples/datadog let it read requests and tokens.",
+        f"{datadog_example()} let it read requests and tokens.",
     ),
     # jupyter_client/launcher.py sets the variable for each kernel
     Platform(name="Jupyter", variables=("JPY_PARENT_PID",), modules=("ipykernel",)),

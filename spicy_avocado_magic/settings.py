@@ -189,12 +189,12 @@ class Settings:
         return frozenset().union(*(CHANGES.get(name, ()) for name in differing))
 
     def differences(self, other: Settings) -> frozenset[str]:
-        """Return the names of the settings in which the two differ."""
-        return frozenset(
-            part.name
-            for part in fields(self)
-            if getattr(self, part.name) != getattr(other, part.name)
-        )
+        """Return the names of the settings in which the two differ.
+
+        Who made the key is none that anybody sets.
+        """
+        names = (part.name for part in fields(self) if part.name != "key_is_generated")
+        return frozenset(x for x in names if getattr(self, x) != getattr(other, x))
 
 
 _EXCLUDES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -21,10 +21,13 @@ from spicy_avocado_magic.platforms import (
     PLATFORMS,
     Platform,
     Traces,
+    datadog_example,
     detect_platform,
     detect_platforms,
     first_words,
 )
+
+from .main_job.home import PACKAGE_PARENT
 
 NOWHERE: Final = Traces(
     environ={}, exists=lambda _path: False, modules=frozenset(), names=frozenset()
@@ -196,6 +199,7 @@ def words(*names: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("Kaggle", "12 hours"),
         ("Kaggle", "ban many forms of tunneling"),
         ("Google Colab", "12 hours"),
         ("Google Colab", "restrict serving"),
@@ -231,12 +235,19 @@ def test_an_agent_of_datadog_is_offered_the_metrics_wherever_it_is() -> None:
     """In one line with the option and the example; not where it is on already."""
     (line,) = words("JupyterHub", DATADOG)
     assert "--metrics-port" in line
-    assert "examples/datadog" in line
+    assert datadog_example() in line
     terms, offer = words("Google Colab", DATADOG)
     assert offer == line
     assert "Colab" in terms
     (agent,) = (row for row in PLATFORMS if row.name == DATADOG)
     assert first_words([agent], wants_metrics=True) == (), "it is offered once more"
+
+
+def test_the_example_for_datadog_is_where_the_offer_says(tmp_path: Path) -> None:
+    """Beside the code where pip put it; in a checkout under ``examples``."""
+    (PACKAGE_PARENT / datadog_example(tmp_path) / "README.md").read_text()
+    (tmp_path / "datadog").mkdir()
+    assert datadog_example(tmp_path) == str(tmp_path / "datadog")
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,13 @@ def test_a_new_key_connects_anew_only_in_a_pool() -> None:
     assert replace(pooled, pool=False).changed_components(pooled) == {"tunnel"}
 
 
+def test_who_made_the_key_is_no_difference_that_is_told() -> None:
+    """A key of one's own is one change, and nobody typed another."""
+    before = Settings(api_key="made-by-us", key_is_generated=True)
+    own = before.merged({"api_key": "my-own-key"})
+    assert before.differences(own) == {"api_key"}
+
+
 def test_the_table_of_changes_names_real_settings_and_components() -> None:
     """A renamed setting does not silently become a live one."""
     assert CHANGES.keys() <= {field.name for field in fields(Settings)}

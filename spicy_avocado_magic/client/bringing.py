@@ -107,7 +107,8 @@ def _handle(folder: StateFolder, outcome: Outcome, policy: Policy) -> Avocado:
         case Reused():
             return Avocado(folder, "reused", "Reused: all was as wanted already.")
         case Changed(what=what, seconds=seconds, has_new_key=is_new):
-            names = ", ".join(name.removesuffix("_s") for name in what)
+            words = (name.removesuffix("_s").replace("_", " ") for name in what)
+            names = ", ".join(words)
             headline = f"Changed {names} in {seconds_text(seconds)}."
             return Avocado(folder, "changed", headline, has_new_key=is_new)
         case Accepted(launched=launched, has_new_key=is_new):

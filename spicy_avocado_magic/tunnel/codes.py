@@ -42,7 +42,7 @@ _RETRIED: Final = "It is tried again by itself; %avocado_status shows how it goe
 _UPGRADE: Final = "upgrade at dashboard.ngrok.com/billing."
 _MONTH: Final = f"Wait for the next month, or {_UPGRADE}"
 
-_MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
+MEANINGS: Final[dict[int, tuple[type[AvocadoError], str, str]]] = {
     105: (
         TokenRefused,
         "The ngrok token is malformed",
@@ -158,8 +158,8 @@ def code_of(text: str) -> int | None:
 def explain(text: str, *, log_tail: Sequence[str] = ()) -> AvocadoError:
     """Return the error that a message, log line or body of ngrok stands for."""
     code = code_of(text)
-    if code in _MEANINGS:
-        kind, problem, remedy = _MEANINGS[code]
+    if code in MEANINGS:
+        kind, problem, remedy = MEANINGS[code]
         most = _SESSIONS.search(text) if code == 108 else None  # noqa: PLR2004
         count = f": {most[1]}" if most else ""
         named = f"{problem}{count} (ERR_NGROK_{code})."

@@ -55,6 +55,13 @@ COLAB = (
 )
 """What Colab has installed (googlecolab/backend-info, ``pip-freeze``)."""
 
+_OFFERED = """
+from pathlib import Path
+from spicy_avocado_magic.platforms import datadog_example
+assert (Path(datadog_example()) / "openmetrics.d" / "conf.yaml").is_file()
+"""
+"""The wheel holds the example for Datadog that the offer of metrics points to."""
+
 nox.options.sessions = [
     "lint",
     "types",
@@ -107,6 +114,7 @@ def colab(session: nox.Session) -> None:
         session.error(f"Installing changed {sorted(before - after)}.")
     session.log(f"Installing added {sorted(after - before)}.")
     session.run("python", "-m", "pip", "check")
+    session.run("python", "-P", "-c", _OFFERED)
     # Colab's jupyter_client is older than Python 3.13, and leaves its loop open.
     lenient = ("-W", "ignore::DeprecationWarning", "-W", "ignore::ResourceWarning")
     _run_tests(session, *lenient, "tests/kernels")
