@@ -132,11 +132,10 @@ def status_text(state: State) -> str:
 def traffic_lines(state: State) -> list[str]:
     """Return what went through the gateway: requests, tokens, speed, use by key."""
     traffic = state.traffic
-    answers = ", ".join(f"{count} x {code}" for code, count in traffic.statuses)
     sent = bytes_text(state.bytes_out)
     served = f"{state.requests} let in, {state.refused} refused, {sent} sent"
     now = f"{traffic.in_flight} in flight, {traffic.queued} waiting"
-    lines = [f"requests {served}; {now}", f"answers  {answers or 'none yet'}"]
+    lines = [f"requests {served}; {now}", f"answers  {answers_text(traffic)}"]
     speed = f"{traffic.tokens_a_second:.1f} a second now"
     p50_s, p95_s = traffic.first_token_p50_s, traffic.first_token_p95_s
     if p50_s is not None and p95_s is not None:
@@ -156,6 +155,12 @@ def traffic_lines(state: State) -> list[str]:
     ]
     uses += [key_line(key) for key in state.keys]
     return lines + [f"use      {use}" for use in uses]
+
+
+def answers_text(traffic: Traffic) -> str:
+    """Return how often each status was answered."""
+    counts = (f"{count} x {code}" for code, count in traffic.statuses)
+    return ", ".join(counts) or "none yet"
 
 
 def key_line(key: KeyState) -> str:

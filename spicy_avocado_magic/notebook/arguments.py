@@ -122,6 +122,6 @@ def _value_after(option: Option, rest: list[str]) -> str:
 
 
 def _unknown_option(flag: str, known: Mapping[str, Option]) -> UsageMistake:
-    near = nearest_match(flag, known)
+    near = nearest_match(flag, (*known, "--help"))
     hint = f"Did you mean {near}?" if near else "--help lists them."
     return UsageMistake(f"{flag} is not an option.", hint)

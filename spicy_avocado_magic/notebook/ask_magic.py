@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = "interrupted"
 BROKEN: Final = "the answer broke off"
+_HOW: Final = "Write %%avocado_ask MODEL, with two %, and the question below."
 
 
-def run_ask(line: str, cell: str, names: Names, *, in_notebook: bool) -> None:
+def run_ask(line: str, cell: str | None, names: Names, *, in_notebook: bool) -> None:
     """Do what a cell asks for; an interrupt ends the answer, quietly.
 
     Args:
         line: All that follows the magic's name.
-        cell: The question.
+        cell: The question; None where the magic stands on a line, with one ``%``.
         names: Where ``$NAME`` of the line is looked up.
         in_notebook: Whether displays can be drawn.
 
@@ -42,12 +43,11 @@ def run_ask(line: str, cell: str, names: Names, *, in_notebook: bool) -> None:
     if typed is None:
         say(ASK.help())
         return
+    if cell is None:
+        raise UsageMistake("The question below is missing.", _HOW)
     model, *more = (names.resolve(word) for word in typed.words or ("",))
     if more:
-        raise UsageMistake(
-            f"{more[0]!r} is one word too many.",
-            "Write %%avocado_ask MODEL, and the question below.",
-        )
+        raise UsageMistake(f"{more[0]!r} is one word too many.", _HOW)
     if not cell.strip():
         raise UsageMistake("The cell asks nothing.", "Write the question below.")
     from ..client import asking, verbs

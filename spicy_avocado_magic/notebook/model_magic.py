@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ..errors import UsageMistake
 from ..options import Wish, parse_flag
@@ -12,10 +13,12 @@ from .commands import MODEL
 from .names import Names
 from .view import say
 
+_HOW: Final = "Write %%avocado_model NAME, with two %, and the Modelfile below."
+
 
 def run_model(
     line: str,
-    cell: str,
+    cell: str | None,
     names: Names,
     *,
     in_notebook: bool,
@@ -25,7 +28,7 @@ def run_model(
 
     Args:
         line: All that follows the magic's name.
-        cell: The Modelfile.
+        cell: The Modelfile; None where the magic stands on a line, with one ``%``.
         names: Where ``$NAME`` of the line is looked up.
         in_notebook: Whether displays can be drawn.
         bring_up: Does what ``%avocado_up`` does, and shows it.
@@ -39,11 +42,13 @@ def run_model(
     if typed is None:
         say(MODEL.help())
         return
+    if cell is None:
+        raise UsageMistake("The Modelfile below is missing.", _HOW)
     words = [names.resolve(word) for word in typed.words]
     if len(words) != 1:
         raise UsageMistake(
             f"{words[1]!r} is one word too many." if words else "The name is missing.",
-            "Write %%avocado_model NAME, and the Modelfile below.",
+            _HOW,
         )
     from ..client import asking, creating, verbs
     from .live_line import LiveLine

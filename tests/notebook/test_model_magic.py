@@ -82,6 +82,7 @@ def test_what_was_not_made_is_not_served(
         ("%%avocado_model\nFROM tiny", "name is missing"),
         ("%%avocado_model a b\nFROM tiny", "'b' is one word too many"),
         ("%%avocado_model a --quantize q4\nFROM tiny", "--quantize is not an option"),
+        ("%avocado_model a", "Modelfile below is missing. Write %%avocado_model"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_made(
@@ -103,6 +104,7 @@ def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
 
 def test_help_is_printed_and_nothing_is_made(session: Session, maker: Maker) -> None:
     """It is the command's own."""
-    session.run("%%avocado_model --help\nFROM tiny")
-    assert MODEL.help() in session.printed()
+    for typed in ("%%avocado_model --help\nFROM tiny", "%avocado_model --help"):
+        session.run(typed)
+        assert MODEL.help() in session.printed()
     assert maker.made == []
