@@ -80,8 +80,7 @@ def stage_line(stage: Stage) -> str:
         parts.append(progress_text(stage.progress))
     if stage.elapsed_s and stage.phase is not Phase.WAITING:
         parts.append(seconds_text(stage.elapsed_s))
-    mark = MARKS[stage.phase]
-    return f"{mark} {stage.name:<{_COLUMN}} {' · '.join(parts)}".rstrip()
+    return f"{MARKS[stage.phase]} {stage.name:<{_COLUMN}} {' · '.join(parts)}".rstrip()
 
 
 def failure_lines(failure: Failure) -> list[str]:
@@ -110,8 +109,7 @@ def status_text(state: State) -> str:
             lines += failure_lines(failure)
     is_off = state.component("tunnel") is Phase.OFF
     no_url = "(none: --local)" if is_off else "(none yet)"
-    lines += ["", f"url      {state.url or no_url}"]
-    lines.append(f"local    {state.local_url}")
+    lines += ["", f"url      {state.url or no_url}", f"local    {state.local_url}"]
     lines.append(f"key      {key_text(state, show_key=False)}")
     if state.metrics_token:
         lines.append(f"metrics  {metrics_text(state, show_token=False)}")
@@ -119,9 +117,8 @@ def status_text(state: State) -> str:
     lines += [f"model    {model_line(model)}" for model in state.models]
     lines += [f"member   {member_line(member)}" for member in state.members]
     lines += traffic_lines(state)
-    ends = (
-        "" if state.ends_in_s is None else f", ends in {seconds_text(state.ends_in_s)}"
-    )
+    left_s = state.ends_in_s
+    ends = "" if left_s is None else f", ends in {seconds_text(left_s)}"
     lines.append(f"up       {seconds_text(state.uptime_s)}{ends}")
     lost = state.traffic.lost_lines
     full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
@@ -159,8 +156,7 @@ def traffic_lines(state: State) -> list[str]:
 
 def answers_text(traffic: Traffic) -> str:
     """Return how often each status was answered."""
-    counts = (f"{count} x {code}" for code, count in traffic.statuses)
-    return ", ".join(counts) or "none yet"
+    return ", ".join(f"{n} x {code}" for code, n in traffic.statuses) or "none yet"
 
 
 def key_line(key: KeyState) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from ..errors import UsageMistake
 from ..options import Wish, parse_flag
+from ..parsing import validate_model
 from ..state_folder import StateFolder
 from .arguments import sort_words
 from .commands import MODEL
@@ -44,12 +45,13 @@ def run_model(
         return
     if cell is None:
         raise UsageMistake("The Modelfile below is missing.", _HOW)
-    words = [names.resolve(word) for word in typed.words]
+    words = typed.words
     if len(words) != 1:
         raise UsageMistake(
             f"{words[1]!r} is one word too many." if words else "The name is missing.",
             _HOW,
         )
+    name = validate_model(names.resolve(words[0]))
     from ..client import asking, creating, verbs
     from .live_line import LiveLine
 
@@ -57,7 +59,7 @@ def run_model(
     state = asking.require_running(verbs.status(rehearse=rehearse))
     folder = StateFolder.find(rehearsal=state.rehearsal)
     told = LiveLine(state, in_notebook=in_notebook)
-    pulled = creating.create_model(folder, words[0], cell, show=told.show)
+    pulled = creating.create_model(folder, name, cell, show=told.show)
     before = f"pulled {', '.join(pulled)} and " if pulled else ""
-    told.show(f"Ollama has {before}made {words[0]}.")
-    bring_up(Wish(given={"models": (words[0],)}, rehearse=state.rehearsal))
+    told.show(f"Ollama has {before}made {name}.")
+    bring_up(Wish(given={"models": (name,)}, rehearse=state.rehearsal))

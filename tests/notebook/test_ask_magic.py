@@ -18,6 +18,7 @@ from spicy_avocado_magic.state import ModelState, State
 
 from .conftest import READY, Service, Session
 
+TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
 ANSWER = (Piece(text="**Be**"), Piece(text="cause"), Piece(tokens=8, seconds=2.0))
 
 
@@ -134,8 +135,11 @@ def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) 
 @pytest.mark.parametrize(
     ("cell", "told"),
     [
-        ("%%avocado_ask\n \n", "asks nothing"),
+        ("%%avocado_ask\n \n", "question below is missing"),
         ("%%avocado_ask a b\nHi", "'b' is one word too many"),
+        ("%%avocado_ask a $HOME\nHi", "'$HOME' is one word too many"),
+        ("%%avocado_ask a --system Be brief\nHi", "Put quotes around"),
+        (f"%%avocado_ask {TOKEN}\nHi", "An ngrok token stands"),
         ("%%avocado_ask --sytem x\nHi", "--sytem is not an option"),
         ("%%avocado_ask --system\nHi", "--system needs a value"),
         ("%avocado_ask why", "question below is missing. Write %%avocado_ask"),

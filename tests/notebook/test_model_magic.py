@@ -15,6 +15,8 @@ from spicy_avocado_magic.state_folder import StateFolder
 
 from .conftest import READY, Service, Session
 
+TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
+
 
 class Maker:
     """Stands in for the host: what was made, and how it fails."""
@@ -81,6 +83,8 @@ def test_what_was_not_made_is_not_served(
     [
         ("%%avocado_model\nFROM tiny", "name is missing"),
         ("%%avocado_model a b\nFROM tiny", "'b' is one word too many"),
+        ("%%avocado_model a $HOME\nFROM tiny", "'$HOME' is one word too many"),
+        (f"%%avocado_model {TOKEN}\nFROM tiny", "An ngrok token stands"),
         ("%%avocado_model a --quantize q4\nFROM tiny", "--quantize is not an option"),
         ("%avocado_model a", "Modelfile below is missing. Write %%avocado_model"),
     ],
