@@ -15,6 +15,7 @@ FROM: Final = "from"
 _WITH_PATHS: Final = frozenset({FROM, "adapter", "draft"})
 _WITH_A_WORD_BEFORE: Final = frozenset({"parameter", "message"})
 _LONG: Final = '"""'
+_PATH: Final = re.compile(r"(?:\.{0,2}|~)/.*|[^/]*\.gguf")
 _ENGINE_LINE: Final = re.compile(r"\(line (\d+)\): ")
 _QUOTED_WORD: Final = re.compile(r'"(\w+)"')
 _NAMED: Final = re.compile(r"""(?:['"\[])([^'"\]\s]+)(?:['"\]])""")
@@ -60,12 +61,21 @@ def with_absolute_paths(text: str, folder: Path) -> str:
     """Return the text with what it names of ``folder`` as absolute paths.
 
     Every line keeps its number, so that the engine's errors tell the right one.
+
+    Raises:
+        UsageMistake: For a path that leads nowhere: the engine would take it for a
+            model's name, and say so.
     """
     lines = text.splitlines()
     for one in instructions(text):
         if one.name in _WITH_PATHS and _is_here(folder, one.value):
             path = folder / Path(one.value).expanduser()
             lines[one.line - 1] = f"{one.name.upper()} {path}"
+        elif one.name in _WITH_PATHS and _PATH.fullmatch(one.value):
+            raise UsageMistake(
+                f"Line {one.line + 1} of this cell: there is no {one.value!r}.",
+                f"Relative paths lead from {folder}",
+            )
     return "\n".join(lines) + "\n"
 
 

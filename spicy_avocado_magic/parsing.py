@@ -16,6 +16,7 @@ _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.-]+(?::[0-9]{1,5})?")
 _REGISTRY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:-rc\d+)?", re.ASCII)
+_AUTHTOKEN = re.compile(r"[A-Za-z0-9]{20,}_[A-Za-z0-9]{10,}")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9_.~-]{8,200}")
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -23,7 +24,15 @@ _MAX_PORT: Final = 65535
 
 
 def validate_model(name: str) -> str:
-    """Return a model's name if the engine would accept it; else UsageMistake."""
+    """Return a model's name if the engine would accept it; else UsageMistake.
+
+    A token in its place is refused before it is shown, kept or sent to a registry.
+    """
+    if _AUTHTOKEN.fullmatch(name):
+        raise UsageMistake(
+            "An ngrok token stands where a model's name belongs.",
+            "Write --token before it, best with $NAME: --token $NAME",
+        )
     ModelName.parse(name)
     return name
 

@@ -80,8 +80,7 @@ def stage_line(stage: Stage) -> str:
         parts.append(progress_text(stage.progress))
     if stage.elapsed_s and stage.phase is not Phase.WAITING:
         parts.append(seconds_text(stage.elapsed_s))
-    mark = MARKS[stage.phase]
-    return f"{mark} {stage.name:<{_COLUMN}} {' · '.join(parts)}".rstrip()
+    return f"{MARKS[stage.phase]} {stage.name:<{_COLUMN}} {' · '.join(parts)}".rstrip()
 
 
 def failure_lines(failure: Failure) -> list[str]:
@@ -110,8 +109,7 @@ def status_text(state: State) -> str:
             lines += failure_lines(failure)
     is_off = state.component("tunnel") is Phase.OFF
     no_url = "(none: --local)" if is_off else "(none yet)"
-    lines += ["", f"url      {state.url or no_url}"]
-    lines.append(f"local    {state.local_url}")
+    lines += ["", f"url      {state.url or no_url}", f"local    {state.local_url}"]
     lines.append(f"key      {key_text(state, show_key=False)}")
     if state.metrics_token:
         lines.append(f"metrics  {metrics_text(state, show_token=False)}")
@@ -119,9 +117,8 @@ def status_text(state: State) -> str:
     lines += [f"model    {model_line(model)}" for model in state.models]
     lines += [f"member   {member_line(member)}" for member in state.members]
     lines += traffic_lines(state)
-    ends = (
-        "" if state.ends_in_s is None else f", ends in {seconds_text(state.ends_in_s)}"
-    )
+    left_s = state.ends_in_s
+    ends = "" if left_s is None else f", ends in {seconds_text(left_s)}"
     lines.append(f"up       {seconds_text(state.uptime_s)}{ends}")
     lost = state.traffic.lost_lines
     full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
@@ -132,11 +129,10 @@ def status_text(state: State) -> str:
 def traffic_lines(state: State) -> list[str]:
     """Return what went through the gateway: requests, tokens, speed, use by key."""
     traffic = state.traffic
-    answers = ", ".join(f"{count} x {code}" for code, count in traffic.statuses)
     sent = bytes_text(state.bytes_out)
     served = f"{state.requests} let in, {state.refused} refused, {sent} sent"
     now = f"{traffic.in_flight} in flight, {traffic.queued} waiting"
-    lines = [f"requests {served}; {now}", f"answers  {answers or 'none yet'}"]
+    lines = [f"requests {served}; {now}", f"answers  {answers_text(traffic)}"]
     speed = f"{traffic.tokens_a_second:.1f} a second now"
     p50_s, p95_s = traffic.first_token_p50_s, traffic.first_token_p95_s
     if p50_s is not None and p95_s is not None:
@@ -156,6 +152,11 @@ def traffic_lines(state: State) -> list[str]:
     ]
     uses += [key_line(key) for key in state.keys]
     return lines + [f"use      {use}" for use in uses]
+
+
+def answers_text(traffic: Traffic) -> str:
+    """Return how often each status was answered."""
+    return ", ".join(f"{n} x {code}" for code, n in traffic.statuses) or "none yet"
 
 
 def key_line(key: KeyState) -> str:

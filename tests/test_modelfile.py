@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.modelfile import (
     Instruction,
     base_models,
@@ -55,6 +56,17 @@ def test_what_is_in_the_folder_is_told_by_its_whole_path(tmp_path: Path) -> None
     assert lines[2] == f"FROM {tmp_path}/part-*.gguf"
     assert lines[3] == "FROM tiny"
     assert lines[4:] == LONG.splitlines(), "what is said was taken for a path"
+
+
+@pytest.mark.parametrize(
+    "path", ["./x.gguf", "../x", "/nowhere/x", "~/no-such-model", "x.gguf", "/x-*.gguf"]
+)
+def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, path: str) -> None:
+    """With its line and where it leads from; the engine would call it a bad name."""
+    with pytest.raises(UsageMistake) as caught:
+        with_absolute_paths(f"FROM tiny\nADAPTER {path}", tmp_path)
+    assert f"Line 3 of this cell: there is no '{path}'" in caught.value.problem
+    assert str(tmp_path) in caught.value.remedy
 
 
 def test_a_text_without_a_newline_or_with_odd_paths_passes(tmp_path: Path) -> None:

@@ -138,3 +138,13 @@ def test_an_address_needs_a_port_and_an_ip_address(text: str) -> None:
     """Names are not looked up."""
     with pytest.raises(UsageMistake):
         validate_address(text)
+
+
+def test_a_token_is_no_model() -> None:
+    """It would be shown, kept and sent to a registry; it is not even repeated."""
+    token = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
+    with pytest.raises(UsageMistake) as caught:
+        validate_model(token)
+    assert token not in str(caught.value)
+    assert "--token $NAME" in caught.value.remedy
+    assert validate_model("a_long_name_of_a_model_with_numbers_0123456789")

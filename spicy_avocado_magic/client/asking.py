@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -64,7 +66,11 @@ def ask(
             ) as response:
                 if response.status_code != requests.codes.ok:
                     raise _refused(state, question, response.status_code, response.text)
-                yield from _pieces(question, response.iter_lines())
+                lines = response.iter_lines()
+                yield from _pieces(question, lines)
+                # One who hangs up before the end is counted as gone: status 499.
+                with contextlib.suppress(requests.RequestException):
+                    deque(lines, maxlen=0)
         except requests.RequestException as error:
             raise GatewayFailed(
                 f"The service does not answer ({type(error).__name__}).",

@@ -1,16 +1,21 @@
-"""What went wrong in the life of a service, as its flight recorder tells."""
+"""What went wrong in the life of a service: its parts, and requests that it failed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from ..bounded_file import tail_lines
 from ..flight_recorder import Entry, read_last_life
 from ..state_folder import StateFolder
 
 ERRORS_SHOWN: Final = 5
+_REQUESTS_READ: Final = 1000
+_OURS: Final = 500
+"""The least status that is the service's fault, not its client's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,33 @@ def last_errors(
         folder: Of the service.
         count: How many at most.
     """
-    return _merged([e for e in read_last_life(folder.path) if e.error])[-count:]
+    life = read_last_life(folder.path)
+    since = life[0].time if life else ""
+    wrong = [entry for entry in life if entry.error]
+    wrong += (entry for entry in _failed_requests(folder) if entry.time >= since)
+    return _merged(sorted(wrong, key=lambda entry: entry.time))[-count:]
+
+
+def _failed_requests(folder: StateFolder) -> Iterator[Entry]:
+    """Yield the requests of the access log that the service could not answer."""
+    for line in tail_lines(folder.log("access"), _REQUESTS_READ):
+        try:
+            told = json.loads(line)
+            if int(told["status"]) < _OURS:
+                continue
+            request = f"{told['method']} {told['route']}"
+            who = [f"{name} {told[name]}" for name in ("model", "key") if told[name]]
+            time = str(told["time"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        whose = f" ({', '.join(who)})" if who else ""
+        yield Entry(
+            time=time,
+            component="gateway",
+            text=f"{request}{whose} was answered with {told['status']}",
+            error="RequestFailed",
+            remedy="%avocado_logs shows what happened then.",
+        )
 
 
 def _merged(entries: Sequence[Entry]) -> tuple[PastError, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from ..errors import UsageMistake
 from ..options import Option, nearest_match
 from ..secrets import Secret
+
+_MODELS: Final = ("model", "models")
 
 
 def parse_call(
@@ -29,10 +31,41 @@ def parse_call(
         if option is None:
             near = nearest_match(name, known)
             hint = f"Did you mean {near}=…?" if near else f"See help({function})."
+            if name in _MODELS and not known.keys() & {*_MODELS}:
+                hint = f'Models go first, without a name: {function}("llama3")'
             raise UsageMistake(f"{function}() has no option {name!r}.", hint)
         if value is not None:
-            parsed[option.name] = option.parse(as_typed(value))
+            parsed[option.name] = _parsed(name, option, value)
     return parsed
+
+
+def _parsed(name: str, option: Option, value: Any) -> Any:
+    try:
+        return option.parse(as_typed(value))
+    except UsageMistake as mistake:
+        if option.flag in mistake.problem:
+            raise
+        raise UsageMistake(f"{name}: {mistake.problem}", mistake.remedy) from None
+
+
+def named_models(models: Sequence[object]) -> tuple[str, ...]:
+    """Return the models that a call names, those in lists one by one.
+
+    Raises:
+        UsageMistake: For one that is no text, such as None.
+    """
+    found: list[str] = []
+    for model in models:
+        if isinstance(model, (list, tuple)):
+            found += named_models(model)
+        elif isinstance(model, str):
+            found.append(model)
+        else:
+            raise UsageMistake(
+                f"{type(model).__name__} is no model's name.",
+                'Name models as texts, such as "llama3".',
+            )
+    return tuple(found)
 
 
 def as_typed(value: Any) -> str:

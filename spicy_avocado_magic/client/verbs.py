@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..options import OPTION_BY_NAME, wish_from
@@ -15,17 +16,20 @@ from .handle import Avocado
 from .launch import state_of, sweep
 from .log_reading import LINES_SHOWN, folder_with_logs, read_logs
 from .places import state_folders
-from .typed import parse_call
+from .typed import named_models, parse_call
 
 
-def up(*models: str, show: Show | None = None, **options: Any) -> Avocado:
+def up(
+    *models: str | Sequence[str], show: Show | None = None, **options: Any
+) -> Avocado:
     """Bring up a public, authenticated URL for these models, or change what runs.
 
     Declarative: an option that is given becomes the wanted value, one that is not
     keeps its running value, and models are added. Blocks until all is ready.
 
     Args:
-        models: Names such as ``"llama3"``; may be left out on a running host.
+        models: Names such as ``"llama3"``, or lists of them; may be left out on a
+            running host.
         show: Called with each ``State``; by default plain lines on stderr.
         options: Those of ``%avocado_up`` with ``_`` for ``-``, such as
             ``token=…``, ``domain="name.ngrok.app"``, ``local=True``, ``ttl="2h"``,
@@ -37,7 +41,8 @@ def up(*models: str, show: Show | None = None, **options: Any) -> Avocado:
     Raises:
         AvocadoError: With problem and remedy; what this call began is taken back.
     """
-    named: dict[str, Any] = {"models": models} if models else {}
+    names = named_models(models)
+    named: dict[str, Any] = {"models": names} if names else {}
     wish = wish_from(named | parse_call("up", options, OPTION_BY_NAME))
     return bring_up(wish, show=show or narrate())
 

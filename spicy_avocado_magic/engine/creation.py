@@ -54,7 +54,7 @@ async def create(
     Args:
         creation: What to make.
         on_spawn: Told at once who the process is, so that it can be guarded.
-        on_line: Told what the program does, in its own words.
+        on_line: Told what the program does, in its own words; no errors.
 
     Raises:
         UsageMistake: If the Modelfile cannot be right, with the line of the cell.
@@ -70,7 +70,9 @@ async def create(
         # No event tells of a child's end on every platform.
         while process.poll() is None:
             await asyncio.sleep(_POLL_S)
-            on_line(_last_line(creation.output))
+            told = _last_line(creation.output)
+            if _ERROR not in told:
+                on_line(told)
     finally:
         signal_group(process.pid, signal.SIGKILL)
         process.wait()

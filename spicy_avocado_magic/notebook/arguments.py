@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import UsageMistake
-from ..options import Option, nearest_match
+from ..options import Option
 from .commands import Command
+from .slips import (
+    CURLY_QUOTES,
+    curly_quote,
+    open_end,
+    refuse_long_dash,
+    refuse_loose_value,
+    unknown_option,
+)
 
 _PIECE: Final = re.compile(
     r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?P<comment>(?<!\S)\#.*)|.""", re.DOTALL
@@ -50,16 +58,16 @@ def split(line: str) -> list[str]:
     """Split a line as a shell does: quotes, ``# comments`` and a trailing ``;``.
 
     Raises:
-        UsageMistake: If a quote is not closed.
+        UsageMistake: If a quote is curly or open, or nothing follows a backslash.
     """
-    pieces = (match for match in _PIECE.finditer(line) if not match["comment"])
+    pieces = [match for match in _PIECE.finditer(line) if not match["comment"]]
+    if any(piece[0] in CURLY_QUOTES for piece in pieces):
+        raise curly_quote()
     try:
         # shlex takes a "#" inside a word for a comment, too; a shell does not.
         return shlex.split(_END.sub("", "".join(piece[0] for piece in pieces)))
-    except ValueError:
-        raise UsageMistake(
-            "A quote on this line is not closed.", "Close it, or leave it out."
-        ) from None
+    except ValueError as error:
+        raise open_end(error) from None
 
 
 def sort_words(line: str, command: Command) -> Line | None:
@@ -72,17 +80,18 @@ def sort_words(line: str, command: Command) -> Line | None:
     words: list[str] = []
     options: dict[str, str] = {}
     rest = split(line)
-    if "--help" in rest or "-h" in rest:
+    if "--help" in rest or "-h" in rest or rest in (["help"], ["?"]):
         return None
     while rest:
         word = rest.pop(0)
+        refuse_long_dash(word)
         flag, equals, value = word.partition("=")
         if not word.startswith("-"):
             words.append(word)
             continue
         option = known.get(flag)
         if option is None:
-            raise _unknown_option(flag, known)
+            raise unknown_option(flag, command)
         if not equals:
             value = _value_after(option, rest)
         if option.repeats and flag in options:
@@ -112,6 +121,7 @@ def parse_option(option: Option, text: str) -> Any:
 
 
 def _value_after(option: Option, rest: list[str]) -> str:
+    refuse_loose_value(option, rest)
     if option.is_flag:
         return "true"
     if rest and not rest[0].startswith("--"):
@@ -119,9 +129,3 @@ def _value_after(option: Option, rest: list[str]) -> str:
     raise UsageMistake(
         f"{option.flag} needs a value.", f"Write {option.flag} {option.metavar}."
     )
-
-
-def _unknown_option(flag: str, known: Mapping[str, Option]) -> UsageMistake:
-    near = nearest_match(flag, known)
-    hint = f"Did you mean {near}?" if near else "--help lists them."
-    return UsageMistake(f"{flag} is not an option.", hint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import AvocadoError, UsageMistake
 from ..options import parse_flag
+from ..parsing import validate_model
 from ..policy import Policy
 from .arguments import sort_words
 from .commands import ASK
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 
 INTERRUPTED: Final = "interrupted"
 BROKEN: Final = "the answer broke off"
+_QUOTE: Final = 'Put quotes around a text with blanks: --system "Be brief."'
+_HOW: Final = "Write %%avocado_ask MODEL, with two %, and the question below."
 
 
-def run_ask(line: str, cell: str, names: Names, *, in_notebook: bool) -> None:
+def run_ask(line: str, cell: str | None, names: Names, *, in_notebook: bool) -> None:
     """Do what a cell asks for; an interrupt ends the answer, quietly.
 
     Args:
         line: All that follows the magic's name.
-        cell: The question.
+        cell: The question; None where the magic stands on a line, with one ``%``.
         names: Where ``$NAME`` of the line is looked up.
         in_notebook: Whether displays can be drawn.
 
@@ -42,14 +45,15 @@ def run_ask(line: str, cell: str, names: Names, *, in_notebook: bool) -> None:
     if typed is None:
         say(ASK.help())
         return
-    model, *more = (names.resolve(word) for word in typed.words or ("",))
+    if cell is None or not cell.strip():
+        raise UsageMistake("The question below is missing.", _HOW)
+    word, *more = typed.words or ("",)
     if more:
-        raise UsageMistake(
-            f"{more[0]!r} is one word too many.",
-            "Write %%avocado_ask MODEL, and the question below.",
-        )
-    if not cell.strip():
-        raise UsageMistake("The cell asks nothing.", "Write the question below.")
+        how = _QUOTE if "--system" in typed.options else _HOW
+        raise UsageMistake(f"{more[0]!r} is one word too many.", how)
+    model = next(iter(names.models(word)), "") if word else ""
+    if model:
+        validate_model(model)
     from ..client import asking, verbs
     from .answer_view import AnswerCard, AnswerWords
 

@@ -9,7 +9,7 @@ from ..environment import require_supported
 from ..errors import AvocadoError
 from ..options import parse_flag
 from ..state_folder import StateFolder
-from . import completion_hook
+from . import completion_hook, lone_lines
 from .defaults import TRAITS
 from .giving import NAME, give, is_ours
 from .magics import AvocadoMagics
@@ -28,6 +28,7 @@ def load(ip: Any) -> None:
     _drop_bad_defaults(ip)
     ip.register_magics(AvocadoMagics)
     completion_hook.install(ip)
+    lone_lines.install(ip)
     try:
         _restore(ip)
     except AvocadoError as error:
@@ -43,6 +44,7 @@ def unload(ip: Any) -> None:
                 ip.magics_manager.magics[kind].pop(name, None)
         ip.configurables.remove(magics)
     completion_hook.remove(ip)
+    lone_lines.remove(ip)
     if NAME in ip.user_ns and is_ours(ip.user_ns[NAME]):
         del ip.user_ns[NAME]
 

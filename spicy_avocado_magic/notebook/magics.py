@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 from IPython.core.magic import (
     Magics,
-    cell_magic,
     line_cell_magic,
     line_magic,
     magics_class,
@@ -136,18 +135,24 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         with translated():
             run_doctor(line, self._names(local_ns))
 
-    @_magic(cell_magic, ASK)
+    @_magic(line_cell_magic, ASK)
     def avocado_ask(
-        self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
+        self,
+        line: str,
+        cell: str | None = None,
+        local_ns: Mapping[str, Any] | None = None,
     ) -> None:
         """Replaced by the help of the command."""
         with translated():
             in_notebook = is_notebook(self.shell)
             run_ask(line, cell, self._names(local_ns), in_notebook=in_notebook)
 
-    @_magic(cell_magic, MODEL)
+    @_magic(line_cell_magic, MODEL)
     def avocado_model(
-        self, line: str, cell: str, local_ns: Mapping[str, Any] | None = None
+        self,
+        line: str,
+        cell: str | None = None,
+        local_ns: Mapping[str, Any] | None = None,
     ) -> None:
         """Replaced by the help of the command."""
         with translated():

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ..errors import UsageMistake
 from ..options import Wish, parse_flag
+from ..parsing import validate_model
 from ..state_folder import StateFolder
 from .arguments import sort_words
 from .commands import MODEL
 from .names import Names
 from .view import say
 
+_HOW: Final = "Write %%avocado_model NAME, with two %, and the Modelfile below."
+
 
 def run_model(
     line: str,
-    cell: str,
+    cell: str | None,
     names: Names,
     *,
     in_notebook: bool,
@@ -25,7 +29,7 @@ def run_model(
 
     Args:
         line: All that follows the magic's name.
-        cell: The Modelfile.
+        cell: The Modelfile; None where the magic stands on a line, with one ``%``.
         names: Where ``$NAME`` of the line is looked up.
         in_notebook: Whether displays can be drawn.
         bring_up: Does what ``%avocado_up`` does, and shows it.
@@ -39,12 +43,15 @@ def run_model(
     if typed is None:
         say(MODEL.help())
         return
-    words = [names.resolve(word) for word in typed.words]
+    if cell is None:
+        raise UsageMistake("The Modelfile below is missing.", _HOW)
+    words = typed.words
     if len(words) != 1:
         raise UsageMistake(
             f"{words[1]!r} is one word too many." if words else "The name is missing.",
-            "Write %%avocado_model NAME, and the Modelfile below.",
+            _HOW,
         )
+    name = validate_model(names.resolve(words[0]))
     from ..client import asking, creating, verbs
     from .live_line import LiveLine
 
@@ -52,7 +59,7 @@ def run_model(
     state = asking.require_running(verbs.status(rehearse=rehearse))
     folder = StateFolder.find(rehearsal=state.rehearsal)
     told = LiveLine(state, in_notebook=in_notebook)
-    pulled = creating.create_model(folder, words[0], cell, show=told.show)
+    pulled = creating.create_model(folder, name, cell, show=told.show)
     before = f"pulled {', '.join(pulled)} and " if pulled else ""
-    told.show(f"Ollama has {before}made {words[0]}.")
-    bring_up(Wish(given={"models": (words[0],)}, rehearse=state.rehearsal))
+    told.show(f"Ollama has {before}made {name}.")
+    bring_up(Wish(given={"models": (name,)}, rehearse=state.rehearsal))

@@ -12,6 +12,7 @@ from ..secrets import resolve
 
 _NAME: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _BRACES: Final = re.compile(r"\{\w+\}")
+_INSIDE: Final = re.compile(r"\$\w|\{")
 
 
 def is_name(text: str) -> bool:
@@ -54,11 +55,21 @@ class Names:
         """Return the models that an argument stands for.
 
         A variable may hold several: a list, a tuple, or names between spaces or
-        commas.
+        commas; so may a word, between commas.
+
+        Raises:
+            SecretMissing, UsageMistake: As ``resolve``, or for ``$NAME`` in a word.
         """
         match = _NAME.fullmatch(text)
         value = self.namespace.get(match[1] or match[2]) if match else None
         if isinstance(value, (list, tuple)):
             return tuple(str(name) for name in value)
         found = self.resolve(text)
-        return tuple(found.replace(",", " ").split()) if match else (found,)
+        if match:
+            return tuple(found.replace(",", " ").split())
+        if _INSIDE.search(found):
+            raise UsageMistake(
+                f"{found!r} is not a model name: nothing is filled in inside a word.",
+                "Put the whole name into a variable: MODEL = …, then $MODEL.",
+            )
+        return tuple(name for name in found.split(",") if name) or (found,)

@@ -39,7 +39,8 @@ def run_status(
         policy: The waits.
 
     Returns:
-        With ``--json`` the state, its secrets masked; nothing where none runs.
+        With ``--json`` the state, its secrets masked, and what went wrong, the latest
+        last; nothing where none runs.
 
     Raises:
         UsageMistake: If it cannot be right.
@@ -63,7 +64,8 @@ def run_status(
         return {} if asked["json"] else None
     give_back(shell, rehearsal=state.rehearsal)
     if asked["json"]:
-        return _without_secrets(state)
+        errors = to_json(_errors_of(state))
+        return _without_secrets(state) | {"last_errors": errors}
     in_notebook = is_notebook(shell)
     if asked["watch"]:
         _watch(asked["rehearse"], _Place(in_notebook=in_notebook), policy or Policy())
@@ -114,13 +116,17 @@ class _Place:
         self._screen = Screen()
         self._last: State | None = None
         self._errors: tuple[PastError, ...] = ()
+        self._has_changed = False
 
     def show(self, state: State) -> None:
         """Show a state in place of the last one; in a pipe, what has happened."""
-        is_news = self._last is None or self._last.sequence != state.sequence
-        self._last = state
-        if is_news:
+        last, self._last = self._last or State(sequence=-1), state
+        is_news = last.sequence != state.sequence
+        is_changed = is_news or last.traffic.statuses != state.traffic.statuses
+        # The line of a request that failed may come a moment after it was counted.
+        if is_changed or self._has_changed:
             self._errors = _errors_of(state)
+        self._has_changed = is_changed
         picture = status_picture(state, self._errors, is_moving=True)
         if self._drawing is not None:
             self._drawing.draw(picture)

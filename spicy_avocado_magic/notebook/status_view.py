@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..state import COMPONENTS, Failure, ModelState, Phase, Stage, State
 from ..text import (
     MARKS,
+    answers_text,
     bytes_text,
     key_text,
     metrics_text,
@@ -124,6 +125,7 @@ def _prose(state: State) -> list[tuple[str, str]]:
         ("engine", f"{state.engine} on {state.compute}"),
         ("now", _now(state)),
         ("so far", _so_far(state)),
+        ("answers", answers_text(state.traffic)),
         ("log", f"{state.log_path} (%avocado_logs shows it)"),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,7 @@ LITERAL_ADVICE: Final = (
 )
 _TOKEN: Final = next(option for option in OPTIONS if option.name == "token")
 _REHEARSE: Final = next(option for option in OPTIONS if option.name == "rehearse")
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 MODEL_KEYS: Final = ("AVOCADO_MODEL", "AVOCADO_MODELS")
 BY_VARIABLE: Final = {
     name: option
@@ -154,11 +156,17 @@ def _read_body(body: str) -> dict[str, str | None]:
 
     variables: dict[str, str | None] = {}
     for binding in parse_stream(io.StringIO(body)):
-        if binding.error:
-            # Not quoted: it may hold a secret. The magic itself is line 1.
+        is_bare = binding.key is not None and binding.value is None
+        if binding.error or (is_bare and not _VARIABLE.fullmatch(binding.key or "")):
+            # Not quoted: it may hold a secret. The magic itself is line 1, and a
+            # binding begins with the empty lines before it.
+            begins = binding.original.string
+            empty = begins[: -len(begins.lstrip())].count("\n")
             raise UsageMistake(
-                f"Line {binding.original.line + 1} of this cell cannot be read.",
-                "Write KEY=value, with quotes around a value that needs them.",
+                f"Line {binding.original.line + empty + 1} of this cell cannot be "
+                "read.",
+                "Write KEY=value, with quotes around a value that needs them; "
+                "Python goes into a cell of its own.",
             )
         if binding.key is not None:
             variables[binding.key] = binding.value

@@ -40,9 +40,13 @@ class Service:
     lines: tuple[Any, ...] = ()
     holds: bool = False
     """Whether the answer stays open after its lines."""
+    holds_s: float = 10.0
+    """For how long at most; it breaks off then."""
     asked: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
     """Set once the caller has gone while the answer was open."""
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set once nothing more is sent."""
     url: str = ""
 
     @property
@@ -62,10 +66,12 @@ class Service:
             text = (line if isinstance(line, str) else json.dumps(line)) + "\n"
             handler.wfile.write(f"{len(text.encode()):x}\r\n{text}\r\n".encode())
         if self.holds:
-            handler.connection.settimeout(10)
+            handler.connection.settimeout(self.holds_s)
             with contextlib.suppress(OSError):
                 if not handler.connection.recv(1):
                     self.left.set()
+            handler.close_connection = True
+            self.over.set()
             return
         handler.wfile.write(b"0\r\n\r\n")
 
@@ -205,3 +211,11 @@ def test_the_first_model_is_asked_where_none_is_named(service: Service) -> None:
     """Of several."""
     assert first_model(service.state) == "tiny"
     assert first_model(State()) == ""
+
+
+def test_the_answer_is_read_to_its_end(service: Service) -> None:
+    """One who hangs up after the last line is counted as gone, by status 499."""
+    service.lines, service.holds, service.holds_s = (DONE,), True, 0.2
+    assert list(ask(service.state, QUESTION, POLICY)) == [Piece(tokens=12, seconds=2.0)]
+    assert service.over.wait(5)
+    assert not service.left.is_set(), "the caller hung up"

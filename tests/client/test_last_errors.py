@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from spicy_avocado_magic.client.last_errors import last_errors
@@ -65,3 +66,30 @@ def test_a_line_without_a_time_is_told_all_the_same(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text(line)
     (error,) = last_errors(StateFolder(tmp_path))
     assert (error.at, error.problem) == ("some time", "odd")
+
+
+def answer(folder: Path, status: int, **facts: object) -> None:
+    """Write a request of this hour, or as told, into the access log."""
+    told: dict[str, object] = {"time": "2999-01-01T00:00:00.000Z", "method": "POST"}
+    told |= {"route": "/api/chat", "status": status, "key": "ann", "model": "tiny"}
+    with (folder / "access.log").open("a") as file:
+        file.write(json.dumps(told | facts) + "\n")
+
+
+def test_requests_that_the_service_failed_are_told(tmp_path: Path) -> None:
+    """Among the rest by their time; neither clients' mistakes nor a former life's."""
+    fail(recorder_in(tmp_path), "It fell.")
+    answer(tmp_path, 500, time="2001-01-01T00:00:00.000Z")
+    for status in (200, 404, 499, 500, 500):
+        answer(tmp_path, status)
+    answer(tmp_path, 503, key=None, model=None)
+    with (tmp_path / "access.log").open("a") as file:
+        file.write('{"status": []}\nno JSON\n')
+    fallen, failed, refused = last_errors(StateFolder(tmp_path))
+    assert fallen.problem == "It fell."
+    assert failed.problem == (
+        "POST /api/chat (model tiny, key ann) was answered with 500"
+    )
+    assert (failed.component, failed.times) == ("gateway", 2)
+    assert "%avocado_logs" in failed.remedy
+    assert refused.problem == "POST /api/chat was answered with 503"

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.client.typed import parse_call
+from spicy_avocado_magic.client.typed import named_models, parse_call
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.options import OPTION_BY_NAME
 from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.sharing import KEY_OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,30 @@ def test_an_unknown_argument_gets_the_nearest_match() -> None:
         parse_call("up", {"domian": "x"}, OPTION_BY_NAME)
     with pytest.raises(UsageMistake, match=r"help\(up\)"):
         parse_call("up", {"zzz": "x"}, OPTION_BY_NAME)
+
+
+def test_a_model_as_an_option_is_told_where_it_goes() -> None:
+    """Not ``any_model``, the nearest word; a key has its own ``models``."""
+    for name in ("model", "models"):
+        with pytest.raises(UsageMistake, match=r'Models go first.*up\("llama3"\)'):
+            parse_call("up", {name: "llama3"}, OPTION_BY_NAME)
+    of_keys = {option.python_name: option for option in KEY_OPTIONS}
+    with pytest.raises(UsageMistake, match="Did you mean models"):
+        parse_call("add_key", {"model": "llama3"}, of_keys)
+
+
+def test_a_value_that_cannot_be_names_its_argument() -> None:
+    """Once, in whatever words it is refused."""
+    for name, value in (("local", "maybe"), ("models_dir", ""), ("port", "x")):
+        with pytest.raises(UsageMistake) as caught:
+            parse_call("up", {name: value}, OPTION_BY_NAME)
+        assert name in caught.value.problem
+
+
+def test_models_may_come_in_a_list() -> None:
+    """As in a variable of the notebook; what is no text is refused."""
+    assert named_models(("a", ["b", "c"], ("d",))) == ("a", "b", "c", "d")
+    assert named_models(()) == ()
+    for wrong in (None, 3, {"a": "b"}):
+        with pytest.raises(UsageMistake, match="is no model's name"):
+            named_models((wrong,))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.engine import creation as engine_creation
 from spicy_avocado_magic.engine.creation import Creation, create
 from spicy_avocado_magic.errors import DiskTooSmall, EngineFailed, UsageMistake
 from spicy_avocado_magic.processes import Identity
@@ -73,6 +74,31 @@ async def test_what_it_does_is_told_without_its_drawings(tmp_path: Path) -> None
     one = creation(tmp_path, script)
     await asyncio.wait_for(create(one, on_spawn=lambda _: None, on_line=on_line), 20)
     assert lines[-1] == "two"
+
+
+async def test_an_error_is_not_told_as_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised once the program, which here waits for us, has ended."""
+    go_on = tmp_path / "go"
+    os.mkfifo(go_on)
+    last_line = engine_creation._last_line
+    seen: list[str] = []
+
+    def look(output: Path) -> str:
+        said = last_line(output)
+        if said.startswith("Error") and said not in seen:
+            seen.append(said)
+            go_on.write_text("")
+        return said
+
+    monkeypatch.setattr(engine_creation, "_last_line", look)
+    lines: list[str] = []
+    one = creation(tmp_path, f"echo 'Error: no FROM line' >&2; cat {go_on}; exit 1")
+    with pytest.raises(UsageMistake, match="no FROM line"):
+        await create(one, on_spawn=lambda _: None, on_line=lines.append)
+    assert seen
+    assert set(lines) <= {""}
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_config_completes_by_itself(same_kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 def test_help_is_there_by_every_way(same_kernel: Kernel, command: Command) -> None:
-    """`?`, `--help` and Shift-Tab tell every option, with examples."""
+    """`?`, `--help` and Shift-Tab tell every option, with examples; one `%` will do."""
     kernel = same_kernel
     plain = re.compile(r"\x1b\[[0-9;]*m")
     sign = "%%" if command.examples[0].startswith("%%") else "%"
@@ -103,6 +103,7 @@ def test_help_is_there_by_every_way(same_kernel: Kernel, command: Command) -> No
     shown = {
         "?": "".join(kernel.run(f"{typed}?").pages),
         "--help": good(kernel.run(f"{typed} --help{body}")),
+        "--help after one %": good(kernel.run(f"%{command.name} --help")),
         "Shift-Tab": kernel.inspect(typed),
     }
     for way, text in shown.items():

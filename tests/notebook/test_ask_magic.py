@@ -18,6 +18,7 @@ from spicy_avocado_magic.state import ModelState, State
 
 from .conftest import READY, Service, Session
 
+TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
 ANSWER = (Piece(text="**Be**"), Piece(text="cause"), Piece(tokens=8, seconds=2.0))
 
 
@@ -134,10 +135,14 @@ def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) 
 @pytest.mark.parametrize(
     ("cell", "told"),
     [
-        ("%%avocado_ask\n \n", "asks nothing"),
+        ("%%avocado_ask\n \n", "question below is missing"),
         ("%%avocado_ask a b\nHi", "'b' is one word too many"),
+        ("%%avocado_ask a $HOME\nHi", "'$HOME' is one word too many"),
+        ("%%avocado_ask a --system Be brief\nHi", "Put quotes around"),
+        (f"%%avocado_ask {TOKEN}\nHi", "An ngrok token stands"),
         ("%%avocado_ask --sytem x\nHi", "--sytem is not an option"),
         ("%%avocado_ask --system\nHi", "--system needs a value"),
+        ("%avocado_ask why", "question below is missing. Write %%avocado_ask"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_asked(
@@ -159,6 +164,7 @@ def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
 
 def test_help_is_printed_and_nothing_is_asked(session: Session, model: Model) -> None:
     """It is the command's own."""
-    session.run("%%avocado_ask --help\nHi")
-    assert ASK.help() in session.printed()
+    for typed in ("%%avocado_ask --help\nHi", "%avocado_ask --help"):
+        session.run(typed)
+        assert ASK.help() in session.printed()
     assert model.asked == []

@@ -15,6 +15,8 @@ from spicy_avocado_magic.state_folder import StateFolder
 
 from .conftest import READY, Service, Session
 
+TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
+
 
 class Maker:
     """Stands in for the host: what was made, and how it fails."""
@@ -81,7 +83,10 @@ def test_what_was_not_made_is_not_served(
     [
         ("%%avocado_model\nFROM tiny", "name is missing"),
         ("%%avocado_model a b\nFROM tiny", "'b' is one word too many"),
+        ("%%avocado_model a $HOME\nFROM tiny", "'$HOME' is one word too many"),
+        (f"%%avocado_model {TOKEN}\nFROM tiny", "An ngrok token stands"),
         ("%%avocado_model a --quantize q4\nFROM tiny", "--quantize is not an option"),
+        ("%avocado_model a", "Modelfile below is missing. Write %%avocado_model"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_made(
@@ -103,6 +108,7 @@ def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
 
 def test_help_is_printed_and_nothing_is_made(session: Session, maker: Maker) -> None:
     """It is the command's own."""
-    session.run("%%avocado_model --help\nFROM tiny")
-    assert MODEL.help() in session.printed()
+    for typed in ("%%avocado_model --help\nFROM tiny", "%avocado_model --help"):
+        session.run(typed)
+        assert MODEL.help() in session.printed()
     assert maker.made == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.names import Names, is_name
 from spicy_avocado_magic.secrets import Secret
 
@@ -21,3 +24,17 @@ def test_a_secret_is_opened() -> None:
     """A masked value works as a variable."""
     names = Names(namespace={"A": Secret("open")}, environ={})
     assert names.resolve("$A") == "open"
+
+
+def test_a_word_may_name_several_models() -> None:
+    """Between commas, as a variable may."""
+    names = Names(namespace={"A": "c, d"}, environ={})
+    found = [names.models(text) for text in ("a,b", "a,", "a", "$A", "a b", ",")]
+    assert found == [("a", "b"), ("a",), ("a",), ("c", "d"), ("a b",), (",",)]
+
+
+@pytest.mark.parametrize("text", ["llama3:$SIZE", "llama3:{size}", "a,$B", "{1+1}"])
+def test_nothing_is_filled_in_inside_a_models_name(text: str) -> None:
+    """And that is said, with what to do."""
+    with pytest.raises(UsageMistake, match=r"inside a word.*MODEL = "):
+        Names(namespace={}, environ={}).models(text)

@@ -14,7 +14,7 @@ from spicy_avocado_magic.flight_recorder import CHANGED, FILE_NAME, Recorder
 from spicy_avocado_magic.notebook.status_magic import ENDED, run_status
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.secrets import Redactor
-from spicy_avocado_magic.state import Failure, State
+from spicy_avocado_magic.state import Failure, State, Traffic
 from spicy_avocado_magic.state_folder import StateFolder
 
 from .card.pages import Page
@@ -112,12 +112,45 @@ def test_a_dict_cannot_be_watched(session: Session, service: Service) -> None:
     assert isinstance(session.fail("%avocado_status --json --watch"), UsageMistake)
 
 
-def test_errors_of_the_past_are_shown(session: Session, service: Service) -> None:
-    """Those that the flight recorder holds, mended or not."""
-    service.state = READY
+def fall() -> None:
+    """Let the tunnel fall, as the flight recorder tells."""
     path = StateFolder.find(rehearsal=False).path / FILE_NAME
     failure = Failure(kind="TunnelFailed", problem="It fell.", remedy="Wait.")
-    record = Recorder(path, Redactor())
-    record.record("tunnel", CHANGED, "It fell.", failure=failure)
+    Recorder(path, Redactor()).record("tunnel", CHANGED, "It fell.", failure=failure)
+
+
+def test_errors_of_the_past_are_shown(session: Session, service: Service) -> None:
+    """Those that the flight recorder holds, mended or not; in the dict as well."""
+    service.state = READY
+    assert session.run("%avocado_status --json")["last_errors"] == []
+    fall()
     session.run("%avocado_status")
     assert re.search("error .*tunnel: It fell. → Wait.", session.printed())
+    (error,) = session.run("%avocado_status --json")["last_errors"]
+    assert error.pop("at").count(":") == 2
+    told = {"problem": "It fell.", "remedy": "Wait.", "times": 1}
+    assert error == {"component": "tunnel"} | told
+
+
+def test_watching_tells_of_a_request_that_failed(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though counts alone are no news, one of another status may be an error."""
+    session.pretend_to_be_a_kernel()
+    service.state = READY
+
+    def watch(*, rehearse: bool) -> Iterator[State]:
+        yield READY
+        yield READY
+        fall()
+        failed = replace(READY, traffic=Traffic(statuses=((500, 1),)))
+        yield failed
+        fall()
+        yield replace(failed, requests=1)
+
+    monkeypatch.setattr(watching, "watch", watch)
+    watch_in(session)
+    pages = [Page(one["data"]["text/html"]).text for one in session.displays]
+    told = ["It fell." in page for page in pages]
+    assert told == [False, True, True, True]
+    assert "(2 times)" in pages[-1], "what is logged after the count is not told"

@@ -63,6 +63,7 @@ BUSY = replace(
         models=(
             ModelUse(name="llama3:latest", requests=7, tokens_in=13, tokens_out=42),
         ),
+        statuses=((200, 6), (500, 1)),
     ),
 )
 PAST = (
@@ -89,6 +90,7 @@ def test_status_tells_everything_about_a_service() -> None:
         "31.4 tokens a second, 2 in flight, 1 waiting",
         "first token after 0.2 s (half), 2.0 s (95 %)",
         "7 requests let in, 2 refused",
+        "answers6 x 200, 1 x 500",
         "llama3ready4.7 GB4.0 GB2.0 GB713 / 42",
         "tinyready" + "not loaded" * 2 + "00 / 0",
         "ann60 requests/min21 / 2",

@@ -265,6 +265,9 @@ def test_other_variables_of_the_environment_are_not_touched() -> None:
     [
         ("\n# x\nthis is no setting\n", "Line 4 of this cell"),
         ("OLLAMA_DEBUG=1\nAVOCADO_CONTEXT='8192\n", "Line 3 of this cell"),
+        ("\n\nOLLAMA_DEBUG=1\n\n \nno setting\n", "Line 7 of this cell"),
+        ("\nprint('x')\n", "Line 3 of this cell"),
+        (f"{TOKEN}\n", "Line 2 of this cell"),
         ("OLLAMA_NUM_PARALEL=4", "OLLAMA_NUM_PARALEL is not a known setting"),
         ("OLLAMA_HOST=0.0.0.0", "OLLAMA_HOST cannot be set here"),
         ("AVOCADO_CONTEXT", "AVOCADO_CONTEXT has no value"),
@@ -275,3 +278,4 @@ def test_a_bad_line_of_the_body_is_named(body: str, problem: str) -> None:
     with pytest.raises(UsageMistake) as caught:
         asked("llama3", body)
     assert problem in caught.value.problem
+    assert TOKEN not in str(caught.value), "a token that stands by itself is shown"
