@@ -15,7 +15,8 @@ ANYBODY: Final = "anybody"
 MOST_KEYS: Final = 100
 """Each request is compared with every key, so that time tells nothing."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+_MOST_CHARACTERS: Final = 40
+_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{_MOST_CHARACTERS - 1}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,9 @@ def validate_key_name(text: str) -> str:
     """Return a name that a key may have; else UsageMistake."""
     if _NAME.fullmatch(text) and text not in (OWNER, ANYBODY):
         return text
+    # What is longer than a name may be a secret.
+    shown = repr(text) if len(text) <= _MOST_CHARACTERS else "This"
     raise UsageMistake(
-        f"{text!r} cannot be the name of a key.",
-        f"Use up to 40 letters, digits or one of _ . -, and not {OWNER!r}.",
+        f"{shown} cannot be the name of a key.",
+        f"Use up to {_MOST_CHARACTERS} letters, digits or one of _ . -, and not {OWNER!r}.",
     )

@@ -35,3 +35,11 @@ def test_a_key_expires_at_its_time_and_not_before() -> None:
 def test_the_secret_of_a_key_is_not_printed() -> None:
     """A log line of a key, or of an error about it, gives nothing away."""
     assert "hidden" not in repr(NamedKey(name="ann", secret="hidden"))
+
+
+def test_a_token_in_place_of_a_name_is_not_repeated() -> None:
+    """What is too long for a name may be a secret."""
+    token = "2" + "a" * 48
+    with pytest.raises(UsageMistake) as caught:
+        validate_key_name(token)
+    assert token not in str(caught.value)
