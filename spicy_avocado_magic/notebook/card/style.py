@@ -21,7 +21,7 @@ LIGHT: Final = {
     "busy": "#1f5fb0",
     "muted": "#57606a",
     "line": "#00000026",
-    "soft": "#0000000a",
+    "soft": "#0000000f",
 }
 DARK: Final = {
     "good": "#5fd38d",
@@ -48,7 +48,7 @@ def _named(colours: dict[str, str]) -> str:
     return "".join(f"--avocado-{name}:{value};" for name, value in colours.items())
 
 
-# A class named twice outdoes JupyterLab's rules for tables in any output.
+# A class named twice outdoes JupyterLab's rules for tables and code in any output.
 _RULES: Final = """
 .avocado-card{box-sizing:border-box;max-width:52em;margin:2px 0;padding:.6em .9em;
 color:var(--jp-content-font-color1,var(--vscode-editor-foreground,\
@@ -89,13 +89,14 @@ border-left:2px solid var(--avocado-bad)}
 [data-phase=stopped]>.avocado-failure .avocado-problem{color:var(--avocado-warn)}
 .avocado-fold{margin:.2em 0;min-width:0}
 .avocado-folds{display:flex;flex-wrap:wrap;column-gap:1.4em}
+.avocado-folds>.avocado-more{margin:.2em 0}
 .avocado-folds>[open],.avocado-folds>pre{flex:1 0 100%;max-width:100%}
 .avocado-fold>summary{cursor:pointer;color:var(--avocado-muted)}
 .avocado-card .avocado-code,.avocado-card code{color:inherit;\
 font-family:var(--jp-code-font-family,var(--vscode-editor-font-family,monospace));\
 font-size:.92em;background:transparent}
-.avocado-card .avocado-code{margin:.2em 0;padding:.4em .6em;white-space:pre-wrap;\
-background:var(--avocado-soft);border-radius:3px;user-select:text}
+.avocado-card.avocado-card .avocado-code{margin:.2em 0;padding:.4em .6em;\
+white-space:pre-wrap;background:var(--avocado-soft);border-radius:3px;user-select:text}
 .avocado-card code{user-select:all;padding:0}
 .avocado-parts{display:flex;flex-wrap:wrap;column-gap:1.2em;margin:.2em 0}
 .avocado-more{color:var(--avocado-muted)}
