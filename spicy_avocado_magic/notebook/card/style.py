@@ -148,10 +148,13 @@ def framed(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
     mark = ""
     if rehearsal:
         mark = f'<div class="avocado-rehearsal">{escaped(REHEARSAL_MARK)}</div>'
+    # In a notebook converted to Markdown, a line below would be Markdown again, and
+    # an image that a log line names would be fetched.
+    one_line = f"{mark}{markup}".replace(">\n<", "> <").replace("\n", "&#10;")
     return (
         f"<style>{STYLE}</style>"
         f'<div class="avocado-card" data-phase="{escaped(phase)}" role="group" '
-        f'aria-label="{escaped(label)}">{mark}{markup}</div>'
+        f'aria-label="{escaped(label)}">{one_line}</div>'
     )
 
 
