@@ -140,6 +140,10 @@ class NotebookPage:
         """Wait until a cell shows a text."""
         self._output(source).filter(has_text=text).first.wait_for()
 
+    def wait_part(self, source: str, part: str) -> None:
+        """Wait until a cell shows such a part."""
+        self._output(source).locator(part).first.wait_for()
+
     def watch(self, source: str) -> None:
         """Note from now on every text that a cell's first output has."""
         self.cell(source).evaluate(WATCH)

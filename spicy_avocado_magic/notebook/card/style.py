@@ -43,6 +43,10 @@ EITHER: Final = {
 }
 """For a page of which nothing is known."""
 
+NO_FORMULAS: Final = "tex2jax_ignore mathjax_ignore"
+"""Classes by which MathJax passes over an element: ``$A or $B`` is no formula, and TeX
+has commands that fetch."""
+
 
 def _named(colours: dict[str, str]) -> str:
     return "".join(f"--avocado-{name}:{value};" for name, value in colours.items())
@@ -152,9 +156,9 @@ def framed(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
     # an image that a log line names would be fetched.
     one_line = f"{mark}{markup}".replace(">\n<", "> <").replace("\n", "&#10;")
     return (
-        f"<style>{STYLE}</style>"
+        f'<style>{STYLE}</style><div class="{NO_FORMULAS}">'
         f'<div class="avocado-card" data-phase="{escaped(phase)}" role="group" '
-        f'aria-label="{escaped(label)}">{one_line}</div>'
+        f'aria-label="{escaped(label)}">{one_line}</div></div>'
     )
 
 

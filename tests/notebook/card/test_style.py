@@ -67,6 +67,13 @@ def test_a_card_is_no_markdown_in_a_notebook_that_is_converted_to_it() -> None:
     assert "one\n\n![pixel](https://evil.example/x.png)\n# two" in page.text
 
 
+def test_a_dollar_begins_no_formula() -> None:
+    """JupyterLab, Colab and nbconvert typeset what is between two of them."""
+    first, card = Page(framed("", phase="ready", label="l", rehearsal=False)).seen[1:3]
+    assert first[1] == {"class": "tex2jax_ignore mathjax_ignore"}
+    assert card[1]["class"] == "avocado-card"
+
+
 def test_the_style_fetches_nothing_and_moves_nothing() -> None:
     """No resource from outside, and no animation that an update would restart."""
     for word in ("url(", "@import", "@font-face", "animation", "transition", "http"):
