@@ -37,6 +37,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
 LOG_LINES_SHOWN: Final = 8
+TOLD_ABOVE: Final = "✗ The card above says why, and what to do."
 
 
 class AvocadoError(Exception):
@@ -47,7 +48,7 @@ class AvocadoError(Exception):
         remedy: One sentence: what the user can do now.
         log_tail: The last lines of the failed part's log, oldest first.
         permanent: Whether trying again without the user's help is pointless.
-        is_log_shown: Whether a display has shown the log's lines already.
+        is_told: Whether a display above tells all of it to a person already.
     """
 
     permanent: ClassVar[bool] = False
@@ -59,16 +60,17 @@ class AvocadoError(Exception):
         self.problem = problem
         self.remedy = remedy
         self.log_tail = tuple(log_tail)
-        self.is_log_shown = False
+        self.is_told = False
 
     def __str__(self) -> str:
         return f"{self.problem} {self.remedy}"
 
     def _render_traceback_(self) -> list[str]:
         """Show these lines in place of a traceback (a hook of IPython ≥ 7)."""
+        if self.is_told:
+            return [TOLD_ABOVE]
         lines = [f"✗ {self.problem}", f"  → {self.remedy}"]
-        log_tail = () if self.is_log_shown else self.log_tail[-LOG_LINES_SHOWN:]
-        return lines + [f"    │ {line}" for line in log_tail]
+        return lines + [f"    │ {line}" for line in self.log_tail[-LOG_LINES_SHOWN:]]
 
 
 class UserMustAct(AvocadoError):

@@ -81,11 +81,10 @@ class Policy:
     state_every_s: float = 0.25
     """Shortest time between two snapshots sent to a follower while only progress and
     counts change; a transition is told at once."""
-    card_every_s: float = 1 / 3
-    """Shortest time between two drawings of a card that moves: with the last one,
-    which does not wait, four a second at most."""
+    draws_a_second: int = 4
+    """Most drawings of a cell in any one second, the last one included."""
     watch_every_s: float = 1.0
-    """The same for ``%avocado_status --watch``."""
+    """Shortest time between two drawings of ``%avocado_status --watch``."""
     upstream_connect_s: float = 5.0
     """From the gateway to the engine."""
     head_wait_s: float = 10.0

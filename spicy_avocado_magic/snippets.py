@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from .parsing import OLLAMA_VERSION
 from .state import State
 from .text import REHEARSAL_MARK, SHELL_KEY, curl_line, is_key_shown
 
@@ -19,6 +21,11 @@ _NEEDS_PATH_KEY: Final = (
     "# The ollama program sends no key, but it keeps a path: %avocado_up --path-key\n"
     "# lets the key be part of the URL, and shows the line for it here."
 )
+_ANTHROPIC_SINCE: Final = (0, 14, 0)
+"""The first Ollama with ``/v1/messages`` (github.com/ollama/ollama, its release)."""
+_UNVERSIONED: Final = (0, 0, 0)
+"""What an Ollama that somebody built says of itself."""
+NEWER_ENGINE: Final = f"%avocado_up --ollama-version {OLLAMA_VERSION}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,16 @@ def snippets(state: State, *, show_key: bool) -> Snippets:
     return made
 
 
+def lacks_anthropic(state: State) -> str:
+    """Return why the running engine cannot speak Anthropic's API; empty if it can."""
+    numbers = re.search(r"(\d+)\.(\d+)\.(\d+)", state.engine)
+    version = tuple(map(int, numbers.groups())) if numbers else _UNVERSIONED
+    if version == _UNVERSIONED or version >= _ANTHROPIC_SINCE:
+        return ""
+    told, since = (".".join(map(str, one)) for one in (version, _ANTHROPIC_SINCE))
+    return f"Ollama {told} does not speak Anthropic's API; {since} and later do."
+
+
 def _each(service: _Service, curl: str) -> Iterable[Snippet]:
     for title, language, code in (
         ("curl", "shell", curl),
@@ -86,6 +103,7 @@ class _Service:
         self.plain_model = state.models[0].name if state.models else "MODEL"
         self.has_key, self.has_path_key = bool(state.api_key), state.path_key
         known = (state.api_key if is_key_shown else "") or _NO_KEY
+        self.lacks_anthropic = lacks_anthropic(state)
         self.is_hidden = self.has_key and not is_key_shown
         self.url, self.v1 = _quoted(self.plain_url), _quoted(f"{self.plain_url}/v1")
         self.model = _quoted(self.plain_model)
@@ -114,7 +132,10 @@ def _quoted(text: str) -> str:
 def _openai(service: _Service) -> str:
     return service.python(
         "from openai import OpenAI",
-        f"client = OpenAI(base_url={service.v1}, api_key={service.python_key})\n"
+        "client = OpenAI(\n"
+        f"    base_url={service.v1},\n"
+        f"    api_key={service.python_key},\n"
+        ")\n"
         "answer = client.chat.completions.create(\n"
         f"    model={service.model},\n"
         f"    messages={_MESSAGES},\n"
@@ -148,7 +169,10 @@ def _ollama(service: _Service) -> str:
     return service.python(
         "from ollama import Client",
         f"client = Client(\n    host={service.url},\n{headers})\n"
-        f"answer = client.chat(model={service.model}, messages={_MESSAGES})\n"
+        "answer = client.chat(\n"
+        f"    model={service.model},\n"
+        f"    messages={_MESSAGES},\n"
+        ")\n"
         "print(answer.message.content)",
     )
 
@@ -161,10 +185,19 @@ def _ollama_program(service: _Service) -> str:
     return f"{host} ollama run {service.shell_model} 'Hello!'"
 
 
+def _needs_newer_engine(service: _Service) -> str:
+    return f"# {service.lacks_anthropic}\n# {NEWER_ENGINE} runs one that does."
+
+
 def _anthropic(service: _Service) -> str:
+    if service.lacks_anthropic:
+        return _needs_newer_engine(service)
     return service.python(
         "from anthropic import Anthropic",
-        f"client = Anthropic(base_url={service.url}, api_key={service.python_key})\n"
+        "client = Anthropic(\n"
+        f"    base_url={service.url},\n"
+        f"    api_key={service.python_key},\n"
+        ")\n"
         "answer = client.messages.create(\n"
         f"    model={service.model},\n"
         "    max_tokens=512,\n"
@@ -176,6 +209,8 @@ def _anthropic(service: _Service) -> str:
 
 def _claude_code(service: _Service) -> str:
     """Return the variables that Ollama itself sets (``cmd/launch/claude.go``)."""
+    if service.lacks_anthropic:
+        return _needs_newer_engine(service)
     models = "".join(
         f"  ANTHROPIC_DEFAULT_{name}_MODEL={service.shell_model} \\\n"
         for name in ("OPUS", "SONNET", "HAIKU")

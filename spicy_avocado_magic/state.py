@@ -194,7 +194,7 @@ class State:
     hide_key: bool = False
     path_key: bool = False
     engine: str = ""
-    """Version and origin of the engine, such as ``0.34.1 from PATH``."""
+    """Name and version of the engine: ``Ollama 0.34.1``."""
     compute: str = ""
     """What the engine computes on, such as ``NVIDIA T4, 15.0 GiB`` or ``CPU``."""
     warnings: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ PUBLIC_REQUESTS_A_MONTH: Final = 20_000
 PUBLIC_BYTES_A_MONTH: Final = 10**9
 """What ngrok gives for nothing: https://ngrok.com/docs/pricing-limits/free-plan-limits"""
 
+NO_PORT_YET: Final = "(no port yet)"
 MARKS: Final = {
     Phase.OFF: "-",
     Phase.WAITING: "·",
@@ -195,8 +196,7 @@ def member_line(member: Member) -> str:
     """Return a member of the pool with its models, and when it was last heard of."""
     models = ", ".join(plain_text(model) for model in member.models)
     seen = "never" if member.seen_s is None else f"{seconds_text(member.seen_s)} ago"
-    whose = " (this one)" if member.is_self else ""
-    who = f"{plain_text(member.id)}{whose}"
+    who = plain_text(member.id) + (" (this one)" if member.is_self else "")
     return f"{who}: {models or 'no model yet'}, answered {seen}"
 
 
@@ -216,7 +216,7 @@ def is_key_shown(state: State, *, show_key: bool) -> bool:
 
 def metrics_text(state: State, *, show_token: bool) -> str:
     """Return where a scraper gets the metrics, and with which token."""
-    where = state.metrics_url or "(no port yet)"
+    where = state.metrics_url or NO_PORT_YET
     if show_token and not state.hide_key:
         return f"{where}, token {state.metrics_token}"
     return f"{where}, token {masked(state.metrics_token)} (avocado.metrics_token)"

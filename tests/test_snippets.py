@@ -113,6 +113,42 @@ def test_the_ollama_program_needs_the_path_key() -> None:
     assert words == ["ollama", "run", "qwen3:8b", "Hello!"]
 
 
+@pytest.mark.parametrize(
+    ("engine", "is_old"),
+    [
+        ("Ollama 0.11.4", True),
+        ("Ollama 0.13.99", True),
+        ("Ollama 0.14.0", False),
+        ("Ollama 0.14.0-rc2", False),
+        ("Ollama 1.0.0", False),
+        ("Ollama 0.0.0", False),
+        ("", False),
+    ],
+)
+def test_an_engine_without_anthropics_api_gets_no_code_that_fails(
+    engine: str, is_old: bool
+) -> None:
+    """But which one has it, and how to get that; unknown ones are trusted."""
+    made = snippets(replace(STATE, engine=engine), show_key=True)
+    assert tuple(one.title for one in made) == TITLES
+    for title in ("anthropic (Python)", "Claude Code"):
+        code = named(made, title)
+        assert ("0.14.0 and later" in code) is is_old, code
+        assert (URL in code) is not is_old, "code is there that cannot work"
+        if is_old:
+            assert all(line.startswith("# ") for line in code.splitlines())
+            assert "%avocado_up --ollama-version 0." in code
+    assert all(URL in one.code for one in made if one.title.startswith("openai"))
+
+
+def test_lines_are_short_enough_for_a_card() -> None:
+    """Where Python would be broken in the midst of a text."""
+    state = replace(STATE, url=f"https://{'a' * 24}.ngrok-free.app", path_key=True)
+    for one in snippets(state, show_key=True):
+        longest = max(map(len, one.code.splitlines()))
+        assert one.language != "python" or longest <= 80, f"{one.title}: {longest}"
+
+
 def test_without_a_tunnel_the_local_url_is_told() -> None:
     """As under ``--local``."""
     local = snippets(replace(STATE, url="", path_key=True), show_key=True)

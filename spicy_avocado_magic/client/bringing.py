@@ -112,7 +112,8 @@ def _handle(folder: StateFolder, outcome: Outcome, policy: Policy) -> Avocado:
             headline = f"Changed {names} in {seconds_text(seconds)}."
             return Avocado(folder, "changed", headline, has_new_key=is_new)
         case Accepted(launched=launched, has_new_key=is_new):
-            headline = "It starts in the background; %avocado_status tells how it is."
+            how = "Started in the background" if launched else "The service was told"
+            headline = f"{how}; %avocado_status tells how it is."
             return Avocado(
                 folder, "accepted", headline, has_new_key=is_new, is_mine=launched
             )

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UserMustAct
+from ..snippets import NEWER_ENGINE, lacks_anthropic
 from ..state import State
 from .asking import require_running
 
@@ -37,11 +38,14 @@ def anthropic_client(state: State) -> Anthropic:
     """Return a client of the ``anthropic`` package.
 
     Raises:
-        UserMustAct: If the package is not installed, or nothing runs.
+        UserMustAct: If the package is not installed, nothing runs, or the running
+            engine is too old.
     """
     package = _required("anthropic")
+    if lacks := lacks_anthropic(require_running(state)):
+        raise UserMustAct(lacks, f"{NEWER_ENGINE} runs one that does.")
     client: Anthropic = package.Anthropic(
-        base_url=require_running(state).local_url,
+        base_url=state.local_url,
         api_key=state.api_key or _NO_KEY,
         http_client=_without_proxies(package),
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import time
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from ..secrets import plain_text
 from ..state import State
 from ..text import REHEARSAL_MARK
+from .card.pace import Pace
 from .markdown import markdown_html
 from .updated_display import UpdatedDisplay
 from .view import say
@@ -33,10 +32,8 @@ class AnswerView(Protocol):
 class AnswerCard:
     """One display, updated in place."""
 
-    def __init__(
-        self, state: State, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._display = UpdatedDisplay(state, clock)
+    def __init__(self, state: State, pace: Pace | None = None) -> None:
+        self._display = UpdatedDisplay(state, pace or Pace())
         self._text = ""
 
     def add(self, text: str, *, thought: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from IPython.core.magic import (
     Magics,
@@ -20,7 +20,6 @@ from ..errors import HostUnreachable
 from ..options import Wish
 from ..platform_secrets import platform_secret
 from ..platforms import detect_platforms, first_words
-from ..text import key_text, metrics_text
 from .arguments import read_switches
 from .ask_magic import run_ask
 from .commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, Command
@@ -34,6 +33,9 @@ from .names import Names
 from .session import asking, is_notebook, translated
 from .up_arguments import read_up
 from .view import ended_text, say, view_for
+
+if TYPE_CHECKING:
+    from .card.pace import Pace
 
 NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -162,14 +164,14 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
                 cell,
                 names,
                 in_notebook=is_notebook(self.shell),
-                bring_up=lambda wish: self._bring_up(wish, names),
+                bring_up=lambda wish, pace: self._bring_up(wish, names, pace),
             )
 
-    def _bring_up(self, wish: Wish, names: Names) -> None:
+    def _bring_up(self, wish: Wish, names: Names, pace: Pace | None = None) -> None:
         from ..client.bringing import bring_up
 
         self._tell_policy(wish)
-        with view_for(self.shell) as view:
+        with view_for(self.shell, pace) as view:
             avocado = bring_up(
                 wish,
                 show=view.show,
@@ -184,12 +186,12 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
                     "Run %avocado_up again.",
                 )
             if avocado.outcome == "accepted":
-                view.show(state)
-                say(avocado.headline)
-                if avocado.has_new_key:
-                    say(f"key {key_text(state, show_key=True)}")
-                if avocado.has_new_token:
-                    say(f"metrics {metrics_text(state, show_token=True)}")
+                view.accept(
+                    state,
+                    avocado.headline,
+                    show_key=avocado.has_new_key,
+                    show_token=avocado.has_new_token,
+                )
                 return
             view.hand_over(
                 state,

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ..secrets import plain_text
+from .card.style import NO_FORMULAS
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 LONGEST_RENDERED: Final = 60_000
 """Characters; a longer text is shown as it is, since rendering takes its time."""
 _WEB: Final = re.compile(r"https?://", re.IGNORECASE)
-_NOT_TYPESET: Final = "tex2jax_ignore mathjax_ignore"
-"""Classes by which MathJax passes over an element: TeX has commands that fetch."""
 
 
 def markdown_html(text: str) -> str:
@@ -34,7 +33,7 @@ def markdown_html(text: str) -> str:
         markup = f'<div style="white-space:pre-wrap">{html.escape(plain)}</div>'
     else:
         markup = _renderer().render(plain)
-    return f'<div class="{_NOT_TYPESET}">{markup}</div>'
+    return f'<div class="{NO_FORMULAS}">{markup}</div>'
 
 
 @cache

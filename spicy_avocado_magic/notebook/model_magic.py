@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ..errors import UsageMistake
+from ..errors import AvocadoError, UsageMistake
 from ..options import Wish, parse_flag
 from ..parsing import validate_model
 from ..state_folder import StateFolder
@@ -13,6 +13,9 @@ from .arguments import sort_words
 from .commands import MODEL
 from .names import Names
 from .view import say
+
+if TYPE_CHECKING:
+    from .card.pace import Pace
 
 _HOW: Final = "Write %%avocado_model NAME, with two %, and the Modelfile below."
 
@@ -23,7 +26,7 @@ def run_model(
     names: Names,
     *,
     in_notebook: bool,
-    bring_up: Callable[[Wish], None],
+    bring_up: Callable[[Wish, Pace], None],
 ) -> None:
     """Do what a cell asks for.
 
@@ -53,13 +56,20 @@ def run_model(
         )
     name = validate_model(names.resolve(words[0]))
     from ..client import asking, creating, verbs
+    from .card.pace import Pace
     from .live_line import LiveLine
 
     rehearse = parse_flag(names.resolve(typed.options.get("--rehearse", "false")))
     state = asking.require_running(verbs.status(rehearse=rehearse))
     folder = StateFolder.find(rehearsal=state.rehearsal)
-    told = LiveLine(state, in_notebook=in_notebook)
-    pulled = creating.create_model(folder, name, cell, show=told.show)
+    pace = Pace(ends=2)
+    told = LiveLine(state, in_notebook=in_notebook, pace=pace)
+    try:
+        pulled = creating.create_model(folder, name, cell, show=told.show)
+    except AvocadoError:
+        if told.has_begun:
+            told.end(f"{name} was not made.")
+        raise
     before = f"pulled {', '.join(pulled)} and " if pulled else ""
-    told.show(f"Ollama has {before}made {name}.")
-    bring_up(Wish(given={"models": (name,)}, rehearse=state.rehearsal))
+    told.end(f"Ollama has {before}made {name}.")
+    bring_up(Wish(given={"models": (name,)}, rehearse=state.rehearsal), pace)

@@ -19,11 +19,6 @@ def asking(shell: Any) -> Callable[[str], str] | None:
     """
     if threading.current_thread() is not threading.main_thread():
         return None
-    kernel = getattr(shell, "kernel", None)
-    if kernel is not None:
-        is_attended = bool(getattr(kernel, "_allow_stdin", False))
-    else:
-        is_attended = sys.stdin.isatty()
 
     def ask(prompt: str) -> str:
         try:
@@ -31,7 +26,15 @@ def asking(shell: Any) -> Callable[[str], str] | None:
         except EOFError:
             return ""
 
-    return ask if is_attended else None
+    return ask if is_attended(shell) else None
+
+
+def is_attended(shell: Any) -> bool:
+    """Tell whether a person is there, which nbclient and scripts are not."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return sys.stdin.isatty()
+    return bool(getattr(kernel, "_allow_stdin", False))
 
 
 def is_notebook(shell: Any) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from ..state import State
 from ..text import REHEARSAL_MARK
 from .card.drawing import Drawing
 from .card.markup import Picture
+from .card.pace import Pace
 from .card.style import framed
 
-SHORTEST_PAUSE_S: Final = 0.25
 LABEL: Final = "Spicy Avocado"
 
 
@@ -20,27 +19,26 @@ class UpdatedDisplay:
 
     Args:
         state: Of the service that it tells of.
-        clock: Monotonic, in seconds.
+        pace: How often it may be drawn while it moves.
     """
 
-    def __init__(self, state: State, clock: Callable[[], float]) -> None:
-        self._state, self._clock = state, clock
+    def __init__(self, state: State, pace: Pace) -> None:
+        self._state, self._pace = state, pace
         self._drawing = Drawing()
-        self._drawn_at = float("-inf")
 
     @property
     def is_due(self) -> bool:
-        """Whether the last drawing is old enough for another one."""
-        return self._clock() - self._drawn_at >= SHORTEST_PAUSE_S
+        """Whether it may be drawn though more is to come."""
+        return self._pace.is_due
 
     def draw(self, markup: str, text: str) -> None:
         """Show safe markup, and a text from which control characters are gone."""
         is_rehearsal = self._state.rehearsal
         mark = f"{REHEARSAL_MARK}\n" if is_rehearsal else ""
-        self._drawn_at = self._clock()
         self._drawing.draw(
             Picture(
                 html=framed(markup, phase="ready", label=LABEL, rehearsal=is_rehearsal),
                 text=f"{mark}{text}",
             )
         )
+        self._pace.note()

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..state import State
 from ..text import REHEARSAL_MARK, bytes_text, seconds_text
-from .session import is_notebook
+from .session import is_attended, is_notebook
 
 if TYPE_CHECKING:
     from ..client.ending import Ended
+    from .card.pace import Pace
     from .card.pictures import Snippet
 
 
@@ -32,6 +33,16 @@ class View(Protocol):
     ) -> None:
         """Show URL, key and how to use them."""
 
+    def accept(
+        self,
+        state: State,
+        headline: str,
+        *,
+        show_key: bool,
+        show_token: bool = False,
+    ) -> None:
+        """Show what goes on without this cell."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -42,13 +53,20 @@ class View(Protocol):
     ) -> None: ...
 
 
-def view_for(shell: Any) -> View:
-    """Return a card in a notebook, and lines in a terminal."""
+def view_for(shell: Any, pace: Pace | None = None) -> View:
+    """Return a card in a notebook, and lines in a terminal.
+
+    Args:
+        shell: The session.
+        pace: How often a card may be redrawn.
+    """
     # Not needed to load the extension, which should be instant.
     from .card.card import CardView
     from .card.terminal import TerminalView
 
-    return CardView() if is_notebook(shell) else TerminalView()
+    if not is_notebook(shell):
+        return TerminalView()
+    return CardView(pace=pace, is_attended=is_attended(shell))
 
 
 def say(text: str, *, rehearsal: bool = False) -> None:

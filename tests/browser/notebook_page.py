@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Final
 
-from .chromium import Tab
+from .chromium import HEIGHT, Tab
 from .lab import Lab
 
 CELL_MS: Final = 60_000
@@ -25,6 +25,12 @@ node => {
 }
 """
 """Notes every text that an output has had, an empty one in between included."""
+TOO_WIDE: Final = """
+cards => cards.flatMap(card => [card, ...card.querySelectorAll('*')]
+  .filter(node => getComputedStyle(node).display !== 'inline'
+    && node.scrollWidth > node.clientWidth + 1)
+  .map(node => node.className || node.tagName))
+"""
 
 
 class NotebookPage:
@@ -101,6 +107,31 @@ class NotebookPage:
         )
         return found
 
+    def tops_of(self, source: str, part: str) -> list[float]:
+        """Return how far down the page each such part begins."""
+        found: list[float] = (
+            self._output(source)
+            .locator(part)
+            .evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().y)")
+        )
+        return found
+
+    def too_wide(self, source: str) -> list[str]:
+        """Return the classes of what a card shows that its place cannot hold."""
+        found: list[str] = (
+            self._output(source).locator(".avocado-card").evaluate_all(TOO_WIDE)
+        )
+        return found
+
+    def resize(self, width: int) -> None:
+        """Make the window as wide as that."""
+        self._page.set_viewport_size({"width": width, "height": HEIGHT})
+        # Twice, as JupyterLab lays its panels out after the first.
+        self._page.evaluate(
+            "new Promise(done => requestAnimationFrame("
+            "() => requestAnimationFrame(done)))"
+        )
+
     def bars(self, source: str) -> Any:
         """Return the progress bars that a cell shows."""
         return self._output(source).get_by_role("progressbar")
@@ -108,6 +139,10 @@ class NotebookPage:
     def wait_shown(self, source: str, text: str) -> None:
         """Wait until a cell shows a text."""
         self._output(source).filter(has_text=text).first.wait_for()
+
+    def wait_part(self, source: str, part: str) -> None:
+        """Wait until a cell shows such a part."""
+        self._output(source).locator(part).first.wait_for()
 
     def watch(self, source: str) -> None:
         """Note from now on every text that a cell's first output has."""

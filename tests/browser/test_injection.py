@@ -64,6 +64,21 @@ def test_what_a_failing_engine_says_is_text(
     require_harmless(tab, notebook.run(up))
 
 
+def test_a_dollar_begins_no_formula(
+    stand_in: None, switch: Switch, lab: Lab, tab: Tab
+) -> None:
+    """What an engine says of two sums is not typeset, though the page can do it."""
+    up, formula = "%avocado_up tiny", "from IPython.display import HTML\nHTML('$x$')"
+    notebook = open_cells(tab, lab, LOAD, up, formula)
+    notebook.run(LOAD)
+    switch(load="costs $5 or $6")
+    notebook.run(up)
+    notebook.run(formula)
+    # It is typeset after what came before it.
+    notebook.wait_part(formula, "mjx-container")
+    assert "costs $5 or $6" in notebook.outputs(up)
+
+
 def test_names_are_text(lab: Lab, tab: Tab) -> None:
     """Of models and keys: refused ones are repeated in the error."""
     name, up, add = (

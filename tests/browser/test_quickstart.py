@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.main_job.home import PACKAGE_PARENT
 
-from .chromium import Tab
+from .chromium import WIDTH, Tab
 from .conftest import Switch
 from .lab import Lab
 from .notebook_page import NotebookPage
@@ -18,6 +18,7 @@ UP: Final = "%avocado_up"
 PICTURES: Final = PACKAGE_PARENT / "examples" / "pictures"
 KEEP: Final = "AVOCADO_KEEP_PICTURES"
 """Where this is 1, the pictures that the README shows are made anew."""
+NARROW: Final = 400
 LARGEST_PICTURE_BYTES: Final = 150_000
 
 
@@ -44,6 +45,7 @@ def test_all_cells_run_and_the_card_moves_until_it_is_calm(
     (ground,) = notebook.style_of(UP, even, "backgroundColor")
     assert ground == "rgba(0, 0, 0, 0)", f"JupyterLab stripes the facts: {ground}"
     _keep(notebook, "card-ready", tmp_path)
+    require_readable_code(notebook)
     seen = notebook.seen(UP)
     moves = [text for text in seen if re.search(r"\d [kM]?B of \d", text)]
     assert len(set(moves)) > 2, f"the pull did not move: {seen}"
@@ -54,6 +56,22 @@ def test_all_cells_run_and_the_card_moves_until_it_is_calm(
     assert "tunnel" in notebook.wait_done("%avocado_status")
     assert "Nothing is left" in notebook.wait_done("%avocado_down")
     assert not tab.asked_elsewhere, f"the page has asked for {tab.asked_elsewhere}"
+
+
+def require_readable_code(notebook: NotebookPage) -> None:
+    """Expect folds side by side, code set off from its card, and no overflow."""
+    tops = notebook.tops_of(UP, "[data-fold=snippet]")
+    assert len(set(tops)) < len(tops), "ten folds below each other make a long card"
+    notebook.unfold(UP)
+    padding, ground = notebook.style_of(
+        UP, ".avocado-code", "paddingLeft", "backgroundColor"
+    )
+    assert padding != "0px", "JupyterLab sets the code as plain output"
+    assert ground != "rgba(0, 0, 0, 0)", "nothing sets the code off"
+    for width in (WIDTH, NARROW):
+        notebook.resize(width)
+        assert notebook.too_wide(UP) == [], f"too wide for {width} pixels"
+    notebook.resize(WIDTH)
 
 
 def _keep(notebook: NotebookPage, name: str, folder: Path) -> None:

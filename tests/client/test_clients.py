@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anthropic
@@ -66,6 +67,14 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
     with pytest.raises(UserMustAct) as caught:
         getattr(avocado, package)()
     assert f"%pip install {package}" in caught.value.remedy
+
+
+def test_an_engine_without_the_api_is_told_before_a_request_fails() -> None:
+    """A 404 of the engine would leave one guessing."""
+    old = replace(STATE, engine="Ollama 0.13.5")
+    with pytest.raises(UserMustAct, match="and later do") as caught:
+        anthropic_client(old)
+    assert "%avocado_up --ollama-version" in caught.value.remedy
 
 
 @pytest.mark.parametrize("name", ["openai", "ollama", "anthropic", "snippets"])

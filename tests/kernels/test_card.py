@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down
+from spicy_avocado_magic.errors import TOLD_ABOVE
 from tests.main_job.home import Home
 
 from .cells import new_kernel_home
@@ -104,6 +105,46 @@ def test_up_is_one_display_that_is_updated_in_place(home: Home) -> None:
         status = kernel.run("%avocado_status")
         require_one_display(status)
         assert phases(status) == ["ready"]
+
+
+def test_a_failure_is_told_once_to_a_person_and_whole_to_nbclient(home: Home) -> None:
+    """By the card, or by the error alone where no person looks at cards."""
+    up = "%avocado_up missing-x --rehearse --local"
+    with new_kernel() as kernel:
+        assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
+        seen = kernel.collect(kernel.send(up, allow_stdin=True))
+        assert seen.traceback == [TOLD_ABOVE]
+        assert "has no model" in cards(seen)[-1][2], "the card does not tell it"
+        alone = kernel.run(up)
+        assert "has no model" in "\n".join(alone.traceback)
+        assert "  → " in "\n".join(alone.traceback), "the remedy is missing"
+
+
+def test_what_starts_in_the_background_leaves_a_card_that_stays_true(
+    home: Home,
+) -> None:
+    """One drawing: nobody is there to redraw it when the service is ready."""
+    with new_kernel() as kernel:
+        assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
+        up = kernel.run("%avocado_up tiny --rehearse --local --background")
+        ((kind, _, markup),) = cards(up)
+        assert kind == "display_data"
+        assert "Started in the background" in markup
+        assert "Starting" not in markup
+        assert 'class="avocado-stage"' not in markup
+
+
+def test_no_second_of_a_cell_has_more_than_four_displays(home: Home) -> None:
+    """While a model is made and then served, and while an answer comes."""
+    with new_kernel() as kernel:
+        assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
+        assert kernel.run("%avocado_up tiny --rehearse --local").status == "ok"
+        for cell in ("%%avocado_model mine\nFROM tiny", f"%%avocado_ask\n{'a ' * 99}"):
+            output = kernel.run(cell)
+            assert output.status == "ok", output.text
+            assert len(output.sent_s) > 1, f"nothing moved: {output.text}"
+            for first, fifth in zip(output.sent_s, output.sent_s[4:], strict=False):
+                assert fifth - first > 1.0, f"five displays in {fifth - first:.2f} s"
 
 
 def test_status_is_watched_in_place_until_interrupted(home: Home) -> None:

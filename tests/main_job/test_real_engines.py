@@ -11,9 +11,11 @@ import anthropic
 import ollama
 import psutil
 import pytest
+import requests
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.errors import UserMustAct
 from spicy_avocado_magic.state import Phase
 
 from .chat import stream_chat
@@ -67,7 +69,10 @@ def test_stock_clients_work_with_url_and_key_alone(avocado: Avocado) -> None:
             options={"num_predict": 4},
         )
     assert said.done, "ollama for Python got no whole answer"
-    if not _is_older(avocado):
+    if _is_older(avocado):
+        with pytest.raises(UserMustAct, match="and later do"):
+            avocado.anthropic()
+    else:
         with anthropic.Anthropic(base_url=avocado.url, api_key=avocado.api_key) as api:
             message = api.messages.create(
                 model="tiny",
@@ -80,6 +85,20 @@ def test_stock_clients_work_with_url_and_key_alone(avocado: Avocado) -> None:
         [*curl, f"{avocado.url}/api/tags"], capture_output=True, text=True, check=True
     )
     assert "tiny" in tags.stdout
+
+
+def test_no_code_is_handed_over_that_the_engine_does_not_understand(
+    avocado: Avocado,
+) -> None:
+    """An older one has no Anthropic API, and the code for it says so."""
+    headers = {"Authorization": f"Bearer {avocado.api_key}"}
+    url = f"{avocado.local_url}/v1/messages"
+    body = {"model": "tiny", "max_tokens": 1, "messages": []}
+    status = requests.post(url, json=body, headers=headers, timeout=60).status_code
+    codes = {one.title: one.code for one in avocado.snippets()}
+    for title in ("anthropic (Python)", "Claude Code"):
+        is_warned = "--ollama-version" in codes[title]
+        assert is_warned is (status not in (200, 400)), f"{status}: {codes[title]}"
 
 
 def test_the_ollama_program_works_through_the_path_key(

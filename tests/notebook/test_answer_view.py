@@ -13,6 +13,7 @@ from spicy_avocado_magic.notebook.answer_view import (
     AnswerCard,
     AnswerWords,
 )
+from spicy_avocado_magic.notebook.card.pace import Pace
 from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from .conftest import READY, Session
@@ -29,13 +30,13 @@ def clock(*ticks: float) -> Callable[[], float]:
 def test_it_is_drawn_four_times_a_second_at_most(bare: Session) -> None:
     """What comes meanwhile is in the next drawing, and all of it in the last."""
     now = [0.0]
-    card = AnswerCard(READY, clock=lambda: now[0])
+    card = AnswerCard(READY, Pace(lambda: now[0]))
     for number in range(100):
         now[0] = number / 100
         card.add(f"{number} ")
     card.close("tiny: 100 tokens")
     drawn = [shown["data"]["text/plain"] for shown in bare.displays]
-    assert len(drawn) == 4 + 1, "too many updates for a notebook"
+    assert len(drawn) == 3 + 1, "too many updates for a notebook"
     assert all(f"{number} " in drawn[-1] for number in range(100))
     assert drawn[-1].endswith("tiny: 100 tokens")
 
@@ -49,7 +50,7 @@ def test_updates_stay_small_however_long_the_answer(
     bare: Session, filling: str
 ) -> None:
     """While it comes its end is shown; the last drawing has all of it."""
-    card = AnswerCard(READY, clock=clock(0.0, 1.0, 2.0, 3.0))
+    card = AnswerCard(READY, Pace(clock(0.0, 0.0, 1.1)))
     card.add("first " + filling * 20 * SHOWN_WHILE_IT_COMES)
     card.add(" last")
     coming = [sum(map(_bytes, s["data"].values())) for s in bare.displays]
@@ -63,7 +64,7 @@ def test_updates_stay_small_however_long_the_answer(
 
 def test_a_model_that_thinks_is_said_to(bare: Session) -> None:
     """Nobody takes it for dead."""
-    card = AnswerCard(READY, clock=clock(0.0, 1.0, 2.0))
+    card = AnswerCard(READY)
     card.add("", thought="hm")
     assert THINKING in bare.displays[0]["data"]["text/plain"]
 
@@ -72,7 +73,7 @@ def test_a_model_that_thinks_is_said_to(bare: Session) -> None:
 def test_everything_is_text(bare: Session, rehearsal: bool) -> None:
     """In HTML as in the plain twin and in a terminal; a rehearsal is marked."""
     state = replace(READY, rehearsal=rehearsal)
-    card = AnswerCard(state, clock=clock(0.0, 1.0))
+    card = AnswerCard(state)
     words = AnswerWords(state)
     for view in (card, words):
         view.add(EVIL)

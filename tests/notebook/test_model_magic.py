@@ -71,10 +71,11 @@ def test_the_cell_is_made_a_model_and_served(
 def test_what_was_not_made_is_not_served(
     session: Session, service: Service, maker: Maker
 ) -> None:
-    """Two lines, with the line of the cell."""
+    """Two lines, with the line of the cell; what was shown before is taken back."""
     maker.error = UsageMistake("Line 2 of this cell: bad.", "Mend it.")
     error = session.fail("%%avocado_model mine\nFORM tiny\n")
     assert error is maker.error
+    assert "mine was not made." in session.printed()
     assert service.wishes == []
 
 

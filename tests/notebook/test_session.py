@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 
-from spicy_avocado_magic.notebook.session import asking
+from spicy_avocado_magic.notebook.session import asking, is_attended
 
 ATTENDED = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True))
 
@@ -18,3 +18,11 @@ def test_a_thread_asks_nobody() -> None:
     thread.join()
     assert found == [None], "a thread may ask"
     assert asking(ATTENDED) is not None, "the foreground may not ask"
+
+
+def test_nbclient_is_no_person() -> None:
+    """It takes no questions, and shows no card to anybody."""
+    alone = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False))
+    assert is_attended(ATTENDED)
+    assert not is_attended(alone)
+    assert asking(alone) is None

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Self
 
 from ...errors import AvocadoError
-from ...policy import Policy
 from ...state import Failure, State
+from .accepted import accepted
 from .drawing import Drawing
+from .pace import Pace
 from .pictures import Snippet, live, over, ready
 
 
@@ -19,26 +20,29 @@ class CardView:
 
     Args:
         clock: Seconds of a clock that is never set.
-        policy: How often it may be redrawn.
+        pace: How often it may be redrawn.
+        is_attended: Whether a person looks at it, who need not be told twice.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        policy: Policy | None = None,
+        pace: Pace | None = None,
+        *,
+        is_attended: bool = False,
     ) -> None:
         self._clock = clock
-        self._every_s = (policy or Policy()).card_every_s
+        self._pace = pace or Pace(clock)
+        self._is_attended = is_attended
         self._began = clock()
         self._drawing = Drawing()
-        self._drawn_at = float("-inf")
         self._last: State | None = None
         self._is_pending = False
 
     def show(self, state: State) -> None:
         """Draw a state, or keep it for later if the last was drawn just now."""
         self._last, self._is_pending = state, True
-        if self._clock() - self._drawn_at >= self._every_s:
+        if self._pace.is_due:
             self._draw_pending()
 
     def hand_over(
@@ -62,6 +66,20 @@ class CardView:
             )
         )
 
+    def accept(
+        self,
+        state: State,
+        headline: str,
+        *,
+        show_key: bool,
+        show_token: bool = False,
+    ) -> None:
+        """Say what goes on without this cell, and nothing that will not stay true."""
+        self._is_pending = False
+        self._drawing.draw(
+            accepted(state, headline, show_key=show_key, show_token=show_token)
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -79,8 +97,8 @@ class CardView:
     def _draw_pending(self) -> None:
         if self._last is not None and self._is_pending:
             self._is_pending = False
-            self._drawn_at = self._clock()
             self._drawing.draw(live(self._last, seconds=self._seconds()))
+            self._pace.note()
 
     def _leave(self, state: State, error: BaseException) -> None:
         """Draw what ended before it was ready, and why."""
@@ -92,7 +110,7 @@ class CardView:
                 remedy=error.remedy,
                 log_tail=error.log_tail,
             )
-            error.is_log_shown = True
+            error.is_told = self._is_attended
         self._drawing.draw(over(state, seconds=self._seconds(), failure=failure))
 
     def _seconds(self) -> float:

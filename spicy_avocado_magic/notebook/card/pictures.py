@@ -99,7 +99,9 @@ def ready(
         fold(one.title, preformatted(one.code, _CODE_CHARS), kind="snippet")
         for one in snippets
     )
-    if not folds or len(folds.encode()) > _FOLDS_BYTES:
+    if folds and len(folds.encode()) <= _FOLDS_BYTES:
+        folds = f'<span class="avocado-more">Use it from</span>{folds}'
+    else:
         folds = preformatted(curl, _CODE_CHARS)
     markup = (
         headed(f"✓ {headline}")

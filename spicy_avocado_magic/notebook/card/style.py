@@ -21,7 +21,7 @@ LIGHT: Final = {
     "busy": "#1f5fb0",
     "muted": "#57606a",
     "line": "#00000026",
-    "soft": "#0000000a",
+    "soft": "#0000000f",
 }
 DARK: Final = {
     "good": "#5fd38d",
@@ -43,12 +43,16 @@ EITHER: Final = {
 }
 """For a page of which nothing is known."""
 
+NO_FORMULAS: Final = "tex2jax_ignore mathjax_ignore"
+"""Classes by which MathJax passes over an element: ``$A or $B`` is no formula, and TeX
+has commands that fetch."""
+
 
 def _named(colours: dict[str, str]) -> str:
     return "".join(f"--avocado-{name}:{value};" for name, value in colours.items())
 
 
-# A class named twice outdoes JupyterLab's rules for tables in any output.
+# A class named twice outdoes JupyterLab's rules for tables and code in any output.
 _RULES: Final = """
 .avocado-card{box-sizing:border-box;max-width:52em;margin:2px 0;padding:.6em .9em;
 color:var(--jp-content-font-color1,var(--vscode-editor-foreground,\
@@ -89,13 +93,14 @@ border-left:2px solid var(--avocado-bad)}
 [data-phase=stopped]>.avocado-failure .avocado-problem{color:var(--avocado-warn)}
 .avocado-fold{margin:.2em 0;min-width:0}
 .avocado-folds{display:flex;flex-wrap:wrap;column-gap:1.4em}
+.avocado-folds>.avocado-more{margin:.2em 0}
 .avocado-folds>[open],.avocado-folds>pre{flex:1 0 100%;max-width:100%}
 .avocado-fold>summary{cursor:pointer;color:var(--avocado-muted)}
 .avocado-card .avocado-code,.avocado-card code{color:inherit;\
 font-family:var(--jp-code-font-family,var(--vscode-editor-font-family,monospace));\
 font-size:.92em;background:transparent}
-.avocado-card .avocado-code{margin:.2em 0;padding:.4em .6em;white-space:pre-wrap;\
-background:var(--avocado-soft);border-radius:3px;user-select:text}
+.avocado-card.avocado-card .avocado-code{margin:.2em 0;padding:.4em .6em;\
+white-space:pre-wrap;background:var(--avocado-soft);border-radius:3px;user-select:text}
 .avocado-card code{user-select:all;padding:0}
 .avocado-parts{display:flex;flex-wrap:wrap;column-gap:1.2em;margin:.2em 0}
 .avocado-more{color:var(--avocado-muted)}
@@ -147,10 +152,13 @@ def framed(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
     mark = ""
     if rehearsal:
         mark = f'<div class="avocado-rehearsal">{escaped(REHEARSAL_MARK)}</div>'
+    # In a notebook converted to Markdown, a line below would be Markdown again, and
+    # an image that a log line names would be fetched.
+    one_line = f"{mark}{markup}".replace(">\n<", "> <").replace("\n", "&#10;")
     return (
-        f"<style>{STYLE}</style>"
+        f'<style>{STYLE}</style><div class="{NO_FORMULAS}">'
         f'<div class="avocado-card" data-phase="{escaped(phase)}" role="group" '
-        f'aria-label="{escaped(label)}">{mark}{markup}</div>'
+        f'aria-label="{escaped(label)}">{one_line}</div></div>'
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final, Self, TextIO
 from ...secrets import plain_text
 from ...state import Phase, Stage, State
 from ...text import REHEARSAL_MARK, handover_text, narrate, progress_text, stage_line
+from .accepted import accepted_text
 from .markup import few, one_line
 from .pictures import Snippet
 
@@ -111,6 +112,18 @@ class TerminalView:
         """Write URL, key and the rest."""
         text = handover_text(state, show_key=show_key, show_token=show_token)
         self._screen.settle(f"\n{headline}\n{text}")
+
+    def accept(
+        self,
+        state: State,
+        headline: str,
+        *,
+        show_key: bool,
+        show_token: bool = False,
+    ) -> None:
+        """Write what goes on without this cell."""
+        text = accepted_text(state, headline, show_key=show_key, show_token=show_token)
+        self._screen.settle(f"{REHEARSAL_MARK}\n{text}" if state.rehearsal else text)
 
     def __enter__(self) -> Self:
         return self

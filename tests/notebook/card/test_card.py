@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.errors import EngineFailed, Interrupted
+from spicy_avocado_magic.errors import TOLD_ABOVE, EngineFailed, Interrupted
 from spicy_avocado_magic.notebook.card.card import CardView
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.notebook.card.pace import Pace
 
 from ..conftest import READY, Session
 from .pages import PULLING, Page
@@ -30,11 +30,11 @@ def last_page(session: Session) -> Page:
     return Page(session.displays[-1]["data"]["text/html"])
 
 
-def end_with(error: BaseException) -> None:
+def end_with(error: BaseException, *, is_attended: bool = False) -> None:
     """Let a cell that has begun to pull end with an error."""
 
     def run() -> None:
-        with CardView(Clock()) as view:
+        with CardView(Clock(), is_attended=is_attended) as view:
             view.show(PULLING)
             raise error
 
@@ -76,12 +76,12 @@ def test_a_card_is_drawn_four_times_in_any_second_at_most(bare: Session) -> None
     assert len(times) == len(bare.displays), "a drawing was not counted"
     assert len(times) > 25, "the card hardly moves"
     for index, at in enumerate(times):
-        within = sum(at <= other < at + 1.0 for other in times[index:])
+        within = sum(at <= other <= at + 1.0 for other in times[index:])
         assert within <= 4, f"{within} drawings in the second from {at}"
 
 
 def test_the_last_state_is_drawn_though_it_came_too_soon(bare: Session) -> None:
-    """As under ``--background``, where no hand-over follows."""
+    """Where no hand-over follows."""
     with CardView(Clock()) as view:
         view.show(PULLING)
         view.show(replace(PULLING, warnings=("the end.",)))
@@ -98,13 +98,30 @@ def test_how_long_it_takes_is_told_by_a_clock_that_is_never_set(bare: Session) -
 
 
 def test_a_failure_stays_in_the_card(bare: Session) -> None:
-    """With cause, remedy and log; the error then need not repeat the log."""
-    error = EngineFailed("It died.", "Look.", log_tail=["why"])
-    end_with(error)
+    """With cause, remedy and log."""
+    end_with(EngineFailed("It died.", "Look.", log_tail=["why"]))
     assert phases(bare) == ["starting", "failed"]
-    assert "It died." in last_page(bare).text
-    assert "why" in last_page(bare).text
-    assert error._render_traceback_() == ["✗ It died.", "  → Look."]
+    for told in ("It died.", "→ Look.", "why"):
+        assert told in last_page(bare).text
+
+
+def test_a_person_is_not_told_twice(bare: Session) -> None:
+    """Below the card is one short line; nbclient, which sees no card, gets it all."""
+    error = EngineFailed("It died.", "Look.", log_tail=["why"])
+    end_with(error, is_attended=True)
+    assert error._render_traceback_() == [TOLD_ABOVE]
+    assert str(error) == "It died. Look.", "who catches it knows less"
+    end_with(error := EngineFailed("It died.", "Look.", log_tail=["why"]))
+    assert error._render_traceback_() == ["✗ It died.", "  → Look.", "    │ why"]
+
+
+def test_what_goes_on_in_the_background_is_left_as_accepted(bare: Session) -> None:
+    """Nothing of it says that the cell is starting something."""
+    with CardView(Clock()) as view:
+        view.accept(PULLING, "Started in the background.", show_key=True)
+    assert len(bare.displays) == 1
+    assert "Started in the background." in last_page(bare).text
+    assert "Starting" not in last_page(bare).text
 
 
 def test_an_interrupt_leaves_no_bar_that_will_never_move(bare: Session) -> None:
@@ -118,16 +135,18 @@ def test_an_interrupt_leaves_no_bar_that_will_never_move(bare: Session) -> None:
 def test_a_mistake_before_anything_began_draws_nothing(bare: Session) -> None:
     """The error alone says it."""
     error = EngineFailed("It died.", "Look.", log_tail=["why"])
-    with pytest.raises(EngineFailed), CardView(Clock()):
+    with pytest.raises(EngineFailed), CardView(Clock(), is_attended=True):
         raise error
     assert bare.displays == []
     assert "why" in str(error._render_traceback_()), "the log is shown nowhere"
 
 
-def test_the_policy_says_how_often_it_is_drawn(bare: Session) -> None:
-    """As it does for every wait."""
+def test_cards_of_one_cell_can_share_a_pace(bare: Session) -> None:
+    """What has just drawn is heeded by the next one."""
     clock = Clock()
-    view = CardView(clock, replace(Policy(), card_every_s=10.0))
-    for clock.now in (0.0, 9.0, 11.0):
+    pace = Pace(clock)
+    pace.note()
+    view = CardView(clock, pace)
+    for clock.now in (0.1, 0.9):
         view.show(replace(PULLING, warnings=(str(clock.now),)))
-    assert len(bare.displays) == 2
+    assert len(bare.displays) == 1

@@ -89,6 +89,7 @@ def test_each_snippet_has_a_fold() -> None:
     page = Page(ready(READY, "Done.", show_key=True, snippets=given).html)
     page.require_harmless()
     assert len(page.found("data-fold", "snippet")) == 2
+    assert "Use it fromopenai" in page.text, "nobody knows what the folds are"
     assert "openaiimport openai\nopenai.x()" in page.text
     assert "<img onerror=x>" in page.text, "the code is not shown as it is"
 

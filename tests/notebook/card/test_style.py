@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from markdown_it import MarkdownIt
 
 from spicy_avocado_magic.notebook.card.style import (
     DARK,
@@ -54,6 +55,23 @@ def test_every_colour_of_text_can_be_read(name: str) -> None:
         assert contrast(DARK[name], ground) >= 4.5, f"{name} on {ground}"
     for ground in (WHITE, "#1e1e1e"):
         assert contrast(EITHER[name], ground) >= 3.5, f"{name} on {ground}"
+
+
+def test_a_card_is_no_markdown_in_a_notebook_that_is_converted_to_it() -> None:
+    """What a log line or an answer says is no image there, and code keeps its lines."""
+    said = "<pre>one\n\n![pixel](https://evil.example/x.png)\n# two</pre>"
+    shown = framed(said, phase="failed", label="l", rehearsal=True)
+    made = MarkdownIt("commonmark").render(f"Text.\n\n{shown}\n\nText.\n")
+    page = Page(made.replace("</p>\n", "</p>"))
+    assert "img" not in {tag for tag, _ in page.seen}
+    assert "one\n\n![pixel](https://evil.example/x.png)\n# two" in page.text
+
+
+def test_a_dollar_begins_no_formula() -> None:
+    """JupyterLab, Colab and nbconvert typeset what is between two of them."""
+    first, card = Page(framed("", phase="ready", label="l", rehearsal=False)).seen[1:3]
+    assert first[1] == {"class": "tex2jax_ignore mathjax_ignore"}
+    assert card[1]["class"] == "avocado-card"
 
 
 def test_the_style_fetches_nothing_and_moves_nothing() -> None:
