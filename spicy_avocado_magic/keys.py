@@ -16,7 +16,7 @@ MOST_KEYS: Final = 100
 """Each request is compared with every key, so that time tells nothing."""
 
 _MOST_CHARACTERS: Final = 40
-_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{_MOST_CHARACTERS - 1}}}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,10 @@ class NamedKey:
 
 def validate_key_name(text: str) -> str:
     """Return a name that a key may have; else UsageMistake."""
-    if _NAME.fullmatch(text) and text not in (OWNER, ANYBODY):
+    is_short = len(text) <= _MOST_CHARACTERS
+    if is_short and _NAME.fullmatch(text) and text not in (OWNER, ANYBODY):
         return text
-    # What is longer than a name may be a secret.
-    shown = repr(text) if len(text) <= _MOST_CHARACTERS else "This"
+    shown = repr(text) if is_short else "This"  # which may be a secret
     raise UsageMistake(
         f"{shown} cannot be the name of a key.",
         f"Use up to {_MOST_CHARACTERS} letters, digits or one of _ . -, and not {OWNER!r}.",
