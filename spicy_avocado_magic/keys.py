@@ -56,5 +56,6 @@ def validate_key_name(text: str) -> str:
     shown = repr(text) if is_short else "This"  # which may be a secret
     raise UsageMistake(
         f"{shown} cannot be the name of a key.",
-        f"Use up to {_MOST_CHARACTERS} letters, digits or one of _ . -, and not {OWNER!r}.",
+        f"Use up to {_MOST_CHARACTERS} letters, digits or one of _ . -, "
+        f"and not {OWNER!r}.",
     )
