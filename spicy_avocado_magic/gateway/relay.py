@@ -145,16 +145,23 @@ class Relay:
             ) from error
         except EngineBroke as error:
             raise EngineGone(has_heard=True) from error
-        is_use = visit.route.level is not Level.MANAGE
-        if (
-            reply.status == _NOT_FOUND
-            and is_use
-            and visit.served.awaits(outgoing.model)
-        ):
-            # Its files have been deleted: they are fetched again.
-            reply.close()
-            raise still_loading()
+        if reply.status == _NOT_FOUND and visit.route.level is not Level.MANAGE:
+            if reply.content_type == "text/plain":
+                reply.close()
+                raise _no_such_api(visit.path)
+            if visit.served.awaits(outgoing.model):
+                # Its files have been deleted: they are fetched again.
+                reply.close()
+                raise still_loading()
         return reply
+
+
+def _no_such_api(path: str) -> Refusal:
+    """Return the answer where an older engine's router knows no such path."""
+    return Refusal(
+        404,
+        f"This Ollama is too old for {path}: whoever runs it needs a newer one.",
+    )
 
 
 def _no_answer() -> Refusal:

@@ -42,7 +42,12 @@ async def test_stock_clients_chat_with_a_real_engine(
     assert [model.model for model in (await native.ps()).models] == ["tiny:latest"]
     await native._client.aclose()
     if real_ollama.parent.parent.name.startswith("0.11."):
-        return  # /v1/messages came later
+        async with anthropic.AsyncAnthropic(
+            base_url=real.url, api_key=KEY, max_retries=0
+        ) as early:
+            with pytest.raises(anthropic.NotFoundError, match="too old for /v1/me"):
+                await early.messages.create(model="tiny", max_tokens=4, messages=ASK)
+        return  # /v1/messages came with 0.14
     async with anthropic.AsyncAnthropic(base_url=real.url, api_key=KEY) as client2:
         message = await client2.messages.create(
             model="tiny", max_tokens=4, messages=ASK

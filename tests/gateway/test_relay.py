@@ -365,3 +365,20 @@ async def test_a_wanted_model_that_the_engine_lacks_is_asked_for_again(
     gateway.access = replace(gateway.access, awaited=("tiny",))
     status, _, _ = await front.call("POST", "/api/chat", data=CHAT, headers=WITH_KEY)
     assert status == 503, "a model that comes back is told as none"
+
+
+async def test_an_api_that_an_older_engine_lacks_is_told_as_such(
+    front: Front, engine: Engine
+) -> None:
+    """It is no missing model, which a client would wait for."""
+
+    async def lacks(_request: web.BaseRequest, _body: bytes) -> web.StreamResponse:
+        return web.Response(text="404 page not found", status=404)
+
+    engine.reply = lacks
+    front.gateway.access = replace(front.gateway.access, awaited=("tiny",))
+    status, _, body = await front.call(
+        "POST", "/v1/messages", data=CHAT, headers=WITH_KEY
+    )
+    assert status == 404
+    assert b"too old for /v1/messages" in body
