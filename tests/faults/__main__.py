@@ -12,6 +12,7 @@ from .crew import JOBS, Told, side_by_side
 from .fault import Fault
 from .matrix import ROWS, chosen, why_not
 from .row import Seen
+from .stolen import Stolen
 
 
 def main() -> int:
@@ -31,7 +32,7 @@ def main() -> int:
     if options.list:
         _say(*(f"{fault.area:<8} {fault.name:<28} {fault.expected}" for fault in rows))
         return 0
-    began = time.monotonic()
+    began, stolen = time.monotonic(), Stolen()
     _say(table.head())
     skipped = {fault.name: reason for fault in rows if (reason := why_not(fault))}
     for fault in rows:
@@ -44,7 +45,9 @@ def main() -> int:
         if options.trace and told.trace:
             _say(told.trace)
         passed, failed = passed + told.is_kept, failed + (not told.is_kept)
-    _say("", f"{len(ROWS)} rows exist; {time.monotonic() - began:.0f} s")
+    took = f"{time.monotonic() - began:.0f} s"
+    stolen_by_others = f"{stolen.percent():.0f} % of the CPU asked for was not given"
+    _say("", f"{len(ROWS)} rows exist; {took}, {stolen_by_others}")
     _say(*([f"{len(skipped)} skipped"] if skipped else []))
     _say(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
