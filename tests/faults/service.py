@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import uvloop
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.policy import Policy
@@ -57,7 +58,8 @@ class LoopbackWorld:
     """The rehearsal's world in a thread, so that a row can reach into it."""
 
     def __init__(self, folder: Path) -> None:
-        self._loop = asyncio.new_event_loop()
+        # asyncio's own leaks who is let in while a server closes (gh-109564).
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._world = World(folder)

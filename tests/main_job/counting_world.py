@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Self
 
+import uvloop
 from aiohttp import web
 
 from spicy_avocado_magic.parsing import OLLAMA_VERSION
@@ -33,7 +34,8 @@ class CountingWorld:
         self.sources = Sources()
         self._folder = folder
         self._released = asyncio.Event()
-        self._loop = asyncio.new_event_loop()
+        # asyncio's own leaks who is let in while a server closes (gh-109564).
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self) -> Self:
