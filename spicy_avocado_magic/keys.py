@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .errors import UsageMistake
+from .secrets import looks_like_token
 
 OWNER: Final = "owner"
 """Stands for the owner's key wherever use is told by key."""
@@ -15,8 +16,7 @@ ANYBODY: Final = "anybody"
 MOST_KEYS: Final = 100
 """Each request is compared with every key, so that time tells nothing."""
 
-_MOST_CHARACTERS: Final = 40
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +50,10 @@ class NamedKey:
 
 def validate_key_name(text: str) -> str:
     """Return a name that a key may have; else UsageMistake."""
-    is_short = len(text) <= _MOST_CHARACTERS
-    if is_short and _NAME.fullmatch(text) and text not in (OWNER, ANYBODY):
+    if _NAME.fullmatch(text) and text not in (OWNER, ANYBODY):
         return text
-    shown = repr(text) if is_short else "This"  # which may be a secret
+    shown = "A token" if looks_like_token(text) else repr(text)
     raise UsageMistake(
         f"{shown} cannot be the name of a key.",
-        f"Use up to {_MOST_CHARACTERS} letters, digits or one of _ . -, "
-        f"and not {OWNER!r}.",
+        f"Use up to 40 letters, digits or one of _ . -, and not {OWNER!r}.",
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from .errors import UsageMistake
 from .model_name import ModelName
+from .secrets import looks_like_token
 
 OLLAMA_VERSION: Final = "0.34.1"
 """The release that is installed unless another is asked for; tested with this."""
@@ -16,7 +17,6 @@ _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9.-]+(?::[0-9]{1,5})?")
 _REGISTRY = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(?:-rc\d+)?", re.ASCII)
-_AUTHTOKEN = re.compile(r"[A-Za-z0-9]{20,}_[A-Za-z0-9]{10,}")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9_.~-]{8,200}")
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -28,7 +28,7 @@ def validate_model(name: str) -> str:
 
     A token in its place is refused before it is shown, kept or sent to a registry.
     """
-    if _AUTHTOKEN.fullmatch(name):
+    if looks_like_token(name):
         raise UsageMistake(
             "An ngrok token stands where a model's name belongs.",
             "Write --token before it, best with $NAME: --token $NAME",

@@ -13,6 +13,7 @@ from .platforms import detect_platform
 TOKEN_VARIABLE: Final = "NGROK_AUTHTOKEN"  # noqa: S105
 _NAME = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,200}")
+_CERTAIN = re.compile(r"[A-Za-z0-9]{20,}_[A-Za-z0-9]{10,}")
 _CONTROL = re.compile(r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b\[[0-?]*[ -/]*[@-~]")
 _OTHER_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _SHORTEST_REDACTED: Final = 6
@@ -128,6 +129,11 @@ def find_token(
             "or use --local for no tunnel.",
         )
     return found
+
+
+def looks_like_token(text: str) -> bool:
+    """Whether it can only be an authtoken, which is not to be shown again."""
+    return _CERTAIN.fullmatch(text) is not None
 
 
 def check_token(token: str) -> str:
