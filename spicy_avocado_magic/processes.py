@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -102,6 +101,8 @@ async def wait_exit(process: subprocess.Popen[bytes]) -> None:
     Linux tells of the end by a descriptor (pidfd_open(2), since 5.3); where there is
     none, as on macOS, the child is asked ten times a second.
     """
+    import asyncio
+
     if process.poll() is not None:
         return  # its pid may be another's by now
     ended = asyncio.Event()

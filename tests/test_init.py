@@ -10,7 +10,16 @@ import pytest
 import spicy_avocado_magic
 from spicy_avocado_magic import Avocado, AvocadoError, doctor, down, status, up
 
-HEAVY = ("aiohttp", "dotenv", "psutil", "pyngrok", "requests", "tenacity", "zstandard")
+HEAVY = (
+    "aiohttp",
+    "asyncio",
+    "dotenv",
+    "psutil",
+    "pyngrok",
+    "requests",
+    "tenacity",
+    "zstandard",
+)
 LOAD = """
 import sys
 from IPython.core.interactiveshell import InteractiveShell
