@@ -242,6 +242,11 @@ class State:
         return next((phase for phase in order if phase in phases), Phase.OFF)
 
     @property
+    def engine_text(self) -> str:
+        """The engine and on what it computes, such as ``Ollama 0.34.1 on CPU``."""
+        return f"{self.engine} on {self.compute}" if self.engine else "(none yet)"
+
+    @property
     def is_ready(self) -> bool:
         """Whether every wanted stage and model is ready."""
         done = (Phase.READY, Phase.OFF)

@@ -114,7 +114,7 @@ def status_text(state: State) -> str:
     lines.append(f"key      {key_text(state, show_key=False)}")
     if state.metrics_token:
         lines.append(f"metrics  {metrics_text(state, show_token=False)}")
-    lines.append(f"engine   {plain_text(state.engine)} on {plain_text(state.compute)}")
+    lines.append(f"engine   {plain_text(state.engine_text)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
     lines += [f"member   {member_line(member)}" for member in state.members]
     lines += traffic_lines(state)

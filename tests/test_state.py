@@ -93,3 +93,10 @@ def test_progress_tells_its_part_and_the_time_left(
     """No division by nothing, no negative time."""
     progress = Progress(done_bytes=done, total_bytes=total, rate_bytes_s=rate)
     assert (progress.fraction, progress.left_s) == (fraction, left)
+
+
+def test_an_engine_that_has_not_come_yet_computes_on_nothing() -> None:
+    """``%avocado_status`` may be asked at any time."""
+    assert State().engine_text == "(none yet)"
+    up = State(engine="Ollama 0.34.1", compute="CPU")
+    assert up.engine_text == "Ollama 0.34.1 on CPU"

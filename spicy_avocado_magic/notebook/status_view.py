@@ -122,7 +122,7 @@ def _facts(state: State) -> list[tuple[str, str]]:
 
 def _prose(state: State) -> list[tuple[str, str]]:
     return [
-        ("engine", f"{state.engine} on {state.compute}"),
+        ("engine", state.engine_text),
         ("now", _now(state)),
         ("so far", _so_far(state)),
         ("answers", answers_text(state.traffic)),
