@@ -265,7 +265,7 @@ def _two_at_once(service: Service) -> Timing:
         thread.join(WHOLE_S)
     assert sorted(outcomes) == ["launched", "reused"], f"two ups came to {outcomes}"
     name = "spicy_avocado_magic.host"
-    hosts = [p.pid for p in service.home.processes() if name in p.cmdline()]
+    hosts = [process.pid for process in service.home.running(name)]
     assert len(hosts) == 1, f"hosts: {hosts}"
     return None, promises.whole_again(service, began, WHOLE_S) - began
 

@@ -218,12 +218,7 @@ class Service:
         return pids[name]
 
     def _with_argument(self, argument: str) -> psutil.Process:
-        found = []
-        for process in self.home.processes():
-            with contextlib.suppress(psutil.Error):  # it may end meanwhile
-                if argument in process.cmdline():
-                    found.append(process)
-        (only,) = found
+        (only,) = self.home.running(argument)
         return only
 
 

@@ -70,6 +70,15 @@ class Home:
                     found.append(process)
         return found
 
+    def running(self, argument: str) -> list[psutil.Process]:
+        """Return those with this argument; one that ends meanwhile is left out."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if argument in process.cmdline():
+                    found.append(process)
+        return found
+
     def wait_no_processes(self, within_s: float = 5.0, beside: str = "") -> list[str]:
         """Return the command lines of what still runs after the time given.
 

@@ -30,7 +30,7 @@ def _group(name: str) -> psutil.Process:
 
 def _guards(home: Home) -> list[psutil.Process]:
     module = "spicy_avocado_magic.host.guard"
-    return [p for p in home.processes() if module in p.cmdline()]
+    return home.running(module)
 
 
 def _state(avocado: Avocado) -> State:
