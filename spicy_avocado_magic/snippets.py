@@ -25,7 +25,9 @@ _ANTHROPIC_SINCE: Final = (0, 14, 0)
 """The first Ollama with ``/v1/messages`` (github.com/ollama/ollama, its release)."""
 _UNVERSIONED: Final = (0, 0, 0)
 """What an Ollama that somebody built says of itself."""
-NEWER_ENGINE: Final = f"%avocado_up --ollama-version {OLLAMA_VERSION}"
+NEWER_ENGINE: Final = (
+    f"%avocado_up --ollama-version {OLLAMA_VERSION} runs one that does."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ def _ollama_program(service: _Service) -> str:
 
 
 def _needs_newer_engine(service: _Service) -> str:
-    return f"# {service.lacks_anthropic}\n# {NEWER_ENGINE} runs one that does."
+    return f"# {service.lacks_anthropic}\n# {NEWER_ENGINE}"
 
 
 def _anthropic(service: _Service) -> str:

@@ -43,7 +43,7 @@ def anthropic_client(state: State) -> Anthropic:
     """
     package = _required("anthropic")
     if lacks := lacks_anthropic(require_running(state)):
-        raise UserMustAct(lacks, f"{NEWER_ENGINE} runs one that does.")
+        raise UserMustAct(lacks, NEWER_ENGINE)
     client: Anthropic = package.Anthropic(
         base_url=state.local_url,
         api_key=state.api_key or _NO_KEY,

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from .exchange import Exchange
 from .keyring import Keyring
 from .metrics import Metrics
 from .refusal import Refusal
 
-_LEAST_S = 0.001
+_LEAST_S: Final = 0.001
 
 
 def end_revoked(metrics: Metrics, keyring: Keyring) -> None:

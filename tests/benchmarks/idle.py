@@ -36,7 +36,7 @@ def main() -> None:
     compile_package()
     with new_home(os.environ.__setitem__) as home:
         home.up("tiny")
-        parts = {name: _process(home.processes(), name) for name in _PARTS}
+        parts = {name: home.running(name)[0] for name in _PARTS}
         time.sleep(_SETTLE_S)
         rounds = [_cpu_percent(parts, wanted.seconds) for _ in range(wanted.rounds)]
         memory = {name: process.memory_full_info() for name, process in parts.items()}
@@ -61,10 +61,6 @@ def main() -> None:
         "pss_mib": round(pss_mib, 1),
     }
     sys.stdout.write(json.dumps({"idle": figures, "rounds": wanted.rounds}) + "\n")
-
-
-def _process(processes: list[psutil.Process], module: str) -> psutil.Process:
-    return next(process for process in processes if module in process.cmdline())
 
 
 def _cpu_percent(parts: dict[str, psutil.Process], seconds: float) -> dict[str, float]:

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.engine.registry import (
-    source_of,
-)
+from spicy_avocado_magic.engine.registry import source_of
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.errors import (
     DiskTooSmall,

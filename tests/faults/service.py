@@ -9,7 +9,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,6 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-import uvloop
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.policy import Policy
@@ -27,6 +25,7 @@ from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE
 from spicy_avocado_magic.rehearsal.world import World
 from spicy_avocado_magic.state import State
 from spicy_avocado_magic.state_folder import StateFolder
+from tests.loop_thread import LoopThread
 from tests.main_job.home import PACKAGE_PARENT, Home, new_home
 from tests.real_engines import EXECUTABLES
 
@@ -54,14 +53,14 @@ _UNSCALED: Final = (
 """Bounds on what real processes need: dividing them would not make those faster."""
 
 
+_CALL_S: Final = 30.0
+
+
 class LoopbackWorld:
     """The rehearsal's world in a thread, so that a row can reach into it."""
 
     def __init__(self, folder: Path) -> None:
-        # asyncio's own leaks who is let in while a server closes (gh-109564).
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self._thread = LoopThread()
         self._world = World(folder)
         self.run(self._world.start())
         self.edge = self._world.edge
@@ -106,7 +105,7 @@ class LoopbackWorld:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the world's loop and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return self._thread.run(work, _CALL_S)
 
     def sessions(self) -> int:
         """Return how many agents' sessions the edge has."""
@@ -118,9 +117,7 @@ class LoopbackWorld:
             self.run(wire.close())
         self.run(self._world.close())
         self.run(_end_the_rest())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
+        self._thread.close()
 
 
 async def _end_the_rest() -> None:

@@ -6,11 +6,9 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import uvloop
 from aiohttp import web
 
 from spicy_avocado_magic.parsing import OLLAMA_VERSION
@@ -18,9 +16,11 @@ from spicy_avocado_magic.rehearsal.archive import engine_script
 from spicy_avocado_magic.rehearsal.registry import create_registry
 from spicy_avocado_magic.rehearsal.release import RELEASES_PATH, create_releases
 from spicy_avocado_magic.settings import Sources
+from tests.loop_thread import LoopThread
 
 SIZE = 80 << 20
 HELD_AT = 50 << 20
+_CALL_S = 60.0
 
 
 class CountingWorld:
@@ -34,27 +34,19 @@ class CountingWorld:
         self.sources = Sources()
         self._folder = folder
         self._released = asyncio.Event()
-        # asyncio's own leaks who is let in while a server closes (gh-109564).
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._call(self._start())
+        self._thread = LoopThread()
+        self._thread.run(self._start(), _CALL_S)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._call(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.run(self._stop(), _CALL_S)
+        self._thread.close()
 
     def release(self) -> None:
         """Hold no byte back any more."""
-        self._loop.call_soon_threadsafe(self._released.set)
-
-    def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+        self._thread.call_soon(self._released.set)
 
     async def _start(self) -> None:
         tree = self._folder / "tree"
