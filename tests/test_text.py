@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.formatting import bytes_text, seconds_text
 from spicy_avocado_magic.state import (
     Failure,
     KeyState,
@@ -22,14 +23,12 @@ from spicy_avocado_magic.state import (
 )
 from spicy_avocado_magic.text import (
     REHEARSAL_MARK,
-    bytes_text,
     curl_line,
     handover_text,
     key_text,
     model_line,
     narrate,
     progress_text,
-    seconds_text,
     stage_line,
     status_text,
 )

@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from ..environment import require_supported
 from ..errors import AvocadoError, HostUnreachable, Interrupted, StillStarting
+from ..formatting import seconds_text
 from ..options import Wish, parse_flag
 from ..platform_secrets import platform_secret
 from ..policy import Policy
@@ -21,7 +22,6 @@ from ..secrets import check_token, find_token
 from ..settings import Sources
 from ..state import State
 from ..state_folder import StateFolder, read_private, write_private
-from ..text import seconds_text
 from .connection import Connection
 from .ending import end
 from .follow import Show, check_health, follow

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import HostUnreachable, Interrupted, UsageMistake
+from ..formatting import bytes_text
 from ..model_name import ModelName
 from ..state_folder import StateFolder
-from ..text import bytes_text
 from .asking import require_running
 from .connection import Connection
 from .launch import state_of

@@ -18,8 +18,8 @@ from ..environment import (
     require_mounted,
 )
 from ..finding import Finding, broken, ok, warning
+from ..formatting import bytes_text
 from ..state_folder import StateFolder
-from ..text import bytes_text
 from .case import Case
 
 _LONGEST_SOCKET: Final = 103

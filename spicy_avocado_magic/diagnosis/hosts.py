@@ -15,9 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import AvocadoError
 from ..finding import Finding, Verdict, broken, ok, unknown, warning
+from ..formatting import seconds_text
 from ..model_name import ModelName
 from ..parsing import OLLAMA_VERSION
-from ..text import seconds_text
 from .case import Case
 from .machine import proxies
 from .reaching import Reached, reach, reach_port

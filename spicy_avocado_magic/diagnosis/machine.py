@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..environment import require_supported
 from ..finding import Finding, broken, ok, warning
-from ..text import bytes_text
+from ..formatting import bytes_text
 from .case import Case
 
 PACKAGES: Final = (

@@ -15,12 +15,12 @@ from ..engine.registry import installed_manifest, source_of
 from ..engine.tally import Tally
 from ..engine.variables import engine_variables
 from ..errors import UsageMistake
+from ..formatting import bytes_text
 from ..model_name import ModelName
 from ..modelfile import base_models, with_absolute_paths
 from ..processes import Identity
 from ..state import Phase
 from ..state_folder import write_private
-from ..text import bytes_text
 from .context import Context
 from .engine_life import EngineLife
 

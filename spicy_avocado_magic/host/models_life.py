@@ -21,8 +21,8 @@ from ..engine.machine_memory import list_gpus
 from ..engine.registry import Manifest, installed_manifest
 from ..engine.tally import Tally
 from ..errors import EngineFailed
+from ..formatting import bytes_text
 from ..state import Phase
-from ..text import bytes_text
 from .context import Context
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife

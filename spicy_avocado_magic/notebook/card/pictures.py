@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from ...errors import Interrupted
+from ...formatting import seconds_text
 from ...secrets import plain_text
 from ...state import Failure, Phase, Stage, State
 from ...text import (
@@ -15,7 +16,6 @@ from ...text import (
     handover_text,
     key_text,
     metrics_text,
-    seconds_text,
 )
 from .markup import (
     MOST_BYTES,

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from ...formatting import seconds_text
 from ...secrets import plain_text
 from ...state import Failure, Phase, Stage, State
-from ...text import MARKS, progress_text, seconds_text, stage_line
+from ...text import MARKS, progress_text, stage_line
 from .markup import clipped, escaped, few, fold, lines_of, preformatted
 
 STOPPED: Final = "stopped"

@@ -1,0 +1,32 @@
+"""Sizes and durations as people read them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MINUTE_S: Final = 60
+
+
+_HOUR_S: Final = 3600
+
+
+_KILO: Final = 1000.0
+
+
+def bytes_text(size_bytes: float) -> str:
+    """Return a size as people read it: ``4.7 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if round(size_bytes, 1) < _KILO:
+            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= _KILO
+    return f"{size_bytes:.1f} TB"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration as people read it: ``0.4 s``, ``2 min 5 s``, ``3 h 10 min``."""
+    if round(seconds, 1) < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    whole_s = round(seconds)
+    if whole_s < _HOUR_S:
+        return f"{whole_s // _MINUTE_S} min {whole_s % _MINUTE_S} s"
+    return f"{whole_s // _HOUR_S} h {whole_s % _HOUR_S // _MINUTE_S} min"
