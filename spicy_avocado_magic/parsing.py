@@ -8,7 +8,7 @@ from typing import Final
 
 from .errors import UsageMistake
 from .model_name import ModelName
-from .secrets import looks_like_token
+from .system.credentials import looks_like_token
 
 OLLAMA_VERSION: Final = "0.34.1"
 """The release that is installed unless another is asked for; tested with this."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from .formatting import bytes_text, seconds_text
-from .secrets import masked, plain_text
 from .state import (
     Failure,
     KeyState,
@@ -22,6 +21,7 @@ from .state import (
     State,
     Traffic,
 )
+from .system.redaction import masked, plain_text
 
 REHEARSAL_MARK: Final = "REHEARSAL (loopback world: no account, network or GPU is used)"
 

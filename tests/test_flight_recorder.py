@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.bounded_file import backup_of
 from spicy_avocado_magic.flight_recorder import (
     CALLED,
     CHANGED,
@@ -21,8 +20,9 @@ from spicy_avocado_magic.flight_recorder import (
     parse_entry,
     read_tail,
 )
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state import Failure
+from spicy_avocado_magic.system.redaction import Redactor
+from spicy_avocado_magic.system.rotating_file import backup_of
 
 SECRET = "token-of-somebody-1234"
 

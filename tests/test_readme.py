@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from spicy_avocado_magic.options import OPTIONS
-from spicy_avocado_magic.platforms import PLATFORMS
+from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.tunnel.codes import MEANINGS
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.errors import PlatformUnsupported
-from spicy_avocado_magic.processes import Identity
 from spicy_avocado_magic.state_folder import (
     Child,
     Record,
@@ -19,6 +18,7 @@ from spicy_avocado_magic.state_folder import (
     read_private,
     write_private,
 )
+from spicy_avocado_magic.system.processes import Identity
 
 ME = Identity(pid=7, start="boot:1")
 

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import Identity, find_by_argument
 from spicy_avocado_magic.rehearsal.agent import write_agent_script
 from spicy_avocado_magic.rehearsal.edge import Edge
+from spicy_avocado_magic.system.processes import Identity, find_by_argument
 from spicy_avocado_magic.tunnel.agent import Agent
 from spicy_avocado_magic.tunnel.config import write_config
 

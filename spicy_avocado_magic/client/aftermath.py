@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from ..flight_recorder import DIED, ENDED, ENDING, GUARD, STARTED, Entry, read_last_life
 from ..formatting import seconds_text
-from ..processes import identify
 from ..state_folder import StateFolder
+from ..system.processes import identify
 from .log_reading import folder_with_logs
 from .places import state_folders
 

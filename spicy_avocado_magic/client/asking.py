@@ -12,8 +12,8 @@ from typing import Any, Final
 from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageMistake
 from ..options import nearest_match
 from ..policy import Policy
-from ..secrets import plain_text
 from ..state import State
+from ..system.redaction import plain_text
 
 _NANOSECONDS: Final = 1e9
 _SHOWN: Final = 300

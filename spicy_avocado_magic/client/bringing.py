@@ -12,16 +12,16 @@ from typing import Any, Final, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from ..environment import require_supported
 from ..errors import AvocadoError, HostUnreachable, Interrupted, StillStarting
 from ..formatting import seconds_text
 from ..options import Wish, parse_flag
-from ..platform_secrets import platform_secret
 from ..policy import Policy
-from ..secrets import check_token, find_token
 from ..settings import Sources
 from ..state import State
 from ..state_folder import StateFolder, read_private, write_private
+from ..system.credentials import check_token, find_token
+from ..system.paths import require_supported
+from ..system.platform_secrets import platform_secret
 from .connection import Connection
 from .ending import end
 from .follow import Show, check_health, follow

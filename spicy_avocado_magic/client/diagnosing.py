@@ -15,11 +15,12 @@ from typing import Any, Final
 from ..errors import HostUnreachable, SecretMissing, UsageMistake
 from ..finding import Finding, broken
 from ..json_codec import from_json, to_json
-from ..platform_secrets import platform_secret
 from ..policy import Policy
-from ..processes import signal_group
-from ..secrets import TOKEN_VARIABLE, Redactor, Secret
 from ..settings import Sources
+from ..system.credentials import TOKEN_VARIABLE
+from ..system.platform_secrets import platform_secret
+from ..system.processes import signal_group
+from ..system.redaction import Redactor, Secret
 from .bringing import is_rehearsal_asked_for
 from .launch import child_environment
 

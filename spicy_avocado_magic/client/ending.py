@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from ..errors import AvocadoError, HostHung, HostUnreachable, VersionMismatch
 from ..policy import Policy
-from ..processes import Identity, end_group, find_by_argument
 from ..state_folder import Record, StateFolder
+from ..system.processes import Identity, end_group, find_by_argument
 from .connection import Connection
 from .launch import read_living, sweep
 from .purging import Purged

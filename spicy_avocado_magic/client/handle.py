@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import AvocadoError
 from ..policy import Policy
-from ..secrets import Secret
 from ..snippets import Snippets, snippets
 from ..state import KeyState, State
 from ..state_folder import StateFolder
+from ..system.redaction import Secret
 from ..text import handover_text
 from .asking import require_running
 from .clients import anthropic_client, ollama_client, openai_client

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ..bounded_file import tail_lines
 from ..flight_recorder import Entry, read_last_life
 from ..state_folder import StateFolder
+from ..system.rotating_file import tail_lines
 
 ERRORS_SHOWN: Final = 5
 _REQUESTS_READ: Final = 1000

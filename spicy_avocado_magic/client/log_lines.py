@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from ..flight_recorder import entry_text, parse_entry
-from ..secrets import Redactor
+from ..system.redaction import Redactor
 
 COMPONENT_OF_FILE: Final = {
     "host": "host",

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ..bounded_file import tail_lines
 from ..errors import UsageMistake
 from ..options import nearest_match
 from ..policy import Policy
-from ..secrets import Redactor
 from ..state import COMPONENTS
 from ..state_folder import StateFolder
+from ..system.redaction import Redactor
+from ..system.rotating_file import tail_lines
 from .log_lines import COMPONENT_OF_FILE, LineReader, LogLine
 
 LOG_COMPONENTS: Final = ("host", *COMPONENTS, "rehearsal")

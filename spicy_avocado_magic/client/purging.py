@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..environment import ENGINES_LOCK, engines_folder
 from ..errors import UserMustAct
 from ..state_folder import hold_lock
+from ..system.paths import ENGINES_LOCK, engines_folder
 
 _LOCK_WAIT_S: Final = 1.0
 

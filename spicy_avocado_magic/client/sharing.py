@@ -6,10 +6,10 @@ from typing import Any
 
 from ..errors import UsageMistake
 from ..json_codec import from_json, to_json
-from ..secrets import Secret
 from ..sharing import KEY_OPTION_BY_NAME, Grant, grant_from
 from ..state import KeyState
 from ..state_folder import StateFolder
+from ..system.redaction import Secret
 from .connection import Connection
 from .launch import state_of
 from .typed import parse_call

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..errors import UsageMistake
 from ..options import Option, nearest_match
-from ..secrets import Secret
+from ..system.redaction import Secret
 
 _MODELS: Final = ("model", "models")
 

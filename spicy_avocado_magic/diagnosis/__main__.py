@@ -28,7 +28,7 @@ from typing import Any
 
 from ..host.rehearse import start_world
 from ..json_codec import from_json, to_json
-from ..secrets import Redactor
+from ..system.redaction import Redactor
 from .case import Case, Request, read_case
 from .examination import examine
 from .report import known_secrets, make_report

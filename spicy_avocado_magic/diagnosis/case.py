@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import AvocadoError
 from ..json_codec import from_json
-from ..platforms import Platform, detect_platform
 from ..policy import Policy
 from ..settings import Settings, Sources
 from ..state_folder import StateFolder, read_private
+from ..system.platforms import Platform, detect_platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from ..environment import (
+from ..finding import Finding, broken, ok, warning
+from ..formatting import bytes_text
+from ..state_folder import StateFolder
+from ..system.paths import (
     APP,
     cache_folder,
     engines_folder,
@@ -17,9 +20,6 @@ from ..environment import (
     models_folder,
     require_mounted,
 )
-from ..finding import Finding, broken, ok, warning
-from ..formatting import bytes_text
-from ..state_folder import StateFolder
 from .case import Case
 
 _LONGEST_SOCKET: Final = 103

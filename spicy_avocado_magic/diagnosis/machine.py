@@ -11,9 +11,9 @@ from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..environment import require_supported
 from ..finding import Finding, broken, ok, warning
 from ..formatting import bytes_text
+from ..system.paths import require_supported
 from .case import Case
 
 PACKAGES: Final = (

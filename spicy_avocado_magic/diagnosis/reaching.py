@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from ..engine.connections import is_loopback
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 from .machine import proxies
 
 _ANSWER_SHARE: Final = 0.4

@@ -16,10 +16,10 @@ from ..engine.port import USUAL_PORT
 from ..errors import AvocadoError
 from ..finding import Finding, broken, ok, unknown, warning
 from ..host import guard
-from ..platforms import Platform
-from ..processes import Identity, find_by_argument
-from ..secrets import plain_text
 from ..state_folder import StateFolder
+from ..system.platforms import Platform
+from ..system.processes import Identity, find_by_argument
+from ..system.redaction import plain_text
 from .case import Case
 
 AGENT_PORT: Final = 4040

@@ -15,14 +15,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .. import __version__
-from ..bounded_file import tail_lines
 from ..errors import AvocadoError
 from ..finding import Finding
 from ..flight_recorder import Entry, read_tail
 from ..json_codec import to_json
-from ..secrets import Redactor
 from ..settings import Settings
 from ..state import KeyState, State
+from ..system.redaction import Redactor
+from ..system.rotating_file import tail_lines
 from .case import Case
 from .machine import installed_versions, proxy_passwords
 from .service import read_state

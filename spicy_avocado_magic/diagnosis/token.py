@@ -7,7 +7,7 @@ from typing import Final
 
 from ..errors import TokenRefused
 from ..finding import Finding, broken, ok, warning
-from ..secrets import check_token
+from ..system.credentials import check_token
 from .case import Case
 
 _COPY: Final = "Copy the Authtoken from dashboard.ngrok.com/get-started/your-authtoken."

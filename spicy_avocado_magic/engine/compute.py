@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 
 _GAVE_UP: Final = "The engine gave up looking for a GPU; models may run on the CPU."
 _PAIR: Final = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')

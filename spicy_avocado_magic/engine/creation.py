@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from ..bounded_file import tail_lines
 from ..errors import AvocadoError, DiskTooSmall, EngineFailed
 from ..modelfile import mistake_in
-from ..processes import Identity, identify, signal_group, spawn
-from ..secrets import plain_text
+from ..system.processes import Identity, identify, signal_group, spawn
+from ..system.redaction import plain_text
+from ..system.rotating_file import tail_lines
 
 _POLL_S: Final = 0.1
 _ERROR: Final = "Error: "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 from . import nvidia_smi
 
 _QUERIES: Final = ("name,driver_version,compute_cap", "name,driver_version")

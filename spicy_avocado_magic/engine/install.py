@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ..environment import ENGINES_LOCK
 from ..errors import DownloadFailed
 from ..policy import Policy
+from ..system.paths import ENGINES_LOCK
 from .arrival import Arrival
 from .connections import TRANSIENT_STATUSES, StatusRefused, get_text
 from .download import try_twice

@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 from . import nvidia_smi
 from .fit import Memory
 

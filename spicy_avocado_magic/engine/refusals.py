@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..known_models import nearest_model
 from ..model_name import DEFAULT_HOST, ModelName
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 from .fit import Fit
 
 _SHOWN: Final = 200

@@ -19,13 +19,13 @@ from tenacity import (
     wait_exponential,
 )
 
-from ..child_log import ChildLog
-from ..environment import home_folder
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..policy import Policy
-from ..processes import Identity, identify, signal_group, spawn, wait_exit
-from ..secrets import plain_text
 from ..settings import Settings
+from ..system.paths import home_folder
+from ..system.process_log import ChildLog
+from ..system.processes import Identity, identify, signal_group, spawn, wait_exit
+from ..system.redaction import plain_text
 from .compute import Compute, parse_compute
 from .port import USUAL_PORT, free_port, is_listening
 from .variables import engine_variables

@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from ..errors import UsageMistake
 from ..keys import NamedKey
 from ..parsing import is_key, validate_key
-from ..secrets import Secret
+from ..system.redaction import Secret
 from .cors import NO_CORS, cors_headers, preflight_headers
 from .keyring import Caller, Keyring
 from .refusal import Refusal

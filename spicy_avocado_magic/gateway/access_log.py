@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from ..bounded_file import MOST_BYTES, BoundedFile
+from ..system.rotating_file import MOST_BYTES, BoundedFile
 from .exchange import Exchange
 
 _MOST_WAITING: Final = 1024

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..errors import UsageMistake
 from ..model_name import DEFAULT_HOST, ModelName
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 from .refusal import Refusal
 from .routes import Sends
 from .served import LONGEST_ECHO, ServedModels, is_cloud

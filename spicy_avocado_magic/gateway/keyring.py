@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..keys import ANYBODY, OWNER, NamedKey
-from ..secrets import Secret
+from ..system.redaction import Secret
 from .refusal import Refusal
 
 _MINUTE_S: Final = 60.0

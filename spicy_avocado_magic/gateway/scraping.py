@@ -10,7 +10,7 @@ from typing import Final, cast
 from aiohttp import web
 
 from ..limits import Limits
-from ..secrets import Secret
+from ..system.redaction import Secret
 from .connection import Connection
 from .listener import Listener
 from .refusal import SERVER_NAME, Dialect, Refusal

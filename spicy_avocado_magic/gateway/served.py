@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..errors import UsageMistake
 from ..model_name import DEFAULT_TAG, ModelName
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 from .refusal import Refusal, still_loading
 
 LONGEST_ECHO: Final = 100

@@ -23,18 +23,18 @@ from typing import Any
 import uvloop
 
 from .. import __version__
-from ..environment import cache_folder
 from ..errors import AvocadoError, HostUnreachable, as_avocado_error
 from ..flight_recorder import ENDED, FILE_NAME, STARTED, Recorder
 from ..json_codec import from_json
 from ..options import OPTIONS
-from ..platforms import detect_platform
 from ..policy import Policy
-from ..processes import Identity, identify
-from ..secrets import Redactor
 from ..settings import Settings, Sources
 from ..state import State
 from ..state_folder import Record, StateFolder, hold_lock, read_private
+from ..system.paths import cache_folder
+from ..system.platforms import detect_platform
+from ..system.processes import Identity, identify
+from ..system.redaction import Redactor
 from ..tunnel.config import read_token
 from .board import Board
 from .context import Children, Context

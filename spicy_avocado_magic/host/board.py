@@ -11,7 +11,6 @@ from itertools import chain
 from typing import Any, Final
 
 from ..errors import AvocadoError
-from ..secrets import Redactor
 from ..state import (
     STAGES,
     Event,
@@ -22,6 +21,7 @@ from ..state import (
     Stage,
     State,
 )
+from ..system.redaction import Redactor
 
 EVENTS_KEPT: Final = 1000
 _RATE_WINDOW_S: Final = 5.0

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..bounded_file import BoundedFile, tail_lines
-from ..environment import engines_folder, models_folder, require_mounted
 from ..flight_recorder import Recorder, utc_text
-from ..platforms import Platform
 from ..policy import Policy
-from ..processes import Identity
-from ..secrets import Redactor
 from ..settings import Settings
 from ..state_folder import Child, Record, StateFolder
+from ..system.paths import engines_folder, models_folder, require_mounted
+from ..system.platforms import Platform
+from ..system.processes import Identity
+from ..system.redaction import Redactor
+from ..system.rotating_file import BoundedFile, tail_lines
 from .board import Board
 from .guard import Guard
 

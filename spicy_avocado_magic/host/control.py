@@ -13,9 +13,9 @@ from aiohttp import web
 
 from ..errors import AvocadoError, as_avocado_error
 from ..json_codec import from_json, to_json
-from ..secrets import Redactor
 from ..settings import Settings
 from ..sharing import Grant
+from ..system.redaction import Redactor
 from .board import Board, failure_of
 from .supervisor import Supervisor
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from ..child_log import ChildLog
 from ..engine.gpu import choose_libraries, list_nvidia_cards
 from ..engine.install import install
 from ..engine.release import Installed, examine, find_on_path, resolve_version
 from ..engine.server import EngineServer
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..gateway.app import Gateway
-from ..processes import Identity
 from ..state import Phase
+from ..system.process_log import ChildLog
+from ..system.processes import Identity
 from .context import Context
 from .engine_health import until_hung
 from .keeper import Readiness, race

@@ -10,9 +10,9 @@ from ..gateway.access import Access
 from ..gateway.access_log import AccessLog
 from ..gateway.app import Gateway
 from ..limits import Limits
-from ..secrets import Secret
 from ..settings import Settings
 from ..state import Phase
+from ..system.redaction import Secret
 from .context import Context
 from .keeper import Readiness
 from .traffic import facts_of

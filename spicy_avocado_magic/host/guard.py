@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from ..flight_recorder import FILE_NAME, GUARD, record_death
-from ..processes import Identity, find_by_argument, identify, signal_group, spawn
+from ..system.processes import Identity, find_by_argument, identify, signal_group, spawn
 
 _GONE_S: Final = 0.2
 _LOOK_S: Final = 0.002

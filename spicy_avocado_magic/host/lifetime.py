@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from ..processes import Identity
+from ..system.processes import Identity
 from .context import Context
 
 _END_IS_NEAR: Final = (

@@ -13,7 +13,7 @@ from ..gateway.app import Gateway
 from ..gateway.exposition import Exposition
 from ..gateway.scraping import ScrapePort
 from ..limits import Limits
-from ..secrets import Secret
+from ..system.redaction import Secret
 from .context import Context
 
 

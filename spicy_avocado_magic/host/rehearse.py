@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..errors import ComponentFailed
 from ..json_codec import from_json
-from ..processes import Identity, identify
 from ..settings import Sources
+from ..system.processes import Identity, identify
 
 
 async def start_world(folder: Path, log: Path, *, ready_s: float) -> World:

@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from ..child_log import ChildLog, keep_small
 from ..flight_recorder import CALLED, ENDING
-from ..processes import Identity, end_group, signal_group
 from ..settings import Settings
 from ..state import ModelState, Phase
+from ..system.process_log import ChildLog, keep_small
+from ..system.processes import Identity, end_group, signal_group
 from ..tunnel.config import write_config
 from .causes import Causes
 from .context import Context

@@ -9,9 +9,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..errors import LOG_LINES_SHOWN, PolicyRefused, TunnelFailed
-from ..processes import Identity
 from ..proof import proof
 from ..state import Phase
+from ..system.processes import Identity
 from ..tunnel.agent import Agent, classify
 from ..tunnel.probe import probe
 from ..tunnel.traffic_policy import key_required

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from typing import Final, Protocol
 
-from ..secrets import plain_text
 from ..state import State
+from ..system.redaction import plain_text
 from ..text import REHEARSAL_MARK
 from .card.pace import Pace
 from .markdown import markdown_html

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..platform_secrets import has_platform_secrets
-from ..platforms import Traces, detect_platform
-from ..secrets import TOKEN_VARIABLE, Secret
+from ..system.credentials import TOKEN_VARIABLE
+from ..system.platform_secrets import has_platform_secrets
+from ..system.platforms import Traces, detect_platform
+from ..system.redaction import Secret
 
 if TYPE_CHECKING:
     from .completion import Completion, Known

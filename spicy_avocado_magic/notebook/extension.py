@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..environment import require_supported
 from ..errors import AvocadoError
 from ..options import parse_flag
 from ..state_folder import StateFolder
+from ..system.paths import require_supported
 from . import completion_hook, lone_lines
 from .defaults import TRAITS
 from .giving import NAME, give, is_ours

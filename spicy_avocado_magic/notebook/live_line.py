@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
-from ..secrets import plain_text
 from ..state import State
+from ..system.redaction import plain_text
 from .card.pace import Pace
 from .updated_display import UpdatedDisplay
 from .view import say

@@ -18,8 +18,8 @@ from IPython.core.magic import (
 
 from ..errors import HostUnreachable
 from ..options import Wish
-from ..platform_secrets import platform_secret
-from ..platforms import detect_platforms, first_words
+from ..system.platform_secrets import platform_secret
+from ..system.platforms import detect_platforms, first_words
 from .arguments import read_switches
 from .ask_magic import run_ask
 from .commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, Command

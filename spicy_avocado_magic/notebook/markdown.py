@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 from .card.style import NO_FORMULAS
 
 if TYPE_CHECKING:

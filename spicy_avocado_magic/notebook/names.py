@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import SecretMissing, UsageMistake
-from ..secrets import resolve
+from ..system.credentials import resolve
 
 _NAME: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _BRACES: Final = re.compile(r"\{\w+\}")

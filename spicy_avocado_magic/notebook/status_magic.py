@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import UsageMistake
 from ..json_codec import to_json
 from ..policy import Policy
-from ..secrets import masked
 from ..state import State
 from ..state_folder import StateFolder
+from ..system.redaction import masked
 from .arguments import read_switches
 from .card.drawing import Drawing
 from .card.terminal import Screen

@@ -30,8 +30,8 @@ from ..errors import (
     TunnelFailed,
 )
 from ..policy import Policy
-from ..processes import Identity, end_group, find_by_argument, identify
-from ..secrets import Redactor
+from ..system.processes import Identity, end_group, find_by_argument, identify
+from ..system.redaction import Redactor
 from . import install
 from .agent_api import answers
 from .codes import code_of, explain, without_token

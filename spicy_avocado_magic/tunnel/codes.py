@@ -22,7 +22,7 @@ from ..errors import (
     TunnelFailed,
     UserMustAct,
 )
-from ..secrets import plain_text
+from ..system.redaction import plain_text
 
 _CODE: Final = re.compile(r"ERR_NGROK_(\d+)")
 _SESSIONS: Final = re.compile(r"limited to (\d+)")

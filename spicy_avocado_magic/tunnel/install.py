@@ -26,10 +26,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ..environment import home_folder
 from ..errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UserMustAct
 from ..policy import Policy
-from ..processes import signal_group, spawn
+from ..system.paths import home_folder
+from ..system.processes import signal_group, spawn
 
 OLDEST_VERSION: Final = (3, 30)
 """The first agent with ``/api/endpoints``; pyngrok 9 can hang on an older one."""

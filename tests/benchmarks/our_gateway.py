@@ -20,7 +20,7 @@ from spicy_avocado_magic.gateway.access_log import AccessLog
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.limits import Limits
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.redaction import Secret
 
 _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
 """Of the usual bounds, those that 512 streams opened in one go would meet."""

@@ -21,8 +21,8 @@ from spicy_avocado_magic.flight_recorder import (
     Entry,
     Recorder,
 )
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.system.redaction import Redactor
 
 START = Entry(
     time="2026-11-25T10:00:00.000Z", pid=41, what=STARTED, facts={"start": "boot-a:77"}

@@ -19,8 +19,8 @@ from spicy_avocado_magic.client.diagnosing import diagnose, doctor, find_token
 from spicy_avocado_magic.errors import SecretMissing, UsageMistake
 from spicy_avocado_magic.finding import Verdict, ok
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import identify
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.processes import identify
+from spicy_avocado_magic.system.redaction import Secret
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 

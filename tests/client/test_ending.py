@@ -11,8 +11,8 @@ import pytest
 from spicy_avocado_magic.client import ending, launch
 from spicy_avocado_magic.errors import HostUnreachable
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import Identity, identify
 from spicy_avocado_magic.state_folder import Child, Record, StateFolder
+from spicy_avocado_magic.system.processes import Identity, identify
 
 
 def test_what_cannot_be_ended_is_told_by_name(

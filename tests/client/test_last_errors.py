@@ -12,9 +12,9 @@ from spicy_avocado_magic.flight_recorder import (
     STARTED,
     Recorder,
 )
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state import Failure
 from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.system.redaction import Redactor
 
 
 def recorder_in(folder: Path) -> Recorder:

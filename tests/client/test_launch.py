@@ -18,9 +18,9 @@ from spicy_avocado_magic.flight_recorder import (
     read_tail,
     record_death,
 )
-from spicy_avocado_magic.processes import Identity, identify
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state_folder import Child, Record, StateFolder, hold_lock
+from spicy_avocado_magic.system.processes import Identity, identify
+from spicy_avocado_magic.system.redaction import Redactor
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from spicy_avocado_magic.client.log_lines import LineReader, LogLine
-from spicy_avocado_magic.secrets import Redactor
+from spicy_avocado_magic.system.redaction import Redactor
 
 NOON_S = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 

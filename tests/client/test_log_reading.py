@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.bounded_file import backup_of, tail_lines
 from spicy_avocado_magic.client import log_reading
 from spicy_avocado_magic.client.log_lines import LogLine
 from spicy_avocado_magic.client.log_reading import (
@@ -22,9 +21,10 @@ from spicy_avocado_magic.client.log_reading import (
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.flight_recorder import CHANGED, FILE_NAME, Recorder
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import identify
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state_folder import Record, StateFolder, write_private
+from spicy_avocado_magic.system.processes import identify
+from spicy_avocado_magic.system.redaction import Redactor
+from spicy_avocado_magic.system.rotating_file import backup_of, tail_lines
 
 QUICK = Policy().scaled(100)
 

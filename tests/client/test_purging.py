@@ -10,13 +10,13 @@ import pytest
 
 from spicy_avocado_magic.client.purging import Purged, purge
 from spicy_avocado_magic.client.verbs import down
-from spicy_avocado_magic.environment import (
+from spicy_avocado_magic.errors import UserMustAct
+from spicy_avocado_magic.system.paths import (
     ENGINES_LOCK,
     cache_folder,
     engines_folder,
     models_folder,
 )
-from spicy_avocado_magic.errors import UserMustAct
 
 
 @pytest.fixture(autouse=True)

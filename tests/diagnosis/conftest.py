@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.diagnosis.case import Case, Request, read_case
-from spicy_avocado_magic.platforms import PLATFORMS
+from spicy_avocado_magic.system.platforms import PLATFORMS
 
 VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),

@@ -20,9 +20,9 @@ from spicy_avocado_magic.diagnosis.folders import (
     unwritable,
 )
 from spicy_avocado_magic.finding import Finding, Verdict
-from spicy_avocado_magic.platforms import Platform
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.system.platforms import Platform
 
 from .conftest import New
 

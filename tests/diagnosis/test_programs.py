@@ -16,8 +16,8 @@ from spicy_avocado_magic.diagnosis.programs import (
     has_cuda,
 )
 from spicy_avocado_magic.finding import Finding, Verdict
-from spicy_avocado_magic.platforms import Platform
 from spicy_avocado_magic.settings import Settings
+from spicy_avocado_magic.system.platforms import Platform
 
 from .conftest import New
 

@@ -15,10 +15,10 @@ from spicy_avocado_magic.diagnosis.report import Privacy, make_report, open_sett
 from spicy_avocado_magic.finding import broken
 from spicy_avocado_magic.flight_recorder import FILE_NAME, STARTED, Recorder
 from spicy_avocado_magic.keys import NamedKey
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state import KeyState, Member, State
 from spicy_avocado_magic.state_folder import StateFolder, write_private
+from spicy_avocado_magic.system.redaction import Redactor
 
 from .conftest import New
 

@@ -12,7 +12,7 @@ import pytest
 from spicy_avocado_magic.engine import creation as engine_creation
 from spicy_avocado_magic.engine.creation import Creation, create
 from spicy_avocado_magic.errors import DiskTooSmall, EngineFailed, UsageMistake
-from spicy_avocado_magic.processes import Identity
+from spicy_avocado_magic.system.processes import Identity
 
 WAIT_S = 20.0
 TEXT = "FROM tiny\nSTOP x\n"

@@ -16,14 +16,14 @@ import aiohttp
 import psutil
 import pytest
 
-from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine import server as server_module
 from spicy_avocado_magic.engine.port import free_port
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import Identity
 from spicy_avocado_magic.settings import Settings
+from spicy_avocado_magic.system.process_log import ChildLog
+from spicy_avocado_magic.system.processes import Identity
 
 STUB = f"""#!{sys.executable}
 import http.server, os, pathlib, signal, subprocess, sys

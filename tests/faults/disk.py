@@ -16,14 +16,14 @@ from typing import Final
 import pytest
 
 from spicy_avocado_magic import status
-from spicy_avocado_magic.environment import models_folder
 from spicy_avocado_magic.errors import (
     DiskTooSmall,
     PlatformUnsupported,
     VersionMismatch,
 )
-from spicy_avocado_magic.processes import Identity, identify
 from spicy_avocado_magic.state_folder import Child, Record, write_private
+from spicy_avocado_magic.system.paths import models_folder
+from spicy_avocado_magic.system.processes import Identity, identify
 from tests.main_job.home import Home
 
 from . import promises

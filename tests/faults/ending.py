@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from spicy_avocado_magic.processes import Identity, identify
+from spicy_avocado_magic.system.processes import Identity, identify
 
 from .service import Service
 

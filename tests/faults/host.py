@@ -16,14 +16,14 @@ import psutil
 import pytest
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.bounded_file import MOST_BYTES, backup_of
 from spicy_avocado_magic.client import launch
 from spicy_avocado_magic.client.aftermath import of_last
 from spicy_avocado_magic.client.connection import ANSWER_S
 from spicy_avocado_magic.client.log_reading import read_logs
 from spicy_avocado_magic.errors import DiskTooSmall, HostUnreachable
-from spicy_avocado_magic.processes import identify
 from spicy_avocado_magic.state import State
+from spicy_avocado_magic.system.processes import identify
+from spicy_avocado_magic.system.rotating_file import MOST_BYTES, backup_of
 from tests.main_job.home import Home
 
 from . import promises

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from spicy_avocado_magic.processes import Identity, identify
+from spicy_avocado_magic.system.processes import Identity, identify
 
 from .fault import DIVISOR, EXIT_S, HANG_S, Fault
 from .service import TOKEN, Service

@@ -16,7 +16,7 @@ from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.limits import Limits
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.redaction import Secret
 
 from ..real_engines import real_ollama
 

@@ -12,7 +12,7 @@ from spicy_avocado_magic.gateway.access import Access, Gate, Headers, Visit
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level
 from spicy_avocado_magic.keys import NamedKey
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY, OWNER, PUBLIC_HOST, WITH_KEY
 

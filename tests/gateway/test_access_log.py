@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.bounded_file import backup_of
 from spicy_avocado_magic.gateway.access_log import AccessLog, access_line
 from spicy_avocado_magic.gateway.exchange import Exchange
 from spicy_avocado_magic.gateway.keyring import Caller
 from spicy_avocado_magic.gateway.usage import Usage
+from spicy_avocado_magic.system.rotating_file import backup_of
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def test_a_full_disk_harms_no_request(
             return write(file, batch[:3])
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr("spicy_avocado_magic.bounded_file.os.write", full)
+    monkeypatch.setattr("spicy_avocado_magic.system.rotating_file.os.write", full)
     log("lost")
     log.flush()
     monkeypatch.undo()

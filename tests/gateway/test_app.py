@@ -11,7 +11,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import (
     KEY,

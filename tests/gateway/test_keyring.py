@@ -13,7 +13,7 @@ import pytest
 from spicy_avocado_magic.gateway.keyring import Caller, Keyring, RateLimiter
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.keys import ANYBODY, OWNER, NamedKey
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY
 

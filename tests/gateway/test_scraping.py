@@ -12,7 +12,7 @@ import pytest
 
 from spicy_avocado_magic.errors import PortTaken
 from spicy_avocado_magic.gateway.scraping import ScrapePort
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY, WITH_KEY, bounds, exchange
 

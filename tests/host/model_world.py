@@ -13,7 +13,6 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
-from spicy_avocado_magic.child_log import ChildLog
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
@@ -21,15 +20,16 @@ from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Keeper, Readiness
 from spicy_avocado_magic.host.models_life import ModelsLife
-from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.rehearsal.engine_server import create_engine
 from spicy_avocado_magic.rehearsal.registry import _Registry
 from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings, Sources
 from spicy_avocado_magic.state import ModelState, State
 from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.system.platforms import PLATFORMS
+from spicy_avocado_magic.system.process_log import ChildLog
+from spicy_avocado_magic.system.redaction import Redactor
 
 KEY = "key-of-the-test-1"
 POLICY = Policy(

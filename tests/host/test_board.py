@@ -8,8 +8,8 @@ import pytest
 
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.host.board import EVENTS_KEPT, Board, RateMeter, failure_of
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state import ModelState, Phase, State
+from spicy_avocado_magic.system.redaction import Redactor
 
 
 class Clock:

@@ -17,8 +17,8 @@ from spicy_avocado_magic.flight_recorder import (
 )
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.causes import Causes
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.system.redaction import Redactor
 
 
 @dataclass

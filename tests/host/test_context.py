@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.bounded_file import MOST_BYTES
 from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Children, Context, Log
 from spicy_avocado_magic.host.guard import Guard
-from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import identify
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings, Sources
 from spicy_avocado_magic.state import State
 from spicy_avocado_magic.state_folder import Record, StateFolder
+from spicy_avocado_magic.system.platforms import PLATFORMS
+from spicy_avocado_magic.system.processes import identify
+from spicy_avocado_magic.system.redaction import Redactor
+from spicy_avocado_magic.system.rotating_file import MOST_BYTES
 
 
 def test_lines_are_stamped_plain_and_without_secrets(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from spicy_avocado_magic.host.control import Control, decode_given, failure_line
 from spicy_avocado_magic.host.supervisor import Supervisor
 from spicy_avocado_magic.json_codec import from_json, to_json
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.sharing import Grant
 from spicy_avocado_magic.state import KeyState, Phase, State
+from spicy_avocado_magic.system.redaction import Redactor
 
 
 class Sharing:

@@ -15,7 +15,7 @@ from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.host import engine_health
 from spicy_avocado_magic.host.engine_health import until_hung
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.processes import Identity
+from spicy_avocado_magic.system.processes import Identity
 
 POLICY = Policy().scaled(2000)
 MANY = 50

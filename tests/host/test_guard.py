@@ -18,7 +18,7 @@ import pytest
 from spicy_avocado_magic.flight_recorder import DIED, read_tail
 from spicy_avocado_magic.host import guard as guard_module
 from spicy_avocado_magic.host.guard import Guard, main
-from spicy_avocado_magic.processes import Identity, identify
+from spicy_avocado_magic.system.processes import Identity, identify
 
 Sleeper = Callable[..., subprocess.Popen[bytes]]
 

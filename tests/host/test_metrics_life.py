@@ -17,12 +17,12 @@ from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.metrics_life import MetricsLife
-from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state import State
 from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.system.platforms import PLATFORMS
+from spicy_avocado_magic.system.redaction import Redactor
 
 TOKEN: Final = "metrics-token-0123456789"
 

@@ -16,13 +16,13 @@ from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Readiness
-from spicy_avocado_magic.platforms import PLATFORMS
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.state import Phase, State
 from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.system.platforms import PLATFORMS
+from spicy_avocado_magic.system.redaction import Redactor
 from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required
 
 from ..tunnel_parts import serving

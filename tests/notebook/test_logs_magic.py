@@ -10,8 +10,8 @@ from spicy_avocado_magic.client import log_reading
 from spicy_avocado_magic.client.log_lines import LogLine
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.flight_recorder import FILE_NAME, Recorder
-from spicy_avocado_magic.secrets import Redactor
 from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.system.redaction import Redactor
 
 from .conftest import Session
 

@@ -20,9 +20,9 @@ from spicy_avocado_magic.errors import (
     UsageMistake,
 )
 from spicy_avocado_magic.notebook.commands import DOWN, STATUS, UP
-from spicy_avocado_magic.processes import identify
 from spicy_avocado_magic.state import PROTOCOL
 from spicy_avocado_magic.state_folder import Record, StateFolder
+from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from . import conftest

@@ -6,7 +6,7 @@ import pytest
 
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.names import Names, is_name
-from spicy_avocado_magic.secrets import Secret
+from spicy_avocado_magic.system.redaction import Secret
 
 
 def test_only_a_whole_name_is_a_name() -> None:

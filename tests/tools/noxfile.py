@@ -57,7 +57,7 @@ COLAB = (
 
 _OFFERED = """
 from pathlib import Path
-from spicy_avocado_magic.platforms import datadog_example
+from spicy_avocado_magic.system.platforms import datadog_example
 assert (Path(datadog_example()) / "openmetrics.d" / "conf.yaml").is_file()
 """
 """The wheel holds the example for Datadog that the offer of metrics points to."""

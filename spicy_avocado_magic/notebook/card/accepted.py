@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...secrets import plain_text
 from ...state import State
+from ...system.redaction import plain_text
 from ...text import NO_PORT_YET, key_text, metrics_text
 from .markup import Picture, facts_table, one_line
 from .pictures import card

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...secrets import plain_text
+from ...system.redaction import plain_text
 
 MOST_BYTES: Final = 20_000
 """Of one message to a notebook, both forms together."""

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 
 from ...errors import Interrupted
 from ...formatting import seconds_text
-from ...secrets import plain_text
 from ...state import Failure, Phase, Stage, State
+from ...system.redaction import plain_text
 from ...text import (
     REHEARSAL_MARK,
     curl_line,

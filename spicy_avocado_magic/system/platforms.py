@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 
-def datadog_example(package: Path = Path(__file__).parent) -> str:
+def datadog_example(package: Path = Path(__file__).parents[1]) -> str:
     """Return where the example for Datadog is: in the wheel, else in the checkout."""
     installed = package / "datadog"
     return str(installed) if installed.is_dir() else "examples/datadog"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.processes import (
+from spicy_avocado_magic.system.processes import (
     Identity,
     end_group,
     find_by_argument,

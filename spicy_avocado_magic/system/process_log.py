@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .bounded_file import MOST_BYTES, backup_of
+from .rotating_file import MOST_BYTES, backup_of
 
 HEAD_BYTES: Final = 1 << 19
 """Of a life's first output, kept in memory when its file is begun anew."""

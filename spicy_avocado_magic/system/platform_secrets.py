@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Final
 
-from .errors import SecretMissing
+from ..errors import SecretMissing
 
 KAGGLE_MARK: Final = "KAGGLE_KERNEL_RUN_TYPE"
 _COLAB: Final = "google.colab"

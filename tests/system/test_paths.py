@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.environment import (
+from spicy_avocado_magic.errors import PlatformUnsupported, UsageMistake
+from spicy_avocado_magic.system.paths import (
     cache_folder,
     engines_folder,
     home_folder,
@@ -23,8 +24,7 @@ from spicy_avocado_magic.environment import (
     require_supported,
     runtime_folder,
 )
-from spicy_avocado_magic.errors import PlatformUnsupported, UsageMistake
-from spicy_avocado_magic.platforms import PLATFORMS
+from spicy_avocado_magic.system.platforms import PLATFORMS
 
 
 def test_windows_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

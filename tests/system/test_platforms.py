@@ -16,8 +16,8 @@ from typing import Final
 
 import pytest
 
-from spicy_avocado_magic.environment import models_folder
-from spicy_avocado_magic.platforms import (
+from spicy_avocado_magic.system.paths import models_folder
+from spicy_avocado_magic.system.platforms import (
     PLATFORMS,
     Platform,
     Traces,
@@ -27,7 +27,7 @@ from spicy_avocado_magic.platforms import (
     first_words,
 )
 
-from .main_job.home import PACKAGE_PARENT
+from ..main_job.home import PACKAGE_PARENT
 
 NOWHERE: Final = Traces(
     environ={}, exists=lambda _path: False, modules=frozenset(), names=frozenset()
@@ -305,7 +305,7 @@ def test_looking_imports_nothing() -> None:
     """A module is a mark only where somebody else has imported it."""
     code = (
         "import sys\n"
-        "from spicy_avocado_magic.platforms import PLATFORMS, detect_platforms\n"
+        "from spicy_avocado_magic.system.platforms import PLATFORMS, detect_platforms\n"
         "detect_platforms()\n"
         "print([m for row in PLATFORMS for m in row.modules if m in sys.modules])"
     )

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.errors import SecretMissing
-from spicy_avocado_magic.platform_secrets import has_platform_secrets, platform_secret
+from spicy_avocado_magic.system.platform_secrets import (
+    has_platform_secrets,
+    platform_secret,
+)
 
-from . import colab_stand_in
+from .. import colab_stand_in
 
 
 @pytest.fixture(autouse=True)

@@ -8,16 +8,9 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.errors import SecretMissing, TokenRefused
-from spicy_avocado_magic.platforms import PLATFORMS
-from spicy_avocado_magic.secrets import (
-    Redactor,
-    Secret,
-    check_token,
-    find_token,
-    masked,
-    plain_text,
-    resolve,
-)
+from spicy_avocado_magic.system.credentials import check_token, find_token, resolve
+from spicy_avocado_magic.system.platforms import PLATFORMS
+from spicy_avocado_magic.system.redaction import Redactor, Secret, masked, plain_text
 
 TOKEN = "2abcDEFghiJKLmnoPQRstuVWXyz_1234567890"
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from .errors import PlatformUnsupported, UsageMistake
+from ..errors import PlatformUnsupported, UsageMistake
 from .platforms import Platform
 
 APP: Final = "spicy-avocado"

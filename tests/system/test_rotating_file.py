@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.bounded_file import BoundedFile, backup_of, tail_lines
+from spicy_avocado_magic.system.rotating_file import BoundedFile, backup_of, tail_lines
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(
             return write(descriptor, batch[:3])
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr("spicy_avocado_magic.bounded_file.os.write", full)
+    monkeypatch.setattr("spicy_avocado_magic.system.rotating_file.os.write", full)
     assert not file.append(["lost", "too"])
     monkeypatch.undo()
     assert file.lost == 2, "nobody is told"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.bounded_file import backup_of
-from spicy_avocado_magic.child_log import HEAD_BYTES, ChildLog, keep_small
-from spicy_avocado_magic.processes import spawn
+from spicy_avocado_magic.system.process_log import HEAD_BYTES, ChildLog, keep_small
+from spicy_avocado_magic.system.processes import spawn
+from spicy_avocado_magic.system.rotating_file import backup_of
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""This machine: platform, paths, processes, secrets and their redaction, log files."""
