@@ -11,7 +11,7 @@ from .errors import UsageMistake
 from .keys import NamedKey
 from .model_name import ModelName
 from .parsing import validate_model
-from .pool import require_for_pool
+from .protocol.pool import require_for_pool
 
 ENGINE_VARIABLES: Final = frozenset(
     {

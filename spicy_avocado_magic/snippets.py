@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .parsing import OLLAMA_VERSION
-from .state import State
+from .protocol.state import State
 from .text import REHEARSAL_MARK, SHELL_KEY, curl_line, is_key_shown
 
 _VARIABLE: Final = "AVOCADO_API_KEY"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .formatting import bytes_text, seconds_text
-from .state import (
+from .protocol.state import (
     Failure,
     KeyState,
     Member,

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from spicy_avocado_magic.protocol.state import ModelState, State
 from spicy_avocado_magic.snippets import Snippet, Snippets, snippets
-from spicy_avocado_magic.state import ModelState, State
 from spicy_avocado_magic.text import REHEARSAL_MARK
 
 KEY = "avocado-0123456789abcdef"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.formatting import bytes_text, seconds_text
-from spicy_avocado_magic.state import (
+from spicy_avocado_magic.protocol.state import (
     Failure,
     KeyState,
     Member,

@@ -7,9 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..flight_recorder import DIED, ENDED, ENDING, GUARD, STARTED, Entry, read_last_life
 from ..formatting import seconds_text
-from ..state_folder import StateFolder
+from ..protocol.event_log import (
+    DIED,
+    ENDED,
+    ENDING,
+    GUARD,
+    STARTED,
+    Entry,
+    read_last_life,
+)
+from ..protocol.state_folder import StateFolder
 from ..system.processes import identify
 from .log_reading import folder_with_logs
 from .places import state_folders

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageMistake
 from ..options import nearest_match
 from ..policy import Policy
-from ..state import State
+from ..protocol.state import State
 from ..system.redaction import plain_text
 
 _NANOSECONDS: Final = 1e9

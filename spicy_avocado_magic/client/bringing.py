@@ -16,9 +16,9 @@ from ..errors import AvocadoError, HostUnreachable, Interrupted, StillStarting
 from ..formatting import seconds_text
 from ..options import Wish, parse_flag
 from ..policy import Policy
+from ..protocol.state import State
+from ..protocol.state_folder import StateFolder, read_private, write_private
 from ..settings import Sources
-from ..state import State
-from ..state_folder import StateFolder, read_private, write_private
 from ..system.credentials import check_token, find_token
 from ..system.paths import require_supported
 from ..system.platform_secrets import platform_secret

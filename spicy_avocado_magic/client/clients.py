@@ -6,8 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UserMustAct
+from ..protocol.state import State
 from ..snippets import NEWER_ENGINE, lacks_anthropic
-from ..state import State
 from .asking import require_running
 
 if TYPE_CHECKING:

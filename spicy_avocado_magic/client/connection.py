@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import HostHung, HostUnreachable, VersionMismatch, revive
-from ..json_codec import from_json
-from ..state import PROTOCOL, Failure, State
+from ..protocol.json_codec import from_json
+from ..protocol.state import PROTOCOL, Failure, State
 
 ANSWER_S: Final = 5.0
 """A host that does not answer for this long is told as hung."""

@@ -9,7 +9,7 @@ from typing import Final
 from ..errors import HostUnreachable, Interrupted, UsageMistake
 from ..formatting import bytes_text
 from ..model_name import ModelName
-from ..state_folder import StateFolder
+from ..protocol.state_folder import StateFolder
 from .asking import require_running
 from .connection import Connection
 from .launch import state_of

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import HostUnreachable, SecretMissing, UsageMistake
-from ..finding import Finding, broken
-from ..json_codec import from_json, to_json
 from ..policy import Policy
+from ..protocol.finding import Finding, broken
+from ..protocol.json_codec import from_json, to_json
 from ..settings import Sources
 from ..system.credentials import TOKEN_VARIABLE
 from ..system.platform_secrets import platform_secret

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..errors import AvocadoError, HostHung, HostUnreachable, VersionMismatch
 from ..policy import Policy
-from ..state_folder import Record, StateFolder
+from ..protocol.state_folder import Record, StateFolder
 from ..system.processes import Identity, end_group, find_by_argument
 from .connection import Connection
 from .launch import read_living, sweep

@@ -15,7 +15,7 @@ from tenacity import (
 
 from ..errors import GatewayFailed, HostUnreachable, revive
 from ..policy import Policy
-from ..state import Phase, State
+from ..protocol.state import Phase, State
 from .connection import Connection
 from .outcome import Failed, TimedOut
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import AvocadoError
 from ..policy import Policy
+from ..protocol.state import KeyState, State
+from ..protocol.state_folder import StateFolder
 from ..snippets import Snippets, snippets
-from ..state import KeyState, State
-from ..state_folder import StateFolder
 from ..system.redaction import Secret
 from ..text import handover_text
 from .asking import require_running

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ..flight_recorder import Entry, read_last_life
-from ..state_folder import StateFolder
+from ..protocol.event_log import Entry, read_last_life
+from ..protocol.state_folder import StateFolder
 from ..system.rotating_file import tail_lines
 
 ERRORS_SHOWN: Final = 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ..flight_recorder import entry_text, parse_entry
+from ..protocol.event_log import entry_text, parse_entry
 from ..system.redaction import Redactor
 
 COMPONENT_OF_FILE: Final = {

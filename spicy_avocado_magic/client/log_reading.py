@@ -13,8 +13,8 @@ from typing import IO, Any, Final
 from ..errors import UsageMistake
 from ..options import nearest_match
 from ..policy import Policy
-from ..state import COMPONENTS
-from ..state_folder import StateFolder
+from ..protocol.state import COMPONENTS
+from ..protocol.state_folder import StateFolder
 from ..system.redaction import Redactor
 from ..system.rotating_file import tail_lines
 from .log_lines import COMPONENT_OF_FILE, LineReader, LogLine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import AvocadoError
-from ..state import State
+from ..protocol.state import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..state_folder import StateFolder
+from ..protocol.state_folder import StateFolder
 from .bringing import is_rehearsal_asked_for
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import UserMustAct
-from ..state_folder import hold_lock
+from ..protocol.state_folder import hold_lock
 from ..system.paths import ENGINES_LOCK, engines_folder
 
 _LOCK_WAIT_S: Final = 1.0

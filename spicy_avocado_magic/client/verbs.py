@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..options import OPTION_BY_NAME, wish_from
-from ..state import State
+from ..protocol.state import State
 from ..text import narrate
 from . import purging
 from .bringing import bring_up, is_rehearsal_asked_for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..state import State
+from ..protocol.state import State
 from .launch import find_host
 from .places import state_folders
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from ..host.rehearse import start_world
-from ..json_codec import from_json, to_json
+from ..protocol.json_codec import from_json, to_json
 from ..system.redaction import Redactor
 from .case import Case, Request, read_case
 from .examination import examine

@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass, field, replace
 
 from ..errors import AvocadoError
-from ..json_codec import from_json
 from ..policy import Policy
+from ..protocol.json_codec import from_json
+from ..protocol.state_folder import StateFolder, read_private
 from ..settings import Settings, Sources
-from ..state_folder import StateFolder, read_private
 from ..system.platforms import Platform, detect_platform
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import AvocadoError
-from ..finding import Finding, broken, unknown
 from ..policy import Policy
+from ..protocol.finding import Finding, broken, unknown
 from .case import Case
 
 

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from ..finding import Finding, broken, ok, warning
 from ..formatting import bytes_text
-from ..state_folder import StateFolder
+from ..protocol.finding import Finding, broken, ok, warning
+from ..protocol.state_folder import StateFolder
 from ..system.paths import (
     APP,
     cache_folder,

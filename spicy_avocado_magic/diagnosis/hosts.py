@@ -14,10 +14,10 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import AvocadoError
-from ..finding import Finding, Verdict, broken, ok, unknown, warning
 from ..formatting import seconds_text
 from ..model_name import ModelName
 from ..parsing import OLLAMA_VERSION
+from ..protocol.finding import Finding, Verdict, broken, ok, unknown, warning
 from .case import Case
 from .machine import proxies
 from .reaching import Reached, reach, reach_port

@@ -11,8 +11,8 @@ from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..finding import Finding, broken, ok, warning
 from ..formatting import bytes_text
+from ..protocol.finding import Finding, broken, ok, warning
 from ..system.paths import require_supported
 from .case import Case
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ..finding import Finding, broken, ok, warning
 from ..parsing import OLLAMA_VERSION
+from ..protocol.finding import Finding, broken, ok, warning
 from .case import Case
 
 _DEVICE: Final = Path("/dev/nvidia0")

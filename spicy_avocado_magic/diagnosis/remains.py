@@ -14,9 +14,9 @@ import psutil
 from .. import host
 from ..engine.port import USUAL_PORT
 from ..errors import AvocadoError
-from ..finding import Finding, broken, ok, unknown, warning
 from ..host import guard
-from ..state_folder import StateFolder
+from ..protocol.finding import Finding, broken, ok, unknown, warning
+from ..protocol.state_folder import StateFolder
 from ..system.platforms import Platform
 from ..system.processes import Identity, find_by_argument
 from ..system.redaction import plain_text

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 from .. import __version__
 from ..errors import AvocadoError
-from ..finding import Finding
-from ..flight_recorder import Entry, read_tail
-from ..json_codec import to_json
+from ..protocol.event_log import Entry, read_tail
+from ..protocol.finding import Finding
+from ..protocol.json_codec import to_json
+from ..protocol.state import KeyState, State
 from ..settings import Settings
-from ..state import KeyState, State
 from ..system.redaction import Redactor
 from ..system.rotating_file import tail_lines
 from .case import Case

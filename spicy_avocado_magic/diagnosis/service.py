@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..client.launch import state_of
-from ..finding import Finding, broken, ok, warning
-from ..state import COMPONENTS, Phase, State
+from ..protocol.finding import Finding, broken, ok, warning
+from ..protocol.state import COMPONENTS, Phase, State
 from .case import Case
 
 

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from ..errors import TokenRefused
-from ..finding import Finding, broken, ok, warning
+from ..protocol.finding import Finding, broken, ok, warning
 from ..system.credentials import check_token
 from .case import Case
 

@@ -13,8 +13,14 @@ from aiohttp import HttpVersion11, web
 
 from ..limits import Limits
 from ..policy import Policy
-from ..pool import MEMBER_HEADER, POOL_HEADER, Pool
-from ..proof import PROBE_HEADER, PROOF_HEADER, proof
+from ..protocol.pool import (
+    MEMBER_HEADER,
+    POOL_HEADER,
+    PROBE_HEADER,
+    PROOF_HEADER,
+    Pool,
+    proof,
+)
 from .access import Access, Gate, Visit
 from .access_log import access_line
 from .answer import break_off

@@ -24,13 +24,13 @@ import uvloop
 
 from .. import __version__
 from ..errors import AvocadoError, HostUnreachable, as_avocado_error
-from ..flight_recorder import ENDED, FILE_NAME, STARTED, Recorder
-from ..json_codec import from_json
 from ..options import OPTIONS
 from ..policy import Policy
+from ..protocol.event_log import ENDED, FILE_NAME, STARTED, Recorder
+from ..protocol.json_codec import from_json
+from ..protocol.state import State
+from ..protocol.state_folder import Record, StateFolder, hold_lock, read_private
 from ..settings import Settings, Sources
-from ..state import State
-from ..state_folder import Record, StateFolder, hold_lock, read_private
 from ..system.paths import cache_folder
 from ..system.platforms import detect_platform
 from ..system.processes import Identity, identify

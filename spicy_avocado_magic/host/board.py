@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, Final
 
 from ..errors import AvocadoError
-from ..state import (
+from ..protocol.state import (
     STAGES,
     Event,
     Failure,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..flight_recorder import CHANGED, Recorder
-from ..state import COMPONENTS, STAGES, Event, Failure, Phase
+from ..protocol.event_log import CHANGED, Recorder
+from ..protocol.state import COMPONENTS, STAGES, Event, Failure, Phase
 
 _NEEDS: Final = {"models": "engine", "tunnel": "gateway"}
 """What a component falls with."""

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import AvocadoError, as_avocado_error
-from ..json_codec import from_json, to_json
+from ..protocol.json_codec import from_json, to_json
 from ..settings import Settings
 from ..sharing import Grant
 from ..system.redaction import Redactor

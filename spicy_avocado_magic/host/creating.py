@@ -18,8 +18,8 @@ from ..errors import UsageMistake
 from ..formatting import bytes_text
 from ..model_name import ModelName
 from ..modelfile import base_models, with_absolute_paths
-from ..state import Phase
-from ..state_folder import write_private
+from ..protocol.state import Phase
+from ..protocol.state_folder import write_private
 from ..system.processes import Identity
 from .context import Context
 from .engine_life import EngineLife

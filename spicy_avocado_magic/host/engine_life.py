@@ -11,7 +11,7 @@ from ..engine.release import Installed, examine, find_on_path, resolve_version
 from ..engine.server import EngineServer
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..gateway.app import Gateway
-from ..state import Phase
+from ..protocol.state import Phase
 from ..system.process_log import ChildLog
 from ..system.processes import Identity
 from .context import Context

@@ -10,8 +10,8 @@ from ..gateway.access import Access
 from ..gateway.access_log import AccessLog
 from ..gateway.app import Gateway
 from ..limits import Limits
+from ..protocol.state import Phase
 from ..settings import Settings
-from ..state import Phase
 from ..system.redaction import Secret
 from .context import Context
 from .keeper import Readiness

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from ..flight_recorder import FILE_NAME, GUARD, record_death
+from ..protocol.event_log import FILE_NAME, GUARD, record_death
 from ..system.processes import Identity, find_by_argument, identify, signal_group, spawn
 
 _GONE_S: Final = 0.2

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ..gateway.keyring import digest_of
 from ..gateway.metrics import Use
-from ..json_codec import from_json, to_json
 from ..keys import NamedKey
-from ..state_folder import read_private, write_private
+from ..protocol.json_codec import from_json, to_json
+from ..protocol.state_folder import read_private, write_private
 from .context import Context
 from .gateway_life import GatewayLife
 

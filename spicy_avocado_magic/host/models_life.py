@@ -22,7 +22,7 @@ from ..engine.registry import Manifest, installed_manifest
 from ..engine.tally import Tally
 from ..errors import EngineFailed
 from ..formatting import bytes_text
-from ..state import Phase
+from ..protocol.state import Phase
 from .context import Context
 from .engine_life import EngineLife
 from .gateway_life import GatewayLife

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from ..errors import EndpointRefused, UsageMistake
 from ..model_name import ModelName
-from ..pool import Card, Pool, derive_secret
-from ..state import Member
+from ..protocol.pool import Card, Pool, derive_secret
+from ..protocol.state import Member
 from ..tunnel.probe import probe_member
 from .context import Context
 from .gateway_life import GatewayLife

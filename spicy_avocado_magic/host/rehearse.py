@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..errors import ComponentFailed
-from ..json_codec import from_json
+from ..protocol.json_codec import from_json
 from ..settings import Sources
 from ..system.processes import Identity, identify
 

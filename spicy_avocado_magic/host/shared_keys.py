@@ -11,9 +11,9 @@ from ..gateway.metrics import Metrics, Use
 from ..keys import ANYBODY, MOST_KEYS, OWNER, NamedKey
 from ..model_name import ModelName
 from ..options import nearest_match
+from ..protocol.state import KeyState
 from ..settings import Settings
 from ..sharing import Grant
-from ..state import KeyState
 
 KEY_BYTES: Final = 24
 _ID_BYTES: Final = 8

@@ -6,9 +6,9 @@ import asyncio
 import time
 
 from ..gateway.overdraft import end_overdrawn
+from ..protocol.state import KeyState
 from ..settings import Settings
 from ..sharing import Grant
-from ..state import KeyState
 from .context import Context
 from .gateway_life import GatewayLife
 from .shared_keys import key_states, with_new_key, without_key

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from ..gateway.metrics import Metrics
+from ..protocol.state import ModelUse, Traffic
 from ..settings import Settings
-from ..state import ModelUse, Traffic
 from .shared_keys import key_states
 
 

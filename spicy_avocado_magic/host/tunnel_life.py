@@ -9,8 +9,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..errors import LOG_LINES_SHOWN, PolicyRefused, TunnelFailed
-from ..proof import proof
-from ..state import Phase
+from ..protocol.pool import proof
+from ..protocol.state import Phase
 from ..system.processes import Identity
 from ..tunnel.agent import Agent, classify
 from ..tunnel.probe import probe

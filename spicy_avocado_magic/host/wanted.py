@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import UsageMistake
-from ..json_codec import to_json
+from ..protocol.json_codec import to_json
+from ..protocol.state_folder import write_private
 from ..settings import Settings
-from ..state_folder import write_private
 from .context import Context
 
 

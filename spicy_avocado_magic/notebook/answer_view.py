@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Final, Protocol
 
-from ..state import State
+from ..protocol.state import State
 from ..system.redaction import plain_text
 from ..text import REHEARSAL_MARK
 from .card.pace import Pace

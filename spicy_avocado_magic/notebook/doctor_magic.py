@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..finding import findings_text
+from ..protocol.finding import findings_text
 from .arguments import parse_option, sort_words
 from .commands import DOCTOR
 from .names import Names

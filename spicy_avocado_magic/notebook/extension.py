@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import AvocadoError
 from ..options import parse_flag
-from ..state_folder import StateFolder
+from ..protocol.state_folder import StateFolder
 from ..system.paths import require_supported
 from . import completion_hook, lone_lines
 from .defaults import TRAITS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ..state_folder import StateFolder
+from ..protocol.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from ..client.handle import Avocado

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..state_folder import StateFolder
+from ..protocol.state_folder import StateFolder
 from .commands import KEYS
 from .key_arguments import read_keys_line
 from .names import Names

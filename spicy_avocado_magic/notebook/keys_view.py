@@ -8,8 +8,8 @@ from typing import Final
 
 from ..formatting import seconds_text
 from ..keys import ANYBODY
+from ..protocol.state import KeyState, ModelState, State
 from ..sharing import Grant
-from ..state import KeyState, ModelState, State
 from ..system.redaction import Secret, plain_text
 from ..text import REHEARSAL_MARK, curl_line
 from .card.drawing import Drawing

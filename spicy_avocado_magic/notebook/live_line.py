@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from ..state import State
+from ..protocol.state import State
 from ..system.redaction import plain_text
 from .card.pace import Pace
 from .updated_display import UpdatedDisplay

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import AvocadoError, UsageMistake
 from ..options import Wish, parse_flag
 from ..parsing import validate_model
-from ..state_folder import StateFolder
+from ..protocol.state_folder import StateFolder
 from .arguments import sort_words
 from .commands import MODEL
 from .names import Names

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import UsageMistake
-from ..json_codec import to_json
 from ..policy import Policy
-from ..state import State
-from ..state_folder import StateFolder
+from ..protocol.json_codec import to_json
+from ..protocol.state import State
+from ..protocol.state_folder import StateFolder
 from ..system.redaction import masked
 from .arguments import read_switches
 from .card.drawing import Drawing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import UsageMistake
 from ..formatting import bytes_text, seconds_text
 from ..model_name import ModelName
-from ..state import KeyState, Member, ModelState, ModelUse, State, Traffic
+from ..protocol.state import KeyState, Member, ModelState, ModelUse, State, Traffic
 from ..system.redaction import plain_text
 from ..text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH
 from .card.markup import columns_table, escaped, lines_of

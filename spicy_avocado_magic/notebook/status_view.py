@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..formatting import bytes_text, seconds_text
-from ..state import COMPONENTS, Failure, ModelState, Phase, Stage, State
+from ..protocol.state import COMPONENTS, Failure, ModelState, Phase, Stage, State
 from ..text import MARKS, answers_text, key_text, metrics_text, status_text
 from .card.markup import Picture, facts_table, fold, one_line
 from .card.pictures import card, models_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..state import State
+from ..protocol.state import State
 from ..text import REHEARSAL_MARK
 from .card.drawing import Drawing
 from .card.markup import Picture

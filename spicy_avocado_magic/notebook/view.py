@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..formatting import bytes_text, seconds_text
-from ..state import State
+from ..protocol.state import State
 from ..text import REHEARSAL_MARK
 from .session import is_attended, is_notebook
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-from ..json_codec import to_json
+from ..protocol.json_codec import to_json
 from .world import World
 
 

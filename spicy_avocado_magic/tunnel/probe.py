@@ -22,8 +22,14 @@ from tenacity import (
 from yarl import URL
 
 from ..errors import AvocadoError, NetworkUnreachable, PolicyRefused, TunnelFailed
-from ..pool import MEMBER_HEADER, POOL_HEADER, Card, Pool
-from ..proof import PROBE_HEADER, PROOF_HEADER
+from ..protocol.pool import (
+    MEMBER_HEADER,
+    POOL_HEADER,
+    PROBE_HEADER,
+    PROOF_HEADER,
+    Card,
+    Pool,
+)
 from .codes import code_of, explain
 from .traffic_policy import DENIED_HEADER
 

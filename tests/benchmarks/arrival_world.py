@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from spicy_avocado_magic.json_codec import from_json, to_json
+from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.rehearsal.agent import write_agent_script
 from spicy_avocado_magic.rehearsal.edge import Edge
 from spicy_avocado_magic.rehearsal.ranged import serve_bytes

@@ -11,7 +11,7 @@ import pytest
 
 from spicy_avocado_magic.client import aftermath
 from spicy_avocado_magic.client.aftermath import how_it_ended
-from spicy_avocado_magic.flight_recorder import (
+from spicy_avocado_magic.protocol.event_log import (
     DIED,
     ENDED,
     ENDING,
@@ -21,7 +21,7 @@ from spicy_avocado_magic.flight_recorder import (
     Entry,
     Recorder,
 )
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
 
 START = Entry(

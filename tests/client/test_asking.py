@@ -26,7 +26,7 @@ from spicy_avocado_magic.errors import (
     UsageMistake,
 )
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state import ModelState, State
+from spicy_avocado_magic.protocol.state import ModelState, State
 
 QUESTION = Question(model="tiny", prompt="Why?", system="Be brief.")
 POLICY = Policy(upstream_connect_s=2.0, silence_s=5.0)

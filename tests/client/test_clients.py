@@ -18,8 +18,8 @@ from spicy_avocado_magic.client.clients import (
 )
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.errors import UserMustAct
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 STATE = State(pid=1, local_url="http://127.0.0.1:8000", api_key="the-key-1")
 OPEN = State(pid=1, local_url="http://127.0.0.1:8000")

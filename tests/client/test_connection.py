@@ -21,8 +21,8 @@ from spicy_avocado_magic.errors import (
     ModelRefused,
     VersionMismatch,
 )
-from spicy_avocado_magic.json_codec import to_json
-from spicy_avocado_magic.state import PROTOCOL, State
+from spicy_avocado_magic.protocol.json_codec import to_json
+from spicy_avocado_magic.protocol.state import PROTOCOL, State
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from spicy_avocado_magic.client import creating
 from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.creating import create_model
 from spicy_avocado_magic.errors import HostUnreachable, Interrupted, UsageMistake
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 Told = dict[str, Any] | BaseException
 

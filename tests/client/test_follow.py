@@ -13,7 +13,7 @@ from spicy_avocado_magic.client.follow import check_health, follow
 from spicy_avocado_magic.client.outcome import Failed, TimedOut
 from spicy_avocado_magic.errors import GatewayFailed, HostUnreachable, TokenRefused
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state import Failure, Phase, Progress, Stage, State
+from spicy_avocado_magic.protocol.state import Failure, Phase, Progress, Stage, State
 
 
 class Script:

@@ -6,14 +6,9 @@ import json
 from pathlib import Path
 
 from spicy_avocado_magic.client.last_errors import last_errors
-from spicy_avocado_magic.flight_recorder import (
-    CHANGED,
-    FILE_NAME,
-    STARTED,
-    Recorder,
-)
-from spicy_avocado_magic.state import Failure
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, STARTED, Recorder
+from spicy_avocado_magic.protocol.state import Failure
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
 
 

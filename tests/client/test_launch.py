@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client.launch import sweep
-from spicy_avocado_magic.flight_recorder import (
+from spicy_avocado_magic.protocol.event_log import (
     DIED,
     ENDED,
     FILE_NAME,
@@ -18,7 +18,12 @@ from spicy_avocado_magic.flight_recorder import (
     read_tail,
     record_death,
 )
-from spicy_avocado_magic.state_folder import Child, Record, StateFolder, hold_lock
+from spicy_avocado_magic.protocol.state_folder import (
+    Child,
+    Record,
+    StateFolder,
+    hold_lock,
+)
 from spicy_avocado_magic.system.processes import Identity, identify
 from spicy_avocado_magic.system.redaction import Redactor
 

@@ -19,9 +19,9 @@ from spicy_avocado_magic.client.log_reading import (
     read_logs,
 )
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.flight_recorder import CHANGED, FILE_NAME, Recorder
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state_folder import Record, StateFolder, write_private
+from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
+from spicy_avocado_magic.protocol.state_folder import Record, StateFolder, write_private
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.redaction import Redactor
 from spicy_avocado_magic.system.rotating_file import backup_of, tail_lines

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client import watching
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 
 class Host:

@@ -19,9 +19,9 @@ from spicy_avocado_magic.diagnosis.folders import (
     models_place,
     unwritable,
 )
-from spicy_avocado_magic.finding import Finding, Verdict
+from spicy_avocado_magic.protocol.finding import Finding, Verdict
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import Platform
 
 from .conftest import New

@@ -18,7 +18,7 @@ from spicy_avocado_magic.diagnosis.hosts import (
     judge_clock,
 )
 from spicy_avocado_magic.diagnosis.reaching import Reached
-from spicy_avocado_magic.finding import Verdict
+from spicy_avocado_magic.protocol.finding import Verdict
 from spicy_avocado_magic.settings import Settings, Sources
 
 from .conftest import New

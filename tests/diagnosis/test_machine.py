@@ -19,7 +19,7 @@ from spicy_avocado_magic.diagnosis.machine import (
 )
 from spicy_avocado_magic.engine import machine_memory
 from spicy_avocado_magic.engine.fit import Memory
-from spicy_avocado_magic.finding import Verdict
+from spicy_avocado_magic.protocol.finding import Verdict
 from spicy_avocado_magic.settings import Settings
 
 from .conftest import New

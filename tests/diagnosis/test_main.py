@@ -13,8 +13,8 @@ import psutil
 
 from spicy_avocado_magic.diagnosis.case import Request, Token
 from spicy_avocado_magic.diagnosis.table import CHECKS
-from spicy_avocado_magic.json_codec import to_json
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.json_codec import to_json
 from spicy_avocado_magic.settings import Sources
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"

@@ -15,7 +15,7 @@ from spicy_avocado_magic.diagnosis.programs import (
     check_gpu,
     has_cuda,
 )
-from spicy_avocado_magic.finding import Finding, Verdict
+from spicy_avocado_magic.protocol.finding import Finding, Verdict
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.platforms import Platform
 

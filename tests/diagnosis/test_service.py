@@ -11,9 +11,9 @@ import pytest
 from spicy_avocado_magic.client import connection
 from spicy_avocado_magic.diagnosis.examination import Check, examine
 from spicy_avocado_magic.diagnosis.service import check_service, judge
-from spicy_avocado_magic.finding import Verdict
-from spicy_avocado_magic.state import Failure, ModelState, Phase, Stage, State
-from spicy_avocado_magic.state_folder import Record, StateFolder
+from spicy_avocado_magic.protocol.finding import Verdict
+from spicy_avocado_magic.protocol.state import Failure, ModelState, Phase, Stage, State
+from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
 from spicy_avocado_magic.system.processes import identify
 
 from .conftest import New

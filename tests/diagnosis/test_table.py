@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spicy_avocado_magic.diagnosis.examination import examine
 from spicy_avocado_magic.diagnosis.table import CHECKS
-from spicy_avocado_magic.finding import Verdict
+from spicy_avocado_magic.protocol.finding import Verdict
 from spicy_avocado_magic.settings import Settings, Sources
 
 from .conftest import New

@@ -21,7 +21,7 @@ from spicy_avocado_magic.errors import (
     PlatformUnsupported,
     VersionMismatch,
 )
-from spicy_avocado_magic.state_folder import Child, Record, write_private
+from spicy_avocado_magic.protocol.state_folder import Child, Record, write_private
 from spicy_avocado_magic.system.paths import models_folder
 from spicy_avocado_magic.system.processes import Identity, identify
 from tests.main_job.home import Home

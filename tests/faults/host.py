@@ -21,7 +21,7 @@ from spicy_avocado_magic.client.aftermath import of_last
 from spicy_avocado_magic.client.connection import ANSWER_S
 from spicy_avocado_magic.client.log_reading import read_logs
 from spicy_avocado_magic.errors import DiskTooSmall, HostUnreachable
-from spicy_avocado_magic.state import State
+from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.rotating_file import MOST_BYTES, backup_of
 from tests.main_job.home import Home

@@ -18,7 +18,7 @@ import psutil
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.json_codec import to_json
+from spicy_avocado_magic.protocol.json_codec import to_json
 from tests.kernels.kernel import CELL_S, COMMAND, Kernel, Output, new_kernel
 from tests.main_job.home import PACKAGE_PARENT
 
@@ -29,7 +29,7 @@ UP: Final = f"{LOAD}\nTOKEN = {TOKEN!r}\n%avocado_up tiny --token $TOKEN"
 _STARTUP: Final = """\
 import functools, json
 from spicy_avocado_magic.client import bringing
-from spicy_avocado_magic.json_codec import from_json
+from spicy_avocado_magic.protocol.json_codec import from_json
 from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.settings import Sources
 bringing.bring_up = functools.partial(

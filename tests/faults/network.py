@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.flight_recorder import read_tail
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.protocol.event_log import read_tail
+from spicy_avocado_magic.protocol.state import Phase, State
 from tests.main_job.home import Home
 
 from . import promises

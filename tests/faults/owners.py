@@ -10,7 +10,7 @@ import pytest
 
 from spicy_avocado_magic.client import connection
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.state import PROTOCOL
+from spicy_avocado_magic.protocol.state import PROTOCOL
 from tests.kernels.kernel import COMMAND
 
 from . import kernels

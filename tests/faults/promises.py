@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from spicy_avocado_magic import down
-from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.protocol.state import Phase, State
 
 from .callers import BROKEN, Call, Callers, Verdict
 from .service import Service

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.protocol.state import Phase, State
 
 from . import promises
 from .callers import Callers

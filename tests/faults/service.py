@@ -21,10 +21,10 @@ import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE
 from spicy_avocado_magic.rehearsal.world import World
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
 from tests.loop_thread import LoopThread
 from tests.main_job.home import PACKAGE_PARENT, Home, new_home
 from tests.real_engines import EXECUTABLES

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.errors import HostUnreachable
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 _AGAIN_S = 0.02
 

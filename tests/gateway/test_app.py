@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.gateway.access import Access
-from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
+from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, proof
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import (

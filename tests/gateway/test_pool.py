@@ -7,8 +7,15 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.pool import MEMBER_HEADER, POOL_HEADER, Card, Pool
-from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
+from spicy_avocado_magic.protocol.pool import (
+    MEMBER_HEADER,
+    POOL_HEADER,
+    PROBE_HEADER,
+    PROOF_HEADER,
+    Card,
+    Pool,
+    proof,
+)
 
 from .conftest import OWNER, PROBE_SECRET, WITH_KEY, Engine, Front, exchange
 

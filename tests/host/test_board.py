@@ -8,7 +8,7 @@ import pytest
 
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.host.board import EVENTS_KEPT, Board, RateMeter, failure_of
-from spicy_avocado_magic.state import ModelState, Phase, State
+from spicy_avocado_magic.protocol.state import ModelState, Phase, State
 from spicy_avocado_magic.system.redaction import Redactor
 
 

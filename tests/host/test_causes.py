@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.errors import EngineFailed, TunnelFailed
-from spicy_avocado_magic.flight_recorder import (
+from spicy_avocado_magic.host.board import Board
+from spicy_avocado_magic.host.causes import Causes
+from spicy_avocado_magic.protocol.event_log import (
     CALLED,
     STARTED,
     Entry,
     Recorder,
     read_tail,
 )
-from spicy_avocado_magic.host.board import Board
-from spicy_avocado_magic.host.causes import Causes
-from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.system.redaction import Redactor
 
 

@@ -18,11 +18,11 @@ from spicy_avocado_magic.errors import TunnelFailed, UsageMistake
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.control import Control, decode_given, failure_line
 from spicy_avocado_magic.host.supervisor import Supervisor
-from spicy_avocado_magic.json_codec import from_json, to_json
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.json_codec import from_json, to_json
+from spicy_avocado_magic.protocol.state import KeyState, Phase, State
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.sharing import Grant
-from spicy_avocado_magic.state import KeyState, Phase, State
 from spicy_avocado_magic.system.redaction import Redactor
 
 

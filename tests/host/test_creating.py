@@ -20,9 +20,9 @@ from spicy_avocado_magic.host.creating import Creating
 from spicy_avocado_magic.host.engine_life import EngineLife
 from spicy_avocado_magic.model_name import ModelName
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.state import Phase, State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.settings import Settings, Sources
-from spicy_avocado_magic.state import Phase, State
-from spicy_avocado_magic.state_folder import StateFolder
 from spicy_avocado_magic.system.processes import Identity
 
 WAIT_S = 20.0

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.flight_recorder import DIED, read_tail
 from spicy_avocado_magic.host import guard as guard_module
 from spicy_avocado_magic.host.guard import Guard, main
+from spicy_avocado_magic.protocol.event_log import DIED, read_tail
 from spicy_avocado_magic.system.processes import Identity, identify
 
 Sleeper = Callable[..., subprocess.Popen[bytes]]

@@ -22,7 +22,7 @@ from spicy_avocado_magic.errors import (
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.keeper import Keeper, Readiness, next_delay_s, race
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state import Phase, State
+from spicy_avocado_magic.protocol.state import Phase, State
 
 QUICK = Policy().scaled(500)
 SLOW = replace(QUICK, backoff_first_s=60.0, backoff_max_s=60.0)

@@ -20,8 +20,8 @@ from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.ledger import Ledger
 from spicy_avocado_magic.keys import NamedKey
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.state_folder import StateFolder
 
 ANN = NamedKey(name="ann", secret="avocado-ann", id="1")
 

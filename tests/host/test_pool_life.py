@@ -11,17 +11,22 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.errors import AvocadoError, EndpointRefused
-from spicy_avocado_magic.flight_recorder import Recorder
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.pool_life import PoolLife, differences
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.pool import POOL_HEADER, Pool, derive_secret
-from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER
+from spicy_avocado_magic.protocol.event_log import Recorder
+from spicy_avocado_magic.protocol.pool import (
+    POOL_HEADER,
+    PROBE_HEADER,
+    PROOF_HEADER,
+    Pool,
+    derive_secret,
+)
+from spicy_avocado_magic.protocol.state import Member, State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.state import Member, State
-from spicy_avocado_magic.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
 

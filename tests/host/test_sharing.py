@@ -19,10 +19,10 @@ from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.sharing import Sharing
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.sharing import Grant
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
 
 

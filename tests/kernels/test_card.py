@@ -26,7 +26,7 @@ LONG_PULL = """
 from dataclasses import replace
 
 from spicy_avocado_magic.notebook.card.card import CardView
-from spicy_avocado_magic.state import (
+from spicy_avocado_magic.protocol.state import (
     STAGES, ModelState, Phase, Progress, Stage, State
 )
 

@@ -11,7 +11,7 @@ MOST_A_SECOND: Final = 4
 RESTLESS: Final = """
 import time
 from spicy_avocado_magic.notebook.card.card import CardView
-from spicy_avocado_magic.state import STAGES, Phase, Progress, Stage, State
+from spicy_avocado_magic.protocol.state import STAGES, Phase, Progress, Stage, State
 
 stages = [Stage(name=name, component=part) for name, part in STAGES]
 with CardView() as view:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from tests.main_job.home import Home
 
 from .cells import loaded_kernel, new_kernel_home

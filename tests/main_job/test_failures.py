@@ -39,14 +39,14 @@ from spicy_avocado_magic.errors import (
     UserMustAct,
     VersionMismatch,
 )
-from spicy_avocado_magic.json_codec import to_json
 from spicy_avocado_magic.options import wish_from
 from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.json_codec import to_json
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.archive import build_archive
 from spicy_avocado_magic.rehearsal.release import asset_names
 from spicy_avocado_magic.settings import Sources
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home
@@ -326,7 +326,7 @@ def _other_host(home: Home, world: Sources) -> Iterator[None]:
         "import json, sys\n"
         "from spicy_avocado_magic.client.bringing import bring_up\n"
         "from spicy_avocado_magic.client.verbs import down\n"
-        "from spicy_avocado_magic.json_codec import from_json\n"
+        "from spicy_avocado_magic.protocol.json_codec import from_json\n"
         "from spicy_avocado_magic.options import wish_from\n"
         "from spicy_avocado_magic.settings import Sources\n"
         "sources = from_json(Sources, json.loads(sys.argv[1]))\n"

@@ -13,7 +13,8 @@ import pytest
 from spicy_avocado_magic import down, logs, status
 from spicy_avocado_magic.client import aftermath
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.flight_recorder import (
+from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.protocol.event_log import (
     CALLED,
     ENDED,
     ENDING,
@@ -21,8 +22,7 @@ from spicy_avocado_magic.flight_recorder import (
     Entry,
     read_last_life,
 )
-from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 from .chat import stream_chat
 from .home import Home

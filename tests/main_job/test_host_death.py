@@ -14,8 +14,8 @@ import pytest
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state import State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home

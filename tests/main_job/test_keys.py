@@ -21,8 +21,8 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
 from spicy_avocado_magic.keys import MOST_KEYS
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state import KeyState, State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import KeyState, State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 from .chat import stream_chat
 from .home import Home

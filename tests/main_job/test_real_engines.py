@@ -16,7 +16,7 @@ import requests
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.errors import UserMustAct
-from spicy_avocado_magic.state import Phase
+from spicy_avocado_magic.protocol.state import Phase
 
 from .chat import stream_chat
 from .home import Home

@@ -18,8 +18,8 @@ from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.client.verbs import up
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
-from spicy_avocado_magic.state import COMPONENTS, STAGES, Phase, State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import COMPONENTS, STAGES, Phase, State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.paths import engines_folder, models_folder
 from spicy_avocado_magic.text import curl_line, handover_text, status_text
 

@@ -18,8 +18,8 @@ from spicy_avocado_magic.client import bringing, verbs
 from spicy_avocado_magic.client.ending import Ended
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.options import Wish
-from spicy_avocado_magic.state import ModelState, Phase, Progress, Stage, State
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state import ModelState, Phase, Progress, Stage, State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 
 KEY = "avocado-0123456789abcdef"

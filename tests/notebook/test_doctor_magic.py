@@ -10,8 +10,8 @@ import pytest
 
 from spicy_avocado_magic.client import diagnosing
 from spicy_avocado_magic.errors import SecretMissing, UsageMistake
-from spicy_avocado_magic.finding import Finding, broken, ok
 from spicy_avocado_magic.notebook.commands import DOCTOR
+from spicy_avocado_magic.protocol.finding import Finding, broken, ok
 
 from .conftest import Session
 

@@ -9,8 +9,8 @@ import pytest
 from spicy_avocado_magic.client import log_reading
 from spicy_avocado_magic.client.log_lines import LogLine
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.flight_recorder import FILE_NAME, Recorder
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.event_log import FILE_NAME, Recorder
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
 
 from .conftest import Session

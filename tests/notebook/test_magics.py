@@ -20,8 +20,8 @@ from spicy_avocado_magic.errors import (
     UsageMistake,
 )
 from spicy_avocado_magic.notebook.commands import DOWN, STATUS, UP
-from spicy_avocado_magic.state import PROTOCOL
-from spicy_avocado_magic.state_folder import Record, StateFolder
+from spicy_avocado_magic.protocol.state import PROTOCOL
+from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.text import REHEARSAL_MARK
 

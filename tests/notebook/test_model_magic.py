@@ -11,7 +11,7 @@ from spicy_avocado_magic.client import creating
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.commands import MODEL
 from spicy_avocado_magic.options import Wish
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 from .conftest import READY, Service, Session
 

@@ -10,11 +10,11 @@ import pytest
 
 from spicy_avocado_magic.client import watching
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.flight_recorder import CHANGED, FILE_NAME, Recorder
 from spicy_avocado_magic.notebook.status_magic import ENDED, run_status
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.state import Failure, State, Traffic
-from spicy_avocado_magic.state_folder import StateFolder
+from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
+from spicy_avocado_magic.protocol.state import Failure, State, Traffic
+from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
 
 from .card.pages import Page

@@ -12,7 +12,7 @@ from spicy_avocado_magic.notebook.status_tables import (
     quota_bars,
     tokens_text,
 )
-from spicy_avocado_magic.state import ModelState, ModelUse, State, Traffic
+from spicy_avocado_magic.protocol.state import ModelState, ModelUse, State, Traffic
 
 from .card.pages import Page
 

@@ -9,7 +9,7 @@ import pytest
 from spicy_avocado_magic.client.last_errors import PastError
 from spicy_avocado_magic.notebook.card.markup import MOST_BYTES
 from spicy_avocado_magic.notebook.status_view import status_picture
-from spicy_avocado_magic.state import (
+from spicy_avocado_magic.protocol.state import (
     KeyState,
     Member,
     ModelState,

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.json_codec import from_json
+from spicy_avocado_magic.protocol.json_codec import from_json
 from spicy_avocado_magic.settings import Sources
 
 from .conftest import call

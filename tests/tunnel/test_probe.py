@@ -15,8 +15,15 @@ from spicy_avocado_magic.errors import (
     PolicyRefused,
     TunnelFailed,
 )
-from spicy_avocado_magic.pool import MEMBER_HEADER, POOL_HEADER, Card, Pool
-from spicy_avocado_magic.proof import PROBE_HEADER, PROOF_HEADER, proof
+from spicy_avocado_magic.protocol.pool import (
+    MEMBER_HEADER,
+    POOL_HEADER,
+    PROBE_HEADER,
+    PROOF_HEADER,
+    Card,
+    Pool,
+    proof,
+)
 from spicy_avocado_magic.tunnel.probe import probe, probe_member
 from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER
 

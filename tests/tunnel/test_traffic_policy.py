@@ -7,7 +7,7 @@ import json
 import pytest
 
 from spicy_avocado_magic.gateway.refusal import Dialect, Refusal
-from spicy_avocado_magic.proof import PROBE_HEADER
+from spicy_avocado_magic.protocol.pool import PROBE_HEADER
 from spicy_avocado_magic.rehearsal.http_stream import Head
 from spicy_avocado_magic.rehearsal.traffic_policy import TrafficPolicy
 from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...state import State
+from ...protocol.state import State
 from ...system.redaction import plain_text
 from ...text import NO_PORT_YET, key_text, metrics_text
 from .markup import Picture, facts_table, one_line

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from ...errors import AvocadoError
-from ...state import Failure, State
+from ...protocol.state import Failure, State
 from .accepted import accepted
 from .drawing import Drawing
 from .pace import Pace

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from ...errors import Interrupted
 from ...formatting import seconds_text
-from ...state import Failure, Phase, Stage, State
+from ...protocol.state import Failure, Phase, Stage, State
 from ...system.redaction import plain_text
 from ...text import (
     REHEARSAL_MARK,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from ...formatting import seconds_text
-from ...state import Failure, Phase, Stage, State
+from ...protocol.state import Failure, Phase, Stage, State
 from ...system.redaction import plain_text
 from ...text import MARKS, progress_text, stage_line
 from .markup import clipped, escaped, few, fold, lines_of, preformatted

@@ -6,7 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Final
 
-from spicy_avocado_magic.state import (
+from spicy_avocado_magic.protocol.state import (
     STAGES,
     Failure,
     KeyState,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.notebook.card.accepted import accepted, accepted_text
-from spicy_avocado_magic.state import State
+from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from ..conftest import KEY, READY

@@ -9,8 +9,8 @@ import pytest
 from spicy_avocado_magic.errors import Interrupted
 from spicy_avocado_magic.notebook.card.markup import MOST_BYTES, Picture
 from spicy_avocado_magic.notebook.card.pictures import card, live, over, ready
+from spicy_avocado_magic.protocol.state import Failure, ModelState, State
 from spicy_avocado_magic.snippets import snippets
-from spicy_avocado_magic.state import Failure, ModelState, State
 from spicy_avocado_magic.text import REHEARSAL_MARK, curl_line, handover_text
 
 from ..conftest import KEY, READY

@@ -13,7 +13,7 @@ from spicy_avocado_magic.notebook.card.stages import (
     stages_text,
     warnings_list,
 )
-from spicy_avocado_magic.state import Phase
+from spicy_avocado_magic.protocol.state import Phase
 
 from .pages import EVILS, FAILURE, PULLING, Page, all_of, failed
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.notebook.card.terminal import Screen, TerminalView, live_line
-from spicy_avocado_magic.state import Phase, Stage
+from spicy_avocado_magic.protocol.state import Phase, Stage
 from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from ..conftest import READY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.state import (
+from spicy_avocado_magic.protocol.state import (
     COMPONENTS,
     STAGES,
     Failure,

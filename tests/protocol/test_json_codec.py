@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.json_codec import from_json, to_json
 from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.settings import Settings, Sources
-from spicy_avocado_magic.state import (
+from spicy_avocado_magic.protocol.json_codec import from_json, to_json
+from spicy_avocado_magic.protocol.state import (
     Event,
     Failure,
     ModelState,
@@ -20,6 +19,7 @@ from spicy_avocado_magic.state import (
     Stage,
     State,
 )
+from spicy_avocado_magic.settings import Settings, Sources
 
 STATE = State(
     sequence=7,

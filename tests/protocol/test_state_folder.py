@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.errors import PlatformUnsupported
-from spicy_avocado_magic.state_folder import (
+from spicy_avocado_magic.protocol.state_folder import (
     Child,
     Record,
     StateFolder,

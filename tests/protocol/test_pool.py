@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.pool import Card, Pool, derive_secret, seal, unseal
+from spicy_avocado_magic.protocol.pool import Card, Pool, derive_secret, seal, unseal
 
 SECRET = b"derived from the key"
 CARD = Card(member="0a1b", models=("tiny", "user/fine:q4"))

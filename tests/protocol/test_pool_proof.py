@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spicy_avocado_magic.proof import proof
+from spicy_avocado_magic.protocol.pool import proof
 
 
 def test_the_proof_depends_on_secret_and_nonce() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spicy_avocado_magic.finding import (
+from spicy_avocado_magic.protocol.finding import (
     broken,
     findings_text,
     ok,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .errors import UsageMistake
+from ..errors import UsageMistake
 from .state import Member
 
 POOL_HEADER: Final = "X-Avocado-Pool"
@@ -170,3 +170,14 @@ class Pool:
 
     def _meet(self, card: Card) -> None:
         self._met[card.member] = (card, self._clock())
+
+
+PROBE_HEADER: Final = "X-Avocado-Probe"
+"""Request header: a fresh nonce that nobody else has seen."""
+PROOF_HEADER: Final = "X-Avocado-Proof"
+"""Response header: what only the holder of the probe secret can answer."""
+
+
+def proof(secret: bytes, nonce: str) -> str:
+    """Return the answer to a nonce: HMAC-SHA256 under the secret, in hex."""
+    return hmac.new(secret, nonce.encode(), hashlib.sha256).hexdigest()

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ..system.redaction import Redactor, plain_text
+from ..system.rotating_file import MOST_BYTES, BoundedFile, tail_lines
 from .json_codec import from_json
 from .state import Failure
-from .system.redaction import Redactor, plain_text
-from .system.rotating_file import MOST_BYTES, BoundedFile, tail_lines
 
 FILE_NAME: Final = "flight.log"
 STARTED: Final = "started"

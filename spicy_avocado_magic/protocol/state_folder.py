@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from .errors import PlatformUnsupported
+from ..errors import PlatformUnsupported
+from ..system.paths import private_folder, runtime_folder
+from ..system.processes import Identity
 from .json_codec import from_json, to_json
 from .state import PROTOCOL
-from .system.paths import private_folder, runtime_folder
-from .system.processes import Identity
 
 _LOCK_POLL_S: Final = 0.02
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from .system.redaction import plain_text
+from ..system.redaction import plain_text
 
 
 class Verdict(StrEnum):

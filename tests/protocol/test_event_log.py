@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.flight_recorder import (
+from spicy_avocado_magic.protocol.event_log import (
     CALLED,
     CHANGED,
     FILE_NAME,
@@ -20,7 +20,7 @@ from spicy_avocado_magic.flight_recorder import (
     parse_entry,
     read_tail,
 )
-from spicy_avocado_magic.state import Failure
+from spicy_avocado_magic.protocol.state import Failure
 from spicy_avocado_magic.system.redaction import Redactor
 from spicy_avocado_magic.system.rotating_file import backup_of
 
