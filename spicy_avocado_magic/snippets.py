@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from .parsing import OLLAMA_VERSION
+from .config.validators import OLLAMA_VERSION
 from .protocol.state import State
 from .text import REHEARSAL_MARK, SHELL_KEY, curl_line, is_key_shown
 

@@ -13,9 +13,9 @@ from typing import Final
 
 import pytest
 
+from spicy_avocado_magic.config.api_key_options import KEY_OPTIONS
+from spicy_avocado_magic.config.options import OPTIONS
 from spicy_avocado_magic.errors import AvocadoError, every_kind
-from spicy_avocado_magic.options import OPTIONS
-from spicy_avocado_magic.sharing import KEY_OPTIONS
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = "spicy_avocado_magic"
@@ -27,16 +27,7 @@ LAYERS: Final = (
     ("formatting",),
     ("system",),
     ("protocol",),
-    ("policy",),
-    ("limits",),
-    ("keys",),
-    ("model_name",),
-    ("modelfile",),
-    ("parsing",),
-    ("settings",),
-    ("options",),
-    ("sharing",),
-    ("known_models",),
+    ("config",),
     ("text",),
     ("snippets",),
     ("engine", "gateway", "tunnel", "rehearsal", "client"),
@@ -213,7 +204,7 @@ def test_no_module_is_a_drawer() -> None:
 
 
 def subjects(test: Path) -> Iterator[str]:
-    """Yield what a test may mirror: ``test_pool_proof`` is ``pool_proof`` or ``pool``."""
+    """Yield the modules that a test may mirror, the longest name first."""
     words = test.stem.removeprefix("test_").split("_")
     for count in range(len(words), 0, -1):
         yield "_".join(words[:count])

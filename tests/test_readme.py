@@ -6,7 +6,7 @@ import fnmatch
 import re
 from pathlib import Path
 
-from spicy_avocado_magic.options import OPTIONS
+from spicy_avocado_magic.config.options import OPTIONS
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.tunnel.codes import MEANINGS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.rehearsal.agent import write_agent_script
 from spicy_avocado_magic.rehearsal.edge import Edge
 from spicy_avocado_magic.system.processes import Identity, find_by_argument

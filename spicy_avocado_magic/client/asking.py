@@ -9,9 +9,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..config.options import nearest_match
+from ..config.timeouts import Policy
 from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageMistake
-from ..options import nearest_match
-from ..policy import Policy
 from ..protocol.state import State
 from ..system.redaction import plain_text
 

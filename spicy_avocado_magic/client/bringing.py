@@ -12,13 +12,13 @@ from typing import Any, Final, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from ..config.options import Wish, parse_flag
+from ..config.settings import Sources
+from ..config.timeouts import Policy
 from ..errors import AvocadoError, HostUnreachable, Interrupted, StillStarting
 from ..formatting import seconds_text
-from ..options import Wish, parse_flag
-from ..policy import Policy
 from ..protocol.state import State
 from ..protocol.state_folder import StateFolder, read_private, write_private
-from ..settings import Sources
 from ..system.credentials import check_token, find_token
 from ..system.paths import require_supported
 from ..system.platform_secrets import platform_secret

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ..config.model_name import ModelName
 from ..errors import HostUnreachable, Interrupted, UsageMistake
 from ..formatting import bytes_text
-from ..model_name import ModelName
 from ..protocol.state_folder import StateFolder
 from .asking import require_running
 from .connection import Connection

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ..config.settings import Sources
+from ..config.timeouts import Policy
 from ..errors import HostUnreachable, SecretMissing, UsageMistake
-from ..policy import Policy
 from ..protocol.finding import Finding, broken
 from ..protocol.json_codec import from_json, to_json
-from ..settings import Sources
 from ..system.credentials import TOKEN_VARIABLE
 from ..system.platform_secrets import platform_secret
 from ..system.processes import signal_group

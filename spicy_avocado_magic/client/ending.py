@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from ..config.timeouts import Policy
 from ..errors import AvocadoError, HostHung, HostUnreachable, VersionMismatch
-from ..policy import Policy
 from ..protocol.state_folder import Record, StateFolder
 from ..system.processes import Identity, end_group, find_by_argument
 from .connection import Connection

@@ -13,8 +13,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from ..config.timeouts import Policy
 from ..errors import GatewayFailed, HostUnreachable, revive
-from ..policy import Policy
 from ..protocol.state import Phase, State
 from .connection import Connection
 from .outcome import Failed, TimedOut

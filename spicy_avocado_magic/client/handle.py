@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ..config.timeouts import Policy
 from ..errors import AvocadoError
-from ..policy import Policy
 from ..protocol.state import KeyState, State
 from ..protocol.state_folder import StateFolder
 from ..snippets import Snippets, snippets

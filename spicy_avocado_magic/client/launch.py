@@ -13,13 +13,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
+from ..config.settings import Sources
+from ..config.timeouts import Policy
 from ..errors import HostHung, HostUnreachable
-from ..policy import Policy
 from ..protocol.event_log import DIED, ENDED, FILE_NAME, read_tail, record_death
 from ..protocol.json_codec import to_json
 from ..protocol.state import State
 from ..protocol.state_folder import Record, StateFolder, hold_lock
-from ..settings import Sources
 from ..system.paths import owner_pid
 from ..system.processes import Identity, end_group, find_by_argument, identify
 from .connection import Connection, require_same_protocol, revived

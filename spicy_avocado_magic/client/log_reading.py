@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
+from ..config.options import nearest_match
+from ..config.timeouts import Policy
 from ..errors import UsageMistake
-from ..options import nearest_match
-from ..policy import Policy
 from ..protocol.state import COMPONENTS
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Redactor

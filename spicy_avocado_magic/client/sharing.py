@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..config.api_key_options import KEY_OPTION_BY_NAME, Grant, grant_from
 from ..errors import UsageMistake
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state import KeyState
 from ..protocol.state_folder import StateFolder
-from ..sharing import KEY_OPTION_BY_NAME, Grant, grant_from
 from ..system.redaction import Secret
 from .connection import Connection
 from .launch import state_of

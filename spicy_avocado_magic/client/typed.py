@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ..config.options import Option, nearest_match
 from ..errors import UsageMistake
-from ..options import Option, nearest_match
 from ..system.redaction import Secret
 
 _MODELS: Final = ("model", "models")

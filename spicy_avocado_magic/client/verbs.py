@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..options import OPTION_BY_NAME, wish_from
+from ..config.options import OPTION_BY_NAME, wish_from
 from ..protocol.state import State
 from ..text import narrate
 from . import purging

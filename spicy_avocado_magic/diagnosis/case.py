@@ -6,11 +6,11 @@ import contextlib
 import json
 from dataclasses import dataclass, field, replace
 
+from ..config.settings import Settings, Sources
+from ..config.timeouts import Policy
 from ..errors import AvocadoError
-from ..policy import Policy
 from ..protocol.json_codec import from_json
 from ..protocol.state_folder import StateFolder, read_private
-from ..settings import Settings, Sources
 from ..system.platforms import Platform, detect_platform
 
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ..config.timeouts import Policy
 from ..errors import AvocadoError
-from ..policy import Policy
 from ..protocol.finding import Finding, broken, unknown
 from .case import Case
 

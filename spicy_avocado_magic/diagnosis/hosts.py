@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from ..config.model_name import ModelName
+from ..config.validators import OLLAMA_VERSION
 from ..errors import AvocadoError
 from ..formatting import seconds_text
-from ..model_name import ModelName
-from ..parsing import OLLAMA_VERSION
 from ..protocol.finding import Finding, Verdict, broken, ok, unknown, warning
 from .case import Case
 from .machine import proxies

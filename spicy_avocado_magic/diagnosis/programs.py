@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from ..parsing import OLLAMA_VERSION
+from ..config.validators import OLLAMA_VERSION
 from ..protocol.finding import Finding, broken, ok, warning
 from .case import Case
 

@@ -15,12 +15,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .. import __version__
+from ..config.settings import Settings
 from ..errors import AvocadoError
 from ..protocol.event_log import Entry, read_tail
 from ..protocol.finding import Finding
 from ..protocol.json_codec import to_json
 from ..protocol.state import KeyState, State
-from ..settings import Settings
 from ..system.redaction import Redactor
 from ..system.rotating_file import tail_lines
 from .case import Case

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
+from ..config.model_name import ModelName
+from ..config.timeouts import Policy
 from ..errors import ComponentFailed
-from ..model_name import ModelName
-from ..policy import Policy
 from .patience import Interrupted, keep_trying
 from .refusals import no_answer, pull_error
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from ..config.timeouts import Policy
 from ..errors import DownloadFailed
-from ..policy import Policy
 from .disk import disk_full
 from .download import refused_status
 from .part import Follower, Part, Rewound, opened

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
+from ..config.model_name import ModelName
+from ..config.timeouts import Policy
 from ..errors import AvocadoError, DownloadFailed, UsageMistake
-from ..model_name import ModelName
-from ..policy import Policy
 from .connections import failures_of, open_session
 from .disk import require_space
 from .download import fetch, refused_status

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import certifi
 
+from ..config.timeouts import Policy
 from ..errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UsageMistake
-from ..policy import Policy
 
 READ_BYTES: Final = 1 << 18
 """Also the most that is lost when a connection is cut: aiohttp drops its buffer."""

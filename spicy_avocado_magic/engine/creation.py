@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from ..config.modelfile import mistake_in
 from ..errors import AvocadoError, DiskTooSmall, EngineFailed
-from ..modelfile import mistake_in
 from ..system.processes import Identity, identify, signal_group, spawn
 from ..system.redaction import plain_text
 from ..system.rotating_file import tail_lines

@@ -9,8 +9,8 @@ from typing import Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
+from ..config.timeouts import Policy
 from ..errors import DownloadAltered
-from ..policy import Policy
 from .connections import StatusRefused
 from .disk import disk_full
 from .part import Part, WrongDigest, opened

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from ..config.settings import Settings
 from ..formatting import bytes_text
-from ..settings import Settings
 from .gguf import Shape
 
 GIB: Final = 1 << 30

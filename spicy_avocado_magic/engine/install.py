@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from ..config.timeouts import Policy
 from ..errors import DownloadFailed
-from ..policy import Policy
 from ..system.paths import ENGINES_LOCK
 from .arrival import Arrival
 from .connections import TRANSIENT_STATUSES, StatusRefused, get_text

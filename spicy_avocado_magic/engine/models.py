@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
+from ..config.model_name import ModelName
+from ..config.timeouts import Policy
 from ..errors import EngineFailed, UsageMistake
-from ..model_name import ModelName
-from ..policy import Policy
 from .refusals import error_text, load_error, no_answer
 
 

@@ -16,8 +16,8 @@ from tenacity import (
     wait_random,
 )
 
+from ..config.timeouts import Policy
 from ..errors import ComponentFailed
-from ..policy import Policy
 
 TRIES: Final = 5
 """Attempts in a row that bring nothing, before it may be given up."""

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Final
 
+from ..config.model_catalog import nearest_model
+from ..config.model_name import DEFAULT_HOST, ModelName
 from ..errors import (
     AvocadoError,
     DiskTooSmall,
@@ -16,8 +18,6 @@ from ..errors import (
     NetworkUnreachable,
     PlatformUnsupported,
 )
-from ..known_models import nearest_model
-from ..model_name import DEFAULT_HOST, ModelName
 from ..system.redaction import plain_text
 from .fit import Fit
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ..config.model_name import DEFAULT_HOST, ModelName
+from ..config.timeouts import Policy
 from ..errors import AvocadoError, DownloadFailed
-from ..model_name import DEFAULT_HOST, ModelName
-from ..policy import Policy
 from .connections import TRANSIENT_STATUSES, StatusRefused, get_text
 from .patience import Interrupted, keep_trying
 from .refusals import newer_engine, rate_limited, refused_name, unknown_model

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..config.timeouts import Policy
+from ..config.validators import OLLAMA_VERSION
 from ..errors import DownloadFailed, PlatformUnsupported, UsageMistake
-from ..parsing import OLLAMA_VERSION
-from ..policy import Policy
 from .connections import failures_of, open_session
 
 MINIMUM: Final = "0.11.4"

@@ -19,9 +19,9 @@ from tenacity import (
     wait_exponential,
 )
 
+from ..config.settings import Settings
+from ..config.timeouts import Policy
 from ..errors import LOG_LINES_SHOWN, EngineFailed
-from ..policy import Policy
-from ..settings import Settings
 from ..system.paths import home_folder
 from ..system.process_log import ChildLog
 from ..system.processes import Identity, identify, signal_group, spawn, wait_exit

@@ -11,8 +11,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from ..config.timeouts import Policy
 from ..errors import ComponentFailed, DownloadFailed
-from ..policy import Policy
 from .connections import (
     TRANSIENT_STATUSES,
     StatusRefused,

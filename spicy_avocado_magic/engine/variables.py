@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..settings import Settings
+from ..config.settings import Settings
 
 _FOREIGN: Final = ("OLLAMA_", "NGROK_", "AVOCADO_")
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"

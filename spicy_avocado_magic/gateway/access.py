@@ -9,9 +9,9 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ..config.api_keys import NamedKey
+from ..config.validators import is_key, validate_key
 from ..errors import UsageMistake
-from ..keys import NamedKey
-from ..parsing import is_key, validate_key
 from ..system.redaction import Secret
 from .cors import NO_CORS, cors_headers, preflight_headers
 from .keyring import Caller, Keyring

@@ -11,8 +11,8 @@ from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
 
-from ..limits import Limits
-from ..policy import Policy
+from ..config.limits import Limits
+from ..config.timeouts import Policy
 from ..protocol.pool import (
     MEMBER_HEADER,
     POOL_HEADER,

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..config.model_name import DEFAULT_HOST, ModelName
 from ..errors import UsageMistake
-from ..model_name import DEFAULT_HOST, ModelName
 from ..system.redaction import plain_text
 from .refusal import Refusal
 from .routes import Sends

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from ..limits import Limits
+from ..config.limits import Limits
 from .refusal import Dialect, Refusal
 
 _MOMENT_S: Final = 0.1

@@ -10,7 +10,7 @@ from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ..limits import Limits
+from ..config.limits import Limits
 from .access import Headers
 from .bodies import Outgoing
 from .places import Hold

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..keys import ANYBODY, OWNER, NamedKey
+from ..config.api_keys import ANYBODY, OWNER, NamedKey
 from ..system.redaction import Secret
 from .refusal import Refusal
 

@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 
 from aiohttp import web
 
+from ..config.limits import Limits
 from ..errors import GatewayFailed, PortTaken
-from ..limits import Limits
 from .connection import Connection, Connections
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp.abc import AbstractStreamWriter
 
-from ..keys import ANYBODY, OWNER
+from ..config.api_keys import ANYBODY, OWNER
 from .exchange import Exchange
 from .keyring import Caller
 from .usage import Usage

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ..policy import Policy
+from ..config.timeouts import Policy
 from .exchange import Exchange
 from .refusal import SERVER_NAME
 

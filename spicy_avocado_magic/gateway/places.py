@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..limits import Limits
+from ..config.limits import Limits
 from .refusal import RETRY_AFTER_S, Refusal
 
 

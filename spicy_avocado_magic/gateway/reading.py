@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from ..limits import Limits
+from ..config.limits import Limits
 from .places import Hold
 from .refusal import Refusal
 

@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from ..policy import Policy
+from ..config.timeouts import Policy
 from .answer import Errand, go_on, pass_on
 from .engine_link import (
     EngineBroke,

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from ..limits import Limits
+from ..config.limits import Limits
 from ..system.redaction import Secret
 from .connection import Connection
 from .listener import Listener

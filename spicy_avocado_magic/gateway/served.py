@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ..config.model_name import DEFAULT_TAG, ModelName
 from ..errors import UsageMistake
-from ..model_name import DEFAULT_TAG, ModelName
 from ..system.redaction import plain_text
 from .refusal import Refusal, still_loading
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from ..policy import Policy
+from ..config.timeouts import Policy
 from .access import Visit
 from .answer import Errand
 from .bodies import Outgoing, rewrite

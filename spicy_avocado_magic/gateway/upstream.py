@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..limits import Limits
+from ..config.limits import Limits
 from .refusal import given_up, still_loading
 
 

@@ -23,14 +23,14 @@ from typing import Any
 import uvloop
 
 from .. import __version__
+from ..config.options import OPTIONS
+from ..config.settings import Settings, Sources
+from ..config.timeouts import Policy
 from ..errors import AvocadoError, HostUnreachable, as_avocado_error
-from ..options import OPTIONS
-from ..policy import Policy
 from ..protocol.event_log import ENDED, FILE_NAME, STARTED, Recorder
 from ..protocol.json_codec import from_json
 from ..protocol.state import State
 from ..protocol.state_folder import Record, StateFolder, hold_lock, read_private
-from ..settings import Settings, Sources
 from ..system.paths import cache_folder
 from ..system.platforms import detect_platform
 from ..system.processes import Identity, identify

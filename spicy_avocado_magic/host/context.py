@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..policy import Policy
+from ..config.settings import Settings
+from ..config.timeouts import Policy
 from ..protocol.event_log import Recorder, utc_text
 from ..protocol.state_folder import Child, Record, StateFolder
-from ..settings import Settings
 from ..system.paths import engines_folder, models_folder, require_mounted
 from ..system.platforms import Platform
 from ..system.processes import Identity

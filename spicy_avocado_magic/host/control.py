@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
+from ..config.api_key_options import Grant
+from ..config.settings import Settings
 from ..errors import AvocadoError, as_avocado_error
 from ..protocol.json_codec import from_json, to_json
-from ..settings import Settings
-from ..sharing import Grant
 from ..system.redaction import Redactor
 from .board import Board, failure_of
 from .supervisor import Supervisor

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ..config.model_name import ModelName
+from ..config.modelfile import base_models, with_absolute_paths
 from ..engine import models as engine_models
 from ..engine.adoption import adopt
 from ..engine.creation import Creation, create
@@ -16,8 +18,6 @@ from ..engine.tally import Tally
 from ..engine.variables import engine_variables
 from ..errors import UsageMistake
 from ..formatting import bytes_text
-from ..model_name import ModelName
-from ..modelfile import base_models, with_absolute_paths
 from ..protocol.state import Phase
 from ..protocol.state_folder import write_private
 from ..system.processes import Identity

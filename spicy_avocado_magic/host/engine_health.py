@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import Final
 
+from ..config.timeouts import Policy
 from ..engine.effort import effort_of
 from ..engine.server import EngineServer
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..gateway.app import Gateway
-from ..policy import Policy
 from .keeper import race
 
 _REMEDY: Final = "It is started again; requests that were running are lost."

@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+from ..config.limits import Limits
+from ..config.settings import Settings
 from ..gateway.access import Access
 from ..gateway.access_log import AccessLog
 from ..gateway.app import Gateway
-from ..limits import Limits
 from ..protocol.state import Phase
-from ..settings import Settings
 from ..system.redaction import Secret
 from .context import Context
 from .keeper import Readiness

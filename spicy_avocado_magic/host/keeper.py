@@ -11,13 +11,13 @@ from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from ..config.timeouts import Policy
 from ..errors import (
     AvocadoError,
     EndpointTaken,
     NetworkUnreachable,
     as_avocado_error,
 )
-from ..policy import Policy
 from .board import Board
 
 Live = Callable[["Readiness"], Awaitable[None]]

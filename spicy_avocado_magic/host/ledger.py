@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..config.api_keys import NamedKey
 from ..gateway.keyring import digest_of
 from ..gateway.metrics import Use
-from ..keys import NamedKey
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state_folder import read_private, write_private
 from .context import Context

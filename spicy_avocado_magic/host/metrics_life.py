@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from ..config.limits import Limits
 from ..errors import AvocadoError, PortTaken
 from ..gateway.app import Gateway
 from ..gateway.exposition import Exposition
 from ..gateway.scraping import ScrapePort
-from ..limits import Limits
 from ..system.redaction import Secret
 from .context import Context
 

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ..config.model_name import ModelName
+from ..config.validators import OLLAMA_VERSION
 from ..engine.blobs import here_bytes, read_model_shape, require_room
 from ..engine.fit import (
     Fit,
@@ -27,8 +29,6 @@ from ..engine.registry import (
 )
 from ..engine.release import MINIMUM
 from ..engine.tally import Tally
-from ..model_name import ModelName
-from ..parsing import OLLAMA_VERSION
 from .context import Context
 
 

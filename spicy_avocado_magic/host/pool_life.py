@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..config.model_name import ModelName
 from ..errors import EndpointRefused, UsageMistake
-from ..model_name import ModelName
 from ..protocol.pool import Card, Pool, derive_secret
 from ..protocol.state import Member
 from ..tunnel.probe import probe_member

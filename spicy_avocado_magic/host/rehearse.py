@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..config.settings import Sources
 from ..errors import ComponentFailed
 from ..protocol.json_codec import from_json
-from ..settings import Sources
 from ..system.processes import Identity, identify
 
 

@@ -6,14 +6,14 @@ import secrets
 from dataclasses import replace
 from typing import Final
 
+from ..config.api_key_options import Grant
+from ..config.api_keys import ANYBODY, MOST_KEYS, OWNER, NamedKey
+from ..config.model_name import ModelName
+from ..config.options import nearest_match
+from ..config.settings import Settings
 from ..errors import UsageMistake
 from ..gateway.metrics import Metrics, Use
-from ..keys import ANYBODY, MOST_KEYS, OWNER, NamedKey
-from ..model_name import ModelName
-from ..options import nearest_match
 from ..protocol.state import KeyState
-from ..settings import Settings
-from ..sharing import Grant
 
 KEY_BYTES: Final = 24
 _ID_BYTES: Final = 8

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+from ..config.api_key_options import Grant
+from ..config.settings import Settings
 from ..gateway.overdraft import end_overdrawn
 from ..protocol.state import KeyState
-from ..settings import Settings
-from ..sharing import Grant
 from .context import Context
 from .gateway_life import GatewayLife
 from .shared_keys import key_states, with_new_key, without_key

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from ..config.settings import Settings
 from ..protocol.event_log import CALLED, ENDING
 from ..protocol.state import ModelState, Phase
-from ..settings import Settings
 from ..system.process_log import ChildLog, keep_small
 from ..system.processes import Identity, end_group, signal_group
 from ..tunnel.config import write_config

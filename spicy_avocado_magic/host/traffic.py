@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ..config.settings import Settings
 from ..gateway.metrics import Metrics
 from ..protocol.state import ModelUse, Traffic
-from ..settings import Settings
 from .shared_keys import key_states
 
 

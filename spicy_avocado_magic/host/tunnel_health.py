@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from ..config.timeouts import Policy
 from ..errors import AvocadoError, TunnelFailed
 from ..gateway.metrics import Metrics
-from ..policy import Policy
 from ..tunnel.agent import Agent
 
 

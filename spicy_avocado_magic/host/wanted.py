@@ -6,10 +6,10 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
+from ..config.settings import Settings
 from ..errors import UsageMistake
 from ..protocol.json_codec import to_json
 from ..protocol.state_folder import write_private
-from ..settings import Settings
 from .context import Context
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..config.options import Option
 from ..errors import UsageMistake
-from ..options import Option
 from .commands import Command
 from .slips import (
     CURLY_QUOTES,

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
+from ..config.options import parse_flag
+from ..config.timeouts import Policy
+from ..config.validators import validate_model
 from ..errors import AvocadoError, UsageMistake
-from ..options import parse_flag
-from ..parsing import validate_model
-from ..policy import Policy
 from .arguments import sort_words
 from .commands import ASK
 from .names import Names

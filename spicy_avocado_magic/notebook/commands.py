@@ -6,9 +6,9 @@ import textwrap
 from dataclasses import dataclass
 from typing import Final
 
+from ..config.api_key_options import KEY_OPTIONS
+from ..config.options import OPTIONS, Option, parse_flag, parse_folder
 from ..errors import UsageMistake
-from ..options import OPTIONS, Option, parse_flag, parse_folder
-from ..sharing import KEY_OPTIONS
 
 _COLUMN: Final = 32
 _WIDTH: Final = 88

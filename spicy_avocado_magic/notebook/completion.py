@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..limits import NAMES as LIMIT_NAMES
-from ..options import Option
-from ..parsing import OLLAMA_VERSION
-from ..settings import ENGINE_VARIABLES
+from ..config.limits import NAMES as LIMIT_NAMES
+from ..config.options import Option
+from ..config.settings import ENGINE_VARIABLES
+from ..config.validators import OLLAMA_VERSION
 from .commands import COMMANDS, Command
 from .key_arguments import ADD, REVOKE
 from .up_arguments import BY_VARIABLE, MODEL_KEYS

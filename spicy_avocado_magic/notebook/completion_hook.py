@@ -141,7 +141,7 @@ def _names(
 
 
 def _models(environ: Mapping[str, str]) -> list[str]:
-    from ..known_models import WELL_KNOWN, folders_with_models, installed_models
+    from ..config.model_catalog import WELL_KNOWN, folders_with_models, installed_models
 
     folders = folders_with_models(
         environ.get("AVOCADO_MODELS_DIR", ""),

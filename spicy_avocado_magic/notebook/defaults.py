@@ -13,9 +13,9 @@ from typing import Any, Final
 from traitlets import HasTraits, MetaHasTraits, TraitType
 
 from ..client.typed import as_typed
+from ..config.options import OPTIONS
+from ..config.validators import validate_model
 from ..errors import UsageMistake
-from ..options import OPTIONS
-from ..parsing import validate_model
 from .arguments import parse_option
 
 _SAY_HOW: Final = "Pass {flag} $NAME, of a variable, the environment or a secret."

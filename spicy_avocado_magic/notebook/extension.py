@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..config.options import parse_flag
 from ..errors import AvocadoError
-from ..options import parse_flag
 from ..protocol.state_folder import StateFolder
 from ..system.paths import require_supported
 from . import completion_hook, lone_lines

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..config.api_key_options import KEY_OPTIONS, Grant, grant_from
+from ..config.options import nearest_match, parse_flag
 from ..errors import UsageMistake
-from ..options import nearest_match, parse_flag
-from ..sharing import KEY_OPTIONS, Grant, grant_from
 from .arguments import Line, parse_option, sort_words
 from .commands import KEYS
 from .names import Names

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from ..config.api_key_options import Grant
+from ..config.api_keys import ANYBODY
 from ..formatting import seconds_text
-from ..keys import ANYBODY
 from ..protocol.state import KeyState, ModelState, State
-from ..sharing import Grant
 from ..system.redaction import Secret, plain_text
 from ..text import REHEARSAL_MARK, curl_line
 from .card.drawing import Drawing

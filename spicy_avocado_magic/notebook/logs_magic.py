@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from ..policy import Policy
+from ..config.timeouts import Policy
 from .commands import LOGS
 from .log_arguments import read_logs_line
 from .names import Names

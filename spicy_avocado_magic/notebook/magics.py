@@ -16,8 +16,8 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
+from ..config.options import Wish
 from ..errors import HostUnreachable
-from ..options import Wish
 from ..system.platform_secrets import platform_secret
 from ..system.platforms import detect_platforms, first_words
 from .arguments import read_switches

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from ..config.options import Wish, parse_flag
+from ..config.validators import validate_model
 from ..errors import AvocadoError, UsageMistake
-from ..options import Wish, parse_flag
-from ..parsing import validate_model
 from ..protocol.state_folder import StateFolder
 from .arguments import sort_words
 from .commands import MODEL

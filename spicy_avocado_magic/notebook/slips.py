@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from ..config.options import Option, nearest_match
 from ..errors import UsageMistake
-from ..options import Option, nearest_match
 from .commands import Command
 
 CURLY_QUOTES: Final = ("\u201c", "\u201d", "\u201e", "\u2018")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from ..config.timeouts import Policy
 from ..errors import UsageMistake
-from ..policy import Policy
 from ..protocol.json_codec import to_json
 from ..protocol.state import State
 from ..protocol.state_folder import StateFolder

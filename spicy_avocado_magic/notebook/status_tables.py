@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from ..config.model_name import ModelName
 from ..errors import UsageMistake
 from ..formatting import bytes_text, seconds_text
-from ..model_name import ModelName
 from ..protocol.state import KeyState, Member, ModelState, ModelUse, State, Traffic
 from ..system.redaction import plain_text
 from ..text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..errors import SecretMissing, UsageMistake
-from ..options import (
+from ..config.options import (
     OPTIONS,
     Option,
     Wish,
@@ -17,8 +16,9 @@ from ..options import (
     parse_variables,
     wish_from,
 )
-from ..parsing import validate_model
-from ..settings import excluded_by
+from ..config.settings import excluded_by
+from ..config.validators import validate_model
+from ..errors import SecretMissing, UsageMistake
 from .arguments import Line, parse_option, sort_words
 from .commands import UP
 from .names import Names, is_name

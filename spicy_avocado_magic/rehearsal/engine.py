@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from ..parsing import OLLAMA_VERSION
+from ..config.validators import OLLAMA_VERSION
 from .switches import switched
 
 _DEFAULT_HOST: Final = "127.0.0.1"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from ..modelfile import FROM, Instruction, instructions
+from ..config.modelfile import FROM, Instruction, instructions
 
 _COMMANDS: Final = (
     "from",

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from ..config.model_name import ModelName
 from ..errors import UsageMistake
-from ..model_name import ModelName
 from .dialects import JsonObject
 from .door import Refusal, read_body
 from .pull import PullFailed, pull

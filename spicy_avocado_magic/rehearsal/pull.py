@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from ..model_name import ModelName
+from ..config.model_name import ModelName
 from .store import Store
 
 _CHUNK_BYTES: Final = 1024 * 1024

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ..parsing import OLLAMA_VERSION
+from ..config.validators import OLLAMA_VERSION
 from .archive import build_archive
 from .ranged import serve_bytes
 

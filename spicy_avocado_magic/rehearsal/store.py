@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..config.model_name import ModelName
 from ..errors import UsageMistake
-from ..model_name import ModelName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..settings import Sources
+from ..config.settings import Sources
 from .agent import write_agent_script
 from .edge import Edge
 from .registry import create_registry

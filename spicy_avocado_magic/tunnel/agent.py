@@ -23,13 +23,13 @@ from pyngrok.exception import PyngrokError
 from pyngrok.log import NgrokLog
 from pyngrok.process import NgrokProcess
 
+from ..config.timeouts import Policy
 from ..errors import (
     LOG_LINES_SHOWN,
     AvocadoError,
     NetworkUnreachable,
     TunnelFailed,
 )
-from ..policy import Policy
 from ..system.processes import Identity, end_group, find_by_argument, identify
 from ..system.redaction import Redactor
 from . import install

@@ -26,8 +26,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from ..config.timeouts import Policy
 from ..errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UserMustAct
-from ..policy import Policy
 from ..system.paths import home_folder
 from ..system.processes import signal_group, spawn
 

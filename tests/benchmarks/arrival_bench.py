@@ -17,10 +17,10 @@ from typing import IO, Any, Final
 
 import psutil
 
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.engine.release import archive_for
-from spicy_avocado_magic.parsing import OLLAMA_VERSION
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
-from spicy_avocado_magic.settings import Sources
 from tests.main_job.home import Home
 
 from . import arrival_floor as floors

@@ -16,10 +16,10 @@ from typing import Any, Final
 import psutil
 
 from spicy_avocado_magic.client import bringing
+from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Sources
 from tests.main_job.home import Home
 
 from .arrival_home import cpu_s, process_cpu_s, variables

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import Final
 
-from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.config.settings import Sources
 from tests.main_job.home import Home
 
 from .arrival_home import TOKEN, cpu_s, variables

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.rehearsal.agent import write_agent_script
 from spicy_avocado_magic.rehearsal.edge import Edge
 from spicy_avocado_magic.rehearsal.ranged import serve_bytes
 from spicy_avocado_magic.rehearsal.release import RELEASES_PATH
-from spicy_avocado_magic.settings import Sources
 
 from .throttle import Link, Shape, serve_through
 

@@ -17,9 +17,9 @@ import sys
 import time
 from typing import Final
 
+from spicy_avocado_magic.config.api_keys import MOST_KEYS, NamedKey
 from spicy_avocado_magic.gateway.keyring import Keyring
 from spicy_avocado_magic.gateway.refusal import Refusal
-from spicy_avocado_magic.keys import MOST_KEYS, NamedKey
 from spicy_avocado_magic.system.redaction import Secret
 
 LENGTH: Final = 48

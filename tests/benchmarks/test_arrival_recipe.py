@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.config.settings import Sources
 
 from .arrival_home import empty_home
 from .arrival_recipe import follow_recipe

@@ -19,13 +19,13 @@ from spicy_avocado_magic.client.asking import (
     first_model,
     require_running,
 )
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import (
     AvocadoError,
     EngineFailed,
     GatewayFailed,
     UsageMistake,
 )
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import ModelState, State
 
 QUESTION = Question(model="tiny", prompt="Why?", system="Be brief.")

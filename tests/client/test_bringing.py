@@ -6,10 +6,10 @@ from pathlib import Path
 
 from spicy_avocado_magic.client.bringing import _Bringing
 from spicy_avocado_magic.client.connection import Connection
-from spicy_avocado_magic.options import wish_from
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.options import wish_from
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Sources
 
 
 def test_a_host_that_dies_while_it_is_asked_is_not_waited_for(tmp_path: Path) -> None:

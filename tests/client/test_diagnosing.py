@@ -16,8 +16,8 @@ import pytest
 
 from spicy_avocado_magic.client import diagnosing
 from spicy_avocado_magic.client.diagnosing import diagnose, doctor, find_token
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import SecretMissing, UsageMistake
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.finding import Verdict, ok
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.redaction import Secret

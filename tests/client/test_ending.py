@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client import ending, launch
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import HostUnreachable
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
 from spicy_avocado_magic.system.processes import Identity, identify
 

@@ -11,8 +11,8 @@ import pytest
 from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.follow import check_health, follow
 from spicy_avocado_magic.client.outcome import Failed, TimedOut
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import GatewayFailed, HostUnreachable, TokenRefused
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import Failure, Phase, Progress, Stage, State
 
 

@@ -18,8 +18,8 @@ from spicy_avocado_magic.client.log_reading import (
     follow_logs,
     read_logs,
 )
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
 from spicy_avocado_magic.protocol.state_folder import Record, StateFolder, write_private
 from spicy_avocado_magic.system.processes import identify

@@ -9,9 +9,9 @@ import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.client.sharing import grant_of
+from spicy_avocado_magic.config.api_key_options import Grant
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.sharing import Grant
 
 
 def test_arguments_of_python_become_a_grant() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.client.typed import named_models, parse_call
+from spicy_avocado_magic.config.api_key_options import KEY_OPTIONS
+from spicy_avocado_magic.config.options import OPTION_BY_NAME
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.options import OPTION_BY_NAME
-from spicy_avocado_magic.sharing import KEY_OPTIONS
 from spicy_avocado_magic.system.redaction import Secret
 
 

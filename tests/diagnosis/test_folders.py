@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.diagnosis.examination import Check, examine
 from spicy_avocado_magic.diagnosis.folders import (
     check_engines_disk,
@@ -21,7 +22,6 @@ from spicy_avocado_magic.diagnosis.folders import (
 )
 from spicy_avocado_magic.protocol.finding import Finding, Verdict
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.platforms import Platform
 
 from .conftest import New

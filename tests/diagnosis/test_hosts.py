@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings, Sources
 from spicy_avocado_magic.diagnosis.hosts import (
     check_agent_download,
     check_clock,
@@ -19,7 +20,6 @@ from spicy_avocado_magic.diagnosis.hosts import (
 )
 from spicy_avocado_magic.diagnosis.reaching import Reached
 from spicy_avocado_magic.protocol.finding import Verdict
-from spicy_avocado_magic.settings import Settings, Sources
 
 from .conftest import New
 from .small_host import SmallHost

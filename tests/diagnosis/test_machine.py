@@ -8,6 +8,7 @@ from importlib import metadata
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.diagnosis import machine
 from spicy_avocado_magic.diagnosis.machine import (
     check_memory,
@@ -20,7 +21,6 @@ from spicy_avocado_magic.diagnosis.machine import (
 from spicy_avocado_magic.engine import machine_memory
 from spicy_avocado_magic.engine.fit import Memory
 from spicy_avocado_magic.protocol.finding import Verdict
-from spicy_avocado_magic.settings import Settings
 
 from .conftest import New
 

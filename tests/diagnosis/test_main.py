@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.diagnosis.case import Request, Token
 from spicy_avocado_magic.diagnosis.table import CHECKS
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.json_codec import to_json
-from spicy_avocado_magic.settings import Sources
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.diagnosis import programs
 from spicy_avocado_magic.diagnosis.examination import Check, examine
 from spicy_avocado_magic.diagnosis.programs import (
@@ -16,7 +17,6 @@ from spicy_avocado_magic.diagnosis.programs import (
     has_cuda,
 )
 from spicy_avocado_magic.protocol.finding import Finding, Verdict
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.platforms import Platform
 
 from .conftest import New

@@ -15,12 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.diagnosis import remains
 from spicy_avocado_magic.diagnosis.remains import check_ports, check_remains
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.finding import Verdict
 from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.platforms import Platform
 from spicy_avocado_magic.system.processes import Identity, identify
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from spicy_avocado_magic.config.settings import Settings, Sources
 from spicy_avocado_magic.diagnosis.examination import examine
 from spicy_avocado_magic.diagnosis.table import CHECKS
 from spicy_avocado_magic.protocol.finding import Verdict
-from spicy_avocado_magic.settings import Settings, Sources
 
 from .conftest import New
 

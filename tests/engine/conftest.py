@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.server import EngineServer
-from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.process_log import ChildLog
 
 Serve = Callable[[web.Application], Awaitable[str]]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.engine.registry import Layer, source_of
-from spicy_avocado_magic.model_name import ModelName
 
 WEIGHTS, CONFIG = b"weights" * 10_000, b"{}"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import aiohttp
 
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.adoption import adopt
 from spicy_avocado_magic.engine.tally import Tally
-from spicy_avocado_magic.model_name import ModelName
-from spicy_avocado_magic.policy import Policy
 
 
 async def pull(

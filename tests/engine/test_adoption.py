@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.registry import source_of
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.errors import (
@@ -18,8 +20,6 @@ from spicy_avocado_magic.errors import (
     ModelRefused,
     NetworkUnreachable,
 )
-from spicy_avocado_magic.model_name import ModelName
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.rehearsal.registry import create_registry
 
 from .conftest import Serve

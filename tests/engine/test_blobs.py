@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine import blobs
 from spicy_avocado_magic.engine.blobs import (
     fetch_blobs,
@@ -21,8 +23,6 @@ from spicy_avocado_magic.engine.blobs import (
 from spicy_avocado_magic.engine.registry import Layer, Manifest, blob_path
 from spicy_avocado_magic.engine.tally import Tally
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed, UsageMistake
-from spicy_avocado_magic.model_name import ModelName
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.rehearsal.registry import create_registry
 
 from .conftest import Serve

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.connections import (
     StatusRefused,
     asked_pause_s,
@@ -16,7 +17,6 @@ from spicy_avocado_magic.engine.connections import (
     open_session,
 )
 from spicy_avocado_magic.errors import DownloadFailed, UsageMistake
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
 

@@ -18,12 +18,12 @@ import pytest
 import zstandard
 from aiohttp import web
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.disk import amount, disk_full, require_space
 from spicy_avocado_magic.engine.download import fetch
 from spicy_avocado_magic.engine.install import install
 from spicy_avocado_magic.engine.release import archive_for
 from spicy_avocado_magic.errors import DiskTooSmall
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
 from .file_host import FileHost

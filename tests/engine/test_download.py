@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.download import fetch, refused_status
 from spicy_avocado_magic.engine.part import Part
 from spicy_avocado_magic.errors import (
@@ -19,7 +20,6 @@ from spicy_avocado_magic.errors import (
     DownloadFailed,
     NetworkUnreachable,
 )
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
 from .file_host import FileHost

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.engine.fit import (
     GIB,
     Demand,
@@ -17,7 +18,6 @@ from spicy_avocado_magic.engine.fit import (
     judge,
 )
 from spicy_avocado_magic.engine.gguf import Shape
-from spicy_avocado_magic.settings import Settings
 
 GB = 10**9
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.engine.gpu import (
     GpuLibraries,
     NvidiaCard,
     choose_libraries,
     list_nvidia_cards,
 )
-from spicy_avocado_magic.parsing import OLLAMA_VERSION
 
 T4 = NvidiaCard(name="Tesla T4", driver=550, compute=(7, 5))
 P100 = NvidiaCard(name="Tesla P100", driver=570, compute=(6, 0))

@@ -19,6 +19,7 @@ import pytest
 import zstandard
 from aiohttp import web
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.install import install
 from spicy_avocado_magic.engine.release import Installed, archive_for
 from spicy_avocado_magic.errors import (
@@ -27,7 +28,6 @@ from spicy_avocado_magic.errors import (
     DownloadFailed,
     UsageMistake,
 )
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
 from .file_host import FileHost

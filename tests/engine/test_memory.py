@@ -26,7 +26,7 @@ import asyncio, re, sys
 from pathlib import Path
 from spicy_avocado_magic.engine.arrival import Arrival
 from spicy_avocado_magic.engine.release import Archive
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 
 url, digest, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 archive = Archive(url=url, name="a.tar.zst", version="0.34.1")

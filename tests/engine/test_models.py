@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.blobs import fetch_blobs
 from spicy_avocado_magic.engine.models import Loaded, copy, warm
 from spicy_avocado_magic.engine.registry import (
@@ -21,8 +23,6 @@ from spicy_avocado_magic.errors import (
     EngineFailed,
     ModelRefused,
 )
-from spicy_avocado_magic.model_name import ModelName
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.rehearsal.registry import create_registry
 
 from .conftest import Serve

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.patience import TRIES, Interrupted, keep_trying
 from spicy_avocado_magic.errors import DownloadFailed
-from spicy_avocado_magic.policy import Policy
 
 
 class Link:

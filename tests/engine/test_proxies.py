@@ -11,10 +11,10 @@ import pytest
 import trustme
 from aiohttp import web
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.connections import get_text
 from spicy_avocado_magic.engine.download import fetch
 from spicy_avocado_magic.errors import NetworkUnreachable
-from spicy_avocado_magic.policy import Policy
 
 from .file_host import FileHost
 from .proxy import Proxy

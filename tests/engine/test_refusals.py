@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.engine.fit import Fit, Verdict
 from spicy_avocado_magic.engine.refusals import (
     cannot_run,
@@ -20,7 +21,6 @@ from spicy_avocado_magic.errors import (
     ModelRefused,
     NetworkUnreachable,
 )
-from spicy_avocado_magic.model_name import ModelName
 
 LLAMA = ModelName.parse("llama3:999b")
 

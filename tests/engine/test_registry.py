@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.blobs import fetch_blobs
 from spicy_avocado_magic.engine.registry import (
     Manifest,
@@ -21,8 +23,6 @@ from spicy_avocado_magic.errors import (
     ModelRefused,
     NetworkUnreachable,
 )
-from spicy_avocado_magic.model_name import ModelName
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
 from .registry_host import CONFIG, WEIGHTS, Registry, layer_of, named

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.engine.release import (
     archive_for,
     examine,
@@ -18,8 +20,6 @@ from spicy_avocado_magic.errors import (
     PlatformUnsupported,
     UsageMistake,
 )
-from spicy_avocado_magic.parsing import OLLAMA_VERSION
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
 

@@ -16,12 +16,12 @@ import aiohttp
 import psutil
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine import server as server_module
 from spicy_avocado_magic.engine.port import free_port
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.errors import EngineFailed
-from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.process_log import ChildLog
 from spicy_avocado_magic.system.processes import Identity
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine import transfer as module
 from spicy_avocado_magic.engine import window
 from spicy_avocado_magic.engine.part import Part
 from spicy_avocado_magic.engine.patience import Interrupted
 from spicy_avocado_magic.engine.transfer import CONNECTIONS, transfer
 from spicy_avocado_magic.errors import DownloadFailed
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import Serve
 from .file_host import FileHost

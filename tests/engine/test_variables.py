@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.engine.variables import engine_variables
-from spicy_avocado_magic.settings import Settings
 
 
 def variables(settings: Settings | None = None, **environ: str) -> dict[str, str]:

@@ -170,7 +170,7 @@ if not child:
     status = 1
     try:
         from spicy_avocado_magic.client.bringing import bring_up
-        from spicy_avocado_magic.options import wish_from
+        from spicy_avocado_magic.config.options import wish_from
         again = bring_up(wish_from({"models": ("tiny",)}), show=lambda state: None)
         status = 0 if (again.outcome, again.url) == ("reused", avocado.url) else 2
         os.setsid()

@@ -30,8 +30,8 @@ _STARTUP: Final = """\
 import functools, json
 from spicy_avocado_magic.client import bringing
 from spicy_avocado_magic.protocol.json_codec import from_json
-from spicy_avocado_magic.policy import Policy
-from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.settings import Sources
 bringing.bring_up = functools.partial(
     bringing.bring_up,
     sources=from_json(Sources, json.loads({sources!r})),

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.event_log import read_tail
 from spicy_avocado_magic.protocol.state import Phase, State
 from tests.main_job.home import Home

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE

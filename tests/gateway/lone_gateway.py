@@ -12,9 +12,9 @@ import sys
 from dataclasses import replace
 from typing import Final
 
+from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.keys import NamedKey
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import OWNER, PROBE_SECRET, bounds
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from multidict import CIMultiDict
 
+from spicy_avocado_magic.config.api_keys import NamedKey
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.gateway.access import Access, Gate, Headers, Visit
 from spicy_avocado_magic.gateway.refusal import Refusal
 from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level
-from spicy_avocado_magic.keys import NamedKey
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY, OWNER, PUBLIC_HOST, WITH_KEY

@@ -15,7 +15,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.keys import NamedKey
+from spicy_avocado_magic.config.api_keys import NamedKey
 
 from .conftest import KEY, OWNER, WITH_KEY, Engine, Front, Open, Reply, bounds, until
 

@@ -9,11 +9,11 @@ from aiohttp import web
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from spicy_avocado_magic.config.api_keys import NamedKey
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.gateway.exposition import Exposition
 from spicy_avocado_magic.gateway.metrics import Metrics, Use
 from spicy_avocado_magic.gateway.places import Places
-from spicy_avocado_magic.keys import NamedKey
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Open, bounds
 

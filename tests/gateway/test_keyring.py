@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.config.api_keys import ANYBODY, OWNER, NamedKey
 from spicy_avocado_magic.gateway.keyring import Caller, Keyring, RateLimiter
 from spicy_avocado_magic.gateway.refusal import Refusal
-from spicy_avocado_magic.keys import ANYBODY, OWNER, NamedKey
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY

@@ -13,7 +13,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.keys import NamedKey
+from spicy_avocado_magic.config.api_keys import NamedKey
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, until
 

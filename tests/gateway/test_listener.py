@@ -10,9 +10,9 @@ import time
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import PortTaken
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.policy import Policy
 
 from .conftest import KEY, OWNER, PROBE_SECRET, Engine, Front, exchange
 

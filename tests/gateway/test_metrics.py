@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from spicy_avocado_magic.config.api_keys import OWNER, NamedKey
 from spicy_avocado_magic.gateway.exchange import Exchange
 from spicy_avocado_magic.gateway.keyring import Caller
 from spicy_avocado_magic.gateway.metrics import (
@@ -21,7 +22,6 @@ from spicy_avocado_magic.gateway.metrics import (
     FirstTokenWaits,
     Metrics,
 )
-from spicy_avocado_magic.keys import OWNER, NamedKey
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Front, Open
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, Reply, exchange
 

@@ -15,7 +15,7 @@ import aiohttp
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.keys import NamedKey
+from spicy_avocado_magic.config.api_keys import NamedKey
 
 from .conftest import KEY, OWNER, Front, exchange
 from .real_gateway import FEW, LOG, done, real_gateway

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from spicy_avocado_magic.config.api_keys import NamedKey
 from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.gateway.exchange import Exchange
 from spicy_avocado_magic.gateway.keyring import Caller
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.keys import NamedKey
 
 from .conftest import OWNER, Engine, Open, exchange
 

@@ -13,20 +13,20 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
+from spicy_avocado_magic.config.settings import Settings, Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine.server import EngineServer
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Keeper, Readiness
 from spicy_avocado_magic.host.models_life import ModelsLife
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.event_log import Recorder
 from spicy_avocado_magic.protocol.state import ModelState, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.engine_server import create_engine
 from spicy_avocado_magic.rehearsal.registry import _Registry
 from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
-from spicy_avocado_magic.settings import Settings, Sources
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.process_log import ChildLog
 from spicy_avocado_magic.system.redaction import Redactor

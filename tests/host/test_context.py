@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings, Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Children, Context, Log
 from spicy_avocado_magic.host.guard import Guard
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.event_log import Recorder
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
-from spicy_avocado_magic.settings import Settings, Sources
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.redaction import Redactor

@@ -14,15 +14,15 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
+from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import TunnelFailed, UsageMistake
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.control import Control, decode_given, failure_line
 from spicy_avocado_magic.host.supervisor import Supervisor
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import KeyState, Phase, State
-from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.sharing import Grant
 from spicy_avocado_magic.system.redaction import Redactor
 
 

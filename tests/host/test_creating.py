@@ -11,6 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.config.settings import Settings, Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.engine import models as engine_models
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.host import creating
@@ -18,11 +21,8 @@ from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.creating import Creating
 from spicy_avocado_magic.host.engine_life import EngineLife
-from spicy_avocado_magic.model_name import ModelName
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings, Sources
 from spicy_avocado_magic.system.processes import Identity
 
 WAIT_S = 20.0

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings, Sources
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.engine_life import EngineLife
 from spicy_avocado_magic.host.keeper import Readiness
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings, Sources
 
 
 async def test_a_new_life_is_waited_for_from_its_beginning(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import (
     AvocadoBug,
     AvocadoError,
@@ -21,7 +22,6 @@ from spicy_avocado_magic.errors import (
 )
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.keeper import Keeper, Readiness, next_delay_s, race
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import Phase, State
 
 QUICK = Policy().scaled(500)

@@ -13,15 +13,15 @@ from typing import Any, cast
 
 import pytest
 
+from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.gateway.keyring import digest_of
 from spicy_avocado_magic.gateway.metrics import Metrics, Use
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.ledger import Ledger
-from spicy_avocado_magic.keys import NamedKey
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings
 
 ANN = NamedKey(name="ann", secret="avocado-ann", id="1")
 

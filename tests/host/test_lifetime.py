@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.lifetime import Lifetime
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.settings import Settings
 
 POLICY = Policy().scaled(500)
 

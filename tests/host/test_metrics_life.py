@@ -12,15 +12,15 @@ from typing import Any, Final, cast
 import aiohttp
 import pytest
 
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.metrics_life import MetricsLife
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.event_log import Recorder
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
 

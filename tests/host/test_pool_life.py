@@ -10,12 +10,13 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import AvocadoError, EndpointRefused
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.pool_life import PoolLife, differences
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.event_log import Recorder
 from spicy_avocado_magic.protocol.pool import (
     POOL_HEADER,
@@ -26,7 +27,6 @@ from spicy_avocado_magic.protocol.pool import (
 )
 from spicy_avocado_magic.protocol.state import Member, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.config.api_keys import MOST_KEYS, NamedKey
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.gateway.metrics import Metrics, Use
 from spicy_avocado_magic.host.shared_keys import (
@@ -16,9 +19,6 @@ from spicy_avocado_magic.host.shared_keys import (
     with_new_key,
     without_key,
 )
-from spicy_avocado_magic.keys import MOST_KEYS, NamedKey
-from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.sharing import Grant
 
 NOW = 1_000_000.0
 ANN = NamedKey(name="ann", secret="avocado-ann", id="1", expires_at=NOW + 60)

@@ -10,6 +10,9 @@ from typing import Any, cast
 
 import pytest
 
+from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.gateway.access import Gate
 from spicy_avocado_magic.gateway.exchange import Exchange
 from spicy_avocado_magic.gateway.keyring import Caller
@@ -18,11 +21,8 @@ from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.sharing import Sharing
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings
-from spicy_avocado_magic.sharing import Grant
 from spicy_avocado_magic.system.redaction import Redactor
 
 

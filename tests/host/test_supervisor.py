@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.host.supervisor import with_key
-from spicy_avocado_magic.settings import Settings
 
 PORT = "127.0.0.1:9464"
 

@@ -8,14 +8,14 @@ from typing import cast
 import pytest
 from aiohttp.abc import AbstractStreamWriter
 
+from spicy_avocado_magic.config.api_keys import ANYBODY, OWNER, NamedKey
+from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.gateway.exchange import Exchange
 from spicy_avocado_magic.gateway.keyring import Caller
 from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.host.traffic import facts_of
-from spicy_avocado_magic.keys import ANYBODY, OWNER, NamedKey
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.settings import Settings
 
 ALICE = NamedKey(
     name="alice", secret="alices-key-0123456789", rpm=5, tokens=100, models=("m",)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import TunnelFailed
 from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.host.tunnel_health import until_hung
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.tunnel.agent import Agent
 
 POLICY = Policy().scaled(2000)

@@ -9,18 +9,18 @@ from typing import Any, ClassVar, cast
 import pytest
 from aiohttp import web
 
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import AvocadoError, PolicyRefused, TunnelFailed
 from spicy_avocado_magic.host import tunnel_life
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife
 from spicy_avocado_magic.host.keeper import Readiness
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.event_log import Recorder
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, proof
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.settings import Settings
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
 from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required

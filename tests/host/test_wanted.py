@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.settings import Settings, Sources
 from spicy_avocado_magic.host.wanted import plain_settings, secrets_of
-from spicy_avocado_magic.keys import NamedKey
-from spicy_avocado_magic.settings import Settings, Sources
 
 SECRETS = Settings(
     models=("tiny",),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.settings import Sources
+from spicy_avocado_magic.config.settings import Sources
 
 from .counting_world import CountingWorld
 from .home import Home, new_home, running_world

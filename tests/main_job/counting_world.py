@@ -11,11 +11,11 @@ from typing import Self
 
 from aiohttp import web
 
-from spicy_avocado_magic.parsing import OLLAMA_VERSION
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.rehearsal.archive import engine_script
 from spicy_avocado_magic.rehearsal.registry import create_registry
 from spicy_avocado_magic.rehearsal.release import RELEASES_PATH, create_releases
-from spicy_avocado_magic.settings import Sources
 from tests.loop_thread import LoopThread
 
 SIZE = 80 << 20

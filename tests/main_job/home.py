@@ -19,11 +19,11 @@ import psutil
 from spicy_avocado_magic.client.bringing import bring_up
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.client.verbs import down
-from spicy_avocado_magic.options import wish_from
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.options import wish_from
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.json_codec import from_json
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.settings import Sources
 
 PACKAGE_PARENT = Path(__file__).parents[2]
 

@@ -23,6 +23,9 @@ import pytest
 
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.bringing import bring_up
+from spicy_avocado_magic.config.options import wish_from
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DiskTooSmall,
@@ -39,14 +42,11 @@ from spicy_avocado_magic.errors import (
     UserMustAct,
     VersionMismatch,
 )
-from spicy_avocado_magic.options import wish_from
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.json_codec import to_json
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.archive import build_archive
 from spicy_avocado_magic.rehearsal.release import asset_names
-from spicy_avocado_magic.settings import Sources
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home
@@ -327,8 +327,8 @@ def _other_host(home: Home, world: Sources) -> Iterator[None]:
         "from spicy_avocado_magic.client.bringing import bring_up\n"
         "from spicy_avocado_magic.client.verbs import down\n"
         "from spicy_avocado_magic.protocol.json_codec import from_json\n"
-        "from spicy_avocado_magic.options import wish_from\n"
-        "from spicy_avocado_magic.settings import Sources\n"
+        "from spicy_avocado_magic.config.options import wish_from\n"
+        "from spicy_avocado_magic.config.settings import Sources\n"
         "sources = from_json(Sources, json.loads(sys.argv[1]))\n"
         "wish = wish_from({'models': ('tiny',), 'token': sys.argv[2]})\n"
         "bring_up(wish, show=lambda s: None, sources=sources)\n"

@@ -13,7 +13,7 @@ import pytest
 from spicy_avocado_magic import down, logs, status
 from spicy_avocado_magic.client import aftermath
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.event_log import (
     CALLED,
     ENDED,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.parsing import OLLAMA_VERSION
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.settings import Sources
 from spicy_avocado_magic.system.paths import engines_folder
 
 from .home import Home

@@ -13,7 +13,7 @@ import pytest
 
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
@@ -149,8 +149,8 @@ def test_the_host_ends_after_its_owner(home: Home) -> None:
     """A host without `--detach` does not outlive the program that owns it."""
     script = (
         "from spicy_avocado_magic.client.bringing import bring_up\n"
-        "from spicy_avocado_magic.options import wish_from\n"
-        "from spicy_avocado_magic.policy import Policy\n"
+        "from spicy_avocado_magic.config.options import wish_from\n"
+        "from spicy_avocado_magic.config.timeouts import Policy\n"
         "policy = Policy(owner_check_every_s=0.1, owner_gone_s=0.3)\n"
         "wish = wish_from({'models': ('tiny',), 'rehearse': True})\n"
         "bring_up(wish, show=lambda state: None, policy=policy)\n"

@@ -18,9 +18,9 @@ import requests
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.connection import Connection
 from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.config.api_keys import MOST_KEYS
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
-from spicy_avocado_magic.keys import MOST_KEYS
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import KeyState, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 

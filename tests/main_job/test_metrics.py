@@ -14,7 +14,7 @@ import requests
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.state import State
 
 from .chat import stream_chat

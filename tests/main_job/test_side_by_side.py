@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from spicy_avocado_magic.client.bringing import REHEARSAL_TOKEN
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.state import Phase, State
-from spicy_avocado_magic.settings import Sources
 
 from .counting_world import CountingWorld
 from .home import Home

@@ -17,7 +17,7 @@ import spicy_avocado_magic
 from spicy_avocado_magic.client import bringing, verbs
 from spicy_avocado_magic.client.ending import Ended
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.options import Wish
+from spicy_avocado_magic.config.options import Wish
 from spicy_avocado_magic.protocol.state import ModelState, Phase, Progress, Stage, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS

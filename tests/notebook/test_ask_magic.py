@@ -10,10 +10,10 @@ import pytest
 
 from spicy_avocado_magic.client import asking
 from spicy_avocado_magic.client.asking import Piece, Question
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import EngineFailed, UsageMistake
 from spicy_avocado_magic.notebook.ask_magic import BROKEN, INTERRUPTED
 from spicy_avocado_magic.notebook.commands import ASK
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.state import ModelState, State
 
 from .conftest import READY, Service, Session

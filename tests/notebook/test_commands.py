@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from spicy_avocado_magic.config.options import OPTIONS
 from spicy_avocado_magic.notebook.commands import (
     ASK,
     DOWN,
@@ -15,7 +16,6 @@ from spicy_avocado_magic.notebook.commands import (
 )
 from spicy_avocado_magic.notebook.names import Names
 from spicy_avocado_magic.notebook.up_arguments import read_up
-from spicy_avocado_magic.options import OPTIONS
 
 
 @pytest.mark.parametrize(

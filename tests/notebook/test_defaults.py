@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import spicy_avocado_magic
+from spicy_avocado_magic.config.options import OPTIONS
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.defaults import TRAITS
 from spicy_avocado_magic.notebook.magics import AvocadoMagics
-from spicy_avocado_magic.options import OPTIONS
 
 from .conftest import Service, Session
 

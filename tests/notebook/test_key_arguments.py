@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from spicy_avocado_magic.config.api_key_options import Grant
 from spicy_avocado_magic.errors import SecretMissing, UsageMistake
 from spicy_avocado_magic.notebook.commands import KEYS
 from spicy_avocado_magic.notebook.key_arguments import KeysRequest, read_keys_line
 from spicy_avocado_magic.notebook.names import Names
-from spicy_avocado_magic.sharing import Grant
 
 NAMES = Names(
     namespace={"WHO": "ann", "MODELS": ["tiny", "b:c"], "N": 5}, environ={"LATER": "2h"}

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.client import sharing
+from spicy_avocado_magic.config.api_key_options import Grant
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.commands import KEYS
 from spicy_avocado_magic.protocol.state import KeyState
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.sharing import Grant
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY, READY, Service, Session

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client import creating
+from spicy_avocado_magic.config.options import Wish
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.commands import MODEL
-from spicy_avocado_magic.options import Wish
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 from .conftest import READY, Service, Session

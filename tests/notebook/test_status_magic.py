@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client import watching
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.status_magic import ENDED, run_status
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
 from spicy_avocado_magic.protocol.state import Failure, State, Traffic
 from spicy_avocado_magic.protocol.state_folder import StateFolder

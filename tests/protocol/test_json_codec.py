@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.policy import Policy
+from spicy_avocado_magic.config.settings import Settings, Sources
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import (
     Event,
@@ -19,7 +20,6 @@ from spicy_avocado_magic.protocol.state import (
     Stage,
     State,
 )
-from spicy_avocado_magic.settings import Settings, Sources
 
 STATE = State(
     sequence=7,

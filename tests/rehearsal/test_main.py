@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.protocol.json_codec import from_json
-from spicy_avocado_magic.settings import Sources
 
 from .conftest import call
 

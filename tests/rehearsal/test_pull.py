@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.model_name import ModelName
+from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.rehearsal.pull import PullFailed, pull
 from spicy_avocado_magic.rehearsal.store import Store
 from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf

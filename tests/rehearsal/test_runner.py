@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.model_name import ModelName
+from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.rehearsal.runner import Runner, compose, embedding
 from spicy_avocado_magic.rehearsal.store import StoredModel
 

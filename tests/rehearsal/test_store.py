@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from spicy_avocado_magic.model_name import ModelName
+from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.rehearsal.store import Store
 
 WEIGHTS = "application/vnd.ollama.image.model"

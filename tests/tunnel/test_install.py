@@ -16,8 +16,8 @@ import trustme
 from aiohttp import web
 from pyngrok import conf
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import DownloadFailed, NetworkUnreachable, UserMustAct
-from spicy_avocado_magic.policy import Policy
 from spicy_avocado_magic.tunnel import install
 
 from ..tunnel_parts import serving

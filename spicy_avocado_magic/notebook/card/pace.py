@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ...policy import Policy
+from ...config.timeouts import Policy
 
 _WINDOW_S: Final = 1.0
 

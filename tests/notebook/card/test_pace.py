@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.notebook.card.pace import Pace
-from spicy_avocado_magic.policy import Policy
 
 
 def require_few(times: list[float], most: int) -> None:

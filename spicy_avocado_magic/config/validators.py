@@ -6,9 +6,9 @@ import ipaddress
 import re
 from typing import Final
 
-from .errors import UsageMistake
+from ..errors import UsageMistake
+from ..system.credentials import looks_like_token
 from .model_name import ModelName
-from .system.credentials import looks_like_token
 
 OLLAMA_VERSION: Final = "0.34.1"
 """The release that is installed unless another is asked for; tested with this."""

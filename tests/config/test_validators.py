@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.parsing import (
+from spicy_avocado_magic.config.validators import (
     parse_duration_s,
     parse_origins,
     parse_registries,
@@ -21,6 +20,7 @@ from spicy_avocado_magic.parsing import (
     validate_port,
     validate_version,
 )
+from spicy_avocado_magic.errors import UsageMistake
 
 
 @pytest.mark.parametrize(

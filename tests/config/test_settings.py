@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.protocol.pool import POOL_KEY_CHARACTERS
-from spicy_avocado_magic.protocol.state import COMPONENTS
-from spicy_avocado_magic.settings import (
+from spicy_avocado_magic.config.settings import (
     CHANGES,
     ENGINE_VARIABLES,
     ENGINE_VARIABLES_OURS,
     Settings,
 )
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.protocol.pool import POOL_KEY_CHARACTERS
+from spicy_avocado_magic.protocol.state import COMPONENTS
 
 POOL = {"pool": True, "domain": "a.ngrok.app", "api_key": "one-key-for-all-of-us"}
 

@@ -6,9 +6,9 @@ from dataclasses import fields
 
 import pytest
 
+from spicy_avocado_magic.config.limits import NAMES, Limits, parse_limits
+from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.limits import NAMES, Limits, parse_limits
-from spicy_avocado_magic.policy import Policy
 
 
 def test_sizes_times_and_numbers_are_read() -> None:

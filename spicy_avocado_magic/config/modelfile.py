@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .errors import UsageMistake
+from ..errors import UsageMistake
 from .model_name import ModelName
 
 FROM: Final = "from"

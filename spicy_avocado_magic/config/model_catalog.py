@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from ..system.paths import APP, cache_folder
 from .model_name import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName
 from .options import nearest_match
-from .system.paths import APP, cache_folder
 
 WELL_KNOWN: Final = (
     "llama3",

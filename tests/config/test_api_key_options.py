@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.sharing import (
+from spicy_avocado_magic.config.api_key_options import (
     KEY_OPTION_BY_NAME,
     Grant,
     grant_from,
     parse_models,
 )
+from spicy_avocado_magic.errors import UsageMistake
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from . import parsing as rules
-from .errors import UsageMistake
+from ..errors import UsageMistake
+from . import validators as rules
 from .limits import NAMES as LIMIT_NAMES
 from .limits import parse_limits
 from .settings import ENGINE_VARIABLES, ENGINE_VARIABLES_OURS

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
+from ..errors import UsageMistake
+from ..protocol.pool import require_for_pool
 from . import limits
-from .errors import UsageMistake
-from .keys import NamedKey
+from .api_keys import NamedKey
 from .model_name import ModelName
-from .parsing import validate_model
-from .protocol.pool import require_for_pool
+from .validators import validate_model
 
 ENGINE_VARIABLES: Final = frozenset(
     {

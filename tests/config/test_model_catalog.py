@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.known_models import (
+from spicy_avocado_magic.config.model_catalog import (
     WELL_KNOWN,
     folders_with_models,
     installed_models,
     nearest_model,
     without_usual_tag,
 )
-from spicy_avocado_magic.model_name import ModelName
+from spicy_avocado_magic.config.model_name import ModelName
 
 
 def test_every_well_known_name_is_one_that_the_engine_takes() -> None:

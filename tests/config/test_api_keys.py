@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from spicy_avocado_magic.config.api_keys import NamedKey, validate_key_name
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.keys import NamedKey, validate_key_name
 
 
 @pytest.mark.parametrize("name", ["ann", "Ann.B_c-2", "7", "a" * 40])

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.options import (
+from spicy_avocado_magic.config.options import (
     OPTION_BY_NAME,
     OPTIONS,
     Wish,
@@ -20,7 +19,8 @@ from spicy_avocado_magic.options import (
     parse_variables,
     wish_from,
 )
-from spicy_avocado_magic.settings import Settings
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.errors import UsageMistake
 
 
 def test_every_option_is_a_setting_or_a_switch_of_the_call() -> None:

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
-from .errors import UsageMistake
-from .policy import Policy
+from ..errors import UsageMistake
+from .timeouts import Policy
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _UNIT_BYTES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.modelfile import (
+from spicy_avocado_magic.config.modelfile import (
     Instruction,
     base_models,
     instructions,
     mistake_in,
     with_absolute_paths,
 )
+from spicy_avocado_magic.errors import UsageMistake
 
 LONG = '''# a comment
 FROM llama3

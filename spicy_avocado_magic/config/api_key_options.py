@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .errors import UsageMistake
-from .keys import validate_key_name
+from ..errors import UsageMistake
+from .api_keys import validate_key_name
 from .model_name import ModelName
 from .options import Option, parse_flag
-from .parsing import parse_duration_s, validate_model
+from .validators import parse_duration_s, validate_model
 
 MOST_RPM: Final = 100_000
 """The times of that many requests are kept for a minute."""

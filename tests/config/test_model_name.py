@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.model_name import ModelName
 
 
 @pytest.mark.parametrize(
