@@ -1,4 +1,4 @@
-"""The shape of the program: who may import whom, how long, under which names."""
+"""The shape of the program: who may import whom, under which names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from spicy_avocado_magic.errors import AvocadoError, every_kind
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = "spicy_avocado_magic"
 SOURCES: Final = sorted((ROOT / PACKAGE).rglob("*.py"))
-LONGEST_MODULE: Final = 280
 
 LAYERS: Final = (
     ("errors",),
@@ -179,13 +178,6 @@ def test_a_module_is_named_for_a_process_in_one_place_only() -> None:
         if text.startswith(PACKAGE + ".")
     }
     assert named == STARTED_BY_NAME
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=relative)
-def test_no_module_is_too_long(path: Path) -> None:
-    """A module has one subject, so it fits on a few pages."""
-    lines = len(path.read_text().splitlines())
-    assert lines <= LONGEST_MODULE, f"{relative(path)} has {lines} lines"
 
 
 def files_of_tests(pattern: str) -> Iterator[Path]:

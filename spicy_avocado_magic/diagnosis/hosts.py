@@ -45,7 +45,7 @@ def check_registry(case: Case) -> Finding:
 
 def check_releases(case: Case) -> Finding:
     """Tell whether releases of the engine can be had, where one may be needed."""
-    from ..engine.release import archive_for
+    from ..engine.install.release import archive_for
 
     wanted = case.settings.ollama_version
     number = OLLAMA_VERSION if wanted in ("", "latest") else wanted

@@ -87,7 +87,7 @@ def check_packages(_case: Case) -> Finding:
 
 def check_memory(case: Case) -> Finding:
     """Tell how much RAM and VRAM are free for models."""
-    from ..engine.machine_memory import list_gpus, read_memory
+    from ..engine.hardware.memory import list_gpus, read_memory
 
     memory = read_memory(list_gpus())
     free = memory.ram_free + memory.vram_free

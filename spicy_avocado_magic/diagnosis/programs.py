@@ -27,8 +27,8 @@ _MEND_DRIVER: Final = (
 
 def check_gpu(case: Case) -> Finding:
     """Tell cards and driver, and what would put models on the CPU in silence."""
-    from ..engine.gpu import choose_libraries, list_nvidia_cards
-    from ..engine.machine_memory import list_gpus
+    from ..engine.hardware.memory import list_gpus
+    from ..engine.hardware.nvidia import choose_libraries, list_nvidia_cards
 
     cards = list_nvidia_cards()
     if not cards:
@@ -81,7 +81,7 @@ def has_cuda(library_path: str) -> bool:
 
 def check_engine(case: Case) -> Finding:
     """Tell which ``ollama`` is on PATH, and whether it is used."""
-    from ..engine.release import MINIMUM, examine, find_on_path
+    from ..engine.install.release import MINIMUM, examine, find_on_path
 
     found = shutil.which("ollama")
     wanted = case.settings.ollama_version or OLLAMA_VERSION

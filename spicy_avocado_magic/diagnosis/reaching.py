@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from ..engine.connections import is_loopback
+from ..engine.download.http import is_loopback
 from ..system.redaction import plain_text
 from .machine import proxies
 

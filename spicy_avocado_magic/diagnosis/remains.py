@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 
 from .. import host
-from ..engine.port import USUAL_PORT
+from ..engine.ollama_process import USUAL_PORT
 from ..errors import AvocadoError
 from ..host import guard
 from ..protocol.finding import Finding, broken, ok, unknown, warning

@@ -12,12 +12,12 @@ from weakref import WeakValueDictionary
 from ..config.model_name import ModelName
 from ..config.timeouts import Policy
 from ..errors import AvocadoError, DownloadFailed, UsageMistake
-from .connections import failures_of, open_session
-from .disk import require_space
-from .download import fetch, refused_status
-from .gguf import HEAD_BYTES, Shape, read_shape
+from .download.disk_space import require_space
+from .download.http import failures_of, open_session
+from .download.verified_download import fetch, refused_status
+from .download.window import SEGMENT_BYTES
+from .hardware.gguf import HEAD_BYTES, Shape, read_shape
 from .registry import ENGINE_MAY, Layer, Manifest, blob_path
-from .window import SEGMENT_BYTES
 
 _FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 """A lock for each blob that is on its way; models share layers."""

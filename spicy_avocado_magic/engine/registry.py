@@ -12,9 +12,9 @@ from typing import Any, Final
 from ..config.model_name import DEFAULT_HOST, ModelName
 from ..config.timeouts import Policy
 from ..errors import AvocadoError, DownloadFailed
-from .connections import TRANSIENT_STATUSES, StatusRefused, get_text
-from .patience import Interrupted, keep_trying
-from .refusals import newer_engine, rate_limited, refused_name, unknown_model
+from .download.http import TRANSIENT_STATUSES, StatusRefused, get_text
+from .download.retry import Interrupted, keep_trying
+from .model_errors import newer_engine, rate_limited, refused_name, unknown_model
 
 _MANIFEST_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")

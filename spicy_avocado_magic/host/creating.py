@@ -10,12 +10,12 @@ from typing import Final
 
 from ..config.model_name import ModelName
 from ..config.modelfile import base_models, with_absolute_paths
-from ..engine import models as engine_models
-from ..engine.adoption import adopt
-from ..engine.creation import Creation, create
+from ..engine import ollama_api as engine_models
+from ..engine.create import Creation, create
+from ..engine.ollama_process import engine_variables
+from ..engine.progress import Tally
+from ..engine.pull import adopt
 from ..engine.registry import installed_manifest, source_of
-from ..engine.tally import Tally
-from ..engine.variables import engine_variables
 from ..errors import UsageMistake
 from ..formatting import bytes_text
 from ..protocol.state import Phase

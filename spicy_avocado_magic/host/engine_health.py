@@ -7,8 +7,8 @@ import time
 from typing import Final
 
 from ..config.timeouts import Policy
-from ..engine.effort import effort_of
-from ..engine.server import EngineServer
+from ..engine.ollama_process import EngineServer
+from ..engine.runner_activity import effort_of
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..gateway.app import Gateway
 from .keeper import race

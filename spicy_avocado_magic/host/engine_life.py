@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from ..engine.gpu import choose_libraries, list_nvidia_cards
-from ..engine.install import install
-from ..engine.release import Installed, examine, find_on_path, resolve_version
-from ..engine.server import EngineServer
+from ..engine.hardware.nvidia import choose_libraries, list_nvidia_cards
+from ..engine.install.installer import install
+from ..engine.install.release import Installed, examine, find_on_path, resolve_version
+from ..engine.ollama_process import EngineServer
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..gateway.app import Gateway
 from ..protocol.state import Phase

@@ -11,24 +11,18 @@ from dataclasses import dataclass, field, replace
 from ..config.model_name import ModelName
 from ..config.validators import OLLAMA_VERSION
 from ..engine.blobs import here_bytes, read_model_shape, require_room
-from ..engine.fit import (
-    Fit,
-    Memory,
-    Verdict,
-    demand_of,
-    judge,
-)
-from ..engine.gpu import choose_libraries, list_nvidia_cards
-from ..engine.machine_memory import list_gpus, read_memory, visible
-from ..engine.refusals import cannot_run
+from ..engine.hardware.memory import list_gpus, read_memory, visible
+from ..engine.hardware.memory_fit import Fit, Memory, Verdict, demand_of, judge
+from ..engine.hardware.nvidia import choose_libraries, list_nvidia_cards
+from ..engine.install.release import MINIMUM
+from ..engine.model_errors import cannot_run
+from ..engine.progress import Tally
 from ..engine.registry import (
     Manifest,
     installed_manifest,
     read_manifest,
     source_of,
 )
-from ..engine.release import MINIMUM
-from ..engine.tally import Tally
 from .context import Context
 
 

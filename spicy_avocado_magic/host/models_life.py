@@ -7,19 +7,19 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from ..engine import models as engine_models
-from ..engine.adoption import adopt
+from ..engine import ollama_api as engine_models
 from ..engine.blobs import fetch_blobs
-from ..engine.fit import Memory
-from ..engine.gpu_proof import (
+from ..engine.hardware.gpu_offload import (
     no_gpu_warning,
     offloaded_layers,
     proved_gpu_bytes,
     spill_warning,
 )
-from ..engine.machine_memory import list_gpus
+from ..engine.hardware.memory import list_gpus
+from ..engine.hardware.memory_fit import Memory
+from ..engine.progress import Tally
+from ..engine.pull import adopt
 from ..engine.registry import Manifest, installed_manifest
-from ..engine.tally import Tally
 from ..errors import EngineFailed
 from ..formatting import bytes_text
 from ..protocol.state import Phase

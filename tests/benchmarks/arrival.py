@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from spicy_avocado_magic.config.validators import OLLAMA_VERSION
-from spicy_avocado_magic.engine.release import archive_for
+from spicy_avocado_magic.engine.install.release import archive_for
 from tests.real_engines import EXECUTABLES
 
 from .arrival_archive import write_archive

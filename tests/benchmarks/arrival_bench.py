@@ -19,7 +19,7 @@ import psutil
 
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.config.validators import OLLAMA_VERSION
-from spicy_avocado_magic.engine.release import archive_for
+from spicy_avocado_magic.engine.install.release import archive_for
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from tests.main_job.home import Home
 

@@ -18,8 +18,7 @@ from spicy_avocado_magic.diagnosis.machine import (
     check_sharing,
     without_credentials,
 )
-from spicy_avocado_magic.engine import machine_memory
-from spicy_avocado_magic.engine.fit import Memory
+from spicy_avocado_magic.engine.hardware.memory_fit import Memory
 from spicy_avocado_magic.protocol.finding import Verdict
 
 from .conftest import New
@@ -93,7 +92,7 @@ def test_memory_too_small_for_any_model_is_told(
     memory = Memory(
         vram_total=vram, vram_free=vram, gpus=1 if vram else 0, ram_free=ram
     )
-    monkeypatch.setattr(machine_memory, "read_memory", lambda _gpus: memory)
+    monkeypatch.setattr(memory, "read_memory", lambda _gpus: memory)
     assert check_memory(new_case()).verdict is verdict
 
 
@@ -102,7 +101,7 @@ def test_a_running_service_holds_its_memory_rightly(
 ) -> None:
     """Its models are what is missing."""
     memory = Memory(vram_total=0, vram_free=0, gpus=0, ram_free=GB)
-    monkeypatch.setattr(machine_memory, "read_memory", lambda _gpus: memory)
+    monkeypatch.setattr(memory, "read_memory", lambda _gpus: memory)
     assert check_memory(new_case(is_running=True)).verdict is Verdict.OK
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.server import EngineServer
+from spicy_avocado_magic.engine.ollama_process import EngineServer
 from spicy_avocado_magic.system.process_log import ChildLog
 
 Serve = Callable[[web.Application], Awaitable[str]]

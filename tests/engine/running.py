@@ -6,8 +6,8 @@ import aiohttp
 
 from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.adoption import adopt
-from spicy_avocado_magic.engine.tally import Tally
+from spicy_avocado_magic.engine.progress import Tally
+from spicy_avocado_magic.engine.pull import adopt
 
 
 async def pull(

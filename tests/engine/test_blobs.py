@@ -20,8 +20,8 @@ from spicy_avocado_magic.engine.blobs import (
     read_model_shape,
     require_room,
 )
+from spicy_avocado_magic.engine.progress import Tally
 from spicy_avocado_magic.engine.registry import Layer, Manifest, blob_path
-from spicy_avocado_magic.engine.tally import Tally
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed, UsageMistake
 from spicy_avocado_magic.rehearsal.registry import create_registry
 

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from spicy_avocado_magic.engine.window import SEGMENT_BYTES, WINDOW_BYTES
+from spicy_avocado_magic.engine.download.window import (
+    SEGMENT_BYTES,
+    WINDOW_BYTES,
+)
 
 from .conftest import Serve
 from .file_host import FileHost
@@ -24,8 +27,8 @@ MEBI = 1 << 20
 INSTALL = """
 import asyncio, re, sys
 from pathlib import Path
-from spicy_avocado_magic.engine.arrival import Arrival
-from spicy_avocado_magic.engine.release import Archive
+from spicy_avocado_magic.engine.install.release_download import Arrival
+from spicy_avocado_magic.engine.install.release import Archive
 from spicy_avocado_magic.config.timeouts import Policy
 
 url, digest, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])

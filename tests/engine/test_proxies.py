@@ -12,8 +12,10 @@ import trustme
 from aiohttp import web
 
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.connections import get_text
-from spicy_avocado_magic.engine.download import fetch
+from spicy_avocado_magic.engine.download.http import get_text
+from spicy_avocado_magic.engine.download.verified_download import (
+    fetch,
+)
 from spicy_avocado_magic.errors import NetworkUnreachable
 
 from .file_host import FileHost

@@ -101,7 +101,7 @@ async def test_a_registry_that_hangs_up_is_asked_again(
 
 async def test_an_unknown_model_of_the_library_points_to_it(policy: Policy) -> None:
     """The remedy says where names are listed."""
-    from spicy_avocado_magic.engine.refusals import unknown_model
+    from spicy_avocado_magic.engine.model_errors import unknown_model
 
     error = unknown_model(ModelName.parse("lama3"))
     assert "lama3:latest" in error.problem

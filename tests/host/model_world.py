@@ -15,7 +15,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.config.settings import Settings, Sources
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.server import EngineServer
+from spicy_avocado_magic.engine.ollama_process import EngineServer
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife

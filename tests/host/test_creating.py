@@ -14,7 +14,7 @@ import pytest
 from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.config.settings import Settings, Sources
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine import models as engine_models
+from spicy_avocado_magic.engine import ollama_api as engine_models
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.host import creating
 from spicy_avocado_magic.host.board import Board

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.server import EngineServer
+from spicy_avocado_magic.engine.ollama_process import EngineServer
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.host import engine_health
 from spicy_avocado_magic.host.engine_health import until_hung

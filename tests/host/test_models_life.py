@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.engine.fit import Demand, Memory, cache_bytes
-from spicy_avocado_magic.engine.gguf import HEAD_BYTES, read_shape
+from spicy_avocado_magic.engine.hardware.gguf import HEAD_BYTES, read_shape
+from spicy_avocado_magic.engine.hardware.memory_fit import Demand, Memory, cache_bytes
 from spicy_avocado_magic.host import model_plans
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf

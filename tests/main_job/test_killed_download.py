@@ -6,7 +6,7 @@ import os
 import signal
 from collections import Counter
 
-from spicy_avocado_magic.engine.window import WINDOW_BYTES
+from spicy_avocado_magic.engine.download.window import WINDOW_BYTES
 
 from .counting_world import HELD_AT, SIZE, CountingWorld
 from .home import Home

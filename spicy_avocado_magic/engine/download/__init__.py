@@ -1,0 +1,1 @@
+"""Parallel, resumable, verified downloads."""

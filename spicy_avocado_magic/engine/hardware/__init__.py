@@ -1,0 +1,1 @@
+"""GPUs and memory of this machine, and which models fit."""

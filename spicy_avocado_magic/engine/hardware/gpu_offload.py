@@ -1,0 +1,154 @@
+"""Whether a model is on the GPU: by ``/api/ps`` *and* the engine's log.
+
+Each alone has been wrong: a server without a GPU, whose runner's log lines it
+could not read, reported all of a model as VRAM; and an engine that found no GPU
+runs on the CPU without a word to its clients.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ...system.redaction import plain_text
+from ..ollama_api import Loaded
+from .memory import Gpu, visible
+
+_OFFLOADED: Final = re.compile(r"offloaded\s+(\d+)/(\d+)\s+layers to GPU")
+"""What llama.cpp logs at each load (``offloadedLayersRegex`` in
+llm/llama_server.go, ollama/ollama v0.34.1)."""
+
+
+def offloaded_layers(log_text: str) -> tuple[int, int] | None:
+    """Return the layers on the GPU, and of how many, at the last load in a log."""
+    found = _OFFLOADED.findall(log_text)
+    return (int(found[-1][0]), int(found[-1][1])) if found else None
+
+
+def proved_gpu_bytes(
+    loaded: Loaded, *, engine_has_gpu: bool, layers: tuple[int, int] | None
+) -> int:
+    """Return how much of a model is on the GPU for all that is known.
+
+    Args:
+        loaded: By ``/api/ps``.
+        engine_has_gpu: Whether the engine's log tells of a GPU that it computes on.
+        layers: By ``offloaded_layers`` of what the engine logged at the load; None
+            where the log does not tell.
+    """
+    has_none = layers is not None and layers[0] == 0
+    return 0 if has_none or not engine_has_gpu else loaded.gpu_bytes
+
+
+def no_gpu_warning(
+    gpus: tuple[Gpu, ...],
+    engine_log: str,
+    environ: Mapping[str, str],
+    told: Iterable[str],
+) -> str:
+    """Return the warning for an engine that found none of the machine's GPUs.
+
+    Args:
+        gpus: By ``nvidia-smi``; empty on a machine without, which is no fault.
+        engine_log: From the engine's start.
+        environ: What the engine was started with.
+        told: Warnings that are shown already.
+
+    Returns:
+        What it means and why; empty where a driver or GPU that is too old is told.
+    """
+    if not gpus or any("too old for" in warning for warning in told):
+        return ""
+    return (
+        f"This machine has a GPU ({gpus[0].name}), but Ollama found none: models run "
+        f"on the CPU, slowly. {_cause(gpus, engine_log, environ)}"
+    )
+
+
+def _cause(gpus: tuple[Gpu, ...], engine_log: str, environ: Mapping[str, str]) -> str:
+    if not visible(gpus, environ):
+        return "CUDA_VISIBLE_DEVICES hides it: remove that variable."
+    if environ.get("OLLAMA_LLM_LIBRARY", "").startswith("cpu"):
+        return "OLLAMA_LLM_LIBRARY asks for the CPU: remove that variable."
+    if "watchdog timed out" in engine_log:
+        return (
+            "It gave up looking before the driver answered: run %avocado_up --restart."
+        )
+    if "compute capability not in compiled" in engine_log:
+        return (
+            "Its CUDA libraries do not support this GPU: try another --ollama-version."
+        )
+    return (
+        "Its CUDA libraries are missing or do not load: run %avocado_up --restart "
+        "--ollama-version latest for an engine that has them."
+    )
+
+
+def spill_warning(name: str, loaded: Loaded, gpu_bytes: int) -> str:
+    """Return the warning for a model that is not wholly on a GPU that there is."""
+    if gpu_bytes >= loaded.memory_bytes:
+        return ""
+    share = 1 - gpu_bytes / loaded.memory_bytes
+    return (
+        f"{share:.0%} of {name} is on the CPU, which is slow: GPU memory is too small "
+        "for it. Choose a smaller model or quantisation, or a smaller --context."
+    )
+
+
+_GAVE_UP: Final = "The engine gave up looking for a GPU; models may run on the CPU."
+_PAIR: Final = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """What the engine found, in words for people."""
+
+    text: str = ""
+    """Such as ``2 x Tesla T4, 14.7 GiB each`` or ``CPU``; empty if not yet known."""
+    warnings: tuple[str, ...] = ()
+
+
+def parse_compute(log_text: str) -> Compute:
+    """Read the devices and warnings from an engine's log.
+
+    The lines are those of ``LogDetails`` (discover/types.go) and
+    ``filterOldCUDADriver`` (discover/cuda_compat.go) in ollama/ollama 0.34.1.
+    """
+    devices: Counter[tuple[str, str]] = Counter()
+    has_found_cpu = False
+    warnings: dict[str, None] = {}
+    for line in log_text.splitlines():
+        fields = {key: value.strip('"') for key, value in _PAIR.findall(line)}
+        message = fields.get("msg", "")
+        if message == "inference compute":
+            if fields.get("library") == "cpu":
+                has_found_cpu = True
+                continue
+            name = fields.get("description") or fields.get("name", "GPU")
+            devices[plain_text(name), fields.get("total", "")] += 1
+        elif message == "NVIDIA driver too old":
+            warnings[_driver_warning(fields)] = None
+        elif "watchdog timed out" in message:
+            warnings[_GAVE_UP] = None
+    text = ", ".join(_device(*device, count) for device, count in devices.items())
+    return Compute(
+        text=text or ("CPU" if has_found_cpu else ""), warnings=tuple(warnings)
+    )
+
+
+def _device(name: str, total: str, count: int) -> str:
+    if count == 1:
+        return f"{name}, {total}"
+    return f"{count} x {name}, {total} each"
+
+
+def _driver_warning(fields: dict[str, str]) -> str:
+    device = plain_text(fields.get("device", "GPU"))
+    return (
+        f"The NVIDIA driver ({fields.get('driver', '?')}) is too old for this Ollama "
+        f"on {device}: it wants {fields.get('required_driver', 'a newer one')}. "
+        f"Models run on the CPU, slowly."
+    )

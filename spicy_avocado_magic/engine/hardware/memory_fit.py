@@ -1,0 +1,179 @@
+"""Whether a model fits into memory, told before it is fetched; pure arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from ...config.settings import Settings
+from ...formatting import bytes_text
+from .gguf import Shape
+
+GIB: Final = 1 << 30
+_MIB: Final = 1 << 20
+
+_OVERHEAD_BYTES: Final = 512 * _MIB
+"""Runtime and compute buffers on each device: 0.11.4 kept 457 MiB free for them
+(``cudaMinimumMemory``, discover/gpu.go in ollama/ollama), and the logs quoted in
+v0.34.1's llm/llama_server_test.go tell of 256 to 440 MiB of compute buffers."""
+
+_CONTEXT_BY_VRAM: Final = ((47 * GIB, 262144), (23 * GIB, 32768), (0, 4096))
+"""Least VRAM and the context it gets by itself (server/routes.go, v0.34.1)."""
+
+_SMALLEST_CONTEXT: Final = 4096
+"""An automatic context is reduced to this where it does not load (server/sched.go)."""
+
+_BYTES_PER_VALUE: Final = {
+    "f32": 4.0,
+    "f16": 2.0,
+    "bf16": 2.0,
+    "q8_0": 34 / 32,
+    "q4_0": 18 / 32,
+}
+"""Of ``OLLAMA_KV_CACHE_TYPE``; blocks of 32 carry a two-byte scale (ggml-common.h)."""
+
+_UNTOLD_SHARE: Final = 0.5
+"""Layers without a window where a model does not say: no family has more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What this machine has for models, in bytes."""
+
+    vram_total: int = 0
+    vram_free: int = 0
+    """Over all GPUs."""
+    gpus: int = 0
+    ram_free: int = 0
+    """Swap included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What the settings ask of the engine that costs memory."""
+
+    context: int = 0
+    """Tokens for each request; 0 leaves it to the engine."""
+    slots: int = 1
+    """Requests at a time, each with a context of its own."""
+    cache_type: str = "f16"
+    reserved_bytes: int = 0
+    """Kept free on each GPU."""
+
+
+class Verdict(Enum):
+    """How a model will run, in words for people."""
+
+    FITS = "fits on the GPU"
+    SPILLS = "spills to the CPU (slow)"
+    ON_CPU = "runs on the CPU (slow)"
+    """Where there is no GPU that it could spill from."""
+    CANNOT = "cannot run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What was expected of a model, and why."""
+
+    verdict: Verdict
+    needed_bytes: int
+    """With its context; for ``CANNOT`` the least that it could do with."""
+    free_bytes: int
+    """VRAM; all memory where there is none, and for ``CANNOT``."""
+    context: int
+    """Tokens that were reckoned with."""
+    less_context_helps: bool = False
+    """Whether what cannot run could with a shorter context or fewer slots."""
+
+    @property
+    def text(self) -> str:
+        """The verdict with its figures."""
+        is_by_vram = self.verdict in (Verdict.FITS, Verdict.SPILLS)
+        where = "GPU memory" if is_by_vram else "memory"
+        return (
+            f"{self.verdict.value}: about {bytes_text(self.needed_bytes)} with "
+            f"{self.context} tokens of context, {bytes_text(self.free_bytes)} of "
+            f"{where} free"
+        )
+
+
+def demand_of(settings: Settings) -> Demand:
+    """Return what the settings ask; the engine passes over values it cannot read."""
+    variables = dict(settings.engine_env)
+    return Demand(
+        context=settings.context or _number(variables.get("OLLAMA_CONTEXT_LENGTH")),
+        slots=max(1, _number(variables.get("OLLAMA_NUM_PARALLEL"))),
+        cache_type=variables.get("OLLAMA_KV_CACHE_TYPE", "").lower(),
+        reserved_bytes=_number(variables.get("OLLAMA_GPU_OVERHEAD")),
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else 0
+
+
+def default_context(vram_bytes: int) -> int:
+    """Return the context that the engine chooses by itself, in tokens."""
+    return next(tokens for least, tokens in _CONTEXT_BY_VRAM if vram_bytes >= least)
+
+
+def cache_bytes(
+    shape: Shape, context: int, demand: Demand, *, is_least: bool = False
+) -> int:
+    """Return the size of the key-value cache.
+
+    Args:
+        shape: The model's; layers with a sliding window keep no more than that.
+        context: Tokens for each request.
+        demand: How many requests, and in what precision.
+        is_least: Whether to reckon with a window in every layer where the model
+            does not say which have one, rather than in half of them.
+    """
+    share = shape.whole_share
+    if share is None:
+        share = 0.0 if is_least else _UNTOLD_SHARE
+    kept = context * share + min(context, shape.window) * (1 - share)
+    per_value = _BYTES_PER_VALUE.get(demand.cache_type, _BYTES_PER_VALUE["f16"])
+    return int(shape.values_per_token * kept * demand.slots * per_value)
+
+
+def judge(
+    weights_bytes: int, shape: Shape | None, memory: Memory, demand: Demand
+) -> Fit:
+    """Return how a model will run.
+
+    It is expected to run as the likely estimate says, but only called unable to
+    where even the least that it could do with is more than there is.
+
+    Args:
+        weights_bytes: Of the model and its projector.
+        shape: None where it is not known; context then counts as nothing.
+        memory: Free now, with what our own engine holds added.
+        demand: What the settings ask.
+    """
+    context = demand.context or default_context(memory.vram_total)
+    least_context = demand.context or _SMALLEST_CONTEXT
+    likely = least = weights_bytes
+    if shape is not None:
+        longest = shape.trained_context or context
+        context, least_context = min(context, longest), min(least_context, longest)
+        likely += cache_bytes(shape, context, demand)
+        least += cache_bytes(shape, least_context, demand, is_least=True)
+    overhead = max(1, memory.gpus) * _OVERHEAD_BYTES
+    needed = likely + overhead + memory.gpus * demand.reserved_bytes
+    everything = memory.vram_free + memory.ram_free
+    cannot = least > everything
+    if cannot:
+        verdict = Verdict.CANNOT
+    elif not memory.gpus:
+        verdict = Verdict.ON_CPU
+    else:
+        verdict = Verdict.FITS if needed <= memory.vram_free else Verdict.SPILLS
+    return Fit(
+        verdict=verdict,
+        needed_bytes=least if cannot else needed,
+        free_bytes=everything if cannot or not memory.gpus else memory.vram_free,
+        context=least_context if cannot else context,
+        less_context_helps=cannot and weights_bytes <= everything,
+    )

@@ -1,0 +1,164 @@
+"""Which Ollama: the one on PATH, or which archive of which release."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ...config.timeouts import Policy
+from ...config.validators import OLLAMA_VERSION
+from ...errors import DownloadFailed, PlatformUnsupported, UsageMistake
+from ..download.http import failures_of, open_session
+
+MINIMUM: Final = "0.11.4"
+"""Older servers lack parts of the API that the gateway offers."""
+
+_ZSTD_SINCE: Final = "0.14.0"
+_UNVERSIONED: Final = "0.0.0"
+_VERSION_TIMEOUT_S: Final = 10.0
+_ARCHITECTURES: Final = {
+    "x86_64": "amd64",
+    "amd64": "amd64",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+}
+_CLIENT = re.compile(r"client version is v?(\S+)")
+_SERVER = re.compile(r"ollama version is v?(\S+)")
+_TAG = re.compile(r"/tag/v(\d+\.\d+\.\d+(?:-rc\d+)?)/?$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """An ``ollama`` that can be started."""
+
+    path: Path
+    version: str
+    """``0.0.0`` for a build that does not know its own."""
+    origin: str
+    """``PATH``, or how it came here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A release archive for one kind of machine."""
+
+    url: str
+    name: str
+    version: str
+
+    @property
+    def checksums_url(self) -> str:
+        """Where the digests of this release's archives are."""
+        return self.url.removesuffix(self.name) + "sha256sum.txt"
+
+
+def find_on_path(minimum: str = MINIMUM) -> Installed | None:
+    """Return the ``ollama`` on PATH if it is new enough; blocks up to 10 s."""
+    found = shutil.which("ollama")
+    installed = None if found is None else examine(Path(found), origin="PATH")
+    if installed is None:
+        return None
+    is_new_enough = _order(installed.version) >= _order(minimum)
+    return installed if is_new_enough or installed.version == _UNVERSIONED else None
+
+
+def examine(executable: Path, *, origin: str) -> Installed | None:
+    """Ask an executable for its version; None if it does not tell; blocks.
+
+    It is pointed at a port where no server can be, since it would otherwise tell
+    the version of whatever server runs (``versionHandler`` in ollama/ollama).
+    """
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
+    try:
+        told = subprocess.run(
+            [str(executable), "--version"],
+            env=environ | {"OLLAMA_HOST": "127.0.0.1:1"},
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_VERSION_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    text = told.stdout + told.stderr
+    match = _CLIENT.search(text) or _SERVER.search(text)
+    if match is None or not re.match(r"\d+\.\d+\.\d+", match[1]):
+        return None
+    return Installed(path=executable, version=match[1], origin=origin)
+
+
+def archive_for(version: str, releases_url: str, system: str, machine: str) -> Archive:
+    """Return the archive for a machine, by ``platform.system()`` and ``.machine()``.
+
+    Raises:
+        PlatformUnsupported: If there is none that this program can use.
+    """
+    architecture = _ARCHITECTURES.get(machine.lower())
+    if system == "Darwin":
+        name = "ollama-darwin.tgz"
+    elif system == "Linux" and architecture is not None:
+        is_zstd = _order(version) >= _order(_ZSTD_SINCE)
+        name = f"ollama-linux-{architecture}.{'tar.zst' if is_zstd else 'tgz'}"
+    else:
+        raise PlatformUnsupported(
+            f"There is no Ollama archive for {system} on {machine}.",
+            "Install ollama yourself so that it is on PATH, or use another machine.",
+        )
+    url = f"{releases_url}/download/v{version}/{name}"
+    return Archive(url=url, name=name, version=version)
+
+
+def no_such_release(archive: Archive) -> UsageMistake:
+    """Return the error for a release, or an archive of it, that is not there."""
+    return UsageMistake(
+        f"There is no Ollama release {archive.version} with {archive.name}.",
+        "Leave --ollama-version out, or name one from github.com/ollama/ollama.",
+    )
+
+
+async def resolve_version(requested: str, releases_url: str, policy: Policy) -> str:
+    """Return the version to install: ours, the one asked for, or the latest.
+
+    ``latest`` is where the release page redirects to.
+
+    Raises:
+        UsageMistake: If it is older than ``MINIMUM``.
+        NetworkUnreachable, DownloadFailed: If the latest cannot be learned.
+    """
+    version = requested or OLLAMA_VERSION
+    if version == "latest":
+        version = await _latest(f"{releases_url}/latest", policy)
+    if _order(version) < _order(MINIMUM):
+        raise UsageMistake(
+            f"Ollama {version} is too old for this program.",
+            f"Use --ollama-version {MINIMUM} or newer, or leave it out.",
+        )
+    return version
+
+
+async def _latest(url: str, policy: Policy) -> str:
+    with failures_of(url):
+        async with (
+            open_session(url, policy) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
+            location = response.headers.get("Location", "")
+    match = _TAG.search(location)
+    if match is None:
+        raise DownloadFailed(
+            "The release page does not say which Ollama is the latest.",
+            f"Name one: --ollama-version {OLLAMA_VERSION}.",
+        )
+    return match[1]
+
+
+def _order(version: str) -> tuple[int, ...]:
+    """Return a sort key; what follows the three numbers does not count."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,203 @@
+"""Why a model cannot be had: the registry's statuses and the engine's texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from ..config.model_catalog import nearest_model
+from ..config.model_name import DEFAULT_HOST, ModelName
+from ..errors import (
+    AvocadoError,
+    DiskTooSmall,
+    DownloadFailed,
+    EngineFailed,
+    MemoryTooSmall,
+    ModelRefused,
+    NetworkUnreachable,
+    PlatformUnsupported,
+)
+from ..system.redaction import plain_text
+from .hardware.memory_fit import Fit
+
+_SHOWN: Final = 200
+_STATUS: Final = re.compile(r"(?:^|: )([45]\d\d): ")
+"""As ``makeRequestWithRetry`` (server/images.go in ollama/ollama) tells a status."""
+
+_UNREACHABLE: Final = (
+    "dial tcp",
+    "no such host",
+    "connection refused",
+    "network is unreachable",
+    "i/o timeout",
+)
+_SIZES: Final = re.compile(r"\(([\d.]+ [KMGT]i?B)\) than is available \(([^)]+)\)")
+"""Needed and free, as Ollama has worded it from 0.6 on at least."""
+_OUT_OF_MEMORY: Final = (
+    "out of memory",
+    "requires more system memory",
+    "cudamalloc failed",
+    "unable to allocate",
+    "failed to allocate",
+    "signal: killed",
+)
+
+
+def unknown_model(model: ModelName) -> ModelRefused:
+    """Return the error for a model that its registry does not have."""
+    if model.host.lower() == DEFAULT_HOST:
+        where = "ollama.com/library"
+        if model.namespace != "library":
+            where = f"ollama.com/{model.namespace}"
+        near = nearest_model(model)
+        remedy = f"Check the name and the tag after the colon at {where}."
+        if near:
+            remedy = f"Did you mean {near}? Names and tags are listed at {where}."
+        return ModelRefused(
+            f"There is no model {model.short} in Ollama's library.", remedy
+        )
+    return ModelRefused(
+        f"{model.host} has no model {model.namespace}/{model.model}:{model.tag}.",
+        "Check user, repository and the part after the colon (the quantisation).",
+    )
+
+
+def refused_name(model: ModelName, said: str) -> ModelRefused:
+    """Return the error for a name that a registry cannot make sense of.
+
+    So hf.co answers for a quantisation that a repository does not have, a sharded
+    file, or a repository without GGUF files (huggingface/hub-docs#1476, #2702).
+    """
+    words = plain_text(error_text(said))[:_SHOWN]
+    return ModelRefused(
+        f"{model.host} does not give {model.short}: {words or 'HTTP 400'}",
+        "Check the part after the colon (the quantisation): the repository's page "
+        "lists those that there are.",
+    )
+
+
+def gated(model: ModelName) -> ModelRefused:
+    """Return the error for a model that only some accounts may have."""
+    if model.host.lower() == DEFAULT_HOST:
+        remedy = "It is private or gated: choose a public model."
+    else:
+        # hf.co says the same of a repository that there is not.
+        remedy = "It is private or gated, or the name is wrong: choose a public one."
+    return ModelRefused(
+        f"{model.host} does not give {model.short} to everybody.", remedy
+    )
+
+
+def newer_engine(model: ModelName) -> ModelRefused:
+    """Return the error for a model that this engine cannot run."""
+    return ModelRefused(
+        f"{model.short} needs a newer Ollama than this one.",
+        "Run %avocado_up --ollama-version latest --restart.",
+    )
+
+
+def rate_limited(model: ModelName) -> DownloadFailed:
+    """Return the error for a registry that wants a pause."""
+    return DownloadFailed(
+        f"{model.host} was asked too often and wants a pause (HTTP 429).",
+        "Wait some minutes and run %avocado_up again.",
+    )
+
+
+def cannot_run(model: ModelName, fit: Fit) -> MemoryTooSmall:
+    """Return the error for a model that this machine has not the memory for."""
+    remedy = "Choose a smaller model or quantisation"
+    if fit.less_context_helps:
+        remedy += ", or a smaller --context or OLLAMA_NUM_PARALLEL"
+    return MemoryTooSmall(f"{model.short} {fit.text}.", remedy + ".")
+
+
+def pull_error(model: ModelName, text: str) -> AvocadoError:
+    """Return what an error line of the engine's own pull means."""
+    lower = text.lower()
+    match = _STATUS.search(text)
+    status = match[1] if match else ""
+    if "file does not exist" in lower or "model not found" in lower:
+        return unknown_model(model)
+    if status == "412" or "newer version" in lower:
+        return newer_engine(model)
+    if status == "400":
+        return refused_name(model, text[match.end() :] if match else text)
+    if "unauthorized" in lower or status in {"401", "403"}:
+        return gated(model)
+    if status == "429":
+        return rate_limited(model)
+    if (disk := _disk_error(model, lower)) is not None:
+        return disk
+    if any(sign in lower for sign in _UNREACHABLE):
+        return NetworkUnreachable(
+            f"The registry {model.host} cannot be reached.",
+            "Check this notebook's internet access and its proxy variables.",
+        )
+    return DownloadFailed(
+        f"Ollama could not pull {model.short}: {plain_text(text)[:_SHOWN]}",
+        "Run %avocado_up again: it resumes where it was.",
+    )
+
+
+def _disk_error(model: ModelName, lower: str) -> AvocadoError | None:
+    if "no space left" in lower:
+        return DiskTooSmall(
+            f"The disk is too small for {model.short}.",
+            "Free some space, choose a smaller model, or use --models-dir.",
+        )
+    if "read-only file system" in lower:
+        return PlatformUnsupported(
+            f"The models folder is on a read-only file system: no {model.short}.",
+            "Name a folder that can be written with --models-dir.",
+        )
+    return None
+
+
+def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
+    """Return what the engine's refusal to load a model means."""
+    lower = text.lower()
+    if status == 404:  # noqa: PLR2004  (HTTP's "not found")
+        return ModelRefused(
+            f"{model.short} is not installed.", f"Run %avocado_up {model.short}."
+        )
+    if status == 403:  # noqa: PLR2004  (what a switched-off cloud answers)
+        return ModelRefused(
+            f"{model.short} runs in Ollama's cloud, which is switched off here.",
+            "Choose a model that runs on this machine.",
+        )
+    if any(sign in lower for sign in _OUT_OF_MEMORY):
+        sizes = _SIZES.search(text)
+        why = f": it needs {sizes[1]}, and {sizes[2]} is free" if sizes else ""
+        return EngineFailed(
+            f"There is not enough memory to load {model.short}{why}.",
+            "Choose a smaller model or quantisation, or a smaller --context.",
+        )
+    if "terminated" in lower or "exit status" in lower or "signal:" in lower:
+        return EngineFailed(
+            f"The engine crashed while it loaded {model.short}: "
+            f"{plain_text(text)[:_SHOWN]}",
+            "Try a smaller --context, another model, or --ollama-version latest.",
+        )
+    return EngineFailed(
+        f"{model.short} cannot be loaded: {plain_text(text)[:_SHOWN]}",
+        "Try another model, or --ollama-version latest.",
+    )
+
+
+def no_answer(error: Exception) -> EngineFailed:
+    """Return what is wrong with an engine that does not answer."""
+    return EngineFailed(
+        f"Ollama does not answer ({type(error).__name__}).",
+        "It is started anew by itself; %avocado_status shows its log.",
+    )
+
+
+def error_text(text: str) -> str:
+    """Return what an engine or registry says went wrong, in whatever form."""
+    try:
+        plain = json.loads(text)
+    except ValueError:
+        return text.strip()
+    return str(plain.get("error", text)) if isinstance(plain, dict) else text

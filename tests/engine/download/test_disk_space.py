@@ -1,0 +1,145 @@
+"""Whether something fits."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import zstandard
+from aiohttp import web
+
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.engine.download.disk_space import (
+    amount,
+    disk_full,
+    require_space,
+)
+from spicy_avocado_magic.engine.download.verified_download import (
+    fetch,
+)
+from spicy_avocado_magic.engine.install.installer import install
+from spicy_avocado_magic.engine.install.release import archive_for
+from spicy_avocado_magic.errors import DiskTooSmall
+
+from ..conftest import Serve
+from ..file_host import FileHost
+
+MEBI = 1 << 20
+
+
+def test_the_message_names_folder_needed_and_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a folder that is not there yet."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=1 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    folder = tmp_path / "not" / "yet"
+    require_space(folder, 1 << 30)
+    with pytest.raises(DiskTooSmall, match=r"yet needs 2\.0 GiB, but only 1\.0 GiB"):
+        require_space(folder, 2 << 30)
+
+
+def test_only_a_full_disk_is_one(tmp_path: Path) -> None:
+    """Quotas count; other errors of the system do not."""
+    assert disk_full(tmp_path, OSError(errno.ENOSPC, "")) is not None
+    assert disk_full(tmp_path, OSError(errno.EDQUOT, "")) is not None
+    assert disk_full(tmp_path, OSError(errno.EACCES, "")) is None
+
+
+def test_sizes_are_readable() -> None:
+    """Small ones in MiB, large ones in GiB."""
+    assert amount(1 << 19) == "0.5 MiB"
+    assert amount(3 << 29) == "1.5 GiB"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 8 MiB; only root may."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, check=False).returncode:
+        pytest.skip("a small disk can be mounted by root on Linux only")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_a_file_too_large_for_a_real_disk_is_not_begun(
+    small_disk: Path, serve: Serve, policy: Policy
+) -> None:
+    """Where its size is known nothing is asked for."""
+    host = FileHost(bytes(9 * MEBI))
+    with pytest.raises(DiskTooSmall, match=r"needs 9\.0 MiB"):
+        await bring(host, small_disk / "file", serve, policy, size=9 * MEBI)
+    assert host.ranges == []
+
+
+async def test_a_real_disk_that_fills_up_is_told_and_what_came_is_kept(
+    small_disk: Path, serve: Serve, policy: Policy
+) -> None:
+    """A size that nobody told cannot be checked before."""
+    # The end would tell a size, which may be checked before the disk is full.
+    host = FileHost(
+        bytes(12 * MEBI), knows_ranges=False, is_chunked=True, stall_after=[11 * MEBI]
+    )
+    patient = replace(policy, stall_s=30.0)  # a second try would be told otherwise
+    with pytest.raises(DiskTooSmall, match="is full"):
+        await bring(host, small_disk / "file", serve, patient)
+    assert used_bytes(small_disk) > 4 * MEBI
+
+
+async def test_a_real_disk_that_fills_up_while_unpacking_is_told(
+    small_disk: Path, serve: Serve, policy: Policy
+) -> None:
+    """What was unpacked is gone, so that the disk is not left full."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        member = tarfile.TarInfo("bin/ollama")
+        member.size = 20 * MEBI
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    packed = zstandard.compress(plain.getvalue())
+    app = web.Application()
+    name = archive_for("0.34.1", "", platform.system(), platform.machine()).name
+    files = FileHost(packed)
+    sums = f"{hashlib.sha256(packed).hexdigest()}  ./{name}\n"
+
+    async def give_sums(_request: web.Request) -> web.Response:
+        return web.Response(text=sums)
+
+    app.router.add_get("/download/v0.34.1/sha256sum.txt", give_sums)
+    app.router.add_get(f"/download/v0.34.1/{name}", files.answer)
+    with pytest.raises(DiskTooSmall, match="is full") as caught:
+        await install(
+            "0.34.1",
+            releases_url=await serve(app),
+            engines=small_disk,
+            policy=policy,
+            gpu_libraries=frozenset(),
+            on_progress=lambda *_: None,
+            on_detail=lambda _: None,
+        )
+    assert caught.value.permanent, "it would be tried again"
+    assert used_bytes(small_disk) < MEBI
+
+
+def used_bytes(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+async def bring(
+    host: FileHost, path: Path, serve: Serve, policy: Policy, size: int | None = None
+) -> None:
+    """Fetch the file of a host."""
+    url = f"{await serve(host.application())}/file"
+    await fetch(url, path, size=size, policy=policy, on_progress=lambda *_: None)

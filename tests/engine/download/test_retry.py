@@ -1,0 +1,93 @@
+"""When it is tried again, and when it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.engine.download.retry import (
+    TRIES,
+    Interrupted,
+    keep_trying,
+)
+from spicy_avocado_magic.errors import DownloadFailed
+
+
+class Link:
+    """A connection that brings so many bytes at each attempt, then breaks."""
+
+    def __init__(self, *brings: int) -> None:
+        self.brings = list(brings)
+        self.position = 0
+        self.attempts = 0
+
+    async def attempt(self) -> None:
+        """Bring what is next; succeed when there is nothing left to bring."""
+        self.attempts += 1
+        if not self.brings:
+            return
+        self.position += self.brings.pop(0)
+        raise Interrupted(DownloadFailed("Cut.", "Again."))
+
+
+async def keep(link: Link, policy: Policy) -> None:
+    """Try until the link has brought all."""
+    await keep_trying(link.attempt, position=lambda: link.position, policy=policy)
+
+
+async def test_failures_in_a_row_without_a_byte_are_the_end(policy: Policy) -> None:
+    """The attempt's own error is what the caller sees."""
+    link = Link(*[0] * 50)
+    with pytest.raises(DownloadFailed, match=r"Cut\."):
+        await keep(link, policy)
+    assert link.attempts == TRIES
+
+
+async def test_a_byte_forgets_the_failures_before_it(policy: Policy) -> None:
+    """Failures count only in a row."""
+    link = Link(*[0, 0, 0, 1] * 5)
+    await keep(link, policy)
+    assert link.attempts == 21
+
+
+async def test_what_has_brought_bytes_is_given_up_only_after_long_silence(
+    policy: Policy,
+) -> None:
+    """A network that was there may be away for longer than a few tries take."""
+    link = Link(1, *[0] * 30)
+    await keep(link, replace(policy, backoff_max_s=0.01, stalled_s=60.0))
+    assert link.attempts == 32, "it was given up while the network was away"
+    gone = Link(1, *[0] * 500)
+    with pytest.raises(DownloadFailed, match=r"Cut\."):
+        await keep(gone, replace(policy, backoff_max_s=0.01, stalled_s=0.1))
+    assert gone.attempts > TRIES
+
+
+async def test_other_errors_are_not_tried_again(policy: Policy) -> None:
+    """Only an interruption is worth another attempt."""
+
+    async def fail() -> None:
+        raise DownloadFailed("Never.", "Nothing.")
+
+    with pytest.raises(DownloadFailed, match=r"Never\."):
+        await keep_trying(fail, position=lambda: 0, policy=policy)
+
+
+@pytest.mark.parametrize(("asked_s", "kept_s"), [(0.03, 0.03), (3600.0, 0.05)])
+async def test_a_pause_that_is_asked_for_is_kept_within_bounds(
+    policy: Policy, asked_s: float, kept_s: float
+) -> None:
+    """A server may ask for more time than the backoff, but not for an hour."""
+    attempts: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def refuse_once() -> None:
+        attempts.append(loop.time())
+        if len(attempts) == 1:
+            raise Interrupted(DownloadFailed("Busy.", "Again."), pause_s=asked_s)
+
+    await keep_trying(refuse_once, position=lambda: 0, policy=policy)
+    assert kept_s <= attempts[1] - attempts[0] + 0.001, "it came back too soon"

@@ -1,0 +1,108 @@
+"""Which connections are given up on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import pytest
+
+from spicy_avocado_magic.engine.download.slow_connections import (
+    Pace,
+    Replaced,
+    is_collapsed,
+)
+
+MEBI = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("rate", "finished", "expected"),
+    [
+        (0.0, [8.0, 8.0, 8.0], True),
+        (0.9, [8.0, 8.0, 8.0], True),
+        (1.0, [8.0, 8.0, 8.0], False),
+        (0.9, [1.0, 8.0, 8.0, 1.0, 1.0], False),
+        (0.0, [8.0, 8.0], False),
+        (0.0, [], False),
+        (0.0, [0.0, 0.0, 8.0], False),
+    ],
+)
+def test_far_below_the_usual_is_collapsed(
+    rate: float, finished: list[float], *, expected: bool
+) -> None:
+    """Few requests prove nothing, and a link that is slow as a whole is usual."""
+    assert is_collapsed(rate, deque(finished)) is expected
+
+
+class Hand:
+    """A clock that is set by hand."""
+
+    now_s = 0.0
+
+    def read(self) -> float:
+        """Return what it was set to."""
+        return self.now_s
+
+
+async def finish(pace: Pace, clock: Hand, times: int) -> None:
+    """Let some requests bring a mebibyte in a second."""
+    for _ in range(times):
+        async with pace.metered() as meter:
+            meter.add(MEBI)
+            clock.now_s += 1.0
+
+
+async def test_a_lagging_request_is_ended_after_a_whole_interval() -> None:
+    """One that has just begun is not judged yet."""
+    clock = Hand()
+    pace = Pace(1.0, clock.read)
+    await finish(pace, clock, 5)
+
+    async def lag() -> None:
+        async with pace.metered():
+            pace.compare()
+            await asyncio.sleep(0)
+            pace.compare()
+            await asyncio.sleep(60)
+
+    with pytest.raises(Replaced):
+        await asyncio.wait_for(lag(), 5)
+
+
+async def test_a_request_that_keeps_up_is_left_alone() -> None:
+    """Also one that is somewhat slower than others."""
+    clock = Hand()
+    pace = Pace(1.0, clock.read)
+    await finish(pace, clock, 5)
+    async with pace.metered() as meter:
+        for _ in range(5):
+            pace.compare()
+            meter.add(MEBI // 4)
+            await asyncio.sleep(0)
+
+
+async def test_where_all_are_slow_replacing_ends() -> None:
+    """The rates that were given up on soon are the usual ones."""
+    clock = Hand()
+    pace = Pace(1.0, clock.read)
+    await finish(pace, clock, 5)
+    replaced = 0
+    for _ in range(50):
+        try:
+            async with pace.metered():
+                pace.compare()
+                pace.compare()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                break
+        except Replaced:
+            replaced += 1
+    assert 0 < replaced < 10
+
+
+async def test_other_timeouts_are_not_taken_for_a_replacement() -> None:
+    """A read that times out by itself says so."""
+    with pytest.raises(TimeoutError):
+        async with Pace(1.0, Hand().read).metered():
+            raise TimeoutError

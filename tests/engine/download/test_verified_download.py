@@ -1,0 +1,337 @@
+"""Downloads over a network that breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.engine.download.partial_file import Part
+from spicy_avocado_magic.engine.download.verified_download import (
+    fetch,
+    refused_status,
+)
+from spicy_avocado_magic.errors import (
+    DiskTooSmall,
+    DownloadAltered,
+    DownloadFailed,
+    NetworkUnreachable,
+)
+
+from ..conftest import Serve
+from ..file_host import FileHost
+
+CONTENT = random.Random(1).randbytes(600_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  (as in shutil)
+
+
+class Download:
+    """One wanted file and what was told of its progress."""
+
+    def __init__(self, folder: Path, policy: Policy) -> None:
+        self.path = folder / "deep" / "file.bin"
+        self.part = self.path.with_name("file.bin.part")
+        self.progress: list[tuple[int, int]] = []
+        self._policy = policy
+
+    async def run(
+        self, base_url: str, *, sha256: str | None = SHA256, size: int | None = None
+    ) -> None:
+        """Fetch it."""
+        await fetch(
+            f"{base_url}/file",
+            self.path,
+            size=size,
+            sha256=sha256,
+            policy=self._policy,
+            on_progress=self._note,
+        )
+
+    def _note(self, done: int, total: int) -> None:
+        self.progress.append((done, total))
+
+
+@pytest.fixture
+def download(tmp_path: Path, policy: Policy) -> Download:
+    """Return a download that has not begun."""
+    return Download(tmp_path, policy)
+
+
+async def test_a_whole_file_gets_its_name_and_leaves_no_part(
+    download: Download, serve: Serve
+) -> None:
+    """A file arrives under its name, with its bytes and a final progress."""
+    await download.run(await serve(FileHost(CONTENT).application()))
+    assert download.path.read_bytes() == CONTENT
+    assert not download.part.exists(), "the part was left behind"
+    assert download.progress[-1] == (len(CONTENT), len(CONTENT))
+
+
+async def test_a_cut_connection_resumes_where_it_was(
+    download: Download, serve: Serve
+) -> None:
+    """No byte is asked for again after a cut."""
+    host = FileHost(CONTENT, cut_after=[200_000])
+    await download.run(await serve(host.application()))
+    assert download.path.read_bytes() == CONTENT
+    first, begun = host.starts
+    assert first == 0, "one cut costs one more connection"
+    assert 0 < begun <= 200_000, f"resumed at {begun}"
+
+
+async def test_more_cuts_than_tries_do_not_end_a_download_that_moves(
+    download: Download, serve: Serve
+) -> None:
+    """Failures are forgotten once bytes flow again."""
+    host = FileHost(CONTENT, cut_after=[50_000] * 10)
+    await download.run(await serve(host.application()))
+    assert download.path.read_bytes() == CONTENT
+    assert len(host.ranges) == 11
+
+
+async def test_a_stalled_connection_is_replaced(
+    download: Download, serve: Serve
+) -> None:
+    """Standing still ends the connection, not the download."""
+    host = FileHost(CONTENT, stall_after=[100_000])
+    await download.run(await serve(host.application()))
+    assert download.path.read_bytes() == CONTENT
+    assert host.starts == [0, 100_000]
+
+
+async def test_a_later_call_goes_on_from_the_part(
+    download: Download, serve: Serve
+) -> None:
+    """What a killed host had is hashed and not fetched again."""
+    download.part.parent.mkdir()
+    download.part.write_bytes(CONTENT[:300_000])
+    host = FileHost(CONTENT)
+    await download.run(await serve(host.application()))
+    assert host.starts == [300_000]
+    assert download.path.read_bytes() == CONTENT
+
+
+async def test_a_whole_part_is_verified_without_a_request(
+    download: Download, serve: Serve
+) -> None:
+    """A file that only lacked its name costs no connection."""
+    download.part.parent.mkdir()
+    download.part.write_bytes(CONTENT)
+    host = FileHost(CONTENT)
+    await download.run(await serve(host.application()), size=len(CONTENT))
+    assert host.ranges == []
+    assert download.path.exists()
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_a_server_without_ranges_starts_over(
+    download: Download, serve: Serve, *, is_chunked: bool
+) -> None:
+    """An answer of 200 to a range replaces the part instead of being appended."""
+    download.part.parent.mkdir()
+    download.part.write_bytes(b"x" * 1000)
+    host = FileHost(
+        CONTENT, cut_after=[200_000], knows_ranges=False, is_chunked=is_chunked
+    )
+    await download.run(await serve(host.application()))
+    assert download.path.read_bytes() == CONTENT
+    assert host.ranges[1:] == [""], "a range was asked for again"
+
+
+async def test_a_range_that_was_not_asked_for_is_not_taken(
+    download: Download, serve: Serve
+) -> None:
+    """Bytes of another place than asked for never get into the file."""
+    host = FileHost(CONTENT, shifted_by=5)
+    await download.run(await serve(host.application()))
+    assert host.ranges[-1] == "", "it was not asked for the whole instead"
+    assert download.path.read_bytes() == CONTENT
+
+
+async def test_a_range_past_the_end_starts_over(
+    download: Download, serve: Serve
+) -> None:
+    """A part that the server cannot continue (416) is dropped."""
+    download.part.parent.mkdir()
+    download.part.write_bytes(b"x" * 10)
+    host = FileHost(CONTENT, statuses=[416])
+    await download.run(await serve(host.application()))
+    assert host.starts == [10]
+    assert host.ranges[1] == ""
+    assert download.path.read_bytes() == CONTENT
+
+
+async def test_a_whole_part_of_unknown_size_is_not_fetched_again(
+    download: Download, serve: Serve
+) -> None:
+    """A 416 that tells the very size of the part means that it is whole."""
+    download.part.parent.mkdir()
+    download.part.write_bytes(CONTENT)
+    host = FileHost(CONTENT)
+    await download.run(await serve(host.application()))
+    assert host.starts == [len(CONTENT)]
+    assert download.path.read_bytes() == CONTENT
+
+
+async def test_a_busy_server_is_asked_again(download: Download, serve: Serve) -> None:
+    """429 and 503 pass by themselves."""
+    host = FileHost(CONTENT, statuses=[503, 429])
+    await download.run(await serve(host.application()))
+    assert download.path.exists()
+
+
+async def test_a_refusal_is_not_repeated(download: Download, serve: Serve) -> None:
+    """A 404 ends at once and tells its status to the room."""
+    host = FileHost(CONTENT, statuses=[404])
+    with pytest.raises(DownloadFailed, match="HTTP 404") as caught:
+        await download.run(await serve(host.application()))
+    assert refused_status(caught.value) == 404
+    assert len(host.ranges) == 1
+
+
+async def test_a_wrong_checksum_twice_gives_no_file(
+    download: Download, serve: Serve
+) -> None:
+    """Damaged bytes get neither the name nor a second life as a part."""
+    host = FileHost(CONTENT)
+    url = await serve(host.application())
+    with pytest.raises(DownloadAltered, match="twice with a wrong checksum") as caught:
+        await download.run(url, sha256="0" * 64)
+    assert caught.value.permanent, "it would be fetched again and again"
+    assert host.starts == [0, 0], "it is fetched twice, and not more often"
+    assert not download.path.exists(), "a damaged file got its name"
+    assert not download.part.exists(), "a damaged part would be resumed"
+
+
+async def test_a_damaged_part_is_fetched_anew(download: Download, serve: Serve) -> None:
+    """What an earlier host left may be wrong; the second time all of it is new."""
+    download.part.parent.mkdir()
+    download.part.write_bytes(b"x" * 300_000)
+    host = FileHost(CONTENT)
+    await download.run(await serve(host.application()))
+    assert host.starts == [300_000, 0]
+    assert download.path.read_bytes() == CONTENT
+
+
+async def test_a_corrupt_byte_is_noticed(download: Download, serve: Serve) -> None:
+    """One bit that changed on the way is a wrong checksum."""
+    corrupt = bytearray(CONTENT)
+    corrupt[len(CONTENT) // 2] ^= 1
+    with pytest.raises(DownloadAltered):
+        await download.run(await serve(FileHost(bytes(corrupt)).application()))
+
+
+async def test_a_file_that_stays_short_is_given_up(
+    download: Download, serve: Serve
+) -> None:
+    """A connection that always ends without a byte is not tried for ever."""
+    host = FileHost(CONTENT, cut_after=[0] * 50)
+    with pytest.raises(DownloadFailed):
+        await download.run(await serve(host.application()), size=len(CONTENT))
+    assert len(host.ranges) < 10
+    assert not download.path.exists()
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+async def test_a_file_of_another_size_is_refused(
+    download: Download, serve: Serve, *, knows_ranges: bool
+) -> None:
+    """A server that announces another size than is known has another file."""
+    host = FileHost(CONTENT, knows_ranges=knows_ranges)
+    with pytest.raises(DownloadFailed, match="should have 5 bytes"):
+        await download.run(await serve(host.application()), size=5)
+    assert len(host.ranges) == 1
+
+
+async def test_no_server_is_told_as_no_network(
+    download: Download, unused_tcp_port: int
+) -> None:
+    """A refused connection names the host and what to check."""
+    with pytest.raises(NetworkUnreachable, match=r"127\.0\.0\.1 cannot be reached"):
+        await download.run(f"http://127.0.0.1:{unused_tcp_port}")
+
+
+async def test_a_proxy_is_never_asked_for_loopback(
+    download: Download, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proxy variables do not lead loopback traffic astray."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    await download.run(await serve(FileHost(CONTENT).application()))
+    assert download.path.exists()
+
+
+async def test_a_proxy_is_asked_for_the_world(
+    download: Download, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traffic to elsewhere goes to the proxy, here one that is not there."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(NetworkUnreachable) as caught:
+        await download.run("http://releases.example")
+    assert "127.0.0.1" in repr(caught.value.__cause__), "no proxy was asked"
+
+
+@pytest.mark.parametrize("size", [None, len(CONTENT)])
+async def test_a_small_disk_is_told_before_the_first_byte(
+    download: Download,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int | None,
+) -> None:
+    """The message names the folder, what is needed and what is free."""
+    usage = Usage(total=10**9, used=10**9, free=1 << 18)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    host = FileHost(CONTENT)
+    with pytest.raises(DiskTooSmall, match=r"deep needs 0\.6 MiB, but only 0\.2 MiB"):
+        await download.run(await serve(host.application()), size=size)
+    assert download.part.stat().st_size == 0
+
+
+async def test_a_disk_that_fills_up_is_told(
+    download: Download, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that finds no space is no network error."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(
+        "spicy_avocado_magic.engine.download.partial_file.Part.write", full
+    )
+    with pytest.raises(DiskTooSmall, match="is full"):
+        await download.run(await serve(FileHost(CONTENT).application()))
+
+
+async def test_a_cancel_keeps_the_part_for_later(
+    download: Download, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancelled download ends at once and can be resumed."""
+    host = FileHost(CONTENT, stall_after=[100_000])
+    url = await serve(host.application())
+    arrived, write = asyncio.Event(), Part.write
+    loop = asyncio.get_running_loop()
+
+    def write_and_tell(part: Part, block: bytes) -> None:
+        write(part, block)
+        loop.call_soon_threadsafe(arrived.set)
+
+    monkeypatch.setattr(Part, "write", write_and_tell)
+    task = asyncio.create_task(download.run(url))
+    async with asyncio.timeout(2):
+        await arrived.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    kept = download.part.stat().st_size
+    assert 0 < kept <= 100_000, "what had come was lost"
+    await download.run(url)
+    assert host.starts[-1] == kept

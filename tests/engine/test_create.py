@@ -1,0 +1,158 @@
+"""``ollama create`` run, watched and ended; its words made into errors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.engine import create as engine_creation
+from spicy_avocado_magic.engine.create import Creation, create
+from spicy_avocado_magic.errors import DiskTooSmall, EngineFailed, UsageMistake
+from spicy_avocado_magic.system.processes import Identity
+
+WAIT_S = 20.0
+TEXT = "FROM tiny\nSTOP x\n"
+
+
+def creation(folder: Path, script: str) -> Creation:
+    """Return a run of a stand-in program that does what a script says."""
+    program = folder / "ollama"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return Creation(
+        executable=program,
+        environ=dict(os.environ),
+        name="mine",
+        text=TEXT,
+        modelfile=folder / "Modelfile",
+        output=folder / "output",
+    )
+
+
+async def run(one: Creation) -> None:
+    """Run it."""
+    await create(one, on_spawn=lambda _: None, on_line=lambda _: None)
+
+
+async def test_it_is_run_as_a_person_runs_it(tmp_path: Path) -> None:
+    """With the name and the file, in a session of its own."""
+    known = tmp_path / "known"
+    script = (
+        f"while [ ! -e {known} ]; do sleep 0.02; done\n"
+        f'echo "$@" > {tmp_path}/called\nps -o sid= -p $$ > {tmp_path}/sid'
+    )
+    started: list[Identity] = []
+
+    def on_spawn(identity: Identity) -> None:
+        started.append(identity)
+        known.touch()
+
+    one = creation(tmp_path, script)
+    await create(one, on_spawn=on_spawn, on_line=lambda _: None)
+    assert (tmp_path / "called").read_text() == (
+        f"create mine -f {tmp_path}/Modelfile\n"
+    )
+    assert int((tmp_path / "sid").read_text()) == started[0].pid
+
+
+async def test_what_it_does_is_told_without_its_drawings(tmp_path: Path) -> None:
+    """The last line, free of escapes."""
+    go_on = tmp_path / "go"
+    os.mkfifo(go_on)
+    script = f"printf '\\033[?25lone\\n\\033[1Gtwo \\033[K\\n' >&2; cat {go_on}"
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        if line == "two" and "two" not in lines:
+            go_on.write_text("")
+        lines.append(line)
+
+    one = creation(tmp_path, script)
+    await asyncio.wait_for(create(one, on_spawn=lambda _: None, on_line=on_line), 20)
+    assert lines[-1] == "two"
+
+
+async def test_an_error_is_not_told_as_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised once the program, which here waits for us, has ended."""
+    go_on = tmp_path / "go"
+    os.mkfifo(go_on)
+    last_line = engine_creation._last_line
+    seen: list[str] = []
+
+    def look(output: Path) -> str:
+        said = last_line(output)
+        if said.startswith("Error") and said not in seen:
+            seen.append(said)
+            go_on.write_text("")
+        return said
+
+    monkeypatch.setattr(engine_creation, "_last_line", look)
+    lines: list[str] = []
+    one = creation(tmp_path, f"echo 'Error: no FROM line' >&2; cat {go_on}; exit 1")
+    with pytest.raises(UsageMistake, match="no FROM line"):
+        await create(one, on_spawn=lambda _: None, on_line=lines.append)
+    assert seen
+    assert set(lines) <= {""}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        ("Error: (line 2): command must be one of", UsageMistake, "Line 3 of this"),
+        ("\\033[?25hError: no FROM line", UsageMistake, "no FROM line"),
+        ("Error: write: no space left on device", DiskTooSmall, "too small"),
+        ("Killed", EngineFailed, "Killed"),
+        ("", EngineFailed, "it said nothing"),
+    ],
+)
+async def test_its_errors_are_told(
+    tmp_path: Path, said: str, kind: type[Exception], told: str
+) -> None:
+    """With the line of the cell where it is one of the Modelfile."""
+    with pytest.raises(kind, match=told):
+        await run(creation(tmp_path, f"printf '{said}\\n' >&2; exit 1"))
+
+
+async def test_a_program_that_cannot_be_started_is_told(tmp_path: Path) -> None:
+    """It may have been removed since the engine was started."""
+    one = creation(tmp_path, "")
+    one.executable.unlink()
+    with pytest.raises(EngineFailed, match="cannot be started"):
+        await run(one)
+
+
+async def test_a_cancel_ends_the_program_and_what_it_started(tmp_path: Path) -> None:
+    """Nothing works on for a kernel that has gone."""
+    started = asyncio.Event()
+    who: list[Identity] = []
+
+    def on_line(line: str) -> None:
+        if line == "up":
+            started.set()
+
+    one = creation(tmp_path, "trap '' TERM; sleep 60 & echo up; wait")
+    task = asyncio.create_task(create(one, on_spawn=who.append, on_line=on_line))
+    await asyncio.wait_for(started.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    group = who[0].pid
+    deadline = time.monotonic() + WAIT_S
+    # The killed child of the killed shell is reaped by pid 1, a moment later.
+    while _is_group(group):
+        assert time.monotonic() < deadline, "something works on"
+        await asyncio.sleep(0.01)
+
+
+def _is_group(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

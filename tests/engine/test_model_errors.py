@@ -1,0 +1,133 @@
+"""What registries and engines say, in our words."""
+
+from __future__ import annotations
+
+import pytest
+
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.engine.hardware.memory_fit import Fit, Verdict
+from spicy_avocado_magic.engine.model_errors import (
+    cannot_run,
+    gated,
+    load_error,
+    pull_error,
+    refused_name,
+    unknown_model,
+)
+from spicy_avocado_magic.errors import (
+    AvocadoError,
+    DiskTooSmall,
+    DownloadFailed,
+    ModelRefused,
+    NetworkUnreachable,
+)
+
+LLAMA = ModelName.parse("llama3:999b")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("pull model manifest: file does not exist", ModelRefused),
+        ("pull model manifest: 412: \n\nrequires a newer version", ModelRefused),
+        ('pull model manifest: 400: {"error":"not a valid quant"}', ModelRefused),
+        ("unauthorized: access denied", ModelRefused),
+        ("403: forbidden", ModelRefused),
+        ("429: too many requests", DownloadFailed),
+        ("write /x: no space left on device", DiskTooSmall),
+        ("dial tcp: lookup registry.ollama.ai: no such host", NetworkUnreachable),
+        ("max retries exceeded: EOF", DownloadFailed),
+        ("digest mismatch sha256:412401403429", DownloadFailed),
+    ],
+)
+def test_each_text_of_a_pull_has_its_kind(text: str, kind: type[AvocadoError]) -> None:
+    """Numbers inside digests and ports are not statuses."""
+    assert type(pull_error(LLAMA, text)) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("llama3:999b", "ollama.com/library"),
+        ("somebody/llama3", "ollama.com/somebody"),
+        ("hf.co/somebody/llama3-GGUF:Q9", "quantisation"),
+    ],
+)
+def test_an_unknown_model_says_where_names_are_listed(name: str, where: str) -> None:
+    """The remedy fits the registry."""
+    error = unknown_model(ModelName.parse(name))
+    assert where in error.remedy
+    assert "llama3" in error.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("lama3", "Did you mean llama3? Names and tags are listed at"),
+        ("qwen3:8", "Did you mean qwen3:8b?"),
+        ("somebody/lama3", "Check the name"),
+    ],
+)
+def test_a_misspelt_model_gets_the_nearest_well_known_one(
+    name: str, remedy: str
+) -> None:
+    """Of the library alone: nobody knows what others call theirs."""
+    assert unknown_model(ModelName.parse(name)).remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize("wrap", ['{{"error": "{}"}}', "{}"])
+def test_a_quantisation_that_there_is_not_is_told_in_the_registrys_words(
+    wrap: str,
+) -> None:
+    """hf.co answers 400 and says why; the remedy says where they are listed."""
+    model = ModelName.parse("hf.co/somebody/llama3-GGUF:Q9")
+    said = "The specified tag is not a valid quantization scheme."
+    by_us = refused_name(model, wrap.format(said))
+    by_engine = pull_error(model, f"pull model manifest: 400: {wrap.format(said)}")
+    for error in (by_us, by_engine):
+        assert error.problem == f"hf.co does not give {model.short}: {said}"
+        assert "quantisation" in error.remedy
+
+
+def test_a_gated_repository_may_as_well_not_exist() -> None:
+    """hf.co answers 401 for both; Ollama's library tells them apart."""
+    assert "name is wrong" in gated(ModelName.parse("hf.co/a/b")).remedy
+    assert "name is wrong" not in gated(LLAMA).remedy
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
+    """Context is named only where less of it would do."""
+    fit = Fit(
+        verdict=Verdict.CANNOT,
+        needed_bytes=10**10,
+        free_bytes=10**9,
+        context=4096,
+        less_context_helps=helps,
+    )
+    error = cannot_run(LLAMA, fit)
+    assert "llama3:999b cannot run: about 10.0 GB" in error.problem
+    assert "smaller model or quantisation" in error.remedy
+    assert ("--context" in error.remedy) == helps
+
+
+def test_a_long_text_of_the_engine_is_cut() -> None:
+    """A message stays short whatever the engine says."""
+    assert len(str(load_error(LLAMA, 500, "x" * 10_000))) < 400
+
+
+def test_too_little_memory_is_told_with_the_sizes() -> None:
+    """A user who knows them can choose a model that fits."""
+    said = "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
+    error = load_error(ModelName.parse("tiny"), 500, said)
+    assert "it needs 8.0 GiB, and 5.1 GiB is free" in error.problem
+    error = load_error(ModelName.parse("tiny"), 500, "cudaMalloc failed: out of memory")
+    assert error.problem == "There is not enough memory to load tiny:latest."
+
+
+def test_a_models_folder_that_cannot_be_written_is_told() -> None:
+    """Trying again would not help; another folder does."""
+    said = "open /home/x/.ollama/models/manifests/x: read-only file system"
+    error = pull_error(LLAMA, said)
+    assert error.permanent, "it is tried again"
+    assert "--models-dir" in error.remedy

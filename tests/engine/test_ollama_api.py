@@ -1,0 +1,146 @@
+"""Models inside an engine: adopted, renamed, warmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from spicy_avocado_magic.config.model_name import ModelName
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.engine.blobs import fetch_blobs
+from spicy_avocado_magic.engine.ollama_api import Loaded, copy, warm
+from spicy_avocado_magic.engine.ollama_process import EngineServer
+from spicy_avocado_magic.engine.registry import (
+    installed_manifest,
+    read_manifest,
+    source_of,
+)
+from spicy_avocado_magic.errors import (
+    AvocadoError,
+    EngineFailed,
+    ModelRefused,
+)
+from spicy_avocado_magic.rehearsal.registry import create_registry
+
+from .conftest import Serve
+from .running import has_model, pull
+
+TINY = ModelName.parse("tiny")
+
+
+async def test_a_model_comes_from_a_registry_into_memory(
+    engine: EngineServer, serve: Serve, tmp_path: Path, policy: Policy
+) -> None:
+    """Blobs are fetched by us, adopted, renamed to the short name, and run."""
+    registry = (await serve(create_registry())).removeprefix("http://")
+    source = source_of(TINY, registry)
+    models_dir = tmp_path / "models"
+    manifest = await read_manifest(source, policy=policy)
+    assert await fetch_blobs(
+        manifest, models_dir, policy=policy, on_progress=lambda _digest, _done: None
+    )
+    progress = await pull(engine.base_url, source, policy)
+    assert progress[-1] == (manifest.size_bytes, manifest.size_bytes)
+    await copy(engine.base_url, source, TINY, policy=policy)
+    assert await has_model(engine.base_url, TINY)
+    assert not await has_model(engine.base_url, source)
+    assert installed_manifest(TINY, models_dir) is not None
+    loaded = await warm(engine.base_url, TINY, policy=policy)
+    assert loaded.memory_bytes > 0
+    assert loaded.context in {0, 512}
+
+
+async def test_a_model_that_is_not_there_is_told(
+    engine: EngineServer, policy: Policy
+) -> None:
+    """Warming and looking for an unknown model are clear, not crashes."""
+    assert not await has_model(engine.base_url, TINY)
+    with pytest.raises(ModelRefused, match="tiny:latest is not installed"):
+        await warm(engine.base_url, TINY, policy=policy)
+
+
+async def test_an_engine_that_does_not_answer_is_told(
+    policy: Policy, unused_tcp_port: int
+) -> None:
+    """Every call maps a dead engine to one error."""
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    with pytest.raises(EngineFailed):
+        await pull(url, TINY, policy)
+    with pytest.raises(EngineFailed):
+        await warm(url, TINY, policy=policy)
+
+
+def loading_engine(status: int, text: str, loaded: str = "tiny:latest") -> Any:
+    """Return an engine that answers a load with a status and an error."""
+
+    async def generate(_request: web.Request) -> web.Response:
+        return web.json_response({"error": text} if text else {}, status=status)
+
+    async def embed(_request: web.Request) -> web.Response:
+        return web.json_response({"embeddings": []})
+
+    async def ps(_request: web.Request) -> web.Response:
+        entry = {"name": loaded, "size": 5, "size_vram": 3, "context_length": 7}
+        return web.json_response({"models": [{"name": "b@d"}, entry]})
+
+    app = web.Application()
+    app.router.add_post("/api/generate", generate)
+    app.router.add_post("/api/embed", embed)
+    app.router.add_get("/api/ps", ps)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(200, ""), (400, '"tiny:latest" does not support generate')],
+)
+async def test_memory_is_told_for_models_of_every_kind(
+    policy: Policy, serve: Serve, status: int, text: str
+) -> None:
+    """An embedding model is loaded by the call that it supports."""
+    url = await serve(loading_engine(status, text))
+    loaded = await warm(url, TINY, policy=policy)
+    assert loaded == Loaded(memory_bytes=5, gpu_bytes=3, context=7)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind", "told"),
+    [
+        (500, "cudaMalloc failed: out of memory", EngineFailed, "not enough memory"),
+        (
+            500,
+            "model requires more system memory (9 GiB) than is available (1 GiB)",
+            EngineFailed,
+            "not enough memory",
+        ),
+        (500, "runner process has terminated: signal: killed", EngineFailed, "memory"),
+        (500, "runner process has terminated: exit status 2", EngineFailed, "crashed"),
+        (500, "\x1b[31mstrange", EngineFailed, "loaded: .31mstrange|loaded: strange"),
+        (403, "remote model", ModelRefused, "cloud"),
+    ],
+)
+async def test_why_a_model_does_not_load_is_told_plainly(
+    policy: Policy,
+    serve: Serve,
+    status: int,
+    text: str,
+    kind: type[AvocadoError],
+    told: str,
+) -> None:
+    """Memory, crashes and the cloud are told apart."""
+    url = await serve(loading_engine(status, text))
+    with pytest.raises(kind, match=told) as caught:
+        await warm(url, TINY, policy=policy)
+    assert "\x1b" not in str(caught.value)
+
+
+async def test_a_model_that_left_memory_at_once_is_told(
+    policy: Policy, serve: Serve
+) -> None:
+    """A load that leaves nothing loaded is no success."""
+    url = await serve(loading_engine(200, "", loaded="other:latest"))
+    with pytest.raises(EngineFailed, match="left memory"):
+        await warm(url, TINY, policy=policy)

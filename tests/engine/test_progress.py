@@ -1,0 +1,56 @@
+"""Progress over everything, however it comes."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spicy_avocado_magic.engine.progress import Tally
+
+DIGESTS = st.sampled_from("abcd")
+BYTES = st.integers(0, 1000)
+
+
+@settings(deadline=None)
+@given(
+    expected=st.dictionaries(DIGESTS, BYTES),
+    told=st.lists(st.tuples(DIGESTS, BYTES, st.none() | BYTES)),
+)
+def test_progress_never_runs_backwards(
+    expected: dict[str, int], told: list[tuple[str, int, int | None]]
+) -> None:
+    """Restarted parts, shared layers and late sizes: nothing is taken back."""
+    tally = Tally()
+    for digest, size in expected.items():
+        tally.expect(digest, size)
+    assert tally.total_bytes == sum(expected.values())
+    done, total = tally.done_bytes, tally.total_bytes
+    for digest, here, late_size in told:
+        if late_size is not None:
+            tally.expect(digest, late_size)
+        tally.note(digest, here)
+        assert tally.done_bytes >= done, "bytes were taken back"
+        assert tally.total_bytes >= total, "the total shrank"
+        assert tally.done_bytes <= tally.total_bytes, "more is here than there is"
+        done, total = tally.done_bytes, tally.total_bytes
+
+
+def test_a_layer_that_two_models_share_counts_once() -> None:
+    """The second model brings only what is its own."""
+    tally = Tally()
+    for digest in ("shared", "one", "shared", "two"):
+        tally.expect(digest, 10)
+    tally.note("shared", 10)
+    assert (tally.done_bytes, tally.total_bytes) == (10, 30)
+
+
+def test_what_is_not_wanted_any_more_leaves_the_total() -> None:
+    """A model that was withdrawn does not hold the bar below its end."""
+    tally = Tally()
+    for digest in ("kept", "gone"):
+        tally.expect(digest, 10)
+        tally.note(digest, 5)
+    tally.keep_only({"kept"})
+    assert (tally.done_bytes, tally.total_bytes) == (5, 10)
+    tally.expect("gone", 10)
+    assert tally.done_bytes == 10, "what was here was forgotten"
