@@ -13,10 +13,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from spicy_avocado_magic.config.limits import Limits
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.config.validators import validate_address
-from spicy_avocado_magic.gateway.exposition import Exposition
+from spicy_avocado_magic.gateway.admission import Places
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.gateway.places import Places
-from spicy_avocado_magic.gateway.scraping import PATH
+from spicy_avocado_magic.gateway.openmetrics import PATH, Exposition
 
 FOLDER: Final = Path(__file__).parents[1] / "examples" / "datadog"
 KNOWN_OPTIONS: Final = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ..system.rotating_file import MOST_BYTES, BoundedFile
-from .exchange import Exchange
+from .request_context import Exchange
 
 _MOST_WAITING: Final = 1024
 """Lines that wait for the next flush; more are written at once."""

@@ -21,19 +21,19 @@ from ..protocol.pool import (
     Pool,
     proof,
 )
-from .access import Access, Gate, Visit
 from .access_log import access_line
-from .answer import break_off
+from .admission import Places
+from .authentication import Caller, RateLimiter
+from .authorization import Access, Gate, Visit
 from .connection import Connection
-from .exchange import CLIENT_LEFT, Exchange
-from .expiry import end_revoked, until_expiry
-from .keyring import Caller, RateLimiter
-from .listener import ADDRESS, Listener
+from .error_responses import SERVER_NAME, Dialect, Refusal, used_up
+from .handler import Service
 from .metrics import Metrics
-from .places import Places
-from .refusal import SERVER_NAME, Dialect, Refusal, used_up
+from .request_context import CLIENT_LEFT, Exchange
+from .response import break_off
+from .revocation import end_revoked, until_expiry
 from .routes import INFERENCE
-from .serving import Service
+from .server import ADDRESS, Listener
 from .upstream import Upstream
 
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")

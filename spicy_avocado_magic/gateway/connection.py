@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from ..config.limits import Limits
-from .refusal import Dialect, Refusal
+from .error_responses import Dialect, Refusal
 
 _MOMENT_S: Final = 0.1
 """In which a new client can show its key."""

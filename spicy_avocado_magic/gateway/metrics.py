@@ -13,9 +13,9 @@ from typing import Final
 from aiohttp.abc import AbstractStreamWriter
 
 from ..config.api_keys import ANYBODY, OWNER
-from .exchange import Exchange
-from .keyring import Caller
-from .usage import Usage
+from .authentication import Caller
+from .request_context import Exchange
+from .token_usage import Usage
 
 FIRST_TOKEN_BOUNDS_S: Final = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5),

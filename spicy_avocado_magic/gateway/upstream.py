@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..config.limits import Limits
-from .refusal import given_up, still_loading
+from .error_responses import given_up, still_loading
 
 
 class Upstream:

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..config.limits import Limits
 from ..config.settings import Settings
-from ..gateway.access import Access
 from ..gateway.access_log import AccessLog
 from ..gateway.app import Gateway
+from ..gateway.authorization import Access
 from ..protocol.state import Phase
 from ..system.redaction import Secret
 from .context import Context

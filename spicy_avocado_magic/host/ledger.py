@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..config.api_keys import NamedKey
-from ..gateway.keyring import digest_of
+from ..gateway.authentication import digest_of
 from ..gateway.metrics import Use
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state_folder import read_private, write_private

@@ -11,8 +11,7 @@ import contextlib
 from ..config.limits import Limits
 from ..errors import AvocadoError, PortTaken
 from ..gateway.app import Gateway
-from ..gateway.exposition import Exposition
-from ..gateway.scraping import ScrapePort
+from ..gateway.openmetrics import Exposition, ScrapePort
 from ..system.redaction import Secret
 from .context import Context
 

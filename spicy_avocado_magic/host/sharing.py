@@ -7,7 +7,7 @@ import time
 
 from ..config.api_key_options import Grant
 from ..config.settings import Settings
-from ..gateway.overdraft import end_overdrawn
+from ..gateway.revocation import end_overdrawn
 from ..protocol.state import KeyState
 from .context import Context
 from .gateway_life import GatewayLife

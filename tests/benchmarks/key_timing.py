@@ -4,7 +4,7 @@
 by guess in turn, and prints the median of each kind of guess. The last column is the
 difference from a guess of which nothing is right, and beside it the spread (the
 median absolute deviation): a difference that is not well beyond it says nothing.
-That no guess takes another path is what ``tests/gateway/test_keyring.py`` holds.
+That no guess takes another path is what ``tests/gateway/test_authentication.py`` holds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import time
 from typing import Final
 
 from spicy_avocado_magic.config.api_keys import MOST_KEYS, NamedKey
-from spicy_avocado_magic.gateway.keyring import Keyring
-from spicy_avocado_magic.gateway.refusal import Refusal
+from spicy_avocado_magic.gateway.authentication import Keyring
+from spicy_avocado_magic.gateway.error_responses import Refusal
 from spicy_avocado_magic.system.redaction import Secret
 
 LENGTH: Final = 48

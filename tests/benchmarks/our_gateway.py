@@ -17,9 +17,9 @@ import uvloop
 
 from spicy_avocado_magic.config.limits import Limits
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.gateway.access_log import AccessLog
 from spicy_avocado_magic.gateway.app import Gateway
+from spicy_avocado_magic.gateway.authorization import Access
 from spicy_avocado_magic.system.redaction import Secret
 
 _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))

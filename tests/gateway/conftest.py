@@ -14,8 +14,8 @@ from multidict import CIMultiDict
 
 from spicy_avocado_magic.config.limits import Limits
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.gateway.access import Access
 from spicy_avocado_magic.gateway.app import Gateway
+from spicy_avocado_magic.gateway.authorization import Access
 from spicy_avocado_magic.system.redaction import Secret
 
 from ..real_engines import real_ollama

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.gateway.access_log import AccessLog, access_line
-from spicy_avocado_magic.gateway.exchange import Exchange
-from spicy_avocado_magic.gateway.keyring import Caller
-from spicy_avocado_magic.gateway.usage import Usage
+from spicy_avocado_magic.gateway.authentication import Caller
+from spicy_avocado_magic.gateway.request_context import Exchange
+from spicy_avocado_magic.gateway.token_usage import Usage
 from spicy_avocado_magic.system.rotating_file import backup_of
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.gateway.access import Access
+from spicy_avocado_magic.gateway.authorization import Access
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, proof
 from spicy_avocado_magic.system.redaction import Secret
 
@@ -266,7 +266,7 @@ async def test_a_mistake_of_ours_is_told_without_its_content(
     def bug(*parts: object, **options: object) -> bytes:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("spicy_avocado_magic.gateway.serving.rewrite", bug)
+    monkeypatch.setattr("spicy_avocado_magic.gateway.handler.rewrite", bug)
     status, _, body = await front.call(
         "POST", "/v1/messages", data=CHAT, headers=WITH_KEY
     )

@@ -13,8 +13,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from spicy_avocado_magic.config.api_keys import OWNER, NamedKey
-from spicy_avocado_magic.gateway.exchange import Exchange
-from spicy_avocado_magic.gateway.keyring import Caller
+from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.metrics import (
     FIRST_TOKEN_BOUNDS_S,
     MOST_MODELS,
@@ -22,6 +21,7 @@ from spicy_avocado_magic.gateway.metrics import (
     FirstTokenWaits,
     Metrics,
 )
+from spicy_avocado_magic.gateway.request_context import Exchange
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Front, Open
 

@@ -11,10 +11,10 @@ from typing import Any, cast
 from aiohttp import web
 
 from spicy_avocado_magic.config.api_keys import NamedKey
-from spicy_avocado_magic.gateway.access import Access
-from spicy_avocado_magic.gateway.exchange import Exchange
-from spicy_avocado_magic.gateway.keyring import Caller
+from spicy_avocado_magic.gateway.authentication import Caller
+from spicy_avocado_magic.gateway.authorization import Access
 from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.request_context import Exchange
 
 from .conftest import OWNER, Engine, Open, exchange
 

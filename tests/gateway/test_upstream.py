@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from spicy_avocado_magic.gateway.refusal import Refusal
+from spicy_avocado_magic.gateway.error_responses import Refusal
 from spicy_avocado_magic.gateway.upstream import Upstream
 
 from .conftest import bounds

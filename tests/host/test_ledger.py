@@ -16,7 +16,7 @@ import pytest
 from spicy_avocado_magic.config.api_keys import NamedKey
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.gateway.keyring import digest_of
+from spicy_avocado_magic.gateway.authentication import digest_of
 from spicy_avocado_magic.gateway.metrics import Metrics, Use
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife

@@ -13,10 +13,10 @@ import pytest
 from spicy_avocado_magic.config.api_key_options import Grant
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.gateway.access import Gate
-from spicy_avocado_magic.gateway.exchange import Exchange
-from spicy_avocado_magic.gateway.keyring import Caller
+from spicy_avocado_magic.gateway.authentication import Caller
+from spicy_avocado_magic.gateway.authorization import Gate
 from spicy_avocado_magic.gateway.metrics import Use
+from spicy_avocado_magic.gateway.request_context import Exchange
 from spicy_avocado_magic.host.board import Board
 from spicy_avocado_magic.host.context import Context
 from spicy_avocado_magic.host.gateway_life import GatewayLife

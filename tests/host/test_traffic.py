@@ -10,9 +10,9 @@ from aiohttp.abc import AbstractStreamWriter
 
 from spicy_avocado_magic.config.api_keys import ANYBODY, OWNER, NamedKey
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.gateway.exchange import Exchange
-from spicy_avocado_magic.gateway.keyring import Caller
+from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.request_context import Exchange
 from spicy_avocado_magic.host.traffic import facts_of
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from spicy_avocado_magic.gateway.refusal import Dialect, Refusal
+from spicy_avocado_magic.gateway.error_responses import Dialect, Refusal
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER
 from spicy_avocado_magic.rehearsal.http_stream import Head
 from spicy_avocado_magic.rehearsal.traffic_policy import TrafficPolicy

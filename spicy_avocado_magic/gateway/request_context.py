@@ -1,0 +1,86 @@
+"""One request on its way through the gateway: what is known of it so far."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from .authentication import Caller
+from .error_responses import Dialect, Refusal
+from .token_usage import TokenMeter, Usage
+
+CLIENT_LEFT: Final = 499
+"""Told as status when the client did not wait for the answer (nginx's number)."""
+_STREAM_EVENTS: Final = 2
+"""A reply with fewer is one object: its first byte tells nothing of a first token."""
+_NOTHING: Final = Usage()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Exchange:
+    """Facts of one request, filled in as it goes; for metrics and the access log.
+
+    Attributes:
+        method: Of the request.
+        dialect: In which its sender expects errors.
+        route: The route's label, never the target itself: that may hold a key.
+        caller: Whose key it came with; None for a stranger.
+        model: The model it names, in its short form; empty for none.
+        status: Of the answer.
+        is_public: Whether it came through the tunnel.
+        is_counted: Whether it is a use of the service: let in, and no open route.
+        started: Monotonic time of the complete head.
+        first_byte: Monotonic time of the first byte of the engine's reply.
+        stream: The content type of a stream that can end with an error event.
+        last_chunk: What was passed on last.
+        meter: Counts the tokens of the reply.
+        usage: What it has cost, told once it is over.
+        tokens_left: To its caller when it began; None is without bound.
+        task: Serves it.
+        ended: Why we broke it off, if we did.
+    """
+
+    method: str
+    dialect: Dialect = Dialect.NATIVE
+    route: str = "-"
+    caller: Caller | None = None
+    model: str = ""
+    status: int = CLIENT_LEFT
+    is_public: bool = False
+    is_counted: bool = False
+    started: float = field(default_factory=time.monotonic)
+    first_byte: float | None = None
+    stream: str = ""
+    last_chunk: bytes = b""
+    meter: TokenMeter = field(default_factory=TokenMeter)
+    usage: Usage = _NOTHING
+    tokens_left: int | None = None
+    task: asyncio.Task[object] | None = None
+    ended: Refusal | None = None
+
+    def heard(self, chunk: bytes) -> None:
+        """Take note of the next bytes of the engine's reply, without keeping them."""
+        if self.first_byte is None:
+            self.first_byte = time.monotonic()
+        self.last_chunk = chunk
+        self.meter.feed(chunk)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the reply has cost all the tokens that were left to its caller."""
+        return self.tokens_left is not None and self.meter.counted >= self.tokens_left
+
+    @property
+    def first_token_s(self) -> float | None:
+        """How long a stream's first byte took; None where no stream has begun."""
+        if self.first_byte is None or self.meter.counted < _STREAM_EVENTS:
+            return None
+        return self.first_byte - self.started
+
+    def end(self, why: Refusal) -> None:
+        """Break it off, whatever it waits for."""
+        if self.ended is None and self.task is not None:
+            self.ended = why
+            self.task.cancel()
