@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spicy_avocado_magic.config.options import OPTIONS
 from spicy_avocado_magic.system.platforms import PLATFORMS
-from spicy_avocado_magic.tunnel.codes import MEANINGS
+from spicy_avocado_magic.tunnel.ngrok.error_codes import MEANINGS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

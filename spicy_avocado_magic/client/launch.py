@@ -20,6 +20,7 @@ from ..protocol.event_log import DIED, ENDED, FILE_NAME, read_tail, record_death
 from ..protocol.json_codec import to_json
 from ..protocol.state import State
 from ..protocol.state_folder import Record, StateFolder, hold_lock
+from ..system import IMPORT_ROOT
 from ..system.paths import owner_pid
 from ..system.processes import Identity, end_group, find_by_argument, identify
 from .connection import Connection, require_same_protocol, revived
@@ -203,8 +204,7 @@ def _start(folder: StateFolder) -> subprocess.Popen[bytes]:
 def child_environment() -> dict[str, str]:
     """Return the kernel's environment without secrets, and with our package in it."""
     environment = {k: v for k, v in os.environ.items() if k not in _SECRET_VARIABLES}
-    package = str(Path(__file__).parents[2])
-    paths = [package, *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    paths = [str(IMPORT_ROOT), *environment.get("PYTHONPATH", "").split(os.pathsep)]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return environment
 

@@ -83,7 +83,7 @@ def _wanted(folder: StateFolder, base: Settings, *, is_running: bool) -> Setting
 
 
 def _token(folder: StateFolder | None, given: Token, settings: Settings) -> Token:
-    from ..tunnel.config import read_token
+    from ..tunnel.ngrok.config import read_token
 
     if given.text or folder is None or settings.local:
         return given

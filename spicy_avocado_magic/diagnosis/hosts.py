@@ -66,7 +66,7 @@ def check_agent_download(case: Case) -> Finding:
     """Tell whether the agent can be fetched, where it is not here already."""
     from pyngrok import installer
 
-    from ..tunnel.install import program_path
+    from ..tunnel.ngrok.install import program_path
 
     if case.settings.local:
         return ok("agent host", "Not needed: --local opens no tunnel.")

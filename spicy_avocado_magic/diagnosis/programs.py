@@ -110,7 +110,7 @@ def check_agent(case: Case) -> Finding:
     Raises:
         UserMustAct: If the program there cannot be used.
     """
-    from ..tunnel.install import ensure, program_path
+    from ..tunnel.ngrok.install import ensure, program_path
 
     if case.settings.local:
         return ok("agent", "Not needed: --local opens no tunnel.")

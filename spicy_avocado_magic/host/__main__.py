@@ -35,7 +35,7 @@ from ..system.paths import cache_folder
 from ..system.platforms import detect_platform
 from ..system.processes import Identity, identify
 from ..system.redaction import Redactor
-from ..tunnel.config import read_token
+from ..tunnel.ngrok.config import read_token
 from .board import Board
 from .context import Children, Context
 from .control import Control, decode_given, failure_line

@@ -15,7 +15,7 @@ from ..protocol.event_log import CALLED, ENDING
 from ..protocol.state import ModelState, Phase
 from ..system.process_log import ChildLog, keep_small
 from ..system.processes import Identity, end_group, signal_group
-from ..tunnel.config import write_config
+from ..tunnel.ngrok.config import write_config
 from .causes import Causes
 from .context import Context
 from .creating import Creating

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from ..config.timeouts import Policy
 from ..errors import AvocadoError, TunnelFailed
 from ..gateway.metrics import Metrics
-from ..tunnel.agent import Agent
+from ..tunnel.ngrok.agent import Agent
 
 
 async def until_hung(

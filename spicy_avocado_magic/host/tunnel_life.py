@@ -12,9 +12,9 @@ from ..errors import LOG_LINES_SHOWN, PolicyRefused, TunnelFailed
 from ..protocol.pool import proof
 from ..protocol.state import Phase
 from ..system.processes import Identity
-from ..tunnel.agent import Agent, classify
+from ..tunnel.ngrok.agent import Agent, classify
+from ..tunnel.ngrok.traffic_policy import key_required
 from ..tunnel.probe import probe
-from ..tunnel.traffic_policy import key_required
 from .context import Context, Log
 from .gateway_life import GatewayLife
 from .keeper import Readiness, race

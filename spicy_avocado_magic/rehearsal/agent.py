@@ -20,6 +20,7 @@ from typing import Any, Final
 import yaml
 from aiohttp import web
 
+from ..system import IMPORT_ROOT
 from .link import Link, Refused, host_and_port, log
 from .switches import VARIABLE as FAULTS
 from .switches import switched
@@ -33,12 +34,11 @@ def write_agent_script(path: Path) -> Path:
 
     It tells its version as fast as an agent does, without a Python.
     """
-    package_root = Path(__file__).resolve().parents[2]
     path.write_text(
         "#!/bin/sh\n"
         f'test "$*${{{FAULTS}}}" = --version &&'
         f' echo "ngrok version {VERSION}" && exit\n'
-        f"export PYTHONPATH={shlex.quote(str(package_root))}"
+        f"export PYTHONPATH={shlex.quote(str(IMPORT_ROOT))}"
         '${PYTHONPATH:+":$PYTHONPATH"}\n'
         f'exec {shlex.quote(sys.executable)} -P -m {__name__} "$@"\n'
     )

@@ -18,6 +18,8 @@ from typing import Final
 
 import zstandard
 
+from ..system import IMPORT_ROOT
+
 VERSION_VARIABLE: Final = "AVOCADO_REHEARSAL_VERSION"
 _LIBRARY_BYTES: Final = 64 * 1024
 _LEVEL: Final = 3
@@ -86,8 +88,7 @@ def _pack_stand_in(tar: tarfile.TarFile, version: str, *, is_flat: bool) -> None
 
 def engine_script(version: str) -> bytes:
     """Return a program that runs the stand-in engine with this very package."""
-    package_root = str(Path(__file__).resolve().parents[2])
-    paths = [package_root, os.environ.get("PYTHONPATH", "")]
+    paths = [str(IMPORT_ROOT), os.environ.get("PYTHONPATH", "")]
     searched = shlex.quote(os.pathsep.join(filter(None, paths)))
     return (
         "#!/bin/sh\n"

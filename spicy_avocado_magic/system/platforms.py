@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from . import PACKAGE_FOLDER
 
-def datadog_example(package: Path = Path(__file__).parents[1]) -> str:
+
+def datadog_example(package: Path = PACKAGE_FOLDER) -> str:
     """Return where the example for Datadog is: in the wheel, else in the checkout."""
     installed = package / "datadog"
     return str(installed) if installed.is_dir() else "examples/datadog"

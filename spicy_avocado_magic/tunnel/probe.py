@@ -30,8 +30,8 @@ from ..protocol.pool import (
     Card,
     Pool,
 )
-from .codes import code_of, explain
-from .traffic_policy import DENIED_HEADER
+from .ngrok.error_codes import code_of, explain
+from .ngrok.traffic_policy import DENIED_HEADER
 
 _PATH: Final = "/api/version"
 _FIRST_WAIT_S: Final = 0.1

@@ -11,7 +11,7 @@ from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import TunnelFailed
 from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.host.tunnel_health import until_hung
-from spicy_avocado_magic.tunnel.agent import Agent
+from spicy_avocado_magic.tunnel.ngrok.agent import Agent
 
 POLICY = Policy().scaled(2000)
 

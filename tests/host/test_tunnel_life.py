@@ -23,7 +23,7 @@ from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
-from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required
+from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER, key_required
 
 from ..tunnel_parts import serving
 

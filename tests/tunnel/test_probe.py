@@ -24,8 +24,8 @@ from spicy_avocado_magic.protocol.pool import (
     Pool,
     proof,
 )
+from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER
 from spicy_avocado_magic.tunnel.probe import probe, probe_member
-from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER
 
 from ..tunnel_parts import AgentMaker, Service, serving
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from spicy_avocado_magic.tunnel.daemon_thread import in_daemon_thread
+from spicy_avocado_magic.tunnel.ngrok.pyngrok_workarounds import in_daemon_thread
 
 
 async def test_result_and_error_come_back() -> None:

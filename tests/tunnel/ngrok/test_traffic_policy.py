@@ -10,7 +10,7 @@ from spicy_avocado_magic.gateway.error_responses import Dialect, Refusal
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER
 from spicy_avocado_magic.rehearsal.http_stream import Head
 from spicy_avocado_magic.rehearsal.traffic_policy import TrafficPolicy
-from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required
+from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER, key_required
 
 
 def _reply(line: str, *headers: str) -> bytes | None:

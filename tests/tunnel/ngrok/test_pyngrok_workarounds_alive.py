@@ -6,9 +6,9 @@ import asyncio
 
 from aiohttp import web
 
-from spicy_avocado_magic.tunnel.agent_api import answers
+from spicy_avocado_magic.tunnel.ngrok.pyngrok_workarounds import answers
 
-from ..tunnel_parts import serving
+from ...tunnel_parts import serving
 
 
 async def test_only_an_answer_in_time_is_a_sign_of_life() -> None:

@@ -33,10 +33,10 @@ from spicy_avocado_magic.errors import (
     TokenRefused,
     TunnelFailed,
 )
-from spicy_avocado_magic.tunnel.agent import classify
-from spicy_avocado_magic.tunnel.traffic_policy import DENIED_HEADER, key_required
+from spicy_avocado_magic.tunnel.ngrok.agent import classify
+from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER, key_required
 
-from ..tunnel_parts import TOKEN, AgentMaker, Service, Upstream, answering, serving
+from ...tunnel_parts import TOKEN, AgentMaker, Service, Upstream, answering, serving
 
 WriteProgram = Callable[[str], Path]
 

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from spicy_avocado_magic.tunnel.config import read_token, write_config, write_script
+from spicy_avocado_magic.tunnel.ngrok.config import (
+    read_token,
+    write_config,
+    write_script,
+)
 
 
 def test_the_configuration_is_private_and_is_what_agents_read(tmp_path: Path) -> None:

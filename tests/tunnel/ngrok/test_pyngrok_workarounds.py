@@ -9,7 +9,10 @@ from urllib.request import proxy_bypass
 import pytest
 from pyngrok.conf import PyngrokConfig
 
-from spicy_avocado_magic.tunnel.pyngrok_gaps import leave_loopback_alone, running_agent
+from spicy_avocado_magic.tunnel.ngrok.pyngrok_workarounds import (
+    leave_loopback_alone,
+    running_agent,
+)
 
 
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])

@@ -23,21 +23,20 @@ from pyngrok.exception import PyngrokError
 from pyngrok.log import NgrokLog
 from pyngrok.process import NgrokProcess
 
-from ..config.timeouts import Policy
-from ..errors import (
-    LOG_LINES_SHOWN,
-    AvocadoError,
-    NetworkUnreachable,
-    TunnelFailed,
-)
-from ..system.processes import Identity, end_group, find_by_argument, identify
-from ..system.redaction import Redactor
+from ...config.timeouts import Policy
+from ...errors import LOG_LINES_SHOWN, AvocadoError, NetworkUnreachable, TunnelFailed
+from ...system.processes import Identity, end_group, find_by_argument, identify
+from ...system.redaction import Redactor
 from . import install
-from .agent_api import answers
-from .codes import code_of, explain, without_token
 from .config import read_token, write_script
-from .daemon_thread import in_daemon_thread
-from .pyngrok_gaps import close_output, leave_loopback_alone, running_agent
+from .error_codes import code_of, explain, without_token
+from .pyngrok_workarounds import (
+    answers,
+    close_output,
+    in_daemon_thread,
+    leave_loopback_alone,
+    running_agent,
+)
 
 T = TypeVar("T")
 

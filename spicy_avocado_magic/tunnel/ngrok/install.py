@@ -26,10 +26,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ..config.timeouts import Policy
-from ..errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UserMustAct
-from ..system.paths import home_folder
-from ..system.processes import signal_group, spawn
+from ...config.timeouts import Policy
+from ...errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UserMustAct
+from ...system import IMPORT_ROOT
+from ...system.paths import home_folder
+from ...system.processes import signal_group, spawn
 
 OLDEST_VERSION: Final = (3, 30)
 """The first agent with ``/api/endpoints``; pyngrok 9 can hang on an older one."""
@@ -38,7 +39,6 @@ _TRIES: Final = 3
 _NETWORK_EXIT_CODE: Final = 3
 _HEAD_BYTES: Final = 1024
 _VERSION = re.compile(r"version v?(\d+)\.(\d+)[\w.+-]*")
-_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def program_path(ngrok_path: str) -> str:
@@ -84,7 +84,7 @@ async def _download(program: Path, policy: Policy) -> None:
                 timeout_s=policy.stalled_s,
                 env={
                     "TMPDIR": folder,
-                    "PYTHONPATH": os.pathsep.join([str(_PACKAGE_ROOT), *sys.path]),
+                    "PYTHONPATH": os.pathsep.join([str(IMPORT_ROOT), *sys.path]),
                     **_certificates(),
                 },
             )

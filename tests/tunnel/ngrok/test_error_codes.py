@@ -14,7 +14,7 @@ from spicy_avocado_magic.errors import (
     TunnelFailed,
     UserMustAct,
 )
-from spicy_avocado_magic.tunnel.codes import code_of, explain, without_token
+from spicy_avocado_magic.tunnel.ngrok.error_codes import code_of, explain, without_token
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from pyngrok import conf
 
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import DownloadFailed, NetworkUnreachable, UserMustAct
-from spicy_avocado_magic.tunnel import install
+from spicy_avocado_magic.tunnel.ngrok import install
 
-from ..tunnel_parts import serving
+from ...tunnel_parts import serving
 
 QUICK = replace(Policy(), backoff_first_s=0.001, agent_start_s=0.5)
 WriteProgram = Callable[[str], Path]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from ..protocol.pool import PROBE_HEADER
+from ...protocol.pool import PROBE_HEADER
 
 DENIED_HEADER: Final = "X-Avocado-Edge"
 """Response header: this answer came from ngrok's edge, by our rule."""

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ..protocol.state_folder import write_private
+from ...protocol.state_folder import write_private
 
 
 def write_config(path: Path, token: str, edge_address: str = "") -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from ..errors import (
+from ...errors import (
     AvocadoError,
     EndpointRefused,
     EndpointTaken,
@@ -22,7 +22,7 @@ from ..errors import (
     TunnelFailed,
     UserMustAct,
 )
-from ..system.redaction import plain_text
+from ...system.redaction import plain_text
 
 _CODE: Final = re.compile(r"ERR_NGROK_(\d+)")
 _SESSIONS: Final = re.compile(r"limited to (\d+)")

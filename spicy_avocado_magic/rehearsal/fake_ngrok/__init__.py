@@ -1,0 +1,1 @@
+"""A stand-in of the ngrok agent, service and edge."""

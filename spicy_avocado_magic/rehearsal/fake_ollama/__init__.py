@@ -1,0 +1,1 @@
+"""A stand-in of the Ollama program and its HTTP API."""

@@ -1,0 +1,1 @@
+"""ngrok, by pyngrok, as a tunnel provider."""
