@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.rehearsal.agent import write_agent_script
-from spicy_avocado_magic.rehearsal.edge import Edge
+from spicy_avocado_magic.rehearsal.fake_ngrok.agent import write_agent_script
+from spicy_avocado_magic.rehearsal.fake_ngrok.edge import Edge
 from spicy_avocado_magic.system.processes import Identity, find_by_argument
 from spicy_avocado_magic.tunnel.ngrok.agent import Agent
 from spicy_avocado_magic.tunnel.ngrok.config import write_config

@@ -8,10 +8,10 @@ from pathlib import Path
 from aiohttp import web
 
 from ..config.settings import Sources
-from .agent import write_agent_script
-from .edge import Edge
-from .registry import create_registry
-from .release import RELEASES_PATH, create_releases
+from .fake_downloads.registry import create_registry
+from .fake_downloads.releases import RELEASES_PATH, create_releases
+from .fake_ngrok.agent import write_agent_script
+from .fake_ngrok.edge import Edge
 
 
 class World:

@@ -11,7 +11,7 @@ from typing import Final
 
 import zstandard
 
-from spicy_avocado_magic.rehearsal.archive import engine_script
+from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
 
 RATIO: Final = 3.5
 """What a release unpacks to, by its compressed size (4.25 GiB of 1.2 GB)."""

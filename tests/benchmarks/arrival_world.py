@@ -18,10 +18,10 @@ from aiohttp import web
 
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
-from spicy_avocado_magic.rehearsal.agent import write_agent_script
-from spicy_avocado_magic.rehearsal.edge import Edge
-from spicy_avocado_magic.rehearsal.ranged import serve_bytes
-from spicy_avocado_magic.rehearsal.release import RELEASES_PATH
+from spicy_avocado_magic.rehearsal.fake_downloads.ranges import serve_bytes
+from spicy_avocado_magic.rehearsal.fake_downloads.releases import RELEASES_PATH
+from spicy_avocado_magic.rehearsal.fake_ngrok.agent import write_agent_script
+from spicy_avocado_magic.rehearsal.fake_ngrok.edge import Edge
 
 from .throttle import Link, Shape, serve_through
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down
-from spicy_avocado_magic.rehearsal.switches import VARIABLE
+from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE
 from tests.faults.service import write_stand_in
 from tests.kernels.cells import new_kernel_home
 from tests.main_job.home import PACKAGE_PARENT

@@ -23,7 +23,7 @@ from spicy_avocado_magic.engine.blobs import (
 from spicy_avocado_magic.engine.progress import Tally
 from spicy_avocado_magic.engine.registry import Layer, Manifest, blob_path
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed, UsageMistake
-from spicy_avocado_magic.rehearsal.registry import create_registry
+from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
 
 from .conftest import Serve
 from .registry_host import CONFIG, WEIGHTS, Registry, layer_of, named

@@ -20,7 +20,7 @@ from spicy_avocado_magic.errors import (
     ModelRefused,
     NetworkUnreachable,
 )
-from spicy_avocado_magic.rehearsal.registry import create_registry
+from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
 
 from .conftest import Serve
 from .running import has_model, pull

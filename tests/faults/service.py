@@ -23,7 +23,7 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.rehearsal.switches import VARIABLE as FAULTS_VARIABLE
+from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE as FAULTS_VARIABLE
 from spicy_avocado_magic.rehearsal.world import World
 from tests.loop_thread import LoopThread
 from tests.main_job.home import PACKAGE_PARENT, Home, new_home
@@ -286,7 +286,7 @@ def write_stand_in(home: Path, variables: Mapping[str, str]) -> Path:
     program = home / "bin" / "ollama"
     program.write_text(
         f"#!/bin/sh\n{exports}exec {shlex.quote(sys.executable)} -P -m "
-        'spicy_avocado_magic.rehearsal.engine "$@"\n'
+        'spicy_avocado_magic.rehearsal.fake_ollama.cli "$@"\n'
     )
     program.chmod(0o700)
     return program

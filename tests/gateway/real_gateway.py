@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
+from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
 
 from .conftest import OWNER, WITH_KEY, Front, Open
 

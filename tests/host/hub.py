@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from spicy_avocado_magic.rehearsal.wire import splice
+from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import splice
 
 from .model_world import Models
 

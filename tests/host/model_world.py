@@ -24,9 +24,9 @@ from spicy_avocado_magic.host.models_life import ModelsLife
 from spicy_avocado_magic.protocol.event_log import Recorder
 from spicy_avocado_magic.protocol.state import ModelState, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.rehearsal.engine_server import create_engine
-from spicy_avocado_magic.rehearsal.registry import _Registry
-from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
+from spicy_avocado_magic.rehearsal.fake_downloads.registry import _Registry
+from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
+from spicy_avocado_magic.rehearsal.fake_ollama.server import create_engine
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.process_log import ChildLog
 from spicy_avocado_magic.system.redaction import Redactor

@@ -14,7 +14,7 @@ from spicy_avocado_magic.engine.hardware.gguf import HEAD_BYTES, read_shape
 from spicy_avocado_magic.engine.hardware.memory_fit import Demand, Memory, cache_bytes
 from spicy_avocado_magic.host import model_plans
 from spicy_avocado_magic.protocol.state import Phase, State
-from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
+from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
 
 from .hub import proxied_hub
 from .model_world import (

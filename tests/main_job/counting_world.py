@@ -13,9 +13,12 @@ from aiohttp import web
 
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.config.validators import OLLAMA_VERSION
-from spicy_avocado_magic.rehearsal.archive import engine_script
-from spicy_avocado_magic.rehearsal.registry import create_registry
-from spicy_avocado_magic.rehearsal.release import RELEASES_PATH, create_releases
+from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
+from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
+from spicy_avocado_magic.rehearsal.fake_downloads.releases import (
+    RELEASES_PATH,
+    create_releases,
+)
 from tests.loop_thread import LoopThread
 
 SIZE = 80 << 20

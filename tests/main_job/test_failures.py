@@ -45,8 +45,8 @@ from spicy_avocado_magic.errors import (
 from spicy_avocado_magic.protocol.json_codec import to_json
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.rehearsal.archive import build_archive
-from spicy_avocado_magic.rehearsal.release import asset_names
+from spicy_avocado_magic.rehearsal.fake_downloads.archive import build_archive
+from spicy_avocado_magic.rehearsal.fake_downloads.releases import asset_names
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home

@@ -21,8 +21,8 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.errors import AvocadoError, ModelRefused, UsageMistake
 from spicy_avocado_magic.protocol.state import Phase
 from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
-from spicy_avocado_magic.rehearsal.archive import engine_script
-from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
+from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
+from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
 
 from .chat import stream_chat
 from .home import Home

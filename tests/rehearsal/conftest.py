@@ -17,8 +17,8 @@ import ollama
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.rehearsal.engine_server import create_engine
-from spicy_avocado_magic.rehearsal.registry import create_registry
+from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
+from spicy_avocado_magic.rehearsal.fake_ollama.server import create_engine
 
 from ..real_engines import real_ollama
 

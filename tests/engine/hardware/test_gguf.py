@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spicy_avocado_magic.engine.hardware.gguf import HEAD_BYTES, Shape, read_shape
-from spicy_avocado_magic.rehearsal.tiny_gguf import tiny_gguf
+from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
 
 
 def head(path: Path, **facts: int | list[int] | list[bool]) -> bytes:

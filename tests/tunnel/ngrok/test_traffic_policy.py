@@ -8,8 +8,8 @@ import pytest
 
 from spicy_avocado_magic.gateway.error_responses import Dialect, Refusal
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER
-from spicy_avocado_magic.rehearsal.http_stream import Head
-from spicy_avocado_magic.rehearsal.traffic_policy import TrafficPolicy
+from spicy_avocado_magic.rehearsal.fake_ngrok.http1 import Head
+from spicy_avocado_magic.rehearsal.fake_ngrok.traffic_policy import TrafficPolicy
 from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER, key_required
 
 

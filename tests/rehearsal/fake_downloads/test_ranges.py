@@ -1,0 +1,82 @@
+"""Bytes come whole, in ranges, and only of the version that was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from spicy_avocado_magic.rehearsal.fake_downloads import ranges
+from spicy_avocado_magic.rehearsal.fake_downloads.ranges import serve_bytes
+from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE
+
+from ..conftest import Open, call
+
+CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture
+async def url(open_app: Open) -> str:
+    """Where ``CONTENT`` is served."""
+    app = web.Application()
+
+    async def give(request: web.Request) -> web.StreamResponse:
+        return await serve_bytes(request, CONTENT, etag="one")
+
+    app.router.add_get("/", give)
+    return f"http://{await open_app(app)}/"
+
+
+async def test_head_tells_the_length_and_that_ranges_work(url: str) -> None:
+    """A downloader can plan its parts from a HEAD."""
+    told = await call(url, method="HEAD")
+    assert told.status == 200
+    assert told.headers["Content-Length"] == str(len(CONTENT))
+    assert told.headers["Accept-Ranges"] == "bytes"
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [("bytes=10-19", 10, 20), ("bytes=1048000-", 1048000, 1 << 20)],
+)
+async def test_a_range_is_answered_with_206_and_its_place(
+    url: str, asked: str, start: int, stop: int
+) -> None:
+    """The bytes are those that were asked for."""
+    told = await call(url, headers={"Range": asked})
+    assert told.status == 206
+    assert told.content == CONTENT[start:stop], "other bytes than asked for"
+    assert told.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(CONTENT)}"
+
+
+async def test_a_range_of_another_version_is_answered_whole(url: str) -> None:
+    """If-Range keeps two versions from being joined into one file."""
+    told = await call(url, headers={"Range": "bytes=5-", "If-Range": '"two"'})
+    assert (told.status, told.content) == (200, CONTENT)
+
+
+@pytest.mark.parametrize("asked", ["bytes=1048576-", "bytes=99999999-", "nonsense"])
+async def test_a_range_beyond_the_end_is_416(url: str, asked: str) -> None:
+    """A resume after the last byte learns the true length."""
+    told = await call(url, headers={"Range": asked})
+    assert told.status == 416
+    assert told.headers["Content-Range"] == f"bytes */{len(CONTENT)}"
+
+
+async def test_a_pace_that_is_switched_on_is_kept(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The pauses between the pieces add up to the time that the pace makes it take."""
+    faults = tmp_path / "faults.json"
+    faults.write_text(f'{{"bytes_s": {len(CONTENT) * 5}}}')
+    monkeypatch.setenv(VARIABLE, str(faults))
+    paused_s: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        paused_s.append(seconds)
+
+    monkeypatch.setattr(ranges, "sleep", pause)
+    told = await call(url)
+    assert told.content == CONTENT, "other bytes than at full speed"
+    assert sum(paused_s) == pytest.approx(0.2), f"it paused for {paused_s}"

@@ -1,0 +1,1 @@
+"""Tests of rehearsal/fake_ngrok/."""
