@@ -6,9 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from .client.diagnosing import doctor
+    from .client.api import down, logs, status, up
+    from .client.doctor import doctor
     from .client.handle import Avocado
-    from .client.verbs import down, logs, status, up
     from .errors import AvocadoError
 
 __version__ = "0.1.0"
@@ -17,11 +17,11 @@ __all__ = ["Avocado", "AvocadoError", "doctor", "down", "logs", "status", "up"]
 _HOMES: Final = {
     "Avocado": ".client.handle",
     "AvocadoError": ".errors",
-    "doctor": ".client.diagnosing",
-    "down": ".client.verbs",
-    "logs": ".client.verbs",
-    "status": ".client.verbs",
-    "up": ".client.verbs",
+    "doctor": ".client.doctor",
+    "down": ".client.api",
+    "logs": ".client.api",
+    "status": ".client.api",
+    "up": ".client.api",
 }
 
 

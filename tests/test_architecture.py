@@ -27,8 +27,6 @@ LAYERS: Final = (
     ("system",),
     ("protocol",),
     ("config",),
-    ("text",),
-    ("snippets",),
     ("engine", "gateway", "tunnel", "rehearsal", "client"),
     ("notebook",),
     ("__init__",),
@@ -48,7 +46,7 @@ UNREACHED: Final = {
 NAMES: Final = [name for layer in LAYERS for name in layer]
 
 STARTED_BY_NAME: Final = {
-    "client/diagnosing.py": "diagnosis",
+    "client/doctor.py": "diagnosis",
     "client/launch.py": "host",
     "host/guard.py": "host.guard",
     "host/rehearse.py": "rehearsal",

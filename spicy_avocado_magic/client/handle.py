@@ -11,18 +11,18 @@ from ..config.timeouts import Policy
 from ..errors import AvocadoError
 from ..protocol.state import KeyState, State
 from ..protocol.state_folder import StateFolder
-from ..snippets import Snippets, snippets
 from ..system.redaction import Secret
-from ..text import handover_text
-from .asking import require_running
-from .clients import anthropic_client, ollama_client, openai_client
-from .connection import Connection
-from .creating import create_model
-from .ending import Ended, end
+from .api_keys import add_key, grant_of, read_keys, revoke_key
+from .chat import require_running
+from .control_client import Connection
+from .create_model import create_model
+from .down import Ended, end
 from .launch import state_of
-from .log_reading import LINES_SHOWN, read_logs
+from .log_reader import LINES_SHOWN, read_logs
 from .outcome import Failed
-from .sharing import add_key, grant_of, read_keys, revoke_key
+from .sdk_clients import anthropic_client, ollama_client, openai_client
+from .snippets import Snippets, snippets
+from .state_text import handover_text
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -161,7 +161,7 @@ class Avocado:
             UsageMistake: If name or Modelfile cannot be right, or nothing runs.
             AvocadoError: If it cannot be made.
         """
-        from .follow import follow
+        from .wait_ready import follow
 
         create_model(self._folder, name, modelfile)
         host = Connection(self._folder.socket)

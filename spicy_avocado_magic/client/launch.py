@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
+from ..config.options import parse_flag
 from ..config.settings import Sources
 from ..config.timeouts import Policy
 from ..errors import HostHung, HostUnreachable
@@ -23,7 +24,7 @@ from ..protocol.state_folder import Record, StateFolder, hold_lock
 from ..system import IMPORT_ROOT
 from ..system.paths import owner_pid
 from ..system.processes import Identity, end_group, find_by_argument, identify
-from .connection import Connection, require_same_protocol, revived
+from .control_client import Connection, require_same_protocol, revived
 
 _LOCKED: Final = 75
 _SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY")
@@ -248,3 +249,26 @@ def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
 def _start_of(pid: int) -> str:
     identity = identify(pid)
     return identity.start if identity else ""
+
+
+REHEARSE_VARIABLE: Final = "AVOCADO_REHEARSE"
+
+
+def is_rehearsal_asked_for() -> bool:
+    """Return whether the environment makes every ``up`` a rehearsal."""
+    return parse_flag(os.environ.get(REHEARSE_VARIABLE, "0"))
+
+
+def state_folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
+    """Return the folders of the hosts that are meant, the real one first.
+
+    Args:
+        rehearse: Whether only a rehearsal is meant.
+
+    Raises:
+        PlatformUnsupported: If one belongs to somebody else.
+    """
+    rehearsal = StateFolder.find(rehearsal=True)
+    if rehearse or is_rehearsal_asked_for():
+        return (rehearsal,)
+    return (StateFolder.find(rehearsal=False), rehearsal)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from typing import Final, Protocol
 
+from ..client.state_text import REHEARSAL_MARK
 from ..protocol.state import State
 from ..system.redaction import plain_text
-from ..text import REHEARSAL_MARK
 from .card.pace import Pace
 from .markdown import markdown_html
 from .updated_display import UpdatedDisplay

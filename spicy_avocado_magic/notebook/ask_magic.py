@@ -16,7 +16,7 @@ from .names import Names
 from .view import say
 
 if TYPE_CHECKING:
-    from ..client.asking import Piece
+    from ..client.chat import Piece
     from .answer_view import AnswerView
 
     Pieces = Generator[Piece, None, None]
@@ -54,19 +54,19 @@ def run_ask(line: str, cell: str | None, names: Names, *, in_notebook: bool) -> 
     model = next(iter(names.models(word)), "") if word else ""
     if model:
         validate_model(model)
-    from ..client import asking, verbs
+    from ..client import api, chat
     from .answer_view import AnswerCard, AnswerWords
 
     asked = {flag: names.resolve(text) for flag, text in typed.options.items()}
     rehearse = parse_flag(asked.get("--rehearse", "false"))
-    state = asking.require_running(verbs.status(rehearse=rehearse))
-    question = asking.Question(
-        model=model or asking.first_model(state),
+    state = chat.require_running(api.status(rehearse=rehearse))
+    question = chat.Question(
+        model=model or chat.first_model(state),
         prompt=cell,
         system=asked.get("--system", ""),
     )
     view: AnswerView = AnswerCard(state) if in_notebook else AnswerWords(state)
-    _show(asking.ask(state, question, Policy()), view, question.model)
+    _show(chat.ask(state, question, Policy()), view, question.model)
 
 
 def _show(pieces: Pieces, view: AnswerView, model: str) -> None:

@@ -113,7 +113,7 @@ def _kept(found: Completion | None) -> tuple[str, Sequence[str]]:
 
 
 def _known(ip: Any) -> Known:
-    from ..client.log_reading import LOG_COMPONENTS
+    from ..client.log_reader import LOG_COMPONENTS
     from .completion import Known
 
     return Known(

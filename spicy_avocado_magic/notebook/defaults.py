@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from traitlets import HasTraits, MetaHasTraits, TraitType
 
-from ..client.typed import as_typed
+from ..client.call_arguments import as_typed
 from ..config.options import OPTIONS
 from ..config.validators import validate_model
 from ..errors import UsageMistake

@@ -31,8 +31,8 @@ def run_doctor(line: str, names: Names) -> None:
         known[flag].name: parse_option(known[flag], names.resolve(text))
         for flag, text in typed.options.items()
     }
-    from ..client.bringing import is_rehearsal_asked_for
-    from ..client.diagnosing import diagnose, find_token
+    from ..client.doctor import diagnose, find_token
+    from ..client.launch import is_rehearsal_asked_for
 
     rehearse = asked.get("rehearse", False) or is_rehearsal_asked_for()
     origin = typed.options.get("--token", "")

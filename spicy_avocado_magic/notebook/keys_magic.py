@@ -26,23 +26,23 @@ def run_keys(line: str, names: Names, *, nothing_runs: str, in_notebook: bool) -
     if asked is None:
         say(KEYS.help())
         return
-    from ..client import sharing, verbs
+    from ..client import api, api_keys
     from .keys_view import new_key_text, show_keys
 
-    state = verbs.status(rehearse=asked.rehearse)
+    state = api.status(rehearse=asked.rehearse)
     if state is None:
         if asked.add or asked.revoke:
-            raise sharing.nothing_runs()
+            raise api_keys.nothing_runs()
         say(nothing_runs, rehearsal=asked.rehearse)
         return
     folder = StateFolder.find(rehearsal=state.rehearsal)
     if asked.add is not None:
-        secret = sharing.add_key(folder, asked.add)
+        secret = api_keys.add_key(folder, asked.add)
         text = new_key_text(state, asked.add, secret)
         say(text, rehearsal=state.rehearsal)
     elif asked.revoke:
-        sharing.revoke_key(folder, asked.revoke)
+        api_keys.revoke_key(folder, asked.revoke)
         text = f"The key of {asked.revoke} is no longer good."
         say(text, rehearsal=state.rehearsal)
     else:
-        show_keys(state, sharing.read_keys(folder), in_notebook=in_notebook)
+        show_keys(state, api_keys.read_keys(folder), in_notebook=in_notebook)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from ..client.state_text import REHEARSAL_MARK, curl_line
 from ..config.api_key_options import Grant
 from ..config.api_keys import ANYBODY
 from ..formatting import seconds_text
 from ..protocol.state import KeyState, ModelState, State
 from ..system.redaction import Secret, plain_text
-from ..text import REHEARSAL_MARK, curl_line
 from .card.drawing import Drawing
 from .card.markup import Picture, columns_table, lines_of
 from .card.style import framed

@@ -30,19 +30,19 @@ def run_logs(line: str, names: Names, policy: Policy | None = None) -> None:
     if asked is None:
         say(LOGS.help())
         return
-    from ..client import log_reading
-    from ..client.places import state_folders
+    from ..client import log_reader
+    from ..client.launch import state_folders
 
-    folder = log_reading.folder_with_logs(state_folders(rehearse=asked.rehearse))
+    folder = log_reader.folder_with_logs(state_folders(rehearse=asked.rehearse))
     is_rehearsal = folder.path.name == "rehearsal"
-    count = log_reading.LINES_SHOWN if asked.count is None else asked.count
+    count = log_reader.LINES_SHOWN if asked.count is None else asked.count
     if asked.follow:
         policy = policy or Policy()
         with contextlib.suppress(KeyboardInterrupt):
             is_first = is_rehearsal
-            for one in log_reading.follow_logs(folder, asked.component, count, policy):
+            for one in log_reader.follow_logs(folder, asked.component, count, policy):
                 say(str(one), rehearsal=is_first)
                 is_first = False
         return
-    lines = log_reading.read_logs(folder, asked.component, count)
+    lines = log_reader.read_logs(folder, asked.component, count)
     say("\n".join(map(str, lines)) if lines else NO_LOGS, rehearsal=is_rehearsal)

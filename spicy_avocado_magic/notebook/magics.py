@@ -100,9 +100,9 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
             if asked is None:
                 say(DOWN.help())
                 return
-            from ..client import verbs
+            from ..client import api
 
-            ended = verbs.down(**asked)
+            ended = api.down(**asked)
             for one in ended:
                 say(ended_text(one), rehearsal=one.rehearsal)
             if not ended:
@@ -168,7 +168,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
             )
 
     def _bring_up(self, wish: Wish, names: Names, pace: Pace | None = None) -> None:
-        from ..client.bringing import bring_up
+        from ..client.up import bring_up
 
         self._tell_policy(wish)
         with view_for(self.shell, pace) as view:

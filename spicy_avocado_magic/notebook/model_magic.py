@@ -55,17 +55,17 @@ def run_model(
             _HOW,
         )
     name = validate_model(names.resolve(words[0]))
-    from ..client import asking, creating, verbs
+    from ..client import api, chat, create_model
     from .card.pace import Pace
     from .live_line import LiveLine
 
     rehearse = parse_flag(names.resolve(typed.options.get("--rehearse", "false")))
-    state = asking.require_running(verbs.status(rehearse=rehearse))
+    state = chat.require_running(api.status(rehearse=rehearse))
     folder = StateFolder.find(rehearsal=state.rehearsal)
     pace = Pace(ends=2)
     told = LiveLine(state, in_notebook=in_notebook, pace=pace)
     try:
-        pulled = creating.create_model(folder, name, cell, show=told.show)
+        pulled = create_model.create_model(folder, name, cell, show=told.show)
     except AvocadoError:
         if told.has_begun:
             told.end(f"{name} was not made.")

@@ -21,7 +21,7 @@ from .status_view import status_picture
 from .view import say
 
 if TYPE_CHECKING:
-    from ..client.last_errors import PastError
+    from ..client.recent_errors import PastError
 
 ENDED: Final = "The service has ended."
 _SECRETS: Final = ("api_key", "metrics_token")
@@ -54,11 +54,11 @@ def run_status(
             "--json returns a dict once, and --watch shows what comes.",
             "Use one of them.",
         )
-    from ..client import aftermath, verbs
+    from ..client import api, last_exit
 
-    state = verbs.status(rehearse=asked["rehearse"])
+    state = api.status(rehearse=asked["rehearse"])
     if state is None:
-        last = aftermath.of_last(rehearse=asked["rehearse"])
+        last = last_exit.of_last(rehearse=asked["rehearse"])
         is_rehearsal = last.rehearsal if last else asked["rehearse"]
         say(last.text if last else nothing_runs, rehearsal=is_rehearsal)
         return {} if asked["json"] else None
@@ -80,7 +80,7 @@ def run_status(
 
 def _watch(rehearse: bool, place: _Place, policy: Policy) -> None:
     """Show the service for as long as it runs, or until interrupted."""
-    from ..client.watching import watch
+    from ..client.wait_ready import watch
 
     drawn_at = float("-inf")
     try:
@@ -103,7 +103,7 @@ def _without_secrets(state: State) -> dict[str, Any]:
 
 
 def _errors_of(state: State) -> tuple[PastError, ...]:
-    from ..client.last_errors import last_errors
+    from ..client.recent_errors import last_errors
 
     return last_errors(StateFolder.find(rehearsal=state.rehearsal))
 

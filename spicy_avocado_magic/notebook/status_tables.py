@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from ..client.state_text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH
 from ..config.model_name import ModelName
 from ..errors import UsageMistake
 from ..formatting import bytes_text, seconds_text
 from ..protocol.state import KeyState, Member, ModelState, ModelUse, State, Traffic
 from ..system.redaction import plain_text
-from ..text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH
 from .card.markup import columns_table, escaped, lines_of
 from .card.stages import bar
 from .keys_view import HEAD as KEYS_HEAD
 from .keys_view import key_cells
 
 if TYPE_CHECKING:
-    from ..client.last_errors import PastError
+    from ..client.recent_errors import PastError
 
 _MODELS_SHOWN: Final = 10
 _KEYS_SHOWN: Final = 10

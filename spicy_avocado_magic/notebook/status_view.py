@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..client.state_text import MARKS, answers_text, key_text, metrics_text, status_text
 from ..formatting import bytes_text, seconds_text
 from ..protocol.state import COMPONENTS, Failure, ModelState, Phase, Stage, State
-from ..text import MARKS, answers_text, key_text, metrics_text, status_text
 from .card.markup import Picture, facts_table, fold, one_line
 from .card.pictures import card, models_text
 from .card.stages import failure_panel, stages_list, warnings_list
@@ -23,7 +23,7 @@ from .status_tables import (
 )
 
 if TYPE_CHECKING:
-    from ..client.last_errors import PastError
+    from ..client.recent_errors import PastError
 
 
 def status_picture(

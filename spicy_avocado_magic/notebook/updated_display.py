@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..client.state_text import REHEARSAL_MARK
 from ..protocol.state import State
-from ..text import REHEARSAL_MARK
 from .card.drawing import Drawing
 from .card.markup import Picture
 from .card.pace import Pace

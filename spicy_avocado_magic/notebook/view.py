@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from ..client.state_text import REHEARSAL_MARK
 from ..formatting import bytes_text, seconds_text
 from ..protocol.state import State
-from ..text import REHEARSAL_MARK
 from .session import is_attended, is_notebook
 
 if TYPE_CHECKING:
-    from ..client.ending import Ended
+    from ..client.down import Ended
     from .card.pace import Pace
     from .card.pictures import Snippet
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psutil
 
-from spicy_avocado_magic.client import bringing
+from spicy_avocado_magic.client import up
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State
@@ -56,7 +56,7 @@ class Witness:
         The clock starts here, so call it right before the magic.
         """
         witness = cls(time.monotonic(), time.time())
-        real, world = bringing.bring_up, from_json(Sources, json.loads(sources))
+        real, world = up.bring_up, from_json(Sources, json.loads(sources))
 
         def bring_up(*args: Any, show: Callable[[State], None], **options: Any) -> Any:
             def both(state: State) -> None:
@@ -65,7 +65,7 @@ class Witness:
 
             return real(*args, show=both, sources=world, **options)
 
-        bringing.bring_up = bring_up
+        up.bring_up = bring_up
         return witness
 
     def tell(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client import connection
+from spicy_avocado_magic.client import control_client
 from spicy_avocado_magic.diagnosis.examination import Check, examine
 from spicy_avocado_magic.diagnosis.service import check_service, judge
 from spicy_avocado_magic.protocol.finding import Verdict
@@ -75,7 +75,7 @@ def test_a_host_that_hangs_is_told(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes connections, and never answers."""
-    monkeypatch.setattr(connection, "ANSWER_S", 0.1)
+    monkeypatch.setattr(control_client, "ANSWER_S", 0.1)
     monkeypatch.setattr("spicy_avocado_magic.client.launch._REFUSING_S", 0.0)
     folder, me = StateFolder.find(rehearsal=False), identify(os.getpid())
     assert me is not None

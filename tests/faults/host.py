@@ -17,9 +17,9 @@ import pytest
 
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client import launch
-from spicy_avocado_magic.client.aftermath import of_last
-from spicy_avocado_magic.client.connection import ANSWER_S
-from spicy_avocado_magic.client.log_reading import read_logs
+from spicy_avocado_magic.client.control_client import ANSWER_S
+from spicy_avocado_magic.client.last_exit import of_last
+from spicy_avocado_magic.client.log_reader import read_logs
 from spicy_avocado_magic.errors import DiskTooSmall, HostUnreachable
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.system.processes import identify

@@ -169,7 +169,7 @@ child = os.fork()
 if not child:
     status = 1
     try:
-        from spicy_avocado_magic.client.bringing import bring_up
+        from spicy_avocado_magic.client.up import bring_up
         from spicy_avocado_magic.config.options import wish_from
         again = bring_up(wish_from({"models": ("tiny",)}), show=lambda state: None)
         status = 0 if (again.outcome, again.url) == ("reused", avocado.url) else 2

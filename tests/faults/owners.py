@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from spicy_avocado_magic.client import connection
+from spicy_avocado_magic.client import control_client
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.protocol.state import PROTOCOL
 from tests.kernels.kernel import COMMAND
@@ -102,7 +102,7 @@ def up_of_an_older_version(service: Service) -> Avocado:
     site = service.home.path / "site"
     kernels.install_package(site, protocol=older)
     patch = service.undo.enter_context(pytest.MonkeyPatch.context())
-    patch.setattr(connection, "PROTOCOL", older)  # what the matrix itself speaks
+    patch.setattr(control_client, "PROTOCOL", older)  # what the matrix itself speaks
     service.user = (open_kernel(service, package_parent=site), patch)
     good(service.user[0].run(UP))
     return kernels.found(service)

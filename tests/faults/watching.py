@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from spicy_avocado_magic.client.connection import Connection
+from spicy_avocado_magic.client.control_client import Connection
 from spicy_avocado_magic.errors import HostUnreachable
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder

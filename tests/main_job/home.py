@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from spicy_avocado_magic.client.bringing import bring_up
+from spicy_avocado_magic.client.api import down
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.client.verbs import down
+from spicy_avocado_magic.client.up import bring_up
 from spicy_avocado_magic.config.options import wish_from
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.config.timeouts import Policy

@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.client.bringing import bring_up
+from spicy_avocado_magic.client.up import bring_up
 from spicy_avocado_magic.config.options import wish_from
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.config.timeouts import Policy
@@ -324,8 +324,8 @@ def _other_host(home: Home, world: Sources) -> Iterator[None]:
     """Let another notebook, with a state folder of its own, hold the URL."""
     script = (
         "import json, sys\n"
-        "from spicy_avocado_magic.client.bringing import bring_up\n"
-        "from spicy_avocado_magic.client.verbs import down\n"
+        "from spicy_avocado_magic.client.up import bring_up\n"
+        "from spicy_avocado_magic.client.api import down\n"
         "from spicy_avocado_magic.protocol.json_codec import from_json\n"
         "from spicy_avocado_magic.config.options import wish_from\n"
         "from spicy_avocado_magic.config.settings import Sources\n"

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic import down, logs, status
-from spicy_avocado_magic.client import aftermath
+from spicy_avocado_magic.client import last_exit
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.event_log import (
@@ -99,7 +99,7 @@ def test_calls_and_their_effects_are_recorded(home: Home) -> None:
     assert not home.wait_no_processes()
     ending, *_, ended = [e for e in _entries() if e.what in (ENDING, ENDED)]
     assert (ending.text, ended.text) == ("got SIGTERM", "got SIGTERM")
-    told = aftermath.of_last(rehearse=True)
+    told = last_exit.of_last(rehearse=True)
     assert told is not None
     assert "got SIGTERM" in told.text
 
@@ -111,7 +111,7 @@ def test_status_after_a_killed_host_tells_what_happened(home: Home) -> None:
     os.kill(pid, signal.SIGKILL)
     assert not home.wait_no_processes(), "something outlived the host"
     assert status() is None
-    told = aftermath.of_last(rehearse=False)
+    told = last_exit.of_last(rehearse=False)
     assert told is not None
     assert told.rehearsal
     assert re.search(rf"\(pid {pid}\) was killed at \d{{4}}", told.text), told
@@ -122,7 +122,7 @@ def test_status_after_a_killed_host_tells_what_happened(home: Home) -> None:
     assert logs("engine", count=500), "what came before is gone"
     down()
     assert logs() == []
-    assert aftermath.of_last(rehearse=False) is None
+    assert last_exit.of_last(rehearse=False) is None
 
 
 def test_no_log_holds_a_secret_or_a_control_character(home: Home) -> None:

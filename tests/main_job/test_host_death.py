@@ -148,7 +148,7 @@ def test_a_terminated_host_ends_in_order_and_leaves_nothing(home: Home) -> None:
 def test_the_host_ends_after_its_owner(home: Home) -> None:
     """A host without `--detach` does not outlive the program that owns it."""
     script = (
-        "from spicy_avocado_magic.client.bringing import bring_up\n"
+        "from spicy_avocado_magic.client.up import bring_up\n"
         "from spicy_avocado_magic.config.options import wish_from\n"
         "from spicy_avocado_magic.config.timeouts import Policy\n"
         "policy = Policy(owner_check_every_s=0.1, owner_gone_s=0.3)\n"

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from spicy_avocado_magic import down
-from spicy_avocado_magic.client.connection import Connection
+from spicy_avocado_magic.client.control_client import Connection
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.api_keys import MOST_KEYS
 from spicy_avocado_magic.config.timeouts import Policy

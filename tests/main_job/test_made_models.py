@@ -16,7 +16,7 @@ import ollama
 import pytest
 
 from spicy_avocado_magic import down
-from spicy_avocado_magic.client.creating import create_model
+from spicy_avocado_magic.client.create_model import create_model
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.errors import AvocadoError, ModelRefused, UsageMistake
 from spicy_avocado_magic.protocol.state import Phase

@@ -17,12 +17,12 @@ import requests
 
 from spicy_avocado_magic import status
 from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.client.state_text import status_text
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import EndpointRefused, UsageMistake
 from spicy_avocado_magic.protocol.pool import MEMBER_HEADER
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.text import status_text
 
 from .home import Home, new_home
 

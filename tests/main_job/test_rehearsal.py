@@ -14,14 +14,14 @@ import pytest
 import requests
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.client.connection import Connection
+from spicy_avocado_magic.client.api import up
+from spicy_avocado_magic.client.control_client import Connection
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.client.verbs import up
+from spicy_avocado_magic.client.state_text import curl_line, handover_text, status_text
 from spicy_avocado_magic.errors import ModelRefused, UsageMistake
 from spicy_avocado_magic.protocol.state import COMPONENTS, STAGES, Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.paths import engines_folder, models_folder
-from spicy_avocado_magic.text import curl_line, handover_text, status_text
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home

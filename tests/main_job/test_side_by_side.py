@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from spicy_avocado_magic.client.bringing import REHEARSAL_TOKEN
+from spicy_avocado_magic.client.up import REHEARSAL_TOKEN
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.protocol.state import Phase, State

@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.client.state_text import status_text
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.text import status_text
 from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER
 
 from .chat import stream_chat

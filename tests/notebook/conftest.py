@@ -14,8 +14,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 import spicy_avocado_magic
-from spicy_avocado_magic.client import bringing, verbs
-from spicy_avocado_magic.client.ending import Ended
+from spicy_avocado_magic.client import api, up
+from spicy_avocado_magic.client.down import Ended
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.options import Wish
 from spicy_avocado_magic.protocol.state import ModelState, Phase, Progress, Stage, State
@@ -157,9 +157,9 @@ def bare(
 def service(bare: Session, monkeypatch: pytest.MonkeyPatch) -> Service:
     """A service that the magics find in place of a real one."""
     fake = Service(StateFolder.find(rehearsal=False))
-    monkeypatch.setattr(bringing, "bring_up", fake.bring_up)
-    monkeypatch.setattr(verbs, "status", fake.status)
-    monkeypatch.setattr(verbs, "down", fake.down)
+    monkeypatch.setattr(up, "bring_up", fake.bring_up)
+    monkeypatch.setattr(api, "status", fake.status)
+    monkeypatch.setattr(api, "down", fake.down)
     monkeypatch.setattr(Avocado, "status", lambda _handle: fake.state)
     return fake
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.answer_view import (
     SHOWN_WHILE_IT_COMES,
     THINKING,
@@ -14,7 +15,6 @@ from spicy_avocado_magic.notebook.answer_view import (
     AnswerWords,
 )
 from spicy_avocado_magic.notebook.card.pace import Pace
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from .conftest import READY, Session
 

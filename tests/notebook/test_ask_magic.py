@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.client import asking
-from spicy_avocado_magic.client.asking import Piece, Question
+from spicy_avocado_magic.client import chat
+from spicy_avocado_magic.client.chat import Piece, Question
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import EngineFailed, UsageMistake
 from spicy_avocado_magic.notebook.ask_magic import BROKEN, INTERRUPTED
@@ -57,7 +57,7 @@ def model(service: Service, monkeypatch: pytest.MonkeyPatch) -> Model:
     models = (ModelState(name="llama3"), ModelState(name="qwen3:8b"))
     service.state = replace(READY, models=models)
     fake = Model()
-    monkeypatch.setattr(asking, "ask", fake.ask)
+    monkeypatch.setattr(chat, "ask", fake.ask)
     return fake
 
 

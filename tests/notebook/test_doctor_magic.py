@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.client import diagnosing
+from spicy_avocado_magic.client import doctor
 from spicy_avocado_magic.errors import SecretMissing, UsageMistake
 from spicy_avocado_magic.notebook.commands import DOCTOR
 from spicy_avocado_magic.protocol.finding import Finding, broken, ok
@@ -37,7 +37,7 @@ def examiner(session: Session, monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """An examination that tells the same each time."""
     fake = Doctor()
     monkeypatch.delenv("AVOCADO_REHEARSE", raising=False)
-    monkeypatch.setattr(diagnosing, "diagnose", fake.diagnose)
+    monkeypatch.setattr(doctor, "diagnose", fake.diagnose)
     return fake
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.client import sharing
+from spicy_avocado_magic.client import api_keys
 from spicy_avocado_magic.config.api_key_options import Grant
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.commands import KEYS
@@ -50,7 +50,7 @@ def host(service: Service, monkeypatch: pytest.MonkeyPatch) -> Sharing:
     service.state = READY
     fake = Sharing()
     for name in ("read_keys", "add_key", "revoke_key"):
-        monkeypatch.setattr(sharing, name, getattr(fake, name))
+        monkeypatch.setattr(api_keys, name, getattr(fake, name))
     return fake
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.config.api_key_options import Grant
 from spicy_avocado_magic.notebook.keys_view import POOLED, new_key_text, show_keys
 from spicy_avocado_magic.protocol.state import KeyState, Member
 from spicy_avocado_magic.system.redaction import Secret
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from .conftest import KEY, READY, Session
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.card.pace import Pace
 from spicy_avocado_magic.notebook.live_line import LiveLine
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from .conftest import READY, Session
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from spicy_avocado_magic.client import log_reading
-from spicy_avocado_magic.client.log_lines import LogLine
+from spicy_avocado_magic.client import log_reader
+from spicy_avocado_magic.client.log_format import LogLine
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.protocol.event_log import FILE_NAME, Recorder
 from spicy_avocado_magic.protocol.state_folder import StateFolder
@@ -70,7 +70,7 @@ def test_an_interrupt_ends_the_following_quietly(
         yield LogLine(at_s=0, component="host", text="second")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(log_reading, "follow_logs", follow)
+    monkeypatch.setattr(log_reader, "follow_logs", follow)
     leave("x", rehearsal=True)
     assert session.run("%avocado_logs --follow") is None
     shown = session.printed()

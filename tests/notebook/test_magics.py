@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import spicy_avocado_magic
-from spicy_avocado_magic.client import bringing
+from spicy_avocado_magic.client import up
 from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.errors import (
     AvocadoBug,
     Interrupted,
@@ -23,7 +24,6 @@ from spicy_avocado_magic.notebook.commands import DOWN, STATUS, UP
 from spicy_avocado_magic.protocol.state import PROTOCOL
 from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
 from spicy_avocado_magic.system.processes import identify
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from . import conftest
 from .conftest import KEY, READY, Service, Session
@@ -339,7 +339,7 @@ def test_the_token_for_scrapers_is_handed_over_by_the_up_that_made_it(
         avocado.has_new_token = is_new
         return avocado
 
-    monkeypatch.setattr(bringing, "bring_up", with_new_token)
+    monkeypatch.setattr(up, "bring_up", with_new_token)
     for is_new in (True, False):
         for outcome in ("launched", "accepted"):
             service.outcome = outcome

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client import creating
+from spicy_avocado_magic.client import create_model
 from spicy_avocado_magic.config.options import Wish
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.commands import MODEL
@@ -47,7 +47,7 @@ def maker(service: Service, monkeypatch: pytest.MonkeyPatch) -> Maker:
     """A service that runs and makes models."""
     service.state, service.outcome = READY, "changed"
     fake = Maker()
-    monkeypatch.setattr(creating, "create_model", fake.create_model)
+    monkeypatch.setattr(create_model, "create_model", fake.create_model)
     return fake
 
 

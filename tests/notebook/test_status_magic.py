@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client import watching
+from spicy_avocado_magic.client import wait_ready
 from spicy_avocado_magic.config.timeouts import Policy
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.notebook.status_magic import ENDED, run_status
@@ -33,7 +33,7 @@ def play(
         if interrupted:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching, "watch", watch)
+    monkeypatch.setattr(wait_ready, "watch", watch)
 
 
 def watch_in(session: Session, policy: Policy = AT_ONCE) -> None:
@@ -148,7 +148,7 @@ def test_watching_tells_of_a_request_that_failed(
         fall()
         yield replace(failed, requests=1)
 
-    monkeypatch.setattr(watching, "watch", watch)
+    monkeypatch.setattr(wait_ready, "watch", watch)
     watch_in(session)
     pages = [Page(one["data"]["text/html"]).text for one in session.displays]
     told = ["It fell." in page for page in pages]

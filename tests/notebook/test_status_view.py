@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client.last_errors import PastError
+from spicy_avocado_magic.client.recent_errors import PastError
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.card.markup import MOST_BYTES
 from spicy_avocado_magic.notebook.status_view import status_picture
 from spicy_avocado_magic.protocol.state import (
@@ -19,7 +20,6 @@ from spicy_avocado_magic.protocol.state import (
     State,
     Traffic,
 )
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from .card.pages import EVILS, FAILURE, Page, all_of, failed
 from .conftest import KEY, READY

@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from spicy_avocado_magic.client.ending import Ended
-from spicy_avocado_magic.client.purging import Purged
+from spicy_avocado_magic.client.down import Ended, Purged
 from spicy_avocado_magic.notebook.card.card import CardView
 from spicy_avocado_magic.notebook.card.terminal import TerminalView
 from spicy_avocado_magic.notebook.view import ended_text, view_for

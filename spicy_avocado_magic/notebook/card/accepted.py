@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ...client.state_text import NO_PORT_YET, key_text, metrics_text
 from ...protocol.state import State
 from ...system.redaction import plain_text
-from ...text import NO_PORT_YET, key_text, metrics_text
 from .markup import Picture, facts_table, one_line
 from .pictures import card
 from .style import headed

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from ...errors import Interrupted
-from ...formatting import seconds_text
-from ...protocol.state import Failure, Phase, Stage, State
-from ...system.redaction import plain_text
-from ...text import (
+from ...client.state_text import (
     REHEARSAL_MARK,
     curl_line,
     failure_lines,
@@ -17,6 +13,10 @@ from ...text import (
     key_text,
     metrics_text,
 )
+from ...errors import Interrupted
+from ...formatting import seconds_text
+from ...protocol.state import Failure, Phase, Stage, State
+from ...system.redaction import plain_text
 from .markup import (
     MOST_BYTES,
     Picture,

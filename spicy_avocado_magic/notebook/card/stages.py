@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from ...client.state_text import MARKS, progress_text, stage_line
 from ...formatting import seconds_text
 from ...protocol.state import Failure, Phase, Stage, State
 from ...system.redaction import plain_text
-from ...text import MARKS, progress_text, stage_line
 from .markup import clipped, escaped, few, fold, lines_of, preformatted
 
 STOPPED: Final = "stopped"

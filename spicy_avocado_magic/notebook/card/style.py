@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...text import REHEARSAL_MARK
+from ...client.state_text import REHEARSAL_MARK
 from .markup import escaped
 
 LIGHT: Final = {

@@ -10,9 +10,15 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from ...client.state_text import (
+    REHEARSAL_MARK,
+    handover_text,
+    narrate,
+    progress_text,
+    stage_line,
+)
 from ...protocol.state import Phase, Stage, State
 from ...system.redaction import plain_text
-from ...text import REHEARSAL_MARK, handover_text, narrate, progress_text, stage_line
 from .accepted import accepted_text
 from .markup import few, one_line
 from .pictures import Snippet

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.card.accepted import accepted, accepted_text
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from ..conftest import KEY, READY
 from .pages import EVILS, PULLING, Page, all_of

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from spicy_avocado_magic.client.snippets import snippets
+from spicy_avocado_magic.client.state_text import (
+    REHEARSAL_MARK,
+    curl_line,
+    handover_text,
+)
 from spicy_avocado_magic.errors import Interrupted
 from spicy_avocado_magic.notebook.card.markup import MOST_BYTES, Picture
 from spicy_avocado_magic.notebook.card.pictures import card, live, over, ready
 from spicy_avocado_magic.protocol.state import Failure, ModelState, State
-from spicy_avocado_magic.snippets import snippets
-from spicy_avocado_magic.text import REHEARSAL_MARK, curl_line, handover_text
 
 from ..conftest import KEY, READY
 from .pages import EVILS, FAILURE, PULLING, Page, all_of, failed

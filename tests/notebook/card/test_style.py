@@ -7,6 +7,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.card.style import (
     DARK,
     EITHER,
@@ -15,7 +16,6 @@ from spicy_avocado_magic.notebook.card.style import (
     framed,
     headed,
 )
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from .pages import EVILS, Page
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.card.terminal import Screen, TerminalView, live_line
 from spicy_avocado_magic.protocol.state import Phase, Stage
-from spicy_avocado_magic.text import REHEARSAL_MARK
 
 from ..conftest import READY
 from .pages import EVILS, PULLING, all_of, failed

@@ -1,0 +1,53 @@
+"""Asking a host for keys where there is none, and with arguments that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.client.api_keys import grant_of
+from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.protocol.state_folder import StateFolder
+
+
+def test_arguments_of_python_become_a_grant() -> None:
+    """Numbers, lists and times as Python has them; what is left out is no bound."""
+    grant = grant_of(
+        "ann", rpm=60, tokens=100_000, models=["tiny", "b:c"], expires="2h", manage=True
+    )
+    assert grant == Grant(
+        name="ann",
+        rpm=60,
+        tokens=100_000,
+        models=("tiny", "b:c"),
+        expires_s=7200.0,
+        manage=True,
+    )
+    assert grant_of("ann", rpm=None, models="tiny") == Grant(
+        name="ann", models=("tiny",)
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"rpm": 0}, {"rpm": 1.5}, {"tokens": -1}, {"expires": 0}, {"tpm": 1}]
+)
+def test_an_argument_that_cannot_be_is_refused(arguments: dict[str, Any]) -> None:
+    """Before anything is asked of the host."""
+    with pytest.raises(UsageMistake):
+        grant_of("ann", **arguments)
+
+
+def test_where_nothing_runs_there_are_no_keys(tmp_path: Path) -> None:
+    """The error says how to get there."""
+    avocado = Avocado(StateFolder(tmp_path), "restored")
+    for call in (
+        avocado.keys,
+        lambda: avocado.add_key("ann"),
+        lambda: avocado.revoke_key("ann"),
+    ):
+        with pytest.raises(UsageMistake, match="%avocado_up"):
+            call()

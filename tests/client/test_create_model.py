@@ -1,0 +1,93 @@
+"""Having a model made, before a host that tells what it is given to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.client import create_model as module
+from spicy_avocado_magic.client.control_client import Connection
+from spicy_avocado_magic.client.create_model import create_model
+from spicy_avocado_magic.errors import HostUnreachable, Interrupted, UsageMistake
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
+
+Told = dict[str, Any] | BaseException
+
+
+@pytest.fixture
+def tell(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
+    """Return a way to have a host that runs tell things; it notes what is asked."""
+
+    def have(*told: Told) -> list[Any]:
+        asked: list[Any] = []
+
+        def stream(_: Connection, path: str, **wish: Any) -> Iterator[dict[str, Any]]:
+            asked.append((path, wish))
+            for one in told:
+                if isinstance(one, BaseException):
+                    raise one
+                yield one
+
+        running = State(pid=1, local_url="http://127.0.0.1:1")
+        monkeypatch.setattr(Connection, "stream", stream)
+        monkeypatch.setattr(module, "state_of", lambda _folder: running)
+        return asked
+
+    return have
+
+
+def test_the_host_is_asked_and_what_it_tells_is_shown(
+    tell: Callable[..., list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the folder from which relative paths lead."""
+    monkeypatch.chdir(tmp_path)
+    asked = tell({"text": "pulling"}, {"text": "making"}, {"pulled": ["b:c"]})
+    shown: list[str] = []
+    folder = StateFolder(tmp_path)
+    pulled = create_model(folder, "mine", "FROM tiny\n", show=shown.append)
+    assert pulled == ("b:c",)
+    assert shown == ["pulling", "making"]
+    wish = {"name": "mine", "modelfile": "FROM tiny\n", "folder": str(tmp_path)}
+    assert asked == [("/create", wish)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a b", "FROM x"), ("mine", " \n"), ("mine", "é" * 300_000)],
+)
+def test_what_cannot_be_is_refused_before_the_host_is_asked(
+    tell: Callable[..., list[Any]], tmp_path: Path, name: str, text: str
+) -> None:
+    """A name that is none, an empty cell, and one that the socket would not take."""
+    asked = tell()
+    with pytest.raises(UsageMistake):
+        create_model(StateFolder(tmp_path), name, text)
+    assert asked == []
+
+
+def test_where_nothing_runs_the_remedy_is_an_up(tmp_path: Path) -> None:
+    """As for all that needs a service."""
+    with pytest.raises(UsageMistake, match="%avocado_up"):
+        create_model(StateFolder(tmp_path), "mine", "FROM tiny")
+
+
+def test_an_interrupt_says_that_no_model_was_made(
+    tell: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    """In words of ours."""
+    tell({"text": "pulling"}, KeyboardInterrupt())
+    with pytest.raises(Interrupted, match="mine was not made"):
+        create_model(StateFolder(tmp_path), "mine", "FROM tiny")
+
+
+def test_a_host_that_ends_in_the_middle_is_told(
+    tell: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    """Silence is not success."""
+    tell({"text": "pulling"})
+    with pytest.raises(HostUnreachable, match="made the model"):
+        create_model(StateFolder(tmp_path), "mine", "FROM tiny")

@@ -1,0 +1,178 @@
+"""``doctor()``: the process, the token and the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.client import doctor as module
+from spicy_avocado_magic.client.doctor import diagnose, doctor, find_token
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.errors import SecretMissing, UsageMistake
+from spicy_avocado_magic.protocol.finding import Verdict, ok
+from spicy_avocado_magic.system.processes import identify
+from spicy_avocado_magic.system.redaction import Secret
+
+TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give each test folders of its own."""
+    path = Path(tempfile.mkdtemp(prefix="avo-", dir="/tmp"))
+    for name in ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_REHEARSE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("run", "cache", "home"):
+        (path / name).mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path / "run"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path / "cache"))
+    monkeypatch.setenv("HOME", str(path / "home"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a stand-in in the place of the process that examines."""
+    program = home / "python"
+    program.write_text(f"#!/bin/sh\n# A stand-in.\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+def test_a_rehearsal_is_examined_and_reported(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report is the owner's alone, and has no secret in it."""
+    report = home / "report.json"
+    monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
+    found = doctor(rehearse=True, report=report)
+    verdicts = {one.name: one.verdict for one in found}
+    assert verdicts["registry"] is Verdict.OK, found
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    text = report.read_text()
+    assert len(json.loads(text)["findings"]) == len(found)
+    assert TOKEN not in text, "the token is in the report"
+    assert str(home / "home") not in text, "the home folder is in the report"
+
+
+def test_a_report_replaces_nothing(home: Path) -> None:
+    """Neither a file nor what a link leads to, and nothing is examined for it."""
+    report = home / "report.json"
+    report.write_text("mine")
+    link = home / "link.json"
+    link.symlink_to(home / "elsewhere")
+    for taken in (report, link):
+        with pytest.raises(UsageMistake, match="exists already"):
+            doctor(rehearse=True, report=taken)
+    assert report.read_text() == "mine"
+    assert not (home / "elsewhere").exists()
+    with pytest.raises(UsageMistake, match="no folder"):
+        doctor(rehearse=True, report=home / "no" / "report.json")
+
+
+def test_a_report_that_appears_meanwhile_is_left_as_it_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another notebook may write the same one."""
+    report = home / "report.json"
+    stand_in(home, monkeypatch, f"echo mine > {report}; echo '{{\"report\": 1}}'")
+    with pytest.raises(UsageMistake, match="exists already"):
+        diagnose(rehearse=False, token={}, report=report)
+    assert report.read_text() == "mine\n"
+
+
+def test_an_examination_that_fails_is_a_finding(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a package that it needs is broken; the token stays unseen."""
+    stand_in(
+        home, monkeypatch, f"echo 'ModuleNotFoundError: psutil {TOKEN}' >&2; exit 1"
+    )
+    report = home / "report.json"
+    (found,) = diagnose(rehearse=False, token={"text": TOKEN}, report=report)
+    assert found.verdict is Verdict.BROKEN, found
+    assert "ModuleNotFoundError" in found.what
+    assert "%pip install" in found.remedy
+    assert TOKEN not in found.what + report.read_text(), "the token is told"
+
+
+def test_what_a_library_prints_does_not_spoil_the_answer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the last line."""
+    answer = '{"findings": [{"name": "a", "verdict": "ok", "what": "b"}]}'
+    stand_in(home, monkeypatch, f"echo 'pip: upgrade me'; echo '{answer}'")
+    (found,) = diagnose(rehearse=False, token={})
+    assert found == ok("a", "b")
+
+
+def test_an_examination_that_hangs_is_ended_with_all_it_started(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its children, too, which would hold its output open."""
+    children = home / "children"
+    stand_in(home, monkeypatch, f"sleep 60 & echo $! > {children}; sleep 60")
+    policy = replace(Policy(), diagnosis_s=0.5)
+    (found,) = diagnose(rehearse=False, token={}, policy=policy)
+    assert found.verdict is Verdict.BROKEN, found
+    assert "0.5 s" in found.what
+    child = int(children.read_text())
+    deadline = time.monotonic() + 5
+    while identify(child) is not None:
+        assert time.monotonic() < deadline, "what it started outlived it"
+        time.sleep(0.01)
+
+
+def test_no_secret_reaches_the_environment_or_the_line_of_the_process(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes on standard input."""
+    monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
+    stand_in(
+        home,
+        monkeypatch,
+        f'env > {home}/env; echo "$@" > {home}/line; cat > {home}/input; exit 1',
+    )
+    diagnose(rehearse=False, token=find_token({}))
+    assert TOKEN not in (home / "env").read_text() + (home / "line").read_text()
+    assert TOKEN in (home / "input").read_text()
+
+
+def test_the_token_is_found_where_up_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given, a variable, the environment, then the platform's secrets."""
+    monkeypatch.setattr(module, "platform_secret", lambda _name: "of-the-platform")
+    assert find_token({})["origin"] == "this platform's secrets"
+    monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
+    assert find_token({})["origin"] == "the environment"
+    named = {"NGROK_AUTHTOKEN": Secret("of-the-notebook")}
+    assert find_token(named)["text"] == "of-the-notebook"
+    given = find_token(named, "given", "$MINE")
+    assert (given["text"], given["origin"]) == ("given", "$MINE")
+    assert not given["is_api_key"]
+    monkeypatch.setenv("NGROK_API_KEY", TOKEN)
+    assert find_token({})["is_api_key"], "a text in both variables is no token"
+    monkeypatch.setattr(module, "platform_secret", lambda _name: None)
+    monkeypatch.delenv("NGROK_AUTHTOKEN")
+    assert find_token({}) == {}
+
+
+def test_a_token_that_the_platform_withholds_is_no_token_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All else is examined; ``up`` tells what to switch on."""
+
+    def withhold(_name: str) -> str:
+        raise SecretMissing("No access.", "Switch it on.")
+
+    monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
+    monkeypatch.setattr(module, "platform_secret", withhold)
+    assert find_token({}) == {}, "the examination would not have begun"

@@ -1,0 +1,79 @@
+"""``down`` proves that nothing is left, and says so if something is."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.client import down, launch
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.errors import HostUnreachable
+from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
+from spicy_avocado_magic.system.processes import Identity, identify
+
+
+def test_what_cannot_be_ended_is_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `down` that left something never says that all is gone."""
+    folder = StateFolder(tmp_path)
+    with (
+        subprocess.Popen(["sleep", "60"], start_new_session=True) as host,
+        subprocess.Popen(["sleep", "60"], start_new_session=True) as child,
+    ):
+        alive, other = identify(host.pid), identify(child.pid)
+        assert alive is not None
+        assert other is not None
+        record = Record(host=alive, children=(Child(name="engine", identity=other),))
+        folder.write_record(record)
+        for module in (down, launch):
+            monkeypatch.setattr(module, "end_group", lambda *_, **__: None)
+        with pytest.raises(HostUnreachable, match=r"engine.*host"):
+            down.end(folder, policy=Policy(down_s=0.1))
+        host.kill()
+        child.kill()
+
+
+def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
+    """A hung host, whose socket nobody serves, is ended all the same."""
+    folder = StateFolder(tmp_path)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as host:
+        identity = identify(host.pid)
+        assert identity is not None
+        folder.write_record(Record(host=identity))
+        folder.wanted.write_text("{}")
+        ended = down.end(folder, policy=Policy(down_s=0.1))
+        assert host.wait(5) != 0
+    assert ended.was_running
+    assert not folder.wanted.exists()
+
+
+def test_a_hung_host_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes calls and answers none is killed at once."""
+    monkeypatch.setattr(down, "_ANSWER_S", 0.05)
+    waits: list[float] = []
+    wait_gone = down._wait_gone
+
+    def watched(host: Identity, wait_s: float) -> None:
+        waits.append(wait_s)
+        wait_gone(host, wait_s)
+
+    monkeypatch.setattr(down, "_wait_gone", watched)
+    folder = StateFolder(tmp_path)
+    with (
+        socket.socket(socket.AF_UNIX) as deaf,
+        subprocess.Popen(["sleep", "60"], start_new_session=True) as host,
+    ):
+        deaf.bind(str(folder.socket))
+        deaf.listen()
+        identity = identify(host.pid)
+        assert identity is not None
+        folder.write_record(Record(host=identity))
+        assert down.end(folder).was_running
+        assert host.wait(5) != 0
+    assert waits == [0.0], "a hung host was waited for"

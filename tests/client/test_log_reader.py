@@ -1,0 +1,209 @@
+"""The logs' end and what follows: of all files, in time, across rotation."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spicy_avocado_magic.client import log_reader
+from spicy_avocado_magic.client.log_format import LogLine
+from spicy_avocado_magic.client.log_reader import (
+    MOST_LINES,
+    folder_with_logs,
+    follow_logs,
+    read_logs,
+)
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
+from spicy_avocado_magic.protocol.state_folder import Record, StateFolder, write_private
+from spicy_avocado_magic.system.processes import identify
+from spicy_avocado_magic.system.redaction import Redactor
+from spicy_avocado_magic.system.rotating_file import backup_of, tail_lines
+
+QUICK = Policy().scaled(100)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StateFolder:
+    """A state folder without anything in it."""
+    return StateFolder(tmp_path)
+
+
+def engine_line(second: int, text: str) -> str:
+    """Return a line as Ollama writes it."""
+    return f"time=2027-01-15T08:00:{second:02}.000Z level=INFO msg={text}\n"
+
+
+def fill(folder: StateFolder) -> None:
+    """Leave logs of several parts, whose lines interleave in time."""
+    now = iter(1_800_000_000.0 + n for n in range(0, 40, 10))
+    record = Recorder(folder.path / FILE_NAME, Redactor(), clock=lambda: next(now))
+    record("begins")
+    record.record("engine", CHANGED, "starting")
+    record.record("tunnel", CHANGED, "connecting")
+    engine = folder.log("engine")
+    engine.write_text(engine_line(5, "one") + "runner says\n" + engine_line(15, "two"))
+    folder.log("agent").write_text("2027-01-15T08:00:16.000Z t=x lvl=info msg=hello\n")
+
+
+def texts(lines: list[LogLine]) -> list[str]:
+    """Return the last word of each line."""
+    return [line.text.split()[-1] for line in lines]
+
+
+def test_all_logs_are_merged_by_time(folder: StateFolder) -> None:
+    """Events, engine and agent, as they came one after another."""
+    fill(folder)
+    assert texts(read_logs(folder)) == [
+        *("begins", "msg=one", "says", "starting", "msg=two", "msg=hello", "connecting")
+    ]
+    assert texts(read_logs(folder, count=2)) == ["msg=hello", "connecting"]
+
+
+def test_a_components_lines_are_its_events_and_its_log(folder: StateFolder) -> None:
+    """However many events of others came since."""
+    fill(folder)
+    record = Recorder(folder.path / FILE_NAME, Redactor())
+    for _ in range(500):
+        record("of the host")
+    found = read_logs(folder, "engine", 4)
+    assert texts(found) == ["msg=one", "says", "starting", "msg=two"]
+    assert texts(read_logs(folder, "ngrok")) == ["msg=hello", "connecting"]
+    assert read_logs(folder, "gateway") == []
+
+
+def test_a_clock_set_back_does_not_reorder_a_log(folder: StateFolder) -> None:
+    """Cause stays before effect."""
+    folder.log("engine").write_text(engine_line(50, "one") + engine_line(5, "two"))
+    assert texts(read_logs(folder)) == ["msg=one", "msg=two"]
+
+
+@pytest.mark.parametrize(
+    ("component", "hint"),
+    [("engin", "Did you mean engine?"), ("tunel", "tunnel"), ("zzz", "Use host, ")],
+)
+def test_a_misspelt_component_is_told_the_nearest(
+    folder: StateFolder, component: str, hint: str
+) -> None:
+    """Before anything is read or followed."""
+    with pytest.raises(UsageMistake, match=component) as caught:
+        read_logs(folder, component)
+    assert hint in caught.value.remedy
+    with pytest.raises(UsageMistake, match=component):
+        next(follow_logs(folder, component, 5, QUICK))
+
+
+@pytest.mark.parametrize("count", [0, -1, MOST_LINES + 1])
+def test_a_count_that_cannot_be_is_refused(folder: StateFolder, count: int) -> None:
+    """Neither none nor more than memory holds."""
+    with pytest.raises(UsageMistake, match="cannot be shown"):
+        read_logs(folder, count=count)
+
+
+def test_what_a_host_keeps_secret_is_not_shown(folder: StateFolder) -> None:
+    """Also where an engine or agent repeats it, and a secret file is cut short."""
+    keys = [{"name": "ann", "secret": "key-of-ann-123"}]
+    wanted = {"api_key": "owners-key-1", "metrics_token": "scraper-1", "keys": keys}
+    write_private(folder.wanted, json.dumps(wanted))
+    agent = json.dumps({"agent": {"authtoken": "token-of-ngrok"}})
+    write_private(folder.agent_config, agent)
+    all_of_them = "owners-key-1 scraper-1 key-of-ann-123 token-of-ngrok"
+    folder.log("engine").write_text(all_of_them + "\n")
+    (line,) = read_logs(folder)
+    assert line.text == "••• ••• ••• •••"
+    write_private(folder.wanted, '{"api_k')
+    assert read_logs(folder), "a cut file hides the logs"
+
+
+def test_the_folder_is_that_of_the_living_or_of_the_last(tmp_path: Path) -> None:
+    """A host that runs goes before one that ran later."""
+    one, two = (StateFolder(tmp_path / name) for name in ("one", "two"))
+    for folder in (one, two):
+        folder.path.mkdir()
+    assert folder_with_logs((one, two)) == one, "with nothing, the first"
+    two.log("host").write_text("x")
+    assert folder_with_logs((one, two)) == two
+    me = identify(os.getpid())
+    assert me is not None
+    one.write_record(Record(host=me))
+    assert folder_with_logs((one, two)) == one
+
+
+@pytest.fixture
+def followed(folder: StateFolder) -> Iterator[LogLine]:
+    """Follow the logs of a folder, with the last two lines first."""
+    fill(folder)
+    lines = follow_logs(folder, "", 2, QUICK)
+    assert texts([next(lines), next(lines)]) == ["msg=hello", "connecting"]
+    return lines
+
+
+def add(path: Path, text: str) -> None:
+    """Append as a child does."""
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_following_shows_each_new_line_once_and_whole(
+    folder: StateFolder, followed: Iterator[LogLine]
+) -> None:
+    """Half a line is waited for."""
+    add(folder.log("engine"), engine_line(20, "three") + "time=2027-01-15T08:00:30Z ha")
+    assert next(followed).text.endswith("msg=three")
+    timer = threading.Timer(0.05, add, (folder.log("engine"), "lf\n"))
+    timer.start()
+    assert next(followed).text == "time=2027-01-15T08:00:30Z half"
+    timer.join()
+
+
+def test_following_goes_on_across_rotation_and_a_new_host(
+    folder: StateFolder, followed: Iterator[LogLine]
+) -> None:
+    """A file moved aside, one cut to nothing, one removed and made anew."""
+    flight, engine = folder.path / FILE_NAME, folder.log("engine")
+    record = Recorder(flight, Redactor())
+    record("last of the old file")
+    flight.rename(backup_of(flight))
+    record("first of the new file")
+    assert next(followed).text.endswith("old file")
+    assert next(followed).text.endswith("new file")
+    engine.write_text("")
+    add(engine, engine_line(40, "cut"))
+    assert next(followed).text.endswith("msg=cut")
+    for log in folder.logs:
+        log.unlink()
+    add(folder.log("host"), "a new host\n")
+    assert next(followed).text == "a new host"
+
+
+def test_what_comes_while_the_end_is_read_is_shown_once(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither twice nor not at all."""
+    engine = folder.log("engine")
+    engine.write_text(engine_line(1, "before"))
+
+    def slowly(path: Path, count: int, *, until_bytes: int | None) -> list[str]:
+        if path == engine:
+            add(engine, engine_line(2, "meanwhile"))
+        return tail_lines(path, count, until_bytes=until_bytes)
+
+    monkeypatch.setattr(log_reader, "tail_lines", slowly)
+    lines = follow_logs(folder, "engine", 9, QUICK)
+    assert texts([next(lines), next(lines)]) == ["msg=before", "msg=meanwhile"]
+    add(engine, engine_line(3, "after"))
+    assert texts([next(lines)]) == ["msg=after"]
+
+
+def test_a_line_without_end_does_not_fill_the_memory(
+    folder: StateFolder, followed: Iterator[LogLine]
+) -> None:
+    """It is shown, cut, once it is long."""
+    add(folder.log("engine"), "x" * 100_000)
+    assert next(followed).text.startswith("xxx")
