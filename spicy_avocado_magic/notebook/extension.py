@@ -9,11 +9,12 @@ from ..config.options import parse_flag
 from ..errors import AvocadoError
 from ..protocol.state_folder import StateFolder
 from ..system.paths import require_supported
-from . import completion_hook, lone_lines
-from .defaults import TRAITS
-from .giving import NAME, give, is_ours
+from . import input_transformer
+from .display.view import say
+from .line import ipython_completer
+from .line.config_traits import TRAITS
 from .magics import AvocadoMagics
-from .view import say
+from .user_namespace import NAME, give, is_ours
 
 
 def load(ip: Any) -> None:
@@ -27,8 +28,8 @@ def load(ip: Any) -> None:
         return
     _drop_bad_defaults(ip)
     ip.register_magics(AvocadoMagics)
-    completion_hook.install(ip)
-    lone_lines.install(ip)
+    ipython_completer.install(ip)
+    input_transformer.install(ip)
     try:
         _restore(ip)
     except AvocadoError as error:
@@ -43,8 +44,8 @@ def unload(ip: Any) -> None:
             for name in registered:
                 ip.magics_manager.magics[kind].pop(name, None)
         ip.configurables.remove(magics)
-    completion_hook.remove(ip)
-    lone_lines.remove(ip)
+    ipython_completer.remove(ip)
+    input_transformer.remove(ip)
     if NAME in ip.user_ns and is_ours(ip.user_ns[NAME]):
         del ip.user_ns[NAME]
 

@@ -20,22 +20,22 @@ from ..config.options import Wish
 from ..errors import HostUnreachable
 from ..system.platform_secrets import platform_secret
 from ..system.platforms import detect_platforms, first_words
-from .arguments import read_switches
-from .ask_magic import run_ask
-from .commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, Command
-from .defaults import WithDefaults, defaults_of
-from .doctor_magic import run_doctor
-from .giving import give
-from .keys_magic import run_keys
-from .logs_magic import run_logs
-from .model_magic import run_model
-from .names import Names
+from .commands.ask import run_ask
+from .commands.doctor import run_doctor
+from .commands.keys import run_keys
+from .commands.logs import run_logs
+from .commands.model import run_model
+from .display.view import ended_text, say, view_for
+from .line.commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, Command
+from .line.config_traits import WithDefaults, defaults_of
+from .line.parser import read_switches
+from .line.up_line import read_up
+from .line.variables import Names
 from .session import asking, is_notebook, translated
-from .up_arguments import read_up
-from .view import ended_text, say, view_for
+from .user_namespace import give
 
 if TYPE_CHECKING:
-    from .card.pace import Pace
+    from .display.throttle import Pace
 
 NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -84,7 +84,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
     ) -> dict[str, Any] | None:
         """Replaced by the help of the command."""
         with translated():
-            from .status_magic import run_status
+            from .commands.status import run_status
 
             return run_status(line, self.shell, nothing_runs=NOTHING_RUNS)
 

@@ -25,7 +25,7 @@ MOST_BYTES_OF_A_FILE = 200_000
 LONG_PULL = """
 from dataclasses import replace
 
-from spicy_avocado_magic.notebook.card.card import CardView
+from spicy_avocado_magic.notebook.display.card import CardView
 from spicy_avocado_magic.protocol.state import (
     STAGES, ModelState, Phase, Progress, Stage, State
 )

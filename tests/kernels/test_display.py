@@ -10,7 +10,7 @@ from .kernel import new_kernel
 MOST_A_SECOND: Final = 4
 RESTLESS: Final = """
 import time
-from spicy_avocado_magic.notebook.card.card import CardView
+from spicy_avocado_magic.notebook.display.card import CardView
 from spicy_avocado_magic.protocol.state import STAGES, Phase, Progress, Stage, State
 
 stages = [Stage(name=name, component=part) for name, part in STAGES]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.notebook.commands import COMMANDS, Command
+from spicy_avocado_magic.notebook.line.commands import COMMANDS, Command
 from tests.main_job.home import Home
 
 from .cells import failed, good, loaded_kernel, new_kernel_home

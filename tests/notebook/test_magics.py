@@ -20,7 +20,7 @@ from spicy_avocado_magic.errors import (
     TokenRefused,
     UsageMistake,
 )
-from spicy_avocado_magic.notebook.commands import DOWN, STATUS, UP
+from spicy_avocado_magic.notebook.line.commands import DOWN, STATUS, UP
 from spicy_avocado_magic.protocol.state import PROTOCOL
 from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
 from spicy_avocado_magic.system.processes import identify

@@ -1,0 +1,1 @@
+"""One module for each magic that does more than call the client."""

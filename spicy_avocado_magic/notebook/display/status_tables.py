@@ -1,0 +1,144 @@
+"""The tables of a service's status: models, keys, members, quota, last errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from ...client.state_text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH
+from ...config.model_name import ModelName
+from ...errors import UsageMistake
+from ...formatting import bytes_text, seconds_text
+from ...protocol.state import KeyState, Member, ModelState, ModelUse, State, Traffic
+from ...system.redaction import plain_text
+from .html import columns_table, escaped, lines_of
+from .keys import HEAD as KEYS_HEAD
+from .keys import key_cells
+from .stages import bar
+
+if TYPE_CHECKING:
+    from ...client.recent_errors import PastError
+
+_MODELS_SHOWN: Final = 10
+_KEYS_SHOWN: Final = 10
+_MEMBERS_SHOWN: Final = 10
+_MODELS_HEAD: Final = ("model", "state", "on disk", "GPU", "CPU", "requests", "tokens")
+_MEMBERS_HEAD: Final = ("member", "models", "answered")
+_ERRORS_HEAD: Final = ("when", "part", "what")
+
+
+def tokens_text(use: KeyState | ModelUse | Traffic) -> str:
+    """Return tokens in and out; those that were counted, not told, are marked."""
+    about = "≈" if use.is_estimate else ""
+    return f"{about}{use.tokens_in} / {about}{use.tokens_out}"
+
+
+def models_table(state: State) -> str:
+    """Return each model with its place in memory, and what it has answered."""
+    uses = {_key(use.name): use for use in state.traffic.models}
+    rows = [_model_cells(one, uses.pop(_key(one.name), None)) for one in state.models]
+    # Those that ``--any-model`` lets be asked, beside the wanted ones.
+    rows += [(one.name, *[""] * 4, *_use_cells(one)) for one in uses.values()]
+    return _table("Models", _MODELS_HEAD, rows, _MODELS_SHOWN) if rows else ""
+
+
+def _key(name: str) -> str:
+    """Return what two spellings of a model have in common: ``a`` and ``a:latest``."""
+    try:
+        return ModelName.parse(name).key
+    except UsageMistake:
+        return name
+
+
+def _model_cells(model: ModelState, use: ModelUse | None) -> tuple[str, ...]:
+    gpu, cpu = "not loaded", "not loaded"
+    if model.memory_bytes:
+        gpu = bytes_text(model.gpu_bytes)
+        cpu = bytes_text(max(0, model.memory_bytes - model.gpu_bytes))
+    return (
+        model.name,
+        model.phase.value,
+        bytes_text(model.size_bytes) if model.size_bytes else "",
+        gpu,
+        cpu,
+        *_use_cells(use or ModelUse(name=model.name)),
+    )
+
+
+def _use_cells(use: ModelUse) -> tuple[str, str]:
+    return str(use.requests), tokens_text(use)
+
+
+def keys_table(keys: Sequence[KeyState]) -> str:
+    """Return who may use the service, and what each has used."""
+    if not keys:
+        return ""
+    rows = [key_cells(key) for key in keys]
+    return _table("Keys", KEYS_HEAD, rows, _KEYS_SHOWN, " (%avocado_keys lists all)")
+
+
+def members_table(members: Sequence[Member]) -> str:
+    """Return the notebooks behind a pool's URL; nothing without ``--pool``."""
+    rows = []
+    for member in members:
+        seen = "never"
+        if member.seen_s is not None:
+            seen = f"{seconds_text(member.seen_s)} ago"
+        whose = " (this one)" if member.is_self else ""
+        models = ", ".join(member.models) or "no model yet"
+        rows.append((f"{member.id}{whose}", models, seen))
+    return _table("Pool", _MEMBERS_HEAD, rows, _MEMBERS_SHOWN) if rows else ""
+
+
+def _table(
+    title: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    most: int,
+    where: str = "",
+) -> str:
+    more = len(rows) - most
+    rest = lines_of([f"… and {more} more{where}"], "more") if more > 0 else ""
+    return columns_table(title, head, rows[:most]) + rest
+
+
+def quota_bars(state: State) -> str:
+    """Return how much of ngrok's free month this service alone has used."""
+    traffic = state.traffic
+    if not traffic.public_requests:
+        return ""
+    requests, sent_bytes = traffic.public_requests, traffic.public_bytes_out
+    free = bytes_text(PUBLIC_BYTES_A_MONTH)
+    shares = (
+        (
+            "requests",
+            requests / PUBLIC_REQUESTS_A_MONTH,
+            f"{requests:,} of {PUBLIC_REQUESTS_A_MONTH:,} requests",
+        ),
+        (
+            "bytes",
+            sent_bytes / PUBLIC_BYTES_A_MONTH,
+            f"{bytes_text(sent_bytes)} of {free} sent",
+        ),
+    )
+    bars = "".join(
+        f'<div class="avocado-share">{escaped(told)}'
+        f"{bar(f'quota: {name}', share, told, role='meter')}</div>"
+        for name, share, told in shares
+    )
+    title = "ngrok's free month, as far as this service has used it"
+    return f'<div class="avocado-quota"><b>{escaped(title)}</b>{bars}</div>'
+
+
+def errors_table(errors: Sequence[PastError]) -> str:
+    """Return what went wrong since the service began; nothing if nothing did."""
+    if not errors:
+        return ""
+    rows = [(error.at, error.component, problem_text(error)) for error in errors]
+    return columns_table("Last errors", _ERRORS_HEAD, rows)
+
+
+def problem_text(error: PastError) -> str:
+    """Return what went wrong, what to do, and how often in a row it did."""
+    times = f" ({error.times} times)" if error.times > 1 else ""
+    return plain_text(f"{error.problem} → {error.remedy}{times}")

@@ -1,0 +1,1 @@
+"""The text behind a magic: parsed, completed, corrected."""

@@ -1,0 +1,170 @@
+"""``%%avocado_ask`` in a session, before a service that answers as told."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.client import chat
+from spicy_avocado_magic.client.chat import Piece, Question
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.errors import EngineFailed, UsageMistake
+from spicy_avocado_magic.notebook.commands.ask import BROKEN, INTERRUPTED
+from spicy_avocado_magic.notebook.line.commands import ASK
+from spicy_avocado_magic.protocol.state import ModelState, State
+
+from ..conftest import READY, Service, Session
+
+TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
+ANSWER = (Piece(text="**Be**"), Piece(text="cause"), Piece(tokens=8, seconds=2.0))
+
+
+class Model:
+    """Stands in for a model: what it was asked, and what it says."""
+
+    def __init__(self) -> None:
+        self.asked: list[Question] = []
+        self.says: tuple[Piece | BaseException, ...] = ANSWER
+        self.was_closed = False
+        self.open: Generator[Piece, None, None] | None = None
+        """Held here, so that it is closed by hand or not at all."""
+
+    def ask(
+        self, state: State, question: Question, policy: Policy
+    ) -> Generator[Piece, None, None]:
+        """Begin to answer."""
+        self.asked.append(question)
+        self.open = self._say()
+        return self.open
+
+    def _say(self) -> Generator[Piece, None, None]:
+        """Say it, or raise it."""
+        try:
+            for one in self.says:
+                if isinstance(one, BaseException):
+                    raise one
+                yield one
+        finally:
+            self.was_closed = True
+
+
+@pytest.fixture
+def model(service: Service, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A service that runs, with two models."""
+    models = (ModelState(name="llama3"), ModelState(name="qwen3:8b"))
+    service.state = replace(READY, models=models)
+    fake = Model()
+    monkeypatch.setattr(chat, "ask", fake.ask)
+    return fake
+
+
+def test_the_cell_is_the_question_of_the_first_model(
+    session: Session, model: Model
+) -> None:
+    """As it stands: braces, dollars and percents are the user's own."""
+    cell = "%%avocado_ask\nWhy {1+1} $HOME %x?\nSay.\n"
+    assert session.run(cell) is None
+    assert model.asked == [
+        Question(model="llama3", prompt="Why {1+1} $HOME %x?\nSay.\n")
+    ]
+    assert session.printed() == "**Be**cause\nllama3: 8 tokens, 4.0 a second\n"
+
+
+def test_model_and_system_are_named_on_the_line(session: Session, model: Model) -> None:
+    """Also by variables of the notebook."""
+    session.run("WHO = 'qwen3:8b'\nHOW = 'Be brief.'")
+    session.run("%%avocado_ask $WHO --system $HOW\nHi")
+    session.run('%%avocado_ask qwen3:8b --system "Be brief."\nHi')
+    question = Question(model="qwen3:8b", prompt="Hi", system="Be brief.")
+    assert [replace(q, prompt=q.prompt.strip()) for q in model.asked] == [question] * 2
+
+
+def test_a_notebook_gets_one_display_of_safe_html(
+    session: Session, model: Model
+) -> None:
+    """And never a bundle of Markdown, which JupyterLab would run."""
+    model.says = (Piece(text="**Be** <img src=x onerror=alert(1)>"), *ANSWER[1:])
+    session.pretend_to_be_a_kernel()
+    session.run("%%avocado_ask\nWhy?")
+    *_, last = session.displays
+    ids = {shown["transient"]["display_id"] for shown in session.displays}
+    assert len(ids) == 1, "each update is a display of its own"
+    assert set(last["data"]) == {"text/html", "text/plain"}
+    assert "<strong>Be</strong>" in last["data"]["text/html"]
+    assert "<img" not in last["data"]["text/html"]
+    assert "4.0 a second" in last["data"]["text/plain"]
+    assert session.printed() == ""
+
+
+def test_an_interrupt_ends_it_quietly(session: Session, model: Model) -> None:
+    """What has come stays, and the connection is closed."""
+    model.says = (Piece(text="Be"), KeyboardInterrupt())
+    session.run("%%avocado_ask\nWhy?")
+    assert session.printed() == f"Be\nllama3: {INTERRUPTED}\n"
+    assert model.was_closed, "the engine goes on"
+
+
+def test_an_interrupt_while_it_is_shown_ends_it_too(
+    session: Session, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it strikes, the engine's work ends."""
+    from spicy_avocado_magic.notebook.display.answer import AnswerWords
+
+    def strike(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AnswerWords, "add", strike)
+    session.run("%%avocado_ask\nWhy?")
+    assert model.was_closed, "the engine goes on"
+
+
+def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) -> None:
+    """The part of an answer that came is not lost."""
+    model.says = (Piece(text="Be"), EngineFailed("It broke.", "Mend it."))
+    error: Any = session.fail("%%avocado_ask\nWhy?")
+    assert error._render_traceback_() == ["✗ It broke.", "  → Mend it."]
+    assert f"Be\nllama3: {BROKEN}\n" in session.printed()
+    model.says = (EngineFailed("It broke.", "Mend it."),)
+    session.fail("%%avocado_ask\nWhy?")
+    assert BROKEN not in session.printed(), "an answer that never began broke off"
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("%%avocado_ask\n \n", "question below is missing"),
+        ("%%avocado_ask a b\nHi", "'b' is one word too many"),
+        ("%%avocado_ask a $HOME\nHi", "'$HOME' is one word too many"),
+        ("%%avocado_ask a --system Be brief\nHi", "Put quotes around"),
+        (f"%%avocado_ask {TOKEN}\nHi", "An ngrok token stands"),
+        ("%%avocado_ask --sytem x\nHi", "--sytem is not an option"),
+        ("%%avocado_ask --system\nHi", "--system needs a value"),
+        ("%avocado_ask why", "question below is missing. Write %%avocado_ask"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_asked(
+    session: Session, model: Model, cell: str, told: str
+) -> None:
+    """With the nearest option where one is misspelt."""
+    error = session.fail(cell)
+    assert isinstance(error, UsageMistake)
+    assert told in str(error)
+    assert model.asked == []
+
+
+def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
+    """In two lines."""
+    error = session.fail("%%avocado_ask\nHi")
+    assert isinstance(error, UsageMistake)
+    assert "%avocado_up" in error.remedy
+
+
+def test_help_is_printed_and_nothing_is_asked(session: Session, model: Model) -> None:
+    """It is the command's own."""
+    for typed in ("%%avocado_ask --help\nHi", "%avocado_ask --help"):
+        session.run(typed)
+        assert ASK.help() in session.printed()
+    assert model.asked == []

@@ -1,0 +1,109 @@
+"""``%avocado_doctor`` in a session, with an examination that looks at nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.client import doctor
+from spicy_avocado_magic.errors import SecretMissing, UsageMistake
+from spicy_avocado_magic.notebook.line.commands import DOCTOR
+from spicy_avocado_magic.protocol.finding import Finding, broken, ok
+
+from ..conftest import Session
+
+TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
+
+
+class Doctor:
+    """Stands in for the examination: what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def diagnose(
+        self, *, rehearse: bool, token: Mapping[str, Any], report: Path | None
+    ) -> tuple[Finding, ...]:
+        """Find one thing wrong."""
+        self.asked.append({"rehearse": rehearse, "token": token, "report": report})
+        return (ok("one", "Fine."), broken("two", "Bad.", "Mend it."))
+
+
+@pytest.fixture
+def examiner(session: Session, monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """An examination that tells the same each time."""
+    fake = Doctor()
+    monkeypatch.delenv("AVOCADO_REHEARSE", raising=False)
+    monkeypatch.setattr(doctor, "diagnose", fake.diagnose)
+    return fake
+
+
+def test_findings_are_printed_with_remedies_and_a_summary(
+    session: Session, examiner: Doctor
+) -> None:
+    """In plain text; the cell has no value."""
+    assert session.run("%avocado_doctor") is None
+    shown = session.printed()
+    for line in ("✓ one", "✗ two", "→ Mend it.", "2 checks: 1 good, 1 broken."):
+        assert line in shown, f"{line!r} is not printed"
+    assert "REHEARSAL" not in shown
+    assert examiner.asked == [{"rehearse": False, "token": {}, "report": None}]
+
+
+def test_a_rehearsal_is_marked(
+    session: Session, examiner: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the line or the environment asks for it."""
+    session.run("%avocado_doctor --rehearse")
+    assert "REHEARSAL" in session.printed()
+    monkeypatch.setenv("AVOCADO_REHEARSE", "1")
+    session.run("%avocado_doctor")
+    assert "REHEARSAL" in session.printed()
+    assert all(asked["rehearse"] for asked in examiner.asked)
+
+
+def test_a_token_of_a_variable_is_looked_at_and_never_shown(
+    session: Session, examiner: Doctor
+) -> None:
+    """It is told by its variable's name."""
+    session.run(f"MINE = {TOKEN!r}\n%avocado_doctor --token $MINE")
+    assert examiner.asked[0]["token"]["text"] == TOKEN
+    assert examiner.asked[0]["token"]["origin"] == "$MINE"
+    session.run(f"%avocado_doctor --token {TOKEN}")
+    assert examiner.asked[1]["token"]["origin"] == "--token"
+    session.run(f"NGROK_AUTHTOKEN = {TOKEN!r}\n%avocado_doctor")
+    assert "NGROK_AUTHTOKEN" in examiner.asked[2]["token"]["origin"]
+    assert TOKEN not in session.printed()
+    assert isinstance(session.fail("%avocado_doctor --token $NOWHERE"), SecretMissing)
+
+
+def test_the_report_is_named(
+    session: Session, examiner: Doctor, tmp_path: Path
+) -> None:
+    """So that it can be found, and looked through."""
+    session.run(f"%avocado_doctor --report {tmp_path}/x.json")
+    assert examiner.asked[0]["report"] == tmp_path / "x.json"
+    assert f"{tmp_path}/x.json" in session.printed()
+
+
+def test_help_is_printed_and_nothing_is_examined(
+    session: Session, examiner: Doctor
+) -> None:
+    """It is the command's own."""
+    session.run("%avocado_doctor --help")
+    assert DOCTOR.help() in session.printed()
+    assert examiner.asked == []
+
+
+@pytest.mark.parametrize("line", ["--reprot x", "now", "--report"])
+def test_a_line_that_cannot_be_right_is_refused(
+    session: Session, examiner: Doctor, line: str
+) -> None:
+    """Before anything is examined, in two lines."""
+    error: Any = session.fail(f"%avocado_doctor {line}")
+    assert isinstance(error, UsageMistake)
+    assert len(error._render_traceback_()) == 2
+    assert examiner.asked == []

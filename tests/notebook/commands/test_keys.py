@@ -1,0 +1,111 @@
+"""``%avocado_keys`` in a session, with a client that asks nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.client import api_keys
+from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.notebook.line.commands import KEYS
+from spicy_avocado_magic.protocol.state import KeyState
+from spicy_avocado_magic.protocol.state_folder import StateFolder
+from spicy_avocado_magic.system.redaction import Secret
+
+from ..conftest import KEY, READY, Service, Session
+
+SECRET = "avocado-anns-0123456789"
+
+
+class Sharing:
+    """Stands in for the host: what was asked of it."""
+
+    def __init__(self) -> None:
+        self.folders: list[StateFolder] = []
+        self.grants: list[Grant] = []
+        self.revoked: list[str] = []
+
+    def read_keys(self, folder: StateFolder) -> tuple[KeyState, ...]:
+        """Return the owner's key."""
+        self.folders.append(folder)
+        return (KeyState(name="owner"),)
+
+    def add_key(self, folder: StateFolder, grant: Grant) -> Secret:
+        """Note a grant."""
+        self.folders.append(folder)
+        self.grants.append(grant)
+        return Secret(SECRET)
+
+    def revoke_key(self, folder: StateFolder, name: str) -> None:
+        """Note a name."""
+        self.folders.append(folder)
+        self.revoked.append(name)
+
+
+@pytest.fixture
+def host(service: Service, monkeypatch: pytest.MonkeyPatch) -> Sharing:
+    """A host that runs and gives keys."""
+    service.state = READY
+    fake = Sharing()
+    for name in ("read_keys", "add_key", "revoke_key"):
+        monkeypatch.setattr(api_keys, name, getattr(fake, name))
+    return fake
+
+
+def test_a_key_is_given_and_shown_once(session: Session, host: Sharing) -> None:
+    """By the cell that made it, which has no value that could be shown again."""
+    cell = "WHO = 'ann'\n%avocado_keys add $WHO --rpm 5 --models llama3"
+    assert session.run(cell) is None
+    assert host.grants == [Grant(name="ann", rpm=5, models=("llama3",))]
+    shown = session.printed()
+    assert shown.count(SECRET) == 2, "the key and the line for its holder"
+    assert KEY not in shown
+    session.run("%avocado_keys")
+    assert SECRET not in session.printed()
+    assert SECRET not in str(session.shell.user_ns)
+
+
+def test_a_variable_of_a_function_is_found(session: Session, host: Sharing) -> None:
+    """``$NAME`` sees what Python would see at that place."""
+    session.run("def go(who):\n    %avocado_keys revoke $who\ngo('ann')")
+    assert host.revoked == ["ann"]
+    assert "ann is no longer good" in session.printed()
+
+
+def test_the_list_is_printed_in_a_terminal_and_drawn_in_a_notebook(
+    session: Session, host: Sharing
+) -> None:
+    """Without a word."""
+    session.run("%avocado_keys")
+    assert "owner" in session.printed()
+    session.pretend_to_be_a_kernel()
+    session.run("%avocado_keys")
+    assert "owner" in session.displays[-1]["data"]["text/html"]
+    assert host.folders == [StateFolder.find(rehearsal=False)] * 2
+
+
+def test_help_is_printed_and_nothing_is_asked(session: Session, host: Sharing) -> None:
+    """It is the command's own."""
+    session.run("%avocado_keys add ann --help")
+    assert KEYS.help() in session.printed()
+    assert host.folders == []
+
+
+@pytest.mark.parametrize("line", ["add ann", "revoke ann"])
+def test_where_nothing_runs_no_key_is_given_or_taken(
+    session: Session, service: Service, line: str
+) -> None:
+    """An error with the remedy; the list is a friendly no-op."""
+    error = session.fail(f"%avocado_keys {line}")
+    assert isinstance(error, UsageMistake)
+    assert "%avocado_up" in error.remedy
+    session.run("%avocado_keys")
+    assert "Nothing is running" in session.printed()
+
+
+def test_a_mistake_shows_as_two_lines(session: Session, host: Sharing) -> None:
+    """What happened and what to do."""
+    error: Any = session.fail("%avocado_keys ad ann")
+    assert len(error._render_traceback_()) == 2

@@ -1,0 +1,115 @@
+"""``%%avocado_model`` in a session, before a host that makes models as told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.client import create_model
+from spicy_avocado_magic.config.options import Wish
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.notebook.line.commands import MODEL
+from spicy_avocado_magic.protocol.state_folder import StateFolder
+
+from ..conftest import READY, Service, Session
+
+TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
+
+
+class Maker:
+    """Stands in for the host: what was made, and how it fails."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[StateFolder, str, str]] = []
+        self.error: Exception | None = None
+        self.pulled: tuple[str, ...] = ("tiny:latest",)
+
+    def create_model(
+        self,
+        folder: StateFolder,
+        name: str,
+        modelfile: str,
+        *,
+        show: Callable[[str], None],
+    ) -> tuple[str, ...]:
+        """Make one."""
+        show("Ollama pulls tiny: 1 MB of 2 MB")
+        if self.error is not None:
+            raise self.error
+        self.made.append((folder, name, modelfile))
+        return self.pulled
+
+
+@pytest.fixture
+def maker(service: Service, monkeypatch: pytest.MonkeyPatch) -> Maker:
+    """A service that runs and makes models."""
+    service.state, service.outcome = READY, "changed"
+    fake = Maker()
+    monkeypatch.setattr(create_model, "create_model", fake.create_model)
+    return fake
+
+
+@pytest.mark.parametrize("rehearsal", [False, True])
+def test_the_cell_is_made_a_model_and_served(
+    session: Session, service: Service, maker: Maker, rehearsal: bool
+) -> None:
+    """By what ``%avocado_up NAME`` does, on the very service that made it."""
+    service.state = replace(READY, rehearsal=rehearsal)
+    session.run("NAME = 'mine'")
+    assert session.run("%%avocado_model $NAME\nFROM tiny\nSYSTEM {x} $y\n") is None
+    folder = StateFolder.find(rehearsal=rehearsal)
+    assert maker.made == [(folder, "mine", "FROM tiny\nSYSTEM {x} $y\n")]
+    assert service.wishes == [Wish(given={"models": ("mine",)}, rehearse=rehearsal)]
+    printed = session.printed()
+    assert "Ollama pulls tiny" in printed, "nobody knows that something is pulled"
+    assert "Ollama has pulled tiny:latest and made mine." in printed
+    assert "changed, says the service" in printed
+
+
+def test_what_was_not_made_is_not_served(
+    session: Session, service: Service, maker: Maker
+) -> None:
+    """Two lines, with the line of the cell; what was shown before is taken back."""
+    maker.error = UsageMistake("Line 2 of this cell: bad.", "Mend it.")
+    error = session.fail("%%avocado_model mine\nFORM tiny\n")
+    assert error is maker.error
+    assert "mine was not made." in session.printed()
+    assert service.wishes == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("%%avocado_model\nFROM tiny", "name is missing"),
+        ("%%avocado_model a b\nFROM tiny", "'b' is one word too many"),
+        ("%%avocado_model a $HOME\nFROM tiny", "'$HOME' is one word too many"),
+        (f"%%avocado_model {TOKEN}\nFROM tiny", "An ngrok token stands"),
+        ("%%avocado_model a --quantize q4\nFROM tiny", "--quantize is not an option"),
+        ("%avocado_model a", "Modelfile below is missing. Write %%avocado_model"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_made(
+    session: Session, maker: Maker, cell: str, told: str
+) -> None:
+    """With what to write instead."""
+    error = session.fail(cell)
+    assert isinstance(error, UsageMistake)
+    assert told in str(error)
+    assert maker.made == []
+
+
+def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
+    """It needs an engine."""
+    error = session.fail("%%avocado_model mine\nFROM tiny")
+    assert isinstance(error, UsageMistake)
+    assert "%avocado_up" in error.remedy
+
+
+def test_help_is_printed_and_nothing_is_made(session: Session, maker: Maker) -> None:
+    """It is the command's own."""
+    for typed in ("%%avocado_model --help\nFROM tiny", "%avocado_model --help"):
+        session.run(typed)
+        assert MODEL.help() in session.printed()
+    assert maker.made == []

@@ -1,0 +1,156 @@
+"""``%avocado_status`` in a session, with a service that a test plays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.client import wait_ready
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.notebook.commands.status import ENDED, run_status
+from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
+from spicy_avocado_magic.protocol.state import Failure, State, Traffic
+from spicy_avocado_magic.protocol.state_folder import StateFolder
+from spicy_avocado_magic.system.redaction import Redactor
+
+from ..conftest import READY, Service, Session
+from ..display.pages import Page
+
+AT_ONCE = replace(Policy(), watch_every_s=0.0)
+
+
+def play(
+    monkeypatch: pytest.MonkeyPatch, *states: State, interrupted: bool = False
+) -> None:
+    """Let the service go through states while it is watched, then end."""
+
+    def watch(*, rehearse: bool) -> Iterator[State]:
+        yield from states
+        if interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(wait_ready, "watch", watch)
+
+
+def watch_in(session: Session, policy: Policy = AT_ONCE) -> None:
+    """Run ``%avocado_status --watch`` without its waits."""
+    run_status("--watch", session.shell, nothing_runs="", policy=policy)
+
+
+def test_a_notebook_gets_a_display_and_a_terminal_lines(
+    session: Session, service: Service
+) -> None:
+    """Once each."""
+    service.state = READY
+    session.run("%avocado_status")
+    assert READY.url in session.printed()
+    session.pretend_to_be_a_kernel()
+    session.run("%avocado_status")
+    (shown,) = session.displays
+    assert READY.url in shown["data"]["text/html"]
+    assert session.printed() == ""
+
+
+def test_watching_updates_one_display_until_interrupted(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quietly; what stays has its folds again."""
+    session.pretend_to_be_a_kernel()
+    service.state = READY
+    states = [replace(READY, requests=n) for n in range(3)]
+    play(monkeypatch, *states, interrupted=True)
+    watch_in(session)
+    first, *others = session.displays
+    assert [one["update"] for one in (first, *others)] == [False, True, True, True]
+    assert "2 requests let in" in Page(others[-1]["data"]["text/html"]).text
+    assert "data-fold" not in others[-2]["data"]["text/html"]
+    assert "data-fold" in others[-1]["data"]["text/html"]
+    assert session.printed() == "", "the interrupt is not quiet"
+
+
+def test_the_end_of_a_service_ends_the_watching(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is said."""
+    session.pretend_to_be_a_kernel()
+    service.state = READY
+    play(monkeypatch, READY)
+    watch_in(session)
+    assert session.printed().strip() == ENDED
+
+
+def test_watching_draws_no_more_often_than_the_policy_says(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast states come."""
+    session.pretend_to_be_a_kernel()
+    service.state = READY
+    play(monkeypatch, *(replace(READY, requests=n) for n in range(100)))
+    watch_in(session, replace(Policy(), watch_every_s=60.0))
+    assert len(session.displays) == 2, "the first, and what stays"
+
+
+def test_in_a_pipe_only_what_has_happened_is_printed(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts alone are no news."""
+    service.state = READY
+    counts = [replace(READY, requests=n, sequence=1) for n in range(5)]
+    play(monkeypatch, *counts, replace(READY, sequence=2))
+    watch_in(session)
+    printed = session.printed()
+    assert printed.count(READY.url) == 2
+    assert "\x1b" not in printed
+
+
+def test_a_dict_cannot_be_watched(session: Session, service: Service) -> None:
+    """One of the two is meant."""
+    assert isinstance(session.fail("%avocado_status --json --watch"), UsageMistake)
+
+
+def fall() -> None:
+    """Let the tunnel fall, as the flight recorder tells."""
+    path = StateFolder.find(rehearsal=False).path / FILE_NAME
+    failure = Failure(kind="TunnelFailed", problem="It fell.", remedy="Wait.")
+    Recorder(path, Redactor()).record("tunnel", CHANGED, "It fell.", failure=failure)
+
+
+def test_errors_of_the_past_are_shown(session: Session, service: Service) -> None:
+    """Those that the flight recorder holds, mended or not; in the dict as well."""
+    service.state = READY
+    assert session.run("%avocado_status --json")["last_errors"] == []
+    fall()
+    session.run("%avocado_status")
+    assert re.search("error .*tunnel: It fell. → Wait.", session.printed())
+    (error,) = session.run("%avocado_status --json")["last_errors"]
+    assert error.pop("at").count(":") == 2
+    told = {"problem": "It fell.", "remedy": "Wait.", "times": 1}
+    assert error == {"component": "tunnel"} | told
+
+
+def test_watching_tells_of_a_request_that_failed(
+    session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though counts alone are no news, one of another status may be an error."""
+    session.pretend_to_be_a_kernel()
+    service.state = READY
+
+    def watch(*, rehearse: bool) -> Iterator[State]:
+        yield READY
+        yield READY
+        fall()
+        failed = replace(READY, traffic=Traffic(statuses=((500, 1),)))
+        yield failed
+        fall()
+        yield replace(failed, requests=1)
+
+    monkeypatch.setattr(wait_ready, "watch", watch)
+    watch_in(session)
+    pages = [Page(one["data"]["text/html"]).text for one in session.displays]
+    told = ["It fell." in page for page in pages]
+    assert told == [False, True, True, True]
+    assert "(2 times)" in pages[-1], "what is logged after the count is not told"

@@ -1,0 +1,63 @@
+"""A line that tells what is being done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
+from spicy_avocado_magic.notebook.display.progress_line import LiveLine
+from spicy_avocado_magic.notebook.display.throttle import Pace
+
+from ..conftest import READY, Session
+
+
+def test_a_notebook_has_one_display_that_changes_slowly(bare: Session) -> None:
+    """Steps and details four times a second at most, and at its end at once."""
+    now = [0.0]
+    line = LiveLine(READY, in_notebook=True, pace=Pace(lambda: now[0]))
+    line.show("")
+    for number in range(100):
+        now[0] = number / 100
+        line.show(f"pulling: {number} MB")
+    line.show("making")
+    line.end("made: <b>\x1b[2J")
+    texts = [shown["data"]["text/plain"] for shown in bare.displays]
+    assert len(texts) == 3 + 1
+    assert texts[0] == "pulling: 0 MB"
+    last = bare.displays[-1]["data"]
+    assert "<b>" not in last["text/html"]
+    assert "\x1b" not in last["text/plain"]
+
+
+def test_a_step_that_came_too_soon_is_shown_later(bare: Session) -> None:
+    """Also where nothing new is said, as of a step that takes long."""
+    now = [0.0]
+    line = LiveLine(READY, in_notebook=True, pace=Pace(lambda: now[0]))
+    assert not line.has_begun
+    line.show("pulling")
+    line.show("making")
+    now[0] = 1.0
+    line.show("")
+    line.show("")
+    texts = [shown["data"]["text/plain"] for shown in bare.displays]
+    assert texts == ["pulling", "making"]
+    assert line.has_begun
+
+
+def test_a_terminal_gets_a_line_for_each_step(bare: Session) -> None:
+    """Not one for each byte."""
+    line = LiveLine(READY, in_notebook=False)
+    for text in ("", "pulling: 1", "pulling: 2", "making", "making: x"):
+        line.show(text)
+    line.end("made")
+    assert bare.printed() == "pulling: 1\nmaking\nmade\n"
+
+
+def test_a_rehearsal_is_marked(bare: Session) -> None:
+    """On every output."""
+    state = replace(READY, rehearsal=True)
+    LiveLine(state, in_notebook=True).show("making")
+    data = bare.displays[0]["data"]
+    assert all(REHEARSAL_MARK in text for text in data.values())
+    LiveLine(state, in_notebook=False).show("making")
+    assert REHEARSAL_MARK in bare.printed()

@@ -1,0 +1,199 @@
+"""The three faces of a card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from spicy_avocado_magic.client.snippets import snippets
+from spicy_avocado_magic.client.state_text import (
+    REHEARSAL_MARK,
+    curl_line,
+    handover_text,
+)
+from spicy_avocado_magic.errors import Interrupted
+from spicy_avocado_magic.notebook.display.html import MOST_BYTES, Picture
+from spicy_avocado_magic.notebook.display.render import card, live, over, ready
+from spicy_avocado_magic.protocol.state import Failure, ModelState, State
+
+from ..conftest import KEY, READY
+from .pages import EVILS, FAILURE, PULLING, Page, all_of, failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """A snippet."""
+
+    title: str
+    code: str
+
+
+def faces(state: State) -> list[Picture]:
+    """Return all that a card can show of a state."""
+    return [
+        live(state, seconds=1.0),
+        ready(state, "Launched.", show_key=True, show_token=True),
+        over(state, seconds=1.0, failure=FAILURE),
+        over(state, seconds=1.0, failure=None),
+    ]
+
+
+def phase_of(picture: Picture) -> str:
+    """Return what the card says of itself."""
+    (found,) = Page(picture.html).found("class", "avocado-card")
+    return str(found["data-phase"])
+
+
+def test_a_live_card_tells_what_starts_and_for_how_long() -> None:
+    """In its head; the stages below."""
+    picture = live(PULLING, seconds=12.5)
+    page = Page(picture.html)
+    assert phase_of(picture) == "starting"
+    assert "Starting llama3 12.5 s" in page.text
+    assert picture.text.splitlines()[0] == "Starting llama3 · 12.5 s"
+    assert "… pull     fetching llama3 · 1.0 GB of 4.0 GB" in picture.text
+
+
+def test_many_models_are_named_briefly() -> None:
+    """The first three, and how many more."""
+    models = tuple(ModelState(name=f"m{n}") for n in range(5))
+    told = live(replace(PULLING, models=models), seconds=0).text
+    assert "Starting m0, m1, m2, … and 2 more" in told
+    assert "Starting the service" in live(State(), seconds=0).text
+
+
+def test_a_ready_card_collapses_into_a_summary() -> None:
+    """URL, key and models in sight, the stages in a closed fold."""
+    picture = ready(READY, "Launched in 2.0 s.", show_key=True)
+    page = Page(picture.html)
+    assert phase_of(picture) == "ready"
+    for word in ("✓ Launched in 2.0 s.", READY.url, KEY, READY.local_url, "llama3"):
+        assert word in page.text, f"{word} is not shown"
+    (stages,) = page.found("data-fold", "stages")
+    assert "open" not in stages, "the stages are not folded"
+    assert "1 stage ready, the longest pull: 2.0 s" in page.text
+    assert page.found("role", "progressbar") == [], "a bar is left"
+    assert "! No GPU was found." in page.text
+
+
+def test_without_snippets_a_curl_line_shows_how_to_use_it() -> None:
+    """As in the text."""
+    picture = ready(READY, "Done.", show_key=True)
+    assert curl_line(READY, show_key=True) in Page(picture.html).text
+    assert curl_line(READY, show_key=True) in picture.text
+
+
+def test_each_snippet_has_a_fold() -> None:
+    """Under its title, closed, its lines kept."""
+    given = (
+        Code(title="openai", code="import openai\nopenai.x()"),
+        Code(title="<b>", code="<img onerror=x>"),
+    )
+    page = Page(ready(READY, "Done.", show_key=True, snippets=given).html)
+    page.require_harmless()
+    assert len(page.found("data-fold", "snippet")) == 2
+    assert "Use it fromopenai" in page.text, "nobody knows what the folds are"
+    assert "openaiimport openai\nopenai.x()" in page.text
+    assert "<img onerror=x>" in page.text, "the code is not shown as it is"
+
+
+def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
+    """Ten clients, filled in; beyond that the curl line is enough."""
+    state = replace(
+        READY,
+        url=f"https://{'a' * 60}.ngrok-free.app",
+        models=(ModelState(name=f"hf.co/somebody/{'m' * 60}:Q4_K_M"),),
+        path_key=True,
+        warnings=("w" * 200,) * 3,
+    )
+    known = snippets(state, show_key=True)
+    assert len(known) == 10
+    picture = ready(state, "Done.", show_key=True, snippets=known)
+    assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
+    assert len(Page(picture.html).found("data-fold", "snippet")) == 10
+    long = [Code(title="t", code="x" * 1_900)] * 10
+    page = Page(ready(state, "Done.", show_key=True, snippets=long).html)
+    assert page.found("data-fold", "snippet") == []
+    assert page.found("data-fold", "stages"), "all but the text is gone"
+    assert curl_line(state, show_key=True) in page.text
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_the_key_is_whole_only_where_it_may_be_seen(hidden: bool) -> None:
+    """A saved notebook carries no other secret than a key that was made and shown."""
+    state = replace(READY, hide_key=hidden, metrics_token="avocado-metrics-0123456789")
+    picture = ready(state, "Done.", show_key=True)
+    for form in (picture.html, picture.text):
+        assert (KEY in form) is not hidden
+        assert "avocado-metrics-0123456789" not in form
+    later = ready(state, "Done.", show_key=False)
+    assert KEY not in later.html + later.text, "a later cell shows it again"
+
+
+def test_a_failed_card_stays_with_cause_remedy_and_log() -> None:
+    """Told by the stage that failed, and not a second time."""
+    picture = over(failed(), seconds=3.0, failure=FAILURE)
+    page = Page(picture.html)
+    assert phase_of(picture) == "failed"
+    assert "✗ Not started: llama3 after 3.0 s" in page.text
+    assert page.text.count("The engine died.") == 1
+    assert page.text.count("→ Look at its log.") == 1
+    assert len(page.found("data-fold", "log")) == 1
+    for line in ("✗ The engine died.", "→ Look at its log.", "│ last line"):
+        assert line in picture.text, f"the text does not tell {line!r}"
+
+
+def test_what_no_stage_tells_has_a_panel_of_its_own() -> None:
+    """A host that fell silent, for one."""
+    page = Page(over(PULLING, seconds=3.0, failure=FAILURE).html)
+    assert page.text.count("The engine died.") == 1
+    assert page.found("data-stage", "pull")[0]["data-phase"] == "stopped"
+
+
+def test_an_interrupted_card_says_that_it_was_stopped() -> None:
+    """That is no failure."""
+    failure = Failure(
+        kind=Interrupted.__name__, problem="Interrupted.", remedy="Again."
+    )
+    for why in (failure, None):
+        picture = over(PULLING, seconds=3.0, failure=why)
+        assert phase_of(picture) == "stopped"
+        assert "■ Stopped: llama3" in picture.text
+    assert "→ Again." in over(PULLING, seconds=3.0, failure=failure).text
+
+
+@pytest.mark.parametrize("evil", EVILS)
+@pytest.mark.parametrize("rehearsal", [True, False])
+def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
+    """Names, details, errors, log lines: nothing runs, and nothing is fetched."""
+    for picture in faces(all_of(evil, rehearsal=rehearsal)):
+        Page(picture.html).require_harmless()
+        for form in (picture.html, picture.text):
+            assert "\x1b" not in form, "a terminal would obey it"
+            assert "\x07" not in form, "a terminal would ring"
+            assert (REHEARSAL_MARK in form) is rehearsal
+
+
+@pytest.mark.parametrize("text", ["\"&<>'" * 2_000, "🥑" * 9_000, "a\n" * 9_000])
+def test_no_picture_is_larger_than_a_message_may_be(text: str) -> None:
+    """However long what comes from outside is."""
+    for picture in faces(all_of(text)):
+        assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
+        Page(picture.html).require_harmless()
+
+
+def test_a_picture_that_would_be_too_large_shows_its_text_cut() -> None:
+    """Something is better than nothing."""
+    lines = ["the first line", *["x" * 99] * 900]
+    picture = card(READY, "y" * MOST_BYTES, lines, phase="ready", label="l")
+    assert picture.size_bytes <= MOST_BYTES
+    assert "the first line" in Page(picture.html).text
+    assert picture.text.startswith("the first line")
+    assert phase_of(picture) == "ready"
+
+
+def test_the_text_of_a_ready_card_ends_with_the_hand_over() -> None:
+    """Where HTML is not shown the text says the same."""
+    picture = ready(READY, "Done.", show_key=True)
+    assert picture.text.endswith(handover_text(READY, show_key=True))

@@ -1,0 +1,64 @@
+"""What is told of a service that comes up in the background."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
+from spicy_avocado_magic.notebook.display.render import accepted, accepted_text
+from spicy_avocado_magic.protocol.state import State
+
+from ..conftest import KEY, READY
+from .pages import EVILS, PULLING, Page, all_of
+
+TOKEN = "avocado-metrics-0123456789"
+HEADLINE = "Started in the background; %avocado_status tells how it is."
+
+
+def test_nothing_is_claimed_that_is_soon_no_longer_true() -> None:
+    """A saved notebook shows it for ever: no stage, no bar, no missing URL or port."""
+    state = replace(PULLING, api_key=KEY, key_is_generated=True, metrics_token=TOKEN)
+    picture = accepted(state, HEADLINE, show_key=True, show_token=True)
+    page = Page(picture.html)
+    assert page.found("role", "progressbar") == []
+    for text in (page.text, picture.text):
+        for word in ("Starting", "fetching", "GB", "yet", "none", "ready"):
+            assert word not in text, f"{word!r} will not stay true: {text}"
+        for word in (HEADLINE, "llama3", KEY, TOKEN):
+            assert word in text, f"{word!r} is not told: {text}"
+
+
+def test_a_port_that_is_known_is_told() -> None:
+    """Where the service ran already."""
+    state = replace(READY, metrics_token=TOKEN, metrics_url="http://127.0.0.1:9464/")
+    assert "http://127.0.0.1:9464/" in accepted_text(state, HEADLINE, show_key=False)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_secrets_are_whole_only_where_they_may_be_seen(hidden: bool) -> None:
+    """Once, by the cell that made them."""
+    state = replace(READY, metrics_token=TOKEN, hide_key=hidden)
+    for show in (True, False):
+        picture = accepted(state, HEADLINE, show_key=show, show_token=show)
+        for form in (picture.html, picture.text):
+            assert (KEY in form) is (show and not hidden)
+            assert (TOKEN in form) is (show and not hidden)
+
+
+@pytest.mark.parametrize("evil", EVILS)
+@pytest.mark.parametrize("rehearsal", [True, False])
+def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
+    """And a rehearsal is marked."""
+    state = all_of(evil, rehearsal=rehearsal)
+    picture = accepted(state, evil, show_key=True, show_token=True)
+    Page(picture.html).require_harmless()
+    for form in (picture.html, picture.text):
+        assert "\x1b" not in form
+        assert (REHEARSAL_MARK in form) is rehearsal
+
+
+def test_without_models_none_are_named() -> None:
+    """An empty line says nothing."""
+    assert "models" not in accepted_text(State(), HEADLINE, show_key=False)

@@ -1,0 +1,214 @@
+"""How a running service is shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from spicy_avocado_magic.client.recent_errors import PastError
+from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
+from spicy_avocado_magic.notebook.display.html import MOST_BYTES
+from spicy_avocado_magic.notebook.display.status import status_picture
+from spicy_avocado_magic.protocol.state import (
+    KeyState,
+    Member,
+    ModelState,
+    ModelUse,
+    Phase,
+    Stage,
+    State,
+    Traffic,
+)
+
+from ..conftest import KEY, READY
+from .pages import EVILS, FAILURE, Page, all_of, failed
+
+BUSY = replace(
+    READY,
+    uptime_s=125.0,
+    ends_in_s=60.0,
+    requests=7,
+    refused=2,
+    stages=(
+        Stage(name="serve", component="engine", phase=Phase.READY),
+        Stage(name="pull", component="models", phase=Phase.READY),
+        Stage(name="gateway", component="gateway", phase=Phase.READY),
+        Stage(name="tunnel", component="tunnel", phase=Phase.READY),
+    ),
+    models=(
+        ModelState(
+            name="llama3",
+            phase=Phase.READY,
+            size_bytes=4_700_000_000,
+            memory_bytes=6_000_000_000,
+            gpu_bytes=4_000_000_000,
+        ),
+        ModelState(name="tiny", phase=Phase.READY),
+    ),
+    keys=(
+        KeyState(name="owner", requests=5, tokens_in=12, tokens_out=40, idle_s=5.0),
+        KeyState(name="ann", rpm=60, requests=2, tokens_in=1, tokens_out=2),
+    ),
+    traffic=Traffic(
+        in_flight=2,
+        queued=1,
+        tokens_in=13,
+        tokens_out=42,
+        tokens_a_second=31.42,
+        first_token_p50_s=0.25,
+        first_token_p95_s=2.0,
+        public_requests=400,
+        public_bytes_out=4_000_000,
+        models=(
+            ModelUse(name="llama3:latest", requests=7, tokens_in=13, tokens_out=42),
+        ),
+        statuses=((200, 6), (500, 1)),
+    ),
+)
+PAST = (
+    PastError(
+        at="2026-11-25 14:03:07",
+        component="tunnel",
+        problem="The agent fell.",
+        remedy="It is started again.",
+        times=2,
+    ),
+)
+
+
+def test_status_tells_everything_about_a_service() -> None:
+    """Parts, URL, memory on GPU and CPU, keys, speed, quota, last errors."""
+    picture = status_picture(BUSY, PAST)
+    text = Page(picture.html).text
+    for word in (
+        "✓ Serving llama3, tiny",
+        "up 2 min 5 s, ends in 1 min 0 s",
+        "engine: ready",
+        "tunnel: ready",
+        BUSY.url,
+        "31.4 tokens a second, 2 in flight, 1 waiting",
+        "first token after 0.2 s (half), 2.0 s (95 %)",
+        "7 requests let in, 2 refused",
+        "answers6 x 200, 1 x 500",
+        "llama3ready4.7 GB4.0 GB2.0 GB713 / 42",
+        "tinyready" + "not loaded" * 2 + "00 / 0",
+        "ann60 requests/min21 / 2",
+        "400 of 20,000 requests",
+        "4.0 MB of 1.0 GB sent",
+        "The agent fell. → It is started again. (2 times)",
+    ):
+        assert word in text, f"{word!r} is missing in {text}"
+
+
+def test_the_text_tells_the_same() -> None:
+    """For terminals, and where HTML is not shown."""
+    text = status_picture(BUSY, PAST).text
+    for word in (
+        BUSY.url,
+        "31.4 a second now",
+        "4.0 GB on the GPU, 2.0 GB on the CPU",
+        "key ann",
+        "public   400 requests",
+        "error    2026-11-25 14:03:07 tunnel: The agent fell.",
+    ):
+        assert word in text, f"{word!r} is missing in {text}"
+
+
+def test_status_masks_every_secret() -> None:
+    """Whatever was shown by the ``up`` that made it."""
+    state = replace(BUSY, metrics_token="avocado-metrics-0123456789")
+    for moving in (True, False):
+        picture = status_picture(state, PAST, is_moving=moving)
+        for form in (picture.html, picture.text):
+            assert KEY not in form
+            assert "avocado-metrics-0123456789" not in form
+            assert "avocado.metrics_token" in form, "nobody knows where to find it"
+
+
+def test_a_quota_can_be_read_aloud() -> None:
+    """As a meter; a service without a tunnel speaks of none."""
+    meters = Page(status_picture(BUSY).html).found("role", "meter")
+    assert [one["aria-valuenow"] for one in meters] == ["2", "0"]
+    quiet = replace(BUSY, traffic=Traffic())
+    assert "free month" not in Page(status_picture(quiet).html).text
+
+
+def test_what_failed_is_told_with_its_log() -> None:
+    """Once, though a stage and a model carry it; the stages stand open."""
+    model = ModelState(name="llama3", phase=Phase.FAILED, failure=FAILURE)
+    page = Page(status_picture(replace(failed(), models=(model,))).html)
+    (card,) = page.found("class", "avocado-card")
+    assert card["data-phase"] == "failed"
+    assert "✗ Failed: llama3" in page.text
+    assert len(page.found("class", "avocado-failure")) == 1, "it is told twice"
+    assert len(page.found("data-fold", "log")) == 1
+    (stages,) = page.found("data-fold", "stages")
+    assert "open" in stages
+
+
+def test_what_moves_has_no_folds() -> None:
+    """An update would close them under the reader's hand."""
+    page = Page(status_picture(failed(), PAST, is_moving=True).html)
+    assert [tag for tag, _ in page.seen if tag == "details"] == []
+    assert "The engine died." in page.text
+
+
+def test_a_service_that_is_not_ready_yet_says_so() -> None:
+    """With no URL to promise."""
+    starting = replace(
+        BUSY, url="", stages=(*BUSY.stages, Stage(name="w", component="models"))
+    )
+    picture = status_picture(starting)
+    assert "… Starting llama3" in Page(picture.html).text
+    assert "(none yet)" in Page(picture.html).text
+    local = replace(READY, url="")
+    assert "(none: --local)" in Page(status_picture(local).html).text
+
+
+def test_many_rows_are_counted_and_the_size_is_bounded() -> None:
+    """A service with a hundred keys still fits into a message."""
+    crowd = replace(
+        BUSY,
+        keys=tuple(KeyState(name=f"k{n}") for n in range(100)),
+        models=tuple(ModelState(name=f"m{n}") for n in range(30)),
+        members=tuple(Member(id=f"i{n}", models=("tiny",)) for n in range(30)),
+    )
+    picture = status_picture(crowd, PAST)
+    assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
+    text = Page(picture.html).text
+    assert "… and 90 more (%avocado_keys lists all)" in text
+    assert "… and 21 more" in text, "models, the one that is only used included"
+    assert "… and 20 more" in text, "members"
+
+
+def test_the_members_of_a_pool_have_a_row_each() -> None:
+    """With what they serve, and when they were last heard of."""
+    members = (
+        Member(id="0a1b", models=("tiny",), seen_s=2.0, is_self=True),
+        Member(id="9f9f"),
+    )
+    text = Page(status_picture(replace(BUSY, members=members)).html).text
+    assert "0a1b (this one)tiny2.0 s ago" in text
+    assert "9f9fno model yetnever" in text
+
+
+def test_lines_that_the_disk_did_not_take_are_told() -> None:
+    """A log with gaps is not taken for whole."""
+    full = replace(BUSY, traffic=replace(BUSY.traffic, lost_lines=4))
+    assert "4 lines of access.log lost" in Page(status_picture(full).html).text
+
+
+@pytest.mark.parametrize("evil", EVILS)
+@pytest.mark.parametrize("rehearsal", [True, False])
+def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
+    """Keys, models, members, errors of the past: nothing runs or is fetched."""
+    state: State = all_of(evil, rehearsal=rehearsal)
+    past = [PastError(at=evil, component=evil, problem=evil, remedy=evil)]
+    for moving in (True, False):
+        picture = status_picture(state, past, is_moving=moving)
+        Page(picture.html).require_harmless()
+        for form in (picture.html, picture.text):
+            assert "\x1b" not in form, "a terminal would obey it"
+            assert (REHEARSAL_MARK in form) is rehearsal
+            assert form.count(REHEARSAL_MARK) <= 1, "the mark is told twice"

@@ -1,0 +1,46 @@
+"""The help of the magics."""
+
+from __future__ import annotations
+
+import pytest
+
+from spicy_avocado_magic.config.options import OPTIONS
+from spicy_avocado_magic.notebook.line.commands import (
+    ASK,
+    DOWN,
+    KEYS,
+    MODEL,
+    STATUS,
+    UP,
+    Command,
+)
+from spicy_avocado_magic.notebook.line.up_line import read_up
+from spicy_avocado_magic.notebook.line.variables import Names
+
+
+@pytest.mark.parametrize(
+    "command", [UP, STATUS, KEYS, DOWN, ASK, MODEL], ids=lambda c: c.name
+)
+def test_the_help_names_every_option(command: Command) -> None:
+    """The table is the only list of options; the help is made from it."""
+    text = command.help()
+    missing = [option.flag for option in command.options if option.flag not in text]
+    assert not missing
+    assert all(len(line) <= 88 for line in text.splitlines()), "a line is too long"
+
+
+def test_up_takes_every_option_of_the_table() -> None:
+    """None is forgotten on the line."""
+    assert set(UP.option_by_flag) == {option.flag for option in OPTIONS}
+
+
+def test_the_examples_of_up_can_be_typed() -> None:
+    """What the help shows works."""
+    token = "2abcdefghijklmnopqrstuvwxyz_0123456789"
+    names = Names(namespace={"NGROK": token, "MODEL": "llama3"}, environ={})
+    cell, _, body = "\n".join(UP.examples).partition("\n\n")[2].partition("\n")
+    lines = [line for line in UP.examples if line.startswith("%avocado_up")]
+    assert len(lines) == 3
+    for line in lines:
+        assert read_up(line.removeprefix("%avocado_up"), None, names)
+    assert read_up(cell.removeprefix("%%avocado_up"), body, names)

@@ -1,0 +1,64 @@
+"""Cells of one line."""
+
+from __future__ import annotations
+
+import pytest
+
+import spicy_avocado_magic
+from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.notebook.input_transformer import as_line_magic
+from spicy_avocado_magic.notebook.line.commands import ASK, UP
+
+from .conftest import READY, Service, Session
+
+
+@pytest.mark.parametrize(
+    ("cell", "becomes"),
+    [
+        ("%%avocado_ask --help\n", "%avocado_ask  --help\n"),
+        ("%%avocado_up tiny\n\n \n", "%avocado_up  tiny\n\n \n"),
+        ("%avocado_status;\n", "%avocado_status ;\n"),
+        ("%%avocado_ask\nWhy?\n", "%%avocado_ask\nWhy?\n"),
+        ("%avocado_status;\nx\n", "%avocado_status;\nx\n"),
+        ("%%avocado_ask?\n", "%%avocado_ask?\n"),
+        ("%%time\n", "%%time\n"),
+        ("x = '%avocado_status;'\n", "x = '%avocado_status;'\n"),
+        ("", ""),
+    ],
+)
+def test_only_a_magic_of_ours_that_stands_alone_is_changed(
+    cell: str, becomes: str
+) -> None:
+    """What stands in a cell's body is the user's own."""
+    assert "".join(as_line_magic(cell.splitlines(keepends=True))) == becomes
+
+
+def test_a_cell_magic_with_nothing_below_is_understood(
+    session: Session, service: Service
+) -> None:
+    """In place of IPython's own messages."""
+    session.run("%%avocado_ask --help")
+    assert ASK.help() in session.printed()
+    session.run("%%avocado_up --help")
+    assert UP.help() in session.printed()
+    session.run("%%avocado_up llama3 --local")
+    assert len(service.wishes) == 1
+    service.state = READY
+    session.run("%avocado_status;")
+    assert READY.url in session.printed()
+    assert isinstance(session.fail("%%avocado_ask"), UsageMistake)
+
+
+def test_a_terminal_waits_for_the_body(session: Session) -> None:
+    """Enter after the first line of a cell does not run it."""
+    check = session.shell.input_transformer_manager.check_complete
+    assert check("%%avocado_ask")[0] == "incomplete"
+
+
+def test_unloading_leaves_cells_alone(session: Session) -> None:
+    """And loading again does it once."""
+    found = session.shell.input_transformers_cleanup
+    assert found.count(as_line_magic) == 1
+    spicy_avocado_magic.unload_ipython_extension(session.shell)
+    spicy_avocado_magic.unload_ipython_extension(session.shell)
+    assert as_line_magic not in found
