@@ -30,7 +30,7 @@ LAYERS: Final = (
     ("engine", "gateway", "tunnel", "rehearsal", "client"),
     ("notebook",),
     ("__init__",),
-    ("host",),
+    ("daemon",),
     ("diagnosis",),
 )
 """Each name imports only from the layers before its own, so that there is no cycle."""
@@ -38,7 +38,7 @@ LAYERS: Final = (
 UNREACHED: Final = {
     "notebook": {"engine", "gateway", "tunnel", "rehearsal"},
     "__init__": {"engine", "gateway", "tunnel", "rehearsal"},
-    "host": {"client", "notebook", "rehearsal"},
+    "daemon": {"client", "notebook", "rehearsal"},
     "diagnosis": {"gateway", "notebook", "rehearsal"},
 }
 """Lower layers that a name must not import either."""
@@ -47,9 +47,9 @@ NAMES: Final = [name for layer in LAYERS for name in layer]
 
 STARTED_BY_NAME: Final = {
     "client/doctor.py": "diagnosis",
-    "client/launch.py": "host",
-    "host/guard.py": "host.guard",
-    "host/rehearse.py": "rehearsal",
+    "client/launch.py": "daemon",
+    "daemon/reaper.py": "daemon.reaper",
+    "daemon/rehearsal_process.py": "rehearsal",
 }
 """The only modules that name another for ``python -m``."""
 

@@ -189,7 +189,7 @@ def dict_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start(folder: StateFolder) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "spicy_avocado_magic.host"]
+    command = [sys.executable, "-P", "-m", "spicy_avocado_magic.daemon"]
     with folder.log("host").open("ab") as log:
         return subprocess.Popen(
             [*command, str(folder.path)],

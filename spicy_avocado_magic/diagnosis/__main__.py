@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..host.rehearse import start_world
+from ..daemon.rehearsal_process import start_world
 from ..protocol.json_codec import from_json, to_json
 from ..system.redaction import Redactor
 from .case import Case, Request, read_case

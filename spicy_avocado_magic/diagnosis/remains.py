@@ -11,10 +11,10 @@ from typing import Final
 
 import psutil
 
-from .. import host
+from .. import daemon
+from ..daemon import reaper
 from ..engine.ollama_process import USUAL_PORT
 from ..errors import AvocadoError
-from ..host import guard
 from ..protocol.finding import Finding, broken, ok, unknown, warning
 from ..protocol.state_folder import StateFolder
 from ..system.platforms import Platform
@@ -154,10 +154,10 @@ def check_remains(case: Case) -> Finding:
 
 def _strays(living: set[int], launch_s: float) -> Iterator[tuple[str, int]]:
     """Yield our user's hosts and guards in these state folders without a record."""
-    for process in find_by_argument(host.__name__):
+    for process in find_by_argument(daemon.__name__):
         if process.pid not in living and _is_stray(process.pid, launch_s):
             yield "host", process.pid
-    for process in find_by_argument(guard.__name__):
+    for process in find_by_argument(reaper.__name__):
         with contextlib.suppress(psutil.Error):
             parent = psutil.Process(process.pid).ppid()
             if parent not in living and _is_stray(process.pid, launch_s):

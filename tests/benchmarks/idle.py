@@ -24,7 +24,7 @@ from .bytecode import compile_package
 _MOST_CPU_PERCENT: Final = 0.5
 _MOST_MIB: Final = 90.0
 _SETTLE_S: Final = 10.0
-_PARTS: Final = ("spicy_avocado_magic.host", "spicy_avocado_magic.host.guard")
+_PARTS: Final = ("spicy_avocado_magic.daemon", "spicy_avocado_magic.daemon.reaper")
 
 
 def main() -> None:

@@ -188,7 +188,10 @@ def test_an_agent_without_a_host_is_told(new_case: New) -> None:
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("host", "spicy_avocado_magic.host"), ("guard", "spicy_avocado_magic.host.guard")],
+    [
+        ("host", "spicy_avocado_magic.daemon"),
+        ("guard", "spicy_avocado_magic.daemon.reaper"),
+    ],
 )
 def test_a_host_or_guard_without_a_record_is_told(
     new_case: New, monkeypatch: pytest.MonkeyPatch, name: str, module: str

@@ -264,7 +264,7 @@ def _two_at_once(service: Service) -> Timing:
     for thread in threads:
         thread.join(WHOLE_S)
     assert sorted(outcomes) == ["launched", "reused"], f"two ups came to {outcomes}"
-    name = "spicy_avocado_magic.host"
+    name = "spicy_avocado_magic.daemon"
     hosts = [process.pid for process in service.home.running(name)]
     assert len(hosts) == 1, f"hosts: {hosts}"
     return None, promises.whole_again(service, began, WHOLE_S) - began

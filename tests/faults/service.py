@@ -172,7 +172,7 @@ class Service:
     @property
     def guard(self) -> int:
         """The pid of its guard."""
-        return self._with_argument("spicy_avocado_magic.host.guard").pid
+        return self._with_argument("spicy_avocado_magic.daemon.reaper").pid
 
     @property
     def engine(self) -> int:

@@ -29,7 +29,7 @@ def _group(name: str) -> psutil.Process:
 
 
 def _guards(home: Home) -> list[psutil.Process]:
-    module = "spicy_avocado_magic.host.guard"
+    module = "spicy_avocado_magic.daemon.reaper"
     return home.running(module)
 
 

@@ -58,6 +58,6 @@ if name := os.environ.get("AVOCADO_FAULTS_NAMES"):
     _lose_names(Path(name))
 if name := os.environ.get("AVOCADO_FAULTS_CLOCK"):
     _shift_clock(Path(name))
-if "spicy_avocado_magic.host" in sys.orig_argv:
+if "spicy_avocado_magic.daemon" in sys.orig_argv:
     for _ in range(int(os.environ.get("AVOCADO_FAULTS_DESCRIPTORS", "0"))):
         os.open(os.devnull, os.O_RDONLY)

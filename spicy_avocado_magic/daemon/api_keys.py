@@ -1,0 +1,167 @@
+"""Keys for others: made, checked and taken back, as values; and what each has used."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import replace
+from typing import Final
+
+from ..config.api_key_options import Grant
+from ..config.api_keys import MOST_KEYS, OWNER, NamedKey
+from ..config.model_name import ModelName
+from ..config.options import nearest_match
+from ..config.settings import Settings
+from ..errors import UsageMistake
+from ..gateway.revocation import end_overdrawn
+from ..protocol.state import KeyState
+from .components.gateway import GatewayLife
+from .context import Context
+from .desired_state import store_wanted
+from .traffic import key_states
+
+KEY_BYTES: Final = 24
+_ID_BYTES: Final = 8
+
+
+def new_secret(prefix: str = "avocado-") -> str:
+    """Return a key that nobody can guess."""
+    return prefix + secrets.token_urlsafe(KEY_BYTES)
+
+
+def with_new_key(
+    settings: Settings, grant: Grant, now: float
+) -> tuple[Settings, NamedKey]:
+    """Return settings with one key more, and that key.
+
+    An expired key of the same name makes room for it.
+
+    Args:
+        settings: Those of now.
+        grant: What the new key may do.
+        now: Seconds since the epoch.
+
+    Raises:
+        UsageMistake: If there can be no such key.
+    """
+    kept = tuple(
+        key
+        for key in settings.keys
+        if key.name != grant.name or not key.is_expired(now)
+    )
+    _check(replace(settings, keys=kept), grant)
+    key = NamedKey(
+        name=grant.name,
+        secret=new_secret(),
+        id=secrets.token_hex(_ID_BYTES),
+        rpm=grant.rpm,
+        tokens=grant.tokens,
+        models=grant.models,
+        expires_at=now + grant.expires_s if grant.expires_s else 0.0,
+        manage=grant.manage,
+    )
+    return replace(settings, keys=(*kept, key)), key
+
+
+def without_key(settings: Settings, name: str) -> Settings:
+    """Return settings without the key of this name.
+
+    Raises:
+        UsageMistake: If there is none, with the nearest match.
+    """
+    names = [key.name for key in settings.keys]
+    if name not in names:
+        near = nearest_match(name, names)
+        hint = f"Did you mean {near}?" if near else "%avocado_keys lists them."
+        if name == OWNER:
+            hint = "Your own key changes with %avocado_up --api-key KEY."
+        raise UsageMistake(f"There is no named key {name!r}.", hint)
+    return replace(settings, keys=tuple(k for k in settings.keys if k.name != name))
+
+
+def _check(settings: Settings, grant: Grant) -> None:
+    if settings.no_auth:
+        raise UsageMistake(
+            "Under --no-auth anybody is let in, so keys have no use.",
+            "Ask for keys first: %avocado_up --no-auth=false",
+        )
+    if grant.name in [key.name for key in settings.keys]:
+        raise UsageMistake(
+            f"There is a key named {grant.name!r} already.",
+            "Choose another name, or take that key back with %avocado_keys revoke.",
+        )
+    if len(settings.keys) >= MOST_KEYS:
+        raise UsageMistake(
+            f"There are {MOST_KEYS} named keys, which is the most.",
+            "Take one back with %avocado_keys revoke.",
+        )
+    if grant.manage and not settings.manage:
+        raise UsageMistake(
+            "Managing models is switched off here, for every key.",
+            "Switch it on first: %avocado_up --manage",
+        )
+    if not settings.any_model:
+        _check_models(settings.models, grant.models)
+
+
+def _check_models(served: tuple[str, ...], asked: tuple[str, ...]) -> None:
+    """Refuse a model that the key could not use.
+
+    Raises:
+        UsageMistake: With the nearest one that is served.
+    """
+    known = {ModelName.parse(name).key: name for name in served}
+    for name in asked:
+        if ModelName.parse(name).key not in known:
+            near = nearest_match(name, served)
+            hint = f"Did you mean {near}?" if near else f"Served: {', '.join(served)}."
+            raise UsageMistake(
+                f"{name} is not served, so the key could not use it.",
+                f"{hint} Serve more with %avocado_up MODEL, or --any-model.",
+            )
+
+
+class Sharing:
+    """Changes the named keys of a running host, and nothing besides."""
+
+    def __init__(self, context: Context, gateway: GatewayLife) -> None:
+        self._context, self._gateway = context, gateway
+
+    async def watch(self) -> None:
+        """Hold what several requests use together against their key's bound."""
+        while True:
+            await asyncio.sleep(self._context.policy.overdraft_every_s)
+            end_overdrawn(self._gateway.gateway.metrics)
+
+    def states(self) -> tuple[KeyState, ...]:
+        """Return every key with its limits and use; no secret is in it."""
+        metrics = self._gateway.gateway.metrics
+        return key_states(self._context.settings, metrics, time.time())
+
+    def add(self, grant: Grant) -> str:
+        """Let somebody in from now on; return the secret of the new key.
+
+        Raises:
+            UsageMistake: If there can be no such key.
+        """
+        settings, key = with_new_key(self._context.settings, grant, time.time())
+        self._become(settings, key.name)
+        self._context.log(f"a key was given to {key.name}")
+        return key.secret
+
+    def revoke(self, name: str) -> None:
+        """Let a key in no more, and end what is open with it.
+
+        Raises:
+            UsageMistake: If there is none of that name.
+        """
+        self._become(without_key(self._context.settings, name), name)
+        self._context.log(f"the key of {name} was taken back")
+
+    def _become(self, settings: Settings, name: str) -> None:
+        # Stored first: what a full disk does not take must not hold either.
+        store_wanted(self._context, settings)
+        self._context.settings = settings
+        self._gateway.refresh()
+        self._gateway.gateway.metrics.keys.pop(name, None)

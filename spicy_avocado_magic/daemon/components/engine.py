@@ -1,0 +1,204 @@
+"""The engine as a component: installed, served, and watched."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+from ...config.timeouts import Policy
+from ...engine.hardware.nvidia import choose_libraries, list_nvidia_cards
+from ...engine.install.installer import install
+from ...engine.install.release import Installed, examine, find_on_path, resolve_version
+from ...engine.ollama_process import EngineServer
+from ...engine.runner_activity import effort_of
+from ...errors import LOG_LINES_SHOWN, EngineFailed
+from ...gateway.app import Gateway
+from ...protocol.state import Phase
+from ...system.process_log import ChildLog
+from ...system.processes import Identity
+from ..context import Context
+from ..restart_loop import Readiness, race
+
+
+class EngineLife:
+    """Brings the engine up; while it is down the gateway says so."""
+
+    def __init__(self, context: Context, gateway: Gateway) -> None:
+        self._context = context
+        self._gateway = gateway
+        self.log = ChildLog(context.folder.log("engine"))
+        self._server: EngineServer | None = None
+        self.executable: Path | None = None
+        """The engine's program, by which models can be made; None before the first."""
+        self._warnings: tuple[str, ...] = ()
+        """What was known of the GPU before the engine looked for it."""
+
+    @property
+    def server(self) -> EngineServer | None:
+        """The engine that runs; None while there is none."""
+        return self._server
+
+    @property
+    def base_url(self) -> str:
+        """Where the running engine answers; empty while there is none."""
+        return self._server.base_url if self._server else ""
+
+    async def live(self, ready: Readiness) -> None:
+        """Install, serve, and watch until the engine exits or hangs."""
+        context = self._context
+        self._gateway.set_upstream(None)
+        installed = await self._install()
+        self.executable = installed.path
+        context.board.stage("serve", Phase.STARTING, "starting the engine")
+        server = EngineServer(
+            executable=installed.path,
+            models_dir=context.models_folder,
+            log=self.log,
+            settings=context.settings,
+            policy=context.policy,
+            on_spawn=self._on_spawn,
+            library_path=self._library_path(),
+        )
+        grace_s = context.policy.engine_stop_s
+        try:
+            await server.start()
+            self._server = server
+            self._describe(installed, server)
+            self._gateway.set_upstream(server.base_url)
+            ready.rise()
+            await race(_until_ended(server), self._until_hung(server))
+        except _Hung as hung:
+            grace_s = 0.0  # it would not hear that it is to end
+            context.board.fail("engine", hung.error, again=True)
+            raise hung.error from None
+        finally:
+            ready.fall()
+            self._server = None
+            self._gateway.set_upstream(None)
+            await server.stop(grace_s)
+            context.children.done("engine")
+
+    def _on_spawn(self, identity: Identity) -> None:
+        self._context.children.add("engine", identity)
+
+    def _library_path(self) -> tuple[str, ...]:
+        path = self._context.platform.library_path
+        return (path,) if path and Path(path).is_dir() else ()
+
+    async def _install(self) -> Installed:
+        board, settings = self._context.board, self._context.settings
+        board.stage("install", Phase.STARTING, "looking for ollama")
+        self._warnings = ()
+        installed = None
+        if settings.sources.engine_path:
+            path = Path(settings.sources.engine_path)
+            installed = await asyncio.to_thread(examine, path, origin="given")
+            if installed is None:
+                raise EngineFailed(f"{path} is no ollama.", "Name another program.")
+        elif not settings.ollama_version:
+            installed = await asyncio.to_thread(find_on_path)
+        if installed is None:
+            installed = await self._install_release()
+        origin = f"Ollama {installed.version}, {installed.origin}"
+        board.stage("install", Phase.READY, origin)
+        return installed
+
+    async def _install_release(self) -> Installed:
+        """Install a release with what this machine's GPU can use of it."""
+        board, settings = self._context.board, self._context.settings
+        releases_url, policy = settings.sources.releases_url, self._context.policy
+        number = await resolve_version(settings.ollama_version, releases_url, policy)
+        cards = await asyncio.to_thread(list_nvidia_cards)
+        libraries = choose_libraries(cards, number)
+        if libraries.warning:
+            self._warnings = (libraries.warning,)
+            board.warn("engine", *self._warnings)
+        return await install(
+            number,
+            releases_url=releases_url,
+            engines=self._context.engines_folder,
+            policy=policy,
+            gpu_libraries=libraries.folders,
+            on_progress=lambda done, all_: board.progress("install", done, all_),
+            on_detail=lambda text: board.stage("install", Phase.STARTING, text),
+        )
+
+    def _describe(self, installed: Installed, server: EngineServer) -> None:
+        board, compute = self._context.board, server.compute()
+        board.update(
+            engine=f"Ollama {installed.version}",
+            compute=compute.text or "CPU",
+        )
+        board.warn("engine", *self._warnings, *compute.warnings)
+        what = f"Ollama {installed.version} on {compute.text or 'CPU'}"
+        board.stage("serve", Phase.READY, what)
+
+    async def _until_hung(self, server: EngineServer) -> None:
+        raise _Hung(await until_hung(server, self._gateway, self._context.policy))
+
+
+class _Hung(Exception):
+    """The engine runs, and does not do its work."""
+
+    def __init__(self, error: EngineFailed) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+async def _until_ended(server: EngineServer) -> None:
+    await server.wait_exit()
+    raise EngineFailed(
+        f"The engine ended by itself ({server.exit_text}).",
+        "It is started again; if it keeps ending, try a smaller model.",
+        log_tail=server.log_tail(LOG_LINES_SHOWN),
+    )
+
+
+_REMEDY: Final = "It is started again; requests that were running are lost."
+
+
+async def until_hung(
+    server: EngineServer, gateway: Gateway, policy: Policy
+) -> EngineFailed:
+    """Return why the engine must be taken for hung, as soon as it must."""
+    silent = _until_silent(server, policy)
+    stuck = _until_stuck(server, gateway, policy)
+    if await race(silent, stuck) == 0:
+        misses = policy.engine_misses
+        problem = f"The engine has not answered {misses} times in a row."
+    else:
+        problem = "The engine answers no request: what runs the model does nothing."
+    tail = server.log_tail(LOG_LINES_SHOWN)
+    return EngineFailed(problem, _REMEDY, log_tail=tail)
+
+
+async def _until_silent(server: EngineServer, policy: Policy) -> None:
+    """Return after misses in a row; after a first one it is asked again at once."""
+    missed, pause_s = 0, policy.engine_check_every_s
+    while missed < policy.engine_misses:
+        await asyncio.sleep(pause_s)
+        began = time.monotonic()
+        missed = 0 if await server.is_healthy() else missed + 1
+        took_s = time.monotonic() - began
+        pause_s = policy.engine_check_every_s
+        if missed:
+            pause_s = max(0.0, policy.engine_check_timeout_s - took_s)
+
+
+async def _until_stuck(server: EngineServer, gateway: Gateway, policy: Policy) -> None:
+    """Return once requests wait, nothing comes, and no runner does anything."""
+    loop = asyncio.get_running_loop()
+    before: tuple[object, ...] = ()
+    since = loop.time()
+    while True:
+        await asyncio.sleep(policy.engine_check_every_s)
+        effort: tuple[object, ...] = ()
+        if server.identity is not None and gateway.waits_for_engine:
+            effort = await asyncio.to_thread(effort_of, server.identity.pid)
+        now = (effort, gateway.metrics.bytes_out)
+        if not effort or now != before:
+            before, since = now, loop.time()
+        elif loop.time() - since >= policy.engine_stuck_s:
+            return

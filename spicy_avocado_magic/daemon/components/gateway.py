@@ -1,0 +1,102 @@
+"""The gateway as a component, and what it lets in as settings change."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from ...config.limits import Limits
+from ...config.settings import Settings
+from ...gateway.access_log import AccessLog
+from ...gateway.app import Gateway
+from ...gateway.authorization import Access
+from ...protocol.state import Phase
+from ...system.redaction import Secret
+from ..context import Context
+from ..restart_loop import Readiness
+from ..traffic import facts_of
+
+
+class GatewayLife:
+    """Opens the gateway and keeps its access rules in step with the settings."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._access_log = AccessLog(
+            context.folder.log("access"),
+            flush_every_s=context.policy.access_log_every_s,
+        )
+        self.gateway = Gateway(
+            access=access_of(context.settings),
+            policy=context.policy,
+            probe_secret=context.probe_secret,
+            log=self._access_log,
+            limits=self._limits(),
+        )
+        context.board.live_facts = self._counts
+
+    def refresh(self) -> None:
+        """Let the present settings decide from the next request on."""
+        now = self.gateway.access
+        self.gateway.access = replace(
+            access_of(self._context.settings),
+            public_host=now.public_host,
+            models=now.models,
+        )
+        self.gateway.metrics.keep([key.name for key in self._context.settings.keys])
+        self.gateway.limits = Limits.of(
+            self._context.policy, self._context.settings.limits
+        )
+
+    def _limits(self) -> Limits:
+        return Limits.of(self._context.policy, self._context.settings.limits)
+
+    def serve(self, models: tuple[str, ...]) -> None:
+        """Let clients use exactly these models."""
+        self.gateway.access = replace(self.gateway.access, models=models)
+
+    def announce(self, public_host: str) -> None:
+        """Accept requests for this public host."""
+        access = replace(self.gateway.access, public_host=public_host)
+        self.gateway.access = access
+
+    async def live(self, ready: Readiness) -> None:
+        """Open the port, and keep it open until cancelled."""
+        context = self._context
+        context.board.stage("gateway", Phase.STARTING, "opening its port")
+        try:
+            local_url = await self.gateway.start(context.settings.port)
+            guarded = "no key" if context.settings.no_auth else "key required"
+            context.board.update(local_url=local_url)
+            context.board.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
+            ready.rise()
+            while True:
+                self.gateway.metrics.tick()
+                await asyncio.sleep(context.policy.metrics_every_s)
+        finally:
+            await self.gateway.stop(context.policy.gateway_stop_s)
+            self._access_log.flush()
+
+    def _counts(self) -> dict[str, Any]:
+        gateway, settings = self.gateway, self._context.settings
+        return facts_of(
+            gateway.metrics,
+            settings,
+            queued=gateway.places.queued,
+            lost_lines=self._access_log.lost,
+        )
+
+
+def access_of(settings: Settings) -> Access:
+    """Return the access rules that the settings ask for."""
+    return Access(
+        key=None if settings.no_auth else Secret(settings.api_key),
+        path_key=settings.path_key,
+        manage=settings.manage,
+        named=() if settings.no_auth else settings.keys,
+        awaited=settings.models,
+        any_model=settings.any_model,
+        registries=settings.registries,
+        cors=settings.cors,
+    )

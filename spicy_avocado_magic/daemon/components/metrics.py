@@ -1,0 +1,81 @@
+"""The port for scrapers, opened, moved and closed as the settings say.
+
+It is no component: whatever happens to it, gateway and tunnel go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from ...config.limits import Limits
+from ...errors import AvocadoError, PortTaken
+from ...gateway.app import Gateway
+from ...gateway.openmetrics import Exposition, ScrapePort
+from ...system.redaction import Secret
+from ..context import Context
+
+
+class MetricsLife:
+    """Keeps the port for scrapers in step with the settings."""
+
+    def __init__(self, context: Context, gateway: Gateway) -> None:
+        self._context, self._gateway = context, gateway
+        self._changed = asyncio.Event()
+        self._open_with: tuple[str, str] | None = None
+        self._port: ScrapePort | None = None
+
+    def refresh(self) -> None:
+        """Let the present settings decide; must be told of every change."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Open what is wanted, until cancelled; then close it."""
+        try:
+            while True:
+                self._changed.clear()
+                is_done = await self._become_wanted()
+                wait_s = None if is_done else self._context.policy.metrics_retry_s
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._changed.wait()
+        finally:
+            await self._close()
+
+    async def _become_wanted(self) -> bool:
+        """Return whether things are as wanted; what is in the way is told."""
+        settings = self._context.settings
+        wanted = (settings.metrics_port, settings.metrics_token)
+        if wanted == self._open_with:
+            return True
+        await self._close()
+        warnings = []
+        if settings.metrics_port:
+            try:
+                await self._open(*wanted)
+            except AvocadoError as error:
+                why = "is in use by another program"
+                if not isinstance(error, PortTaken):
+                    why = "cannot be had"
+                mend = "Choose another with --metrics-port N; the rest goes on."
+                warnings = [f"No metrics: {settings.metrics_port} {why}. {mend}"]
+        self._context.board.warn("metrics", *warnings)
+        if not warnings:
+            self._open_with = wanted
+        return not warnings
+
+    async def _open(self, address: str, token: str) -> None:
+        host, _, number = address.rpartition(":")
+        page = Exposition(self._gateway.metrics, self._gateway.places)
+        limits = Limits.of(self._context.policy)
+        port = ScrapePort(page.page, Secret(token), limits)
+        url = await port.start(host, int(number))
+        self._port = port
+        self._context.board.update(metrics_url=url)
+        self._context.log(f"metrics: {url}")
+
+    async def _close(self) -> None:
+        port, self._port, self._open_with = self._port, None, None
+        if port is not None:
+            self._context.board.update(metrics_url="")
+            await port.stop(self._context.policy.gateway_stop_s)

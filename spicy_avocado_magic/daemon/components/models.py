@@ -1,0 +1,237 @@
+"""The models as a component: fetched side by side with the engine, then warmed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+
+from ...engine import ollama_api as engine_models
+from ...engine.blobs import fetch_blobs
+from ...engine.hardware.gpu_offload import (
+    no_gpu_warning,
+    offloaded_layers,
+    proved_gpu_bytes,
+    spill_warning,
+)
+from ...engine.hardware.memory import list_gpus
+from ...engine.hardware.memory_fit import Memory
+from ...engine.progress import Tally
+from ...engine.pull import adopt
+from ...engine.registry import Manifest, installed_manifest
+from ...errors import EngineFailed
+from ...formatting import bytes_text
+from ...protocol.state import Phase
+from ..context import Context
+from ..restart_loop import Readiness, race
+from .engine import EngineLife
+from .gateway import GatewayLife
+from .model_plans import Plan, count_here, plan_models
+
+
+class ModelsLife:
+    """Brings every wanted model; blobs need no engine, so they start at once."""
+
+    def __init__(
+        self,
+        context: Context,
+        gateway: GatewayLife,
+        engine: EngineLife,
+        engine_ready: Readiness,
+    ) -> None:
+        self._context, self._gateway = context, gateway
+        self._engine, self._engine_ready = engine, engine_ready
+        self._tally = Tally()
+        """Over all tries until everything is here."""
+        self._layers: dict[str, tuple[int, int] | None] = {}
+        """Layers on the GPU, and of how many, by model key, as the log told."""
+
+    async def live(self, ready: Readiness) -> None:
+        """Fetch, adopt and warm, then rest until the engine falls."""
+        self._context.board.stage("pull", Phase.STARTING, "reading manifests")
+        plans = await plan_models(self._context, held=self._held())
+        # What was served may have been deleted meanwhile.
+        self._serve_adopted(plans)
+        await count_here(self._tally, plans, self._context)
+        self._show_progress()
+        await race(self._fetch_all(plans), self._serve_while_up(plans, ready))
+
+    def _held(self) -> Memory:
+        """Return what our own engine has in memory."""
+        models = self._context.board.snapshot().models
+        if not self._engine_ready.is_up:
+            return Memory()
+        return Memory(
+            vram_free=sum(model.gpu_bytes for model in models),
+            ram_free=sum(model.memory_bytes - model.gpu_bytes for model in models),
+        )
+
+    async def _fetch_all(self, plans: Sequence[Plan]) -> None:
+        """Bring the blobs of one model after the other, the first one first."""
+        context, board = self._context, self._context.board
+        for plan in plans:
+            if plan.is_installed:
+                continue
+            expected = f", {plan.fit.verdict.value}" if plan.fit else ""
+            what = f"fetching {plan.name.short}{expected}"
+            board.stage("pull", Phase.STARTING, what)
+            board.model(plan.text, phase=Phase.STARTING, size_bytes=plan.size_bytes)
+            has_all = await fetch_blobs(
+                plan.manifest,
+                context.models_folder,
+                policy=context.policy,
+                on_progress=self._tell_progress,
+            )
+            plan.arrived.set()
+            if not has_all:
+                # The engine pulls it, and two pulls may want the same digest.
+                await plan.adopted.wait()
+        if not self._engine_ready.is_up:
+            is_here = all(plan.is_installed for plan in plans)
+            how = "already on disk" if is_here else "fetched"
+            board.stage("pull", Phase.STARTING, f"{how}, waiting for Ollama")
+        await asyncio.Event().wait()
+
+    def _tell_progress(self, digest: str, done: int, size: int | None = None) -> None:
+        if size is not None:
+            self._tally.expect(digest, size)
+        self._tally.note(digest, done)
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        done, total = self._tally.done_bytes, self._tally.total_bytes
+        if total:
+            self._context.board.progress("pull", done, total)
+
+    async def _serve_while_up(self, plans: Sequence[Plan], ready: Readiness) -> None:
+        """Serve what has arrived; a fall of the engine does not stop the fetching."""
+        while not ready.has_risen:
+            await self._engine_ready.up()
+            await race(self._serve_all(plans, ready), self._engine_ready.down())
+
+    async def _serve_all(self, plans: Sequence[Plan], ready: Readiness) -> None:
+        """Adopt and warm; the first model is usable before the others are there."""
+        board = self._context.board
+        for plan in plans:
+            if plan.adopted.is_set():
+                await self._offer(plan, plans)
+        for index, plan in enumerate(plans):
+            await plan.arrived.wait()
+            if not plan.adopted.is_set():
+                await self._adopt(plan)
+                await self._offer(plan, plans)
+            if index == 0:
+                board.stage("warm", Phase.STARTING, f"loading {plan.name.short}")
+                await self._warm(plan)
+        self._say_pulled(plans)
+        ready.rise()
+        while await self._are_on_disk(plans):
+            await asyncio.sleep(self._context.policy.engine_check_every_s)
+            # Whether the engine is well is for its own component to judge.
+            with contextlib.suppress(EngineFailed):
+                await self._tell_memory(plans)
+
+    async def _adopt(self, plan: Plan) -> None:
+        policy, base_url = self._context.policy, self._engine.base_url
+        await adopt(
+            base_url,
+            plan.source,
+            insecure=plan.source.is_insecure,
+            policy=policy,
+            on_progress=self._tell_progress,
+        )
+        if plan.source != plan.name:
+            await engine_models.copy(base_url, plan.source, plan.name, policy=policy)
+        # The engine tells of bytes now and then only, and not of the last ones.
+        for layer in (await self._on_disk(plan)).layers:
+            self._tell_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
+        plan.adopted.set()
+
+    async def _on_disk(self, plan: Plan) -> Manifest:
+        folder = self._context.models_folder
+        found = await asyncio.to_thread(installed_manifest, plan.name, folder)
+        return found or plan.manifest
+
+    async def _are_on_disk(self, plans: Sequence[Plan]) -> bool:
+        folder = self._context.models_folder
+        for plan in plans:
+            if not await asyncio.to_thread(installed_manifest, plan.name, folder):
+                self._context.log(f"models: {plan.name.short} has been deleted")
+                return False
+        return True
+
+    async def _offer(self, plan: Plan, plans: Sequence[Plan]) -> None:
+        """Let clients use a model, beside those that they may use already."""
+        size_bytes = plan.size_bytes or (await self._on_disk(plan)).size_bytes
+        self._context.board.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
+        self._serve_adopted(plans)
+
+    def _serve_adopted(self, plans: Sequence[Plan]) -> None:
+        here = tuple(one.text for one in plans if one.adopted.is_set())
+        self._gateway.serve(here)
+
+    def _say_pulled(self, plans: Sequence[Plan]) -> None:
+        here = ", ".join(plan.name.short for plan in plans)
+        total = self._tally.total_bytes
+        how = f"{bytes_text(total)} fetched"
+        if all(plan.is_installed for plan in plans):
+            total = sum(plan.size_bytes for plan in plans)
+            how = f"{bytes_text(total)}, already on disk"
+        self._context.board.stage("pull", Phase.READY, f"{here}: {how}")
+        self._tally = Tally()
+
+    async def _warm(self, plan: Plan) -> None:
+        """Load a model, and tell where it went; what is not as it should be, loudly."""
+        board, server = self._context.board, self._engine.server
+        logged = server.log_size() if server else 0
+        loaded = await engine_models.warm(
+            self._engine.base_url, plan.name, policy=self._context.policy
+        )
+        load_log = server.log_since(logged) if server else ""
+        self._layers[plan.name.key] = offloaded_layers(load_log)
+        gpu_bytes = self._on_gpu(plan, loaded)
+        board.model(plan.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
+        share = gpu_bytes / loaded.memory_bytes if loaded.memory_bytes else 0.0
+        where = f"{share:.0%} on the GPU" if gpu_bytes else "on the CPU"
+        size = bytes_text(loaded.memory_bytes)
+        board.stage("warm", Phase.READY, f"{plan.name.short}: {size}, {where}")
+        if self._engine_has_gpu():
+            self._warn(spill_warning(plan.name.short, loaded, gpu_bytes))
+        elif server:
+            gpus = await asyncio.to_thread(list_gpus)
+            told = board.snapshot().warnings
+            log, environ = server.log_head(), self._environ()
+            self._warn(no_gpu_warning(gpus, log, environ, told))
+
+    async def _tell_memory(self, plans: Sequence[Plan]) -> None:
+        """Keep in step with models that requests load and the engine unloads."""
+        board, base_url = self._context.board, self._engine.base_url
+        loaded = await engine_models.list_loaded(base_url, policy=self._context.policy)
+        for plan in plans:
+            now = loaded.get(plan.name.key)
+            board.model(
+                plan.text,
+                memory_bytes=now.memory_bytes if now else 0,
+                gpu_bytes=self._on_gpu(plan, now) if now else 0,
+            )
+
+    def _on_gpu(self, plan: Plan, loaded: engine_models.Loaded) -> int:
+        return proved_gpu_bytes(
+            loaded,
+            engine_has_gpu=self._engine_has_gpu(),
+            layers=self._layers.get(plan.name.key),
+        )
+
+    def _engine_has_gpu(self) -> bool:
+        # By the engine's log, which its own component has read.
+        return self._context.board.snapshot().compute != "CPU"
+
+    def _environ(self) -> dict[str, str]:
+        """Return what of the environment decides which devices the engine sees."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
+        return kept | dict(self._context.settings.engine_env)
+
+    def _warn(self, warning: str) -> None:
+        """Tell this one warning, in place of an earlier one; empty for none."""
+        self._context.board.warn("models", *([warning] if warning else []))

@@ -1,0 +1,250 @@
+"""The tunnel as a component: agent, endpoint, and the proof that it leads to us."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ...config.timeouts import Policy
+from ...errors import LOG_LINES_SHOWN, AvocadoError, PolicyRefused, TunnelFailed
+from ...gateway.metrics import Metrics
+from ...protocol.pool import proof
+from ...protocol.state import Phase
+from ...system.processes import Identity
+from ...tunnel.ngrok.agent import Agent, classify
+from ...tunnel.ngrok.traffic_policy import key_required
+from ...tunnel.probe import probe
+from ..context import Context, Log
+from ..restart_loop import Readiness, race
+from .gateway import GatewayLife
+from .pool import PoolLife
+
+_UNGUARDED: Final = (
+    "So requests without any key reach this notebook, which refuses them itself."
+)
+
+
+class _Hung(Exception):
+    """The agent runs, and does not do its work."""
+
+    def __init__(self, error: TunnelFailed) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class TunnelLife:
+    """Keeps one public URL leading to the gateway."""
+
+    def __init__(
+        self,
+        context: Context,
+        gateway: GatewayLife,
+        gateway_ready: Readiness,
+        models_ready: Readiness,
+    ) -> None:
+        self._context, self._gateway = context, gateway
+        self._gateway_ready, self._models_ready = gateway_ready, models_ready
+        self._session = Readiness()
+        self._pool = PoolLife(context, gateway)
+        counts = context.board.live_facts
+        context.board.live_facts = lambda: {**counts(), **self._facts()}
+        self._without_rule = ""
+        self._agent_log = Log(context.folder.log("agent"), context.redact)
+
+    async def live(self, ready: Readiness) -> None:
+        """Fetch the agent, connect, prove the URL, and watch all three."""
+        context = self._context
+        board, settings, policy = context.board, context.settings, context.policy
+        await self._pool.join()
+        if settings.local:
+            await self._stay_off(ready)
+        board.stage("tunnel", Phase.STARTING, "getting the ngrok agent")
+        agent = Agent(
+            ngrok_path=settings.sources.ngrok_path,
+            config_path=context.folder.agent_config,
+            policy=policy,
+            on_line=self._hear,
+            on_spawn=self._on_spawn,
+        )
+        grace_s = policy.tunnel_stop_s
+        try:
+            version = await agent.fetch()
+            await self._gateway_ready.up()
+            if settings.pool:
+                # The others' clients must not reach one that cannot answer yet.
+                board.stage("tunnel", Phase.WAITING, "joins the pool with its models")
+                await self._models_ready.up()
+                self._gateway.announce(settings.domain)
+            board.stage("tunnel", Phase.STARTING, f"ngrok {version}: connecting")
+            url = await self._open(agent, version)
+            board.update(url=url)
+            ready.rise()
+            await race(
+                self._watch_exit(agent),
+                self._watch_session(url),
+                self._pool.watch(url),
+                self._watch_health(agent, url),
+                self._gateway_ready.down(),
+            )
+        except _Hung as hung:
+            grace_s = 0.0  # it would not hear that it is to end
+            board.fail("tunnel", hung.error, again=True)
+            raise hung.error from None
+        finally:
+            ready.fall()
+            self._gateway.announce("")
+            await agent.close(grace_s)
+            context.children.done("agent")
+
+    async def _open(self, agent: Agent, version: str) -> str:
+        """Connect and prove the URL; without our rule if ngrok has a problem with it.
+
+        It asks for a key's header, so there is none where clients need not send one.
+        """
+        settings = self._context.settings
+        self._without_rule = ""
+        if not (settings.no_auth or settings.path_key):
+            try:
+                return await self._connect(agent, version, key_required())
+            except PolicyRefused as error:
+                self._context.log(f"tunnel: {error}")
+                self._without_rule = f"{error.problem} {_UNGUARDED}"
+        return await self._connect(agent, version, "")
+
+    async def _connect(self, agent: Agent, version: str, traffic_policy: str) -> str:
+        board, settings = self._context.board, self._context.settings
+        url = await agent.connect(
+            board.snapshot().local_url,
+            domain=settings.domain,
+            pool=settings.pool,
+            traffic_policy=traffic_policy,
+        )
+        self._session.rise()
+        self._gateway.announce(urlsplit(url).netloc)
+        board.stage("tunnel", Phase.READY, f"ngrok {version}")
+        await self._prove(url)
+        return url
+
+    def _facts(self) -> dict[str, Any]:
+        facts = self._pool.facts()
+        warnings = (self._without_rule,) if self._without_rule else ()
+        return {**facts, "warnings": (*warnings, *facts.get("warnings", ()))}
+
+    async def _stay_off(self, ready: Readiness) -> None:
+        self._context.board.update(url="")
+        for stage in ("tunnel", "probe"):
+            self._context.board.stage(stage, Phase.OFF, "not wanted (--local)")
+        ready.rise()
+        await asyncio.Event().wait()
+
+    async def _prove(self, url: str) -> None:
+        board = self._context.board
+        board.stage("probe", Phase.STARTING, f"calling {url}")
+        if await self._pool.prove(url):
+            board.stage("probe", Phase.READY, f"{url} leads to the pool")
+            return
+        await self._call(url, self._context.policy.probe_s)
+        board.stage("probe", Phase.READY, f"{url} leads here")
+
+    async def _call(self, url: str, within_s: float) -> None:
+        nonce = secrets.token_hex(16)
+        expect = proof(self._context.probe_secret, nonce)
+        await probe(url, nonce=nonce, expect=expect, deadline_s=within_s)
+
+    async def _watch_health(self, agent: Agent, url: str) -> None:
+        metrics, policy = self._gateway.gateway.metrics, self._context.policy
+        prove = partial(self._call, url)
+        raise _Hung(await until_hung(agent, metrics, prove, policy))
+
+    async def _watch_exit(self, agent: Agent) -> None:
+        await agent.wait_exit()
+        raise TunnelFailed(
+            "The ngrok agent ended by itself.",
+            "It is started again, with the same URL.",
+            log_tail=self._agent_log.tail(LOG_LINES_SHOWN),
+        )
+
+    async def _watch_session(self, url: str) -> None:
+        """Prove the URL again after each reconnect, and after long silence."""
+        policy, board = self._context.policy, self._context.board
+        while True:
+            if self._session.is_up:
+                await self._idle_or_lost(policy.probe_idle_s)
+            if not self._session.is_up:
+                board.stage("probe", Phase.BACKOFF, "the tunnel is reconnecting")
+                await self._session.up()
+            await self._prove(url)
+
+    async def _idle_or_lost(self, idle_s: float) -> None:
+        loop, metrics = asyncio.get_running_loop(), self._gateway.gateway.metrics
+        deadline = loop.time() + idle_s
+        while self._session.is_up and loop.time() < deadline:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._session.down()
+            except TimeoutError:
+                # Requests that came through the tunnel are proof enough.
+                deadline = max(deadline, (metrics.last_tunnel_request or 0) + idle_s)
+
+    def _on_spawn(self, identity: Identity) -> None:
+        self._context.children.add("agent", identity)
+
+    def _hear(self, line: str) -> None:
+        self._agent_log(line)
+        match classify(line):
+            case "lost":
+                self._session.fall()
+            case "established":
+                self._session.rise()
+            case None:
+                return
+
+
+async def until_hung(
+    agent: Agent,
+    metrics: Metrics,
+    prove: Callable[[float], Awaitable[None]],
+    policy: Policy,
+) -> TunnelFailed:
+    """Return once neither the agent's API answers nor the URL leads here.
+
+    Requests that have come through the tunnel meanwhile prove the URL; only without
+    one is it called, since each call counts among those that the account may make.
+
+    Args:
+        agent: It runs, and has its endpoint.
+        metrics: Tell of requests through the tunnel.
+        prove: Calls the URL, and raises unless it leads here within so many seconds.
+        policy: The waits.
+    """
+    while True:
+        await asyncio.sleep(policy.agent_check_every_s)
+        last_request = metrics.last_tunnel_request
+        if await _answers_once(agent, policy):
+            continue
+        if metrics.last_tunnel_request != last_request:
+            continue
+        try:
+            await prove(policy.agent_proof_s)
+        except AvocadoError:
+            return TunnelFailed(
+                "The ngrok agent hangs: it neither answers nor lets requests through.",
+                "It is started again, with the same URL.",
+            )
+        # What works is left alone, and not proved again and again.
+        await asyncio.sleep(policy.probe_idle_s)
+
+
+async def _answers_once(agent: Agent, policy: Policy) -> bool:
+    """Whether one of so many checks in a row is answered."""
+    loop = asyncio.get_running_loop()
+    for _ in range(policy.agent_misses):
+        next_at = loop.time() + policy.agent_check_timeout_s
+        if await agent.is_healthy():
+            return True
+        await asyncio.sleep(max(0.0, next_at - loop.time()))
+    return False

@@ -1,0 +1,228 @@
+"""Keeps one component true: life after life, with backoff, until told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from ..config.timeouts import Policy
+from ..errors import AvocadoError, EndpointTaken, NetworkUnreachable, as_avocado_error
+from .state_store import Board
+
+Live = Callable[["Readiness"], Awaitable[None]]
+
+
+class Renewed(Exception):
+    """A life was ended on purpose, so that the next begins with new settings."""
+
+
+class Readiness:
+    """Whether a component is up, to be awaited both ways."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._up, self._down = asyncio.Event(), asyncio.Event()
+        self._down.set()
+        self._clock = clock
+        self.risen_at: float | None = None
+        """When it became ready in this life, however it fell; None if it did not."""
+
+    @property
+    def has_risen(self) -> bool:
+        """Whether it was ready at any time in this life."""
+        return self.risen_at is not None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is ready now."""
+        return self._up.is_set()
+
+    def rise(self) -> None:
+        """Say that it is ready."""
+        self.risen_at = self._clock()
+        self._down.clear()
+        self._up.set()
+
+    def fall(self) -> None:
+        """Say that it is not ready any more."""
+        self._up.clear()
+        self._down.set()
+
+    async def up(self) -> None:
+        """Return once it is ready."""
+        await self._up.wait()
+
+    async def down(self) -> None:
+        """Return once it is not ready."""
+        await self._down.wait()
+
+
+def next_delay_s(policy: Policy, failures: int, chance: float) -> float:
+    """Return the seconds before another try: doubled each time, with jitter."""
+    longest = policy.backoff_first_s * 2.0 ** min(failures - 1, 32)
+    jitter_s = policy.backoff_jitter_s
+    return min(policy.backoff_max_s - jitter_s, longest) + chance * jitter_s
+
+
+class Keeper:
+    """Runs lives of one component.
+
+    A life is a coroutine: bring up, ``rise``, watch. Returning means that
+    something it depends on fell, and is followed by the next life at once; an
+    error is a failed life, followed by backoff or, when pointless, by giving up.
+    One that was ready for long is tried again almost at once, the first time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        live: Live,
+        board: Board,
+        policy: Policy,
+        *,
+        log: Callable[[str], None],
+        on_given_up: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._on_given_up = on_given_up
+        self.ready = Readiness(clock)
+        self._live, self._board, self._policy = live, board, policy
+        self._log, self._clock = log, clock
+        self._failures: list[tuple[float, AvocadoError]] = []
+        """Those that are not forgotten, each with when it was."""
+        self._was_ready = False
+        self._was_stable = False
+        """Whether the last life was ready for long."""
+        self._life: asyncio.Task[None] | None = None
+        self._renewal = asyncio.Event()
+
+    def renew(self, *, with_new_settings: bool = False) -> None:
+        """Begin a new life now, with failures forgotten; ends a running one.
+
+        With settings that have never worked it is as new: what then fails is told
+        after a few tries, to whoever asked for them.
+        """
+        self._failures.clear()
+        if with_new_settings:
+            # The life that is ended here must not count for the new settings.
+            self._was_ready, self.ready.risen_at = False, None
+        self._board.reset(self.name)
+        self._renewal.set()
+        if self._life is not None:
+            self._life.cancel()
+
+    async def run(self) -> None:
+        """Run lives until cancelled; a component given up waits for ``renew``."""
+        while True:
+            try:
+                await self._tries()(self._one_life)
+            except Renewed:
+                continue
+            except AvocadoError as error:
+                self._log(f"{self.name}: given up: {error}")
+                self._on_given_up()
+                self._board.fail(self.name, error, again=False)
+                await self._renewal.wait()
+
+    def _tries(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(self._is_worth_another_try),
+            wait=lambda _: self._delay_s(),
+            before_sleep=self._say_backoff,
+            sleep=self._sleep,
+            reraise=True,
+        )
+
+    def _delay_s(self) -> float:
+        if self._was_stable:
+            return self._policy.stable_pause_s
+        chance = random.random()  # noqa: S311  (jitter needs no cryptographic chance)
+        return next_delay_s(self._policy, len(self._failures), chance)
+
+    def _is_worth_another_try(self, error: BaseException) -> bool:
+        if not isinstance(error, AvocadoError):
+            return False
+        # After a lost network the service may take our old session for another's.
+        is_passing = isinstance(error, EndpointTaken) and self._was_ready
+        if error.permanent and not is_passing:
+            return False
+        tries = self._policy.restart_tries
+        if not self._was_ready:
+            tries = self._policy.first_start_tries
+        crashes = [
+            e for _, e in self._failures if not isinstance(e, NetworkUnreachable)
+        ]
+        return len(crashes) < tries
+
+    def _say_backoff(self, attempt: RetryCallState) -> None:
+        error = attempt.outcome.exception() if attempt.outcome else None
+        if isinstance(error, AvocadoError):
+            self._log(f"{self.name}: failed life {len(self._failures)}: {error}")
+            self._board.fail(self.name, error, again=True)
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._renewal.wait()
+
+    async def _one_life(self) -> None:
+        self._renewal.clear()
+        self.ready.risen_at = None
+        self._life = asyncio.create_task(self._whole_life(), name=self.name)
+        try:
+            await self._life
+        except asyncio.CancelledError:
+            _raise_own_cancel()
+            raise Renewed from None
+        except Exception as error:
+            _raise_own_cancel()
+            raise self._remembered(as_avocado_error(error)) from error
+        finally:
+            self._was_ready = self._was_ready or self.ready.has_risen
+            self.ready.fall()
+        _raise_own_cancel()
+        raise Renewed
+
+    def _remembered(self, error: AvocadoError) -> AvocadoError:
+        """Count a failure; old ones are forgotten, unless it never was ready since."""
+        now, risen_at = self._clock(), self.ready.risen_at
+        was_ready_s = 0.0 if risen_at is None else now - risen_at
+        self._was_stable = was_ready_s >= self._policy.stable_s
+        if risen_at is not None:
+            oldest = now - self._policy.crash_window_s
+            self._failures = [one for one in self._failures if one[0] > oldest]
+        self._failures.append((now, error))
+        return error
+
+    async def _whole_life(self) -> None:
+        await self._live(self.ready)
+
+
+def _raise_own_cancel() -> None:
+    """Go on with a cancel of the keeper itself, however its life took it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def race(*contenders: Coroutine[Any, Any, Any]) -> int:
+    """Return the index of the first to finish; the others are cancelled.
+
+    An error of the first is raised.
+    """
+    tasks = [asyncio.ensure_future(contender) for contender in contenders]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    first = next(index for index, task in enumerate(tasks) if task in done)
+    await tasks[first]
+    return first

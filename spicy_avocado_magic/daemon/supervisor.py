@@ -1,0 +1,243 @@
+"""The supervisor: owns one task for each component, and all that may change them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from ..config.settings import Settings
+from ..protocol.event_log import CALLED, ENDING
+from ..protocol.state import ModelState, Phase
+from ..system.process_log import ChildLog, keep_small
+from ..system.processes import Identity, end_group, signal_group
+from ..tunnel.ngrok.config import write_config
+from .api_keys import Sharing, new_secret
+from .components.engine import EngineLife
+from .components.gateway import GatewayLife
+from .components.metrics import MetricsLife
+from .components.model_creation import Creating
+from .components.models import ModelsLife
+from .components.tunnel import TunnelLife
+from .context import Context
+from .desired_state import no_model, store_wanted
+from .event_causes import Causes
+from .lifetime import Lifetime
+from .restart_loop import Keeper, Live
+from .usage_store import Ledger
+
+
+class Supervisor:
+    """Starts, changes and stops the four components of one host."""
+
+    def __init__(self, context: Context, owner: Identity | None) -> None:
+        self.context = context
+        context.children.warn = lambda *told: context.board.warn("record", *told)
+        self.ending = asyncio.Event()
+        self.keeps_wanted = False
+        """Whether the host, once ended, leaves its settings for the next one."""
+        self.why = ""
+        """For what it ends; empty while it does not."""
+        context.board.on_event = Causes(context.log)
+        self._lifetime = Lifetime(context, owner, self.end)
+        self._change = 0
+        self._before: Settings | None = None
+        self.gateway = GatewayLife(context)
+        self.sharing = Sharing(context, self.gateway)
+        self._ledger = Ledger(context, self.gateway)
+        self.metrics = MetricsLife(context, self.gateway.gateway)
+        engine = EngineLife(context, self.gateway.gateway)
+        self.creating = Creating(context, engine)
+        self._engine_log = engine.log
+        self._keepers: dict[str, Keeper] = {}
+        self._keep("engine", engine.live, self.gateway.gateway.give_up_upstream)
+        self._keep("gateway", self.gateway.live)
+        engine_ready = self._keepers["engine"].ready
+        gateway_ready = self._keepers["gateway"].ready
+        models = ModelsLife(context, self.gateway, engine, engine_ready)
+        self._keep("models", models.live)
+        models_ready = self._keepers["models"].ready
+        tunnel = TunnelLife(context, self.gateway, gateway_ready, models_ready)
+        self._keep("tunnel", tunnel.live)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._watches: list[asyncio.Task[None]] = []
+
+    def _keep(
+        self, name: str, live: Live, on_given_up: Callable[[], None] = lambda: None
+    ) -> None:
+        context = self.context
+        self._keepers[name] = Keeper(
+            name,
+            live,
+            context.board,
+            context.policy,
+            log=partial(context.log, component=name),
+            on_given_up=on_given_up,
+        )
+
+    async def run(self) -> None:
+        """Keep everything true until told to end, then end it in order."""
+        self._store(self.context.settings)
+        self._adopt(self.context.settings)
+        self._ledger.restore()
+        for name, keeper in self._keepers.items():
+            self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
+        watches = self._lifetime.watches() | {
+            "record": self.context.children.keep(self.context.policy.heartbeat_s),
+            "ledger": self._ledger.keep(),
+            "sharing": self.sharing.watch(),
+            "metrics": self.metrics.run(),
+            "logs": self._bound_logs(),
+        }
+        self._watches = [
+            asyncio.create_task(watch, name=name) for name, watch in watches.items()
+        ]
+        try:
+            await self.ending.wait()
+        finally:
+            await self._stop()
+
+    def end(self, why: str, *, keep_wanted: bool = False) -> None:
+        """Begin to end the host."""
+        if not self.why:
+            self.why = why
+            self.context.log.record("host", ENDING, why)
+        self.keeps_wanted = keep_wanted
+        self.ending.set()
+
+    def change(self, given: Mapping[str, Any], *, only: bool) -> tuple[int, set[str]]:
+        """Make what was given true, and only what differs.
+
+        Returns:
+            A number by which this change can be withdrawn, and the names of the
+            settings that differ.
+
+        Raises:
+            UsageMistake: If the wish cannot be right; nothing is changed then.
+        """
+        before = self.context.settings
+        wanted = with_key(before.merged(given, only=only))
+        if not wanted.models:
+            raise no_model()
+        differing = set(before.differences(wanted))
+        if given.get("ttl_s"):
+            differing.add("ttl_s")  # the same time, but from now on
+        what = ", ".join(sorted(differing)) or "nothing differs"
+        self.context.log.record("host", CALLED, f"up: {what}")
+        self._change += 1
+        self._before = before
+        self._become(
+            wanted,
+            renew=before.changed_components(wanted),
+            restart_ttl="ttl_s" in given,
+        )
+        return self._change, differing
+
+    def withdraw(self, number: int) -> bool:
+        """Take a change back, unless another one came after it."""
+        if number != self._change or self._before is None:
+            return False
+        # Keys that were given or taken back in between stay so.
+        now = replace(self._before, keys=self.context.settings.keys)
+        self._before = None
+        renew = self.context.settings.changed_components(now)
+        self.context.log.record("host", CALLED, "the last change is taken back")
+        self._become(now, renew=renew, restart_ttl=False)
+        return True
+
+    def _become(
+        self, wanted: Settings, *, renew: frozenset[str], restart_ttl: bool
+    ) -> None:
+        board = self.context.board
+        if wanted != self.context.settings:
+            self._store(wanted)
+        self.context.settings = wanted
+        self._adopt(wanted, restart_ttl=restart_ttl)
+        failed = {
+            name
+            for name in self._keepers
+            if board.snapshot().component(name) in (Phase.FAILED, Phase.BACKOFF)
+        }
+        for name in renew | failed:
+            self._keepers[name].renew(with_new_settings=name in renew)
+
+    def _store(self, settings: Settings) -> None:
+        """Write settings down for the next host.
+
+        Raises:
+            OSError: If the disk takes nothing more; then nothing may be changed.
+        """
+        context = self.context
+        store_wanted(context, settings)
+        if settings.token:
+            write_config(
+                context.folder.agent_config,
+                settings.token,
+                settings.sources.edge_address,
+            )
+
+    def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
+        context = self.context
+        known = {model.name: model for model in context.board.snapshot().models}
+        context.board.models(
+            known.get(name, ModelState(name=name)) for name in settings.models
+        )
+        context.board.update(
+            api_key="" if settings.no_auth else settings.api_key,
+            key_is_generated=settings.key_is_generated,
+            hide_key=settings.hide_key,
+            path_key=settings.path_key,
+            metrics_token=settings.metrics_token if settings.metrics_port else "",
+        )
+        self.gateway.refresh()
+        self.metrics.refresh()
+        if restart_ttl:
+            self._lifetime.restart(settings.ttl_s)
+
+    async def _bound_logs(self) -> None:
+        """Keep those logs small that others write: engine, rehearsal, our stderr."""
+        folder = self.context.folder
+        others = [ChildLog(folder.log(name)) for name in ("host", "rehearsal")]
+        every_s = self.context.policy.logs_check_every_s
+        await keep_small((self._engine_log, *others), every_s)
+
+    async def _stop(self) -> None:
+        policy = self.context.policy
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.wait(self._watches, timeout=policy.gateway_stop_s + 0.5)
+        bounds = {
+            "tunnel": policy.tunnel_stop_s,
+            "gateway": policy.gateway_stop_s,
+            "models": policy.engine_stop_s,
+            "engine": policy.engine_stop_s,
+        }
+        for name, bound_s in bounds.items():
+            task = self._tasks[name]
+            task.cancel()
+            # A margin, since the life's own stop has this same bound.
+            await asyncio.wait([task], timeout=bound_s + 0.5)
+            identity = self.context.children.all().get(_GROUP_OF.get(name, name))
+            if identity is not None:
+                signal_group(identity.pid, signal.SIGKILL)
+        for name, identity in self.context.children.all().items():
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(end_group, identity, grace_s=0.5)
+            self.context.children.done(name)
+        self._ledger.save()
+
+
+_GROUP_OF: Final = {"tunnel": "agent"}
+
+
+def with_key(settings: Settings) -> Settings:
+    """Return settings with the keys that they need: those given, or made now."""
+    if settings.metrics_port and not settings.metrics_token:
+        settings = replace(settings, metrics_token=new_secret("avocado-metrics-"))
+    if settings.api_key or settings.no_auth:
+        return settings
+    return replace(settings, api_key=new_secret(), key_is_generated=True)

@@ -1,0 +1,89 @@
+"""What went through the gateway, as the state tells it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from ..config.api_keys import ANYBODY, OWNER, NamedKey
+from ..config.settings import Settings
+from ..gateway.metrics import Metrics, Use
+from ..protocol.state import KeyState, ModelUse, Traffic
+
+
+def facts_of(
+    metrics: Metrics, settings: Settings, *, queued: int, lost_lines: int = 0
+) -> dict[str, Any]:
+    """Return the facts of the state that change with every request.
+
+    Args:
+        metrics: Of the gateway.
+        settings: Which keys there are.
+        queued: Requests that wait for a place before the engine.
+        lost_lines: Of the access log.
+    """
+    return {
+        "requests": metrics.requests,
+        "refused": metrics.refused,
+        "bytes_out": metrics.bytes_out,
+        "traffic": _traffic(metrics, queued, lost_lines),
+        "keys": key_states(settings, metrics, time.time()),
+    }
+
+
+def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> Traffic:
+    return Traffic(
+        in_flight=metrics.in_flight,
+        queued=queued,
+        lost_lines=lost_lines,
+        tokens_in=metrics.total.tokens_in,
+        tokens_out=metrics.total.tokens_out,
+        is_estimate=metrics.total.is_estimate,
+        tokens_a_second=round(metrics.tokens_a_second, 1),
+        first_token_p50_s=metrics.waits.quantile_s(0.5),
+        first_token_p95_s=metrics.waits.quantile_s(0.95),
+        public_requests=metrics.public_requests,
+        public_bytes_out=metrics.public_bytes_out,
+        statuses=tuple(sorted(metrics.statuses.items())),
+        models=tuple(
+            ModelUse(
+                name=name,
+                requests=use.requests,
+                tokens_in=use.tokens_in,
+                tokens_out=use.tokens_out,
+                is_estimate=use.is_estimate,
+            )
+            for name, use in metrics.models.items()
+        ),
+    )
+
+
+def key_states(
+    settings: Settings, metrics: Metrics, now: float
+) -> tuple[KeyState, ...]:
+    """Return every key with its use, the owner's first; no secret is in it."""
+    if settings.no_auth:
+        return (_state(NamedKey(name=ANYBODY, secret=""), metrics, now),)
+    owner = NamedKey(name=OWNER, secret="", manage=settings.manage)
+    shown = [
+        replace(key, manage=key.manage and settings.manage) for key in settings.keys
+    ]
+    return tuple(_state(key, metrics, now) for key in (owner, *shown))
+
+
+def _state(key: NamedKey, metrics: Metrics, now: float) -> KeyState:
+    use = metrics.keys.get(key.name, Use())
+    return KeyState(
+        name=key.name,
+        manage=key.manage,
+        models=key.models,
+        rpm=key.rpm,
+        tokens=key.tokens,
+        expires_in_s=max(0.0, key.expires_at - now) if key.expires_at else None,
+        requests=use.requests,
+        tokens_in=use.tokens_in,
+        tokens_out=use.tokens_out,
+        is_estimate=use.is_estimate,
+        idle_s=None if use.last is None else metrics.clock() - use.last,
+    )

@@ -1,0 +1,109 @@
+"""What each named key has used, kept on disk so that it outlives a killed host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..config.api_keys import NamedKey
+from ..gateway.authentication import digest_of
+from ..gateway.metrics import Use
+from ..protocol.json_codec import from_json, to_json
+from ..protocol.state_folder import read_private, write_private
+from .components.gateway import GatewayLife
+from .context import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """The use of one key, by its name and id: a new key of that name starts anew."""
+
+    name: str
+    id: str
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    is_estimate: bool = False
+    last_at: float | None = None
+    """Seconds since the epoch; of the last request."""
+
+
+class Ledger:
+    """Writes the counts of the gateway down, and gives them back to the next one.
+
+    What was used in the seconds before a host is killed may be lost. There is no
+    secret in the file.
+    """
+
+    def __init__(self, context: Context, gateway: GatewayLife) -> None:
+        self._context, self._gateway = context, gateway
+        self._written = ""
+
+    def restore(self) -> None:
+        """Count on from what a host of before has left."""
+        metrics = self._gateway.gateway.metrics
+        keys = {(key.name, key.id): key for key in self._context.settings.keys}
+        # Seconds of the two clocks differ by the same amount all the time.
+        ago_s = time.time() - time.monotonic()
+        for entry in self._read():
+            key = keys.get((entry.name, entry.id))
+            if key is None:
+                continue
+            metrics.restore(
+                entry.name,
+                Use(
+                    requests=entry.requests,
+                    tokens_in=entry.tokens_in,
+                    tokens_out=entry.tokens_out,
+                    is_estimate=entry.is_estimate,
+                    last=None if entry.last_at is None else entry.last_at - ago_s,
+                    digest=digest_of(key.secret),
+                ),
+            )
+
+    def _read(self) -> list[_Entry]:
+        # What cannot be read is what a full disk cut short.
+        with contextlib.suppress(ValueError, TypeError):
+            plain = json.loads(read_private(self._context.folder.usage) or "[]")
+            return [from_json(_Entry, item) for item in plain]
+        return []
+
+    async def keep(self) -> None:
+        """Save at every turn, until cancelled."""
+        while True:
+            await asyncio.sleep(self._context.policy.usage_every_s)
+            self.save()
+
+    def save(self) -> None:
+        """Write down what has changed, in one step."""
+        keys, used = self._context.settings.keys, self._gateway.gateway.metrics.keys
+        text = json.dumps([to_json(entry) for entry in _entries(keys, used)])
+        if text == self._written:
+            return
+        try:
+            write_private(self._context.folder.usage, text)
+        except OSError as error:
+            self._context.log(f"the use of keys could not be saved: {error}")
+            return
+        self._written = text
+
+
+def _entries(keys: tuple[NamedKey, ...], used: Mapping[str, Use]) -> list[_Entry]:
+    ago_s = time.time() - time.monotonic()
+    return [
+        _Entry(
+            name=key.name,
+            id=key.id,
+            requests=use.requests,
+            tokens_in=use.tokens_in,
+            tokens_out=use.tokens_out,
+            is_estimate=use.is_estimate,
+            last_at=None if use.last is None else round(ago_s + use.last),
+        )
+        for key in keys
+        if (use := used.get(key.name)) is not None
+    ]

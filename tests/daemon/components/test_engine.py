@@ -1,0 +1,31 @@
+"""The engine as a component: what the gateway is told in the course of a life."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from spicy_avocado_magic.config.settings import Settings, Sources
+from spicy_avocado_magic.daemon.components.engine import EngineLife
+from spicy_avocado_magic.daemon.restart_loop import Readiness
+from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.errors import EngineFailed
+from spicy_avocado_magic.protocol.state import State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
+
+
+async def test_a_new_life_is_waited_for_from_its_beginning(tmp_path: Path) -> None:
+    """Also while it is still being installed, after the last one was given up."""
+    told: list[str | None] = []
+    gateway: Any = SimpleNamespace(set_upstream=told.append)
+    context: Any = SimpleNamespace(
+        settings=Settings(sources=Sources(engine_path=str(tmp_path / "none"))),
+        folder=StateFolder(tmp_path),
+        board=Board(State()),
+    )
+    with pytest.raises(EngineFailed, match="no ollama"):
+        await EngineLife(context, gateway).live(Readiness())
+    assert told == [None]

@@ -1,0 +1,242 @@
+"""A host's part in a pool, with the URL's other side played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from aiohttp import web
+
+from spicy_avocado_magic.config.settings import Settings
+from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.daemon.components.gateway import GatewayLife
+from spicy_avocado_magic.daemon.components.pool import PoolLife, differences
+from spicy_avocado_magic.daemon.context import Context
+from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.errors import AvocadoError, EndpointRefused
+from spicy_avocado_magic.protocol.event_log import Recorder
+from spicy_avocado_magic.protocol.pool import (
+    POOL_HEADER,
+    PROBE_HEADER,
+    PROOF_HEADER,
+    Pool,
+    derive_secret,
+)
+from spicy_avocado_magic.protocol.state import Member, State
+from spicy_avocado_magic.protocol.state_folder import StateFolder
+from spicy_avocado_magic.system.platforms import PLATFORMS
+from spicy_avocado_magic.system.redaction import Redactor
+
+from ...tunnel_parts import serving
+
+OFFLINE = "ERR_NGROK_3200"
+KEY, DOMAIN = "one-key-for-all-of-us", "a.ngrok.app"
+POLICY = Policy(
+    probe_s=0.3, pool_start_probes=4, heartbeat_s=0.01, pool_probe_every_s=60.0
+)
+
+
+def _context(folder: Path, policy: Policy = POLICY) -> Context:
+    redact = Redactor()
+    return Context(
+        settings=Settings(api_key=KEY, domain=DOMAIN, pool=True),
+        folder=StateFolder(folder),
+        policy=policy,
+        platform=PLATFORMS[-1],
+        board=Board(State()),
+        children=cast("Any", None),
+        log=Recorder(folder / "flight.log", redact),
+        redact=redact,
+        probe_secret=b"secret",
+    )
+
+
+class Behind:
+    """Whoever answers behind the URL: members and strangers in turn."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.pools: list[Pool | None] = []
+        """None is a program that knows nothing of pools."""
+        self.calls = 0
+        self.was_called = asyncio.Event()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer as the next of them; a stranger gives a proof of its own."""
+        self.calls += 1
+        self.was_called.set()
+        if not self.pools:
+            return web.Response(status=404, headers={"Ngrok-Error-Code": OFFLINE})
+        pool = self.pools[self.calls % len(self.pools)]
+        if pool is None:
+            return web.Response(text="hello")
+        nonce, asked = request.headers[PROBE_HEADER], request.headers[POOL_HEADER]
+        answered = pool.answer(nonce, asked, ["tiny"])
+        return web.Response(headers={PROOF_HEADER: answered or "another proof"})
+
+
+@pytest.fixture
+async def behind() -> AsyncIterator[Behind]:
+    """Open the other side of a URL."""
+    behind = Behind()
+    app = web.Application()
+    app.router.add_get("/api/version", behind.answer)
+    async with serving(app) as behind.url:
+        yield behind
+
+
+@pytest.fixture
+def member() -> Pool:
+    """Another member of the same pool."""
+    return Pool(derive_secret(KEY, DOMAIN))
+
+
+@pytest.fixture
+async def life(tmp_path: Path) -> PoolLife:
+    """A part in a pool that was joined."""
+    context = _context(tmp_path)
+    gateway = GatewayLife(context)
+    life = PoolLife(context, gateway)
+    await life.join()
+    assert gateway.gateway.pool is not None, "the gateway does not answer members"
+    return life
+
+
+async def test_without_a_pool_nothing_is_asked_or_told(
+    tmp_path: Path, behind: Behind
+) -> None:
+    """One who left a pool is as one who never was in it."""
+    context = _context(tmp_path)
+    gateway = GatewayLife(context)
+    life = PoolLife(context, gateway)
+    await life.join()
+    context.settings = Settings(api_key=KEY, domain=DOMAIN)
+    await life.join()
+    assert gateway.gateway.pool is None, "the gateway still answers members"
+    assert not await life.prove(behind.url)
+    assert life.facts() == {}
+    assert behind.calls == 0
+
+
+async def test_the_secret_is_derived_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel that starts anew keeps its id; another key makes another member."""
+    context = _context(tmp_path)
+    life = PoolLife(context, GatewayLife(context))
+    await life.join()
+    first = life.facts()["members"][0].id
+    await life.join()
+    assert life.facts()["members"][0].id == first
+    context.settings = Settings(api_key=KEY + "x", domain=DOMAIN, pool=True)
+    await life.join()
+    assert life.facts()["members"][0].id != first
+
+
+async def test_the_first_proof_meets_the_others(
+    life: PoolLife, behind: Behind, member: Pool
+) -> None:
+    """A few questions at the start, one at each later proof."""
+    behind.pools = [member, Pool(derive_secret(KEY, DOMAIN))]
+    assert await life.prove(behind.url)
+    assert behind.calls == POLICY.pool_start_probes
+    assert {one.models for one in life.facts()["members"][1:]} == {("tiny",)}
+    assert len(life.facts()["members"]) == 3
+    assert await life.prove(behind.url)
+    assert behind.calls == POLICY.pool_start_probes + 1
+
+
+@pytest.mark.parametrize("stranger", [Pool(b"of another key"), None])
+async def test_a_stranger_is_refused_at_first_and_told_later(
+    life: PoolLife, behind: Behind, member: Pool, stranger: Pool | None
+) -> None:
+    """Who comes does not stay beside one; who was there does not go."""
+    behind.pools = [member, stranger]
+    with pytest.raises(EndpointRefused, match="different key"):
+        await life.prove(behind.url)
+    behind.pools = [member]
+    assert await life.prove(behind.url)
+    behind.pools = [stranger]
+    assert await life.prove(behind.url), "a member went because a stranger came"
+    assert any("different key" in told for told in life.facts()["warnings"])
+
+
+async def test_nobody_behind_the_url_is_a_failure_at_any_time(
+    life: PoolLife, behind: Behind, member: Pool
+) -> None:
+    """The tunnel has to be mended then."""
+    with pytest.raises(AvocadoError):
+        await life.prove(behind.url)
+    behind.pools = [member]
+    assert await life.prove(behind.url)
+    behind.pools = []
+    with pytest.raises(AvocadoError):
+        await life.prove(behind.url)
+
+
+async def _calls(behind: Behind, is_enough: Callable[[int], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not is_enough(behind.calls):
+            behind.was_called.clear()
+            await behind.was_called.wait()
+
+
+async def test_members_hear_of_our_new_models(
+    tmp_path: Path, behind: Behind, member: Pool
+) -> None:
+    """A burst of questions tells it, and then no more."""
+    context = _context(tmp_path)
+    gateway = GatewayLife(context)
+    life = PoolLife(context, gateway)
+    await life.join()
+    behind.pools = [member]
+    await life.prove(behind.url)
+    watching = asyncio.create_task(life.watch(behind.url))
+    gateway.serve(("new",))
+    await _calls(behind, lambda calls: calls >= 2 * POLICY.pool_start_probes)
+    assert member.members([], within_s=60)[1].models == ("new",)
+    await asyncio.sleep(20 * POLICY.heartbeat_s)
+    assert behind.calls == 2 * POLICY.pool_start_probes, "it asks without a reason"
+    watching.cancel()
+
+
+async def test_the_url_is_asked_now_and_then(
+    tmp_path: Path, behind: Behind, member: Pool
+) -> None:
+    """One question each time, whatever it is answered."""
+    context = _context(tmp_path, Policy(pool_probe_every_s=0.01, heartbeat_s=0.001))
+    life = PoolLife(context, GatewayLife(context))
+    await life.join()
+    behind.pools = [member, Pool(b"of another key")]
+    watching = asyncio.create_task(life.watch(behind.url))
+    await _calls(behind, lambda calls: calls >= 3)
+    watching.cancel()
+    assert len(life.facts()["members"]) == 2
+    assert any("different key" in told for told in life.facts()["warnings"])
+
+
+def test_the_questions_of_an_idle_day_are_few() -> None:
+    """Of ngrok's 20,000 free requests a month, hardly any is used for this."""
+    assert 24 * 3600 / Policy().pool_probe_every_s <= 50
+
+
+@pytest.mark.parametrize(
+    ("models", "is_told"),
+    [
+        ([("a",), ("a",)], False),
+        ([("a", "b"), ("B:latest", "library/a")], False),
+        ([("a",), ()], False),
+        ([("a",), ("b",)], True),
+        ([("a",), ("not a name",)], True),
+        ([("a",), ("a", "b")], True),
+    ],
+)
+def test_different_models_are_told_but_not_different_spellings(
+    models: list[tuple[str, ...]], is_told: bool
+) -> None:
+    """One that still loads its models differs from nobody."""
+    members = [Member(id=str(n), models=names) for n, names in enumerate(models)]
+    assert bool(differences(members)) is is_told
