@@ -31,7 +31,7 @@ LAYERS: Final = (
     ("notebook",),
     ("__init__",),
     ("daemon",),
-    ("diagnosis",),
+    ("doctor",),
 )
 """Each name imports only from the layers before its own, so that there is no cycle."""
 
@@ -39,14 +39,14 @@ UNREACHED: Final = {
     "notebook": {"engine", "gateway", "tunnel", "rehearsal"},
     "__init__": {"engine", "gateway", "tunnel", "rehearsal"},
     "daemon": {"client", "notebook", "rehearsal"},
-    "diagnosis": {"gateway", "notebook", "rehearsal"},
+    "doctor": {"gateway", "notebook", "rehearsal"},
 }
 """Lower layers that a name must not import either."""
 
 NAMES: Final = [name for layer in LAYERS for name in layer]
 
 STARTED_BY_NAME: Final = {
-    "client/doctor.py": "diagnosis",
+    "client/doctor.py": "doctor",
     "client/launch.py": "daemon",
     "daemon/reaper.py": "daemon.reaper",
     "daemon/rehearsal_process.py": "rehearsal",

@@ -126,7 +126,7 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
         HostUnreachable: If it fails as a whole, or takes too long.
     """
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "spicy_avocado_magic.diagnosis"],
+        [sys.executable, "-P", "-m", "spicy_avocado_magic.doctor"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..config.validators import OLLAMA_VERSION
 from ..protocol.finding import Finding, broken, ok, warning
-from .case import Case
+from .context import Case
 
 _DEVICE: Final = Path("/dev/nvidia0")
 _LIBRARY: Final = "libcuda.so.1"

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.diagnosis.case import Case
-from spicy_avocado_magic.diagnosis.examination import Check, examine
+from spicy_avocado_magic.doctor.context import Case
+from spicy_avocado_magic.doctor.runner import Check, examine
 from spicy_avocado_magic.errors import UsageMistake
 from spicy_avocado_magic.protocol.finding import Finding, Verdict, ok
 

@@ -13,8 +13,8 @@ import psutil
 
 from spicy_avocado_magic.config.settings import Sources
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.diagnosis.case import Request, Token
-from spicy_avocado_magic.diagnosis.table import CHECKS
+from spicy_avocado_magic.doctor.checks import CHECKS
+from spicy_avocado_magic.doctor.context import Request, Token
 from spicy_avocado_magic.protocol.json_codec import to_json
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
@@ -24,7 +24,7 @@ def examine(asked: Request, **variables: str) -> str:
     """Return what the process prints."""
     package = str(Path(__file__).parents[2])
     return subprocess.run(
-        [sys.executable, "-P", "-m", "spicy_avocado_magic.diagnosis"],
+        [sys.executable, "-P", "-m", "spicy_avocado_magic.doctor"],
         input=json.dumps(to_json(asked)) + "\n",
         env=os.environ | {"PYTHONPATH": package} | variables,
         stdout=subprocess.PIPE,

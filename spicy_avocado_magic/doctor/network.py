@@ -18,9 +18,9 @@ from ..config.validators import OLLAMA_VERSION
 from ..errors import AvocadoError
 from ..formatting import seconds_text
 from ..protocol.finding import Finding, Verdict, broken, ok, unknown, warning
-from .case import Case
+from .context import Case
 from .machine import proxies
-from .reaching import Reached, reach, reach_port
+from .reachability import Reached, reach, reach_port
 
 EDGE_ADDRESS: Final = "connect.ngrok-agent.com:443"
 """Where an agent connects to: https://ngrok.com/docs/gateway/agent/connectivity"""

@@ -9,8 +9,8 @@ from importlib import metadata
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.diagnosis import machine
-from spicy_avocado_magic.diagnosis.machine import (
+from spicy_avocado_magic.doctor import machine
+from spicy_avocado_magic.doctor.machine import (
     check_memory,
     check_packages,
     check_platform,
@@ -18,6 +18,7 @@ from spicy_avocado_magic.diagnosis.machine import (
     check_sharing,
     without_credentials,
 )
+from spicy_avocado_magic.engine.hardware import memory as hardware_memory
 from spicy_avocado_magic.engine.hardware.memory_fit import Memory
 from spicy_avocado_magic.protocol.finding import Verdict
 
@@ -89,10 +90,8 @@ def test_memory_too_small_for_any_model_is_told(
     verdict: Verdict,
 ) -> None:
     """RAM and VRAM count together."""
-    memory = Memory(
-        vram_total=vram, vram_free=vram, gpus=1 if vram else 0, ram_free=ram
-    )
-    monkeypatch.setattr(memory, "read_memory", lambda _gpus: memory)
+    found = Memory(vram_total=vram, vram_free=vram, gpus=1 if vram else 0, ram_free=ram)
+    monkeypatch.setattr(hardware_memory, "read_memory", lambda _gpus: found)
     assert check_memory(new_case()).verdict is verdict
 
 
@@ -100,8 +99,8 @@ def test_a_running_service_holds_its_memory_rightly(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its models are what is missing."""
-    memory = Memory(vram_total=0, vram_free=0, gpus=0, ram_free=GB)
-    monkeypatch.setattr(memory, "read_memory", lambda _gpus: memory)
+    found = Memory(vram_total=0, vram_free=0, gpus=0, ram_free=GB)
+    monkeypatch.setattr(hardware_memory, "read_memory", lambda _gpus: found)
     assert check_memory(new_case(is_running=True)).verdict is Verdict.OK
 
 

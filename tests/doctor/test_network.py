@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.diagnosis.hosts import (
+from spicy_avocado_magic.doctor.network import (
     check_agent_download,
     check_clock,
     check_edge,
@@ -18,7 +18,7 @@ from spicy_avocado_magic.diagnosis.hosts import (
     check_releases,
     judge_clock,
 )
-from spicy_avocado_magic.diagnosis.reaching import Reached
+from spicy_avocado_magic.doctor.reachability import Reached
 from spicy_avocado_magic.protocol.finding import Verdict
 
 from .conftest import New

@@ -20,7 +20,7 @@ from ..protocol.state_folder import StateFolder
 from ..system.platforms import Platform
 from ..system.processes import Identity, find_by_argument
 from ..system.redaction import plain_text
-from .case import Case
+from .context import Case
 
 AGENT_PORT: Final = 4040
 

@@ -20,7 +20,7 @@ from ..system.paths import (
     models_folder,
     require_mounted,
 )
-from .case import Case
+from .context import Case
 
 _LONGEST_SOCKET: Final = 103
 """Bytes of a Unix socket's path: 104 with the final zero on macOS, 108 on Linux."""

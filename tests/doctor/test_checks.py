@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.diagnosis.examination import examine
-from spicy_avocado_magic.diagnosis.table import CHECKS
+from spicy_avocado_magic.doctor.checks import CHECKS
+from spicy_avocado_magic.doctor.runner import examine
 from spicy_avocado_magic.protocol.finding import Verdict
 
 from .conftest import New

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from .examination import Check
 from .folders import (
     check_engines_disk,
     check_home,
     check_models_disk,
     check_state_folder,
 )
-from .hosts import (
-    check_agent_download,
-    check_clock,
-    check_edge,
-    check_registry,
-    check_releases,
-)
+from .leftovers import check_ports, check_remains
 from .machine import (
     check_memory,
     check_packages,
@@ -25,9 +18,16 @@ from .machine import (
     check_proxy,
     check_sharing,
 )
+from .network import (
+    check_agent_download,
+    check_clock,
+    check_edge,
+    check_registry,
+    check_releases,
+)
 from .programs import check_agent, check_engine, check_gpu
-from .reaching import INTERNET
-from .remains import check_ports, check_remains
+from .reachability import INTERNET
+from .runner import Check
 from .service import check_service
 from .token import check_token_shape
 

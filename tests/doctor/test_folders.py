@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.diagnosis.examination import Check, examine
-from spicy_avocado_magic.diagnosis.folders import (
+from spicy_avocado_magic.doctor.folders import (
     check_engines_disk,
     check_home,
     check_models_disk,
@@ -20,6 +19,7 @@ from spicy_avocado_magic.diagnosis.folders import (
     models_place,
     unwritable,
 )
+from spicy_avocado_magic.doctor.runner import Check, examine
 from spicy_avocado_magic.protocol.finding import Finding, Verdict
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import Platform

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.diagnosis.case import Case, Request, read_case
+from spicy_avocado_magic.doctor.context import Case, Request, read_case
 from spicy_avocado_magic.system.platforms import PLATFORMS
 
 VARIABLES = (

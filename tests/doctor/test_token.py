@@ -7,8 +7,8 @@ import json
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.diagnosis.case import Request, Token, read_case
-from spicy_avocado_magic.diagnosis.token import check_token_shape
+from spicy_avocado_magic.doctor.context import Request, Token, read_case
+from spicy_avocado_magic.doctor.token import check_token_shape
 from spicy_avocado_magic.protocol.finding import Verdict
 from spicy_avocado_magic.protocol.state_folder import StateFolder, write_private
 from spicy_avocado_magic.system.platforms import PLATFORMS

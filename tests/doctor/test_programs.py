@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.diagnosis import programs
-from spicy_avocado_magic.diagnosis.examination import Check, examine
-from spicy_avocado_magic.diagnosis.programs import (
+from spicy_avocado_magic.doctor import programs
+from spicy_avocado_magic.doctor.programs import (
     check_agent,
     check_engine,
     check_gpu,
     has_cuda,
 )
+from spicy_avocado_magic.doctor.runner import Check, examine
 from spicy_avocado_magic.protocol.finding import Finding, Verdict
 from spicy_avocado_magic.system.platforms import Platform
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.diagnosis.case import Request, read_case
+from spicy_avocado_magic.doctor.context import Request, read_case
 from spicy_avocado_magic.protocol.json_codec import to_json
 from spicy_avocado_magic.protocol.state_folder import Record, StateFolder, write_private
 from spicy_avocado_magic.system.processes import Identity, identify

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ..formatting import bytes_text
 from ..protocol.finding import Finding, broken, ok, warning
 from ..system.paths import require_supported
-from .case import Case
+from .context import Case
 
 PACKAGES: Final = (
     "IPython",

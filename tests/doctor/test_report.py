@@ -11,9 +11,9 @@ import pytest
 
 from spicy_avocado_magic.config.api_keys import NamedKey
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.diagnosis import report
-from spicy_avocado_magic.diagnosis.case import Token
-from spicy_avocado_magic.diagnosis.report import Privacy, make_report, open_settings
+from spicy_avocado_magic.doctor import report
+from spicy_avocado_magic.doctor.context import Token
+from spicy_avocado_magic.doctor.report import Privacy, make_report, open_settings
 from spicy_avocado_magic.protocol.event_log import FILE_NAME, STARTED, Recorder
 from spicy_avocado_magic.protocol.finding import broken
 from spicy_avocado_magic.protocol.state import KeyState, Member, State

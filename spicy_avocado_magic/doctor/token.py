@@ -8,7 +8,7 @@ from typing import Final
 from ..errors import TokenRefused
 from ..protocol.finding import Finding, broken, ok, warning
 from ..system.credentials import check_token
-from .case import Case
+from .context import Case
 
 _COPY: Final = "Copy the Authtoken from dashboard.ngrok.com/get-started/your-authtoken."
 _USUAL: Final = re.compile(r"[A-Za-z0-9]{20,40}_[A-Za-z0-9]{15,60}")

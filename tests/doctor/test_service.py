@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client import control_client
-from spicy_avocado_magic.diagnosis.examination import Check, examine
-from spicy_avocado_magic.diagnosis.service import check_service, judge
+from spicy_avocado_magic.doctor.runner import Check, examine
+from spicy_avocado_magic.doctor.service import check_service, judge
 from spicy_avocado_magic.protocol.finding import Verdict
 from spicy_avocado_magic.protocol.state import Failure, ModelState, Phase, Stage, State
 from spicy_avocado_magic.protocol.state_folder import Record, StateFolder

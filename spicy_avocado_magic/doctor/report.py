@@ -23,7 +23,7 @@ from ..protocol.json_codec import to_json
 from ..protocol.state import KeyState, State
 from ..system.redaction import Redactor
 from ..system.rotating_file import tail_lines
-from .case import Case
+from .context import Case
 from .machine import installed_versions, proxy_passwords
 from .service import read_state
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..client.launch import state_of
 from ..protocol.finding import Finding, broken, ok, warning
 from ..protocol.state import COMPONENTS, Phase, State
-from .case import Case
+from .context import Case
 
 
 def read_state(case: Case) -> State | None:

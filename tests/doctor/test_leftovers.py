@@ -17,8 +17,8 @@ import pytest
 
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.diagnosis import remains
-from spicy_avocado_magic.diagnosis.remains import check_ports, check_remains
+from spicy_avocado_magic.doctor import leftovers
+from spicy_avocado_magic.doctor.leftovers import check_ports, check_remains
 from spicy_avocado_magic.protocol.finding import Verdict
 from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
 from spicy_avocado_magic.system.platforms import Platform
@@ -57,8 +57,8 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         held.bind(("127.0.0.1", 0))
         held.listen()
         number = int(held.getsockname()[1])
-        monkeypatch.setattr(remains, "USUAL_PORT", number)
-        monkeypatch.setattr(remains, "AGENT_PORT", 1)
+        monkeypatch.setattr(leftovers, "USUAL_PORT", number)
+        monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
         yield number
 
 
@@ -96,8 +96,8 @@ def test_a_port_that_a_child_of_the_host_holds_is_ours(
     ) as engine:
         assert engine.stdout is not None
         port = int(engine.stdout.readline())
-        monkeypatch.setattr(remains, "USUAL_PORT", port)
-        monkeypatch.setattr(remains, "AGENT_PORT", 1)
+        monkeypatch.setattr(leftovers, "USUAL_PORT", port)
+        monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
         assert check_ports(new_case()).verdict is Verdict.WARNING, "nobody's child yet"
         identity = identify(engine.pid)
         assert identity is not None
@@ -143,8 +143,8 @@ def test_free_ports_and_no_record_are_good(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing to tell."""
-    monkeypatch.setattr(remains, "USUAL_PORT", 1)
-    monkeypatch.setattr(remains, "AGENT_PORT", 1)
+    monkeypatch.setattr(leftovers, "USUAL_PORT", 1)
+    monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
     assert check_ports(new_case()).verdict is Verdict.OK
     assert check_remains(new_case()).verdict is Verdict.OK
 

@@ -1,4 +1,4 @@
-"""Examine: ``python -P -m spicy_avocado_magic.diagnosis``.
+"""Examine: ``python -P -m spicy_avocado_magic.doctor``.
 
 A process of its own, started by the kernel's side for each examination, because
 
@@ -29,10 +29,10 @@ from typing import Any
 from ..daemon.rehearsal_process import start_world
 from ..protocol.json_codec import from_json, to_json
 from ..system.redaction import Redactor
-from .case import Case, Request, read_case
-from .examination import examine
+from .checks import CHECKS
+from .context import Case, Request, read_case
 from .report import known_secrets, make_report
-from .table import CHECKS
+from .runner import examine
 
 
 async def main(request: Request) -> dict[str, Any]:

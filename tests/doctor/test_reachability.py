@@ -8,7 +8,7 @@ import ssl
 import pytest
 import trustme
 
-from spicy_avocado_magic.diagnosis.reaching import Reached, reach, reach_port
+from spicy_avocado_magic.doctor.reachability import Reached, reach, reach_port
 
 from .small_host import SmallHost
 

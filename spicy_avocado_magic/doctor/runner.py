@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..config.timeouts import Policy
 from ..errors import AvocadoError
 from ..protocol.finding import Finding, broken, unknown
-from .case import Case
+from .context import Case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
