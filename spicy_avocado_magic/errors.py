@@ -1,15 +1,15 @@
 """One tree of errors; each says what happened and what to do about it.
 
 AvocadoError
-├── UserMustAct                 only the user can mend it; never retried
-│   ├── UsageMistake            an option, value or line that cannot be right
+├── UserActionRequired                 only the user can mend it; never retried
+│   ├── UsageError            an option, value or line that cannot be right
 │   ├── SecretMissing           a token or ``$NAME`` that is nowhere
-│   ├── TokenRefused            ngrok does not accept the token (105, 106, 107 …)
-│   ├── EndpointRefused         ngrok does not give this URL (313, 338, 727 …)
-│   │   └── EndpointTaken       another session has it, perhaps our own (334, 108)
-│   ├── ModelRefused            no such model, gated, or it needs a newer engine
-│   ├── PortTaken               a port that was asked for is in use
-│   ├── DownloadAltered         what arrives is not what was published, twice
+│   ├── InvalidToken            ngrok does not accept the token (105, 106, 107 …)
+│   ├── EndpointUnavailable         ngrok does not give this URL (313, 338, 727 …)
+│   │   └── EndpointInUse       another session has it, perhaps our own (334, 108)
+│   ├── ModelUnavailable            no such model, gated, or it needs a newer engine
+│   ├── PortInUse               a port that was asked for is in use
+│   ├── ChecksumMismatch         what arrives is not what was published, twice
 │   └── VersionMismatch         the package was upgraded under a running host
 ├── NotebookUnsupported         this machine cannot do it; never retried
 │   ├── DiskTooSmall            archive or model does not fit
@@ -20,13 +20,13 @@ AvocadoError
 │   ├── DownloadFailed          an archive, agent or blob that did not arrive whole
 │   ├── GatewayFailed           the authenticating proxy
 │   ├── TunnelFailed            the agent or its endpoint
-│   │   └── PolicyRefused       the service does not take our rule for requests
+│   │   └── TrafficPolicyRejected       the service does not take our rule for requests
 │   └── NetworkUnreachable      nothing answers; often no network at all
-├── HostUnreachable             the background process does not answer
-│   └── HostHung                it lives, and answers nothing
+├── DaemonUnreachable             the background process does not answer
+│   └── DaemonUnresponsive                it lives, and answers nothing
 ├── Interrupted                 by the user; what was begun was taken back
-├── StillStarting               no progress for minutes; the host goes on trying
-└── AvocadoBug                  our mistake
+├── StartTimeout               no progress for minutes; the host goes on trying
+└── InternalError                  our mistake
 """
 
 from __future__ import annotations
@@ -60,58 +60,58 @@ class AvocadoError(Exception):
         self.problem = problem
         self.remedy = remedy
         self.log_tail = tuple(log_tail)
-        self.is_told = False
+        self.is_displayed = False
 
     def __str__(self) -> str:
         return f"{self.problem} {self.remedy}"
 
     def _render_traceback_(self) -> list[str]:
         """Show these lines in place of a traceback (a hook of IPython ≥ 7)."""
-        if self.is_told:
+        if self.is_displayed:
             return [TOLD_ABOVE]
         lines = [f"✗ {self.problem}", f"  → {self.remedy}"]
         return lines + [f"    │ {line}" for line in self.log_tail[-LOG_LINES_SHOWN:]]
 
 
-class UserMustAct(AvocadoError):
+class UserActionRequired(AvocadoError):
     """Only the user can mend this; it is never retried."""
 
     permanent = True
 
 
-class UsageMistake(UserMustAct, ValueError):
+class UsageError(UserActionRequired, ValueError):
     """An option, value or line that cannot be right."""
 
 
-class SecretMissing(UserMustAct, LookupError):
+class SecretMissing(UserActionRequired, LookupError):
     """A token or ``$NAME`` that is nowhere to be found."""
 
 
-class TokenRefused(UserMustAct):
+class InvalidToken(UserActionRequired):
     """The tunnel service does not accept the token."""
 
 
-class EndpointRefused(UserMustAct):
+class EndpointUnavailable(UserActionRequired):
     """The tunnel service accepts the token but does not give this URL."""
 
 
-class EndpointTaken(EndpointRefused):
+class EndpointInUse(EndpointUnavailable):
     """Another session has it; after a lost network that may be our own."""
 
 
-class ModelRefused(UserMustAct):
+class ModelUnavailable(UserActionRequired):
     """No such model, or one that may not be had with this engine or account."""
 
 
-class PortTaken(UserMustAct):
+class PortInUse(UserActionRequired):
     """A port that was asked for is in use by another program."""
 
 
-class DownloadAltered(UserMustAct):
+class ChecksumMismatch(UserActionRequired):
     """What arrives is not what was published, also from the first byte on."""
 
 
-class VersionMismatch(UserMustAct):
+class VersionMismatch(UserActionRequired):
     """The running host speaks another protocol than the installed package."""
 
 
@@ -153,7 +153,7 @@ class TunnelFailed(ComponentFailed):
     """The agent or its endpoint failed."""
 
 
-class PolicyRefused(TunnelFailed):
+class TrafficPolicyRejected(TunnelFailed):
     """The tunnel service does not take, or not rightly, our rule for requests."""
 
 
@@ -161,11 +161,11 @@ class NetworkUnreachable(ComponentFailed):
     """Nothing out there answers."""
 
 
-class HostUnreachable(AvocadoError):
+class DaemonUnreachable(AvocadoError):
     """The background process does not start or does not answer."""
 
 
-class HostHung(HostUnreachable):
+class DaemonUnresponsive(DaemonUnreachable):
     """The background process lives, and does not answer in time."""
 
 
@@ -173,30 +173,32 @@ class Interrupted(AvocadoError, KeyboardInterrupt):
     """The user interrupted; what was begun and not yet ready was taken back."""
 
 
-class StillStarting(AvocadoError, TimeoutError):
+class StartTimeout(AvocadoError, TimeoutError):
     """Nothing moved for minutes; the host goes on trying."""
 
 
-class AvocadoBug(AvocadoError):
+class InternalError(AvocadoError):
     """Our own mistake."""
 
 
 _DISK_TAKES_NOTHING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def every_kind(root: type[AvocadoError] = AvocadoError) -> Iterator[type[AvocadoError]]:
+def iter_error_classes(
+    root: type[AvocadoError] = AvocadoError,
+) -> Iterator[type[AvocadoError]]:
     """Yield the whole tree of error classes, the root first."""
     yield root
     for child in root.__subclasses__():
-        yield from every_kind(child)
+        yield from iter_error_classes(child)
 
 
-def revive(
+def error_from_name(
     kind: str, problem: str, remedy: str, log_tail: Sequence[str] = ()
 ) -> AvocadoError:
     """Rebuild an error that crossed from the host, by the name of its class."""
-    classes = {cls.__name__: cls for cls in every_kind()}
-    return classes.get(kind, AvocadoBug)(problem, remedy, log_tail=log_tail)
+    classes = {cls.__name__: cls for cls in iter_error_classes()}
+    return classes.get(kind, InternalError)(problem, remedy, log_tail=log_tail)
 
 
 def as_avocado_error(error: BaseException) -> AvocadoError:
@@ -213,7 +215,7 @@ def as_avocado_error(error: BaseException) -> AvocadoError:
             return PlatformUnsupported(said, "Choose another folder, or mend the disk.")
         remedy = "Free some space there, then run %avocado_up again."
         return DiskTooSmall(said, remedy)
-    return AvocadoBug(
+    return InternalError(
         f"Unexpected {type(error).__name__}: {error}",
         "Please report it: %avocado_doctor --report FILE writes what is needed. "
         "%avocado_up --restart usually helps.",

@@ -13,7 +13,7 @@ _HOUR_S: Final = 3600
 _KILO: Final = 1000.0
 
 
-def bytes_text(size_bytes: float) -> str:
+def format_bytes(size_bytes: float) -> str:
     """Return a size as people read it: ``4.7 GB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if round(size_bytes, 1) < _KILO:
@@ -22,7 +22,7 @@ def bytes_text(size_bytes: float) -> str:
     return f"{size_bytes:.1f} TB"
 
 
-def seconds_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration as people read it: ``0.4 s``, ``2 min 5 s``, ``3 h 10 min``."""
     if round(seconds, 1) < _MINUTE_S:
         return f"{seconds:.1f} s"

@@ -15,7 +15,7 @@ import pytest
 
 from spicy_avocado_magic.config.api_key_options import KEY_OPTIONS
 from spicy_avocado_magic.config.options import OPTIONS
-from spicy_avocado_magic.errors import AvocadoError, every_kind
+from spicy_avocado_magic.errors import AvocadoError, iter_error_classes
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGE: Final = "spicy_avocado_magic"
@@ -221,7 +221,9 @@ def test_the_list_of_scenarios_is_not_stale() -> None:
     assert all((ROOT / "tests" / name).is_file() for name in SCENARIOS)
 
 
-@pytest.mark.parametrize("kind", list(every_kind()), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", list(iter_error_classes()), ids=lambda kind: kind.__name__
+)
 def test_an_error_shows_two_lines_and_no_traceback(kind: type[AvocadoError]) -> None:
     """A user sees what happened and what to do, and nothing of our insides."""
     with pytest.raises(kind) as caught:

@@ -11,11 +11,11 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from spicy_avocado_magic.config.limits import Limits
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.config.validators import validate_address
-from spicy_avocado_magic.gateway.admission import Places
+from spicy_avocado_magic.gateway.admission import AdmissionQueue
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.gateway.openmetrics import PATH, Exposition
+from spicy_avocado_magic.gateway.openmetrics import PATH, MetricsCollector
 
 FOLDER: Final = Path(__file__).parents[1] / "examples" / "datadog"
 KNOWN_OPTIONS: Final = {
@@ -58,8 +58,8 @@ def instance() -> dict[str, Any]:
 
 def exposed() -> dict[str, Metric]:
     """Return all families by name, without our prefix."""
-    places = Places(Limits.of(Policy()))
-    _, text = Exposition(Metrics(), places).page()
+    places = AdmissionQueue(Limits.from_timeouts(Timeouts()))
+    _, text = MetricsCollector(Metrics(), places).page()
     read: Any = text_string_to_metric_families
     families = read(text.decode())
     return {family.name.removeprefix("avocado_"): family for family in families}

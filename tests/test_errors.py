@@ -10,24 +10,24 @@ import pytest
 from spicy_avocado_magic import errors
 from spicy_avocado_magic.errors import (
     LOG_LINES_SHOWN,
-    AvocadoBug,
     AvocadoError,
     ComponentFailed,
     DiskTooSmall,
     EngineFailed,
+    InternalError,
     Interrupted,
     NotebookUnsupported,
     PlatformUnsupported,
     SecretMissing,
-    StillStarting,
-    UsageMistake,
-    UserMustAct,
+    StartTimeout,
+    UsageError,
+    UserActionRequired,
     as_avocado_error,
-    every_kind,
-    revive,
+    error_from_name,
+    iter_error_classes,
 )
 
-KINDS = list(every_kind())
+KINDS = list(iter_error_classes())
 
 
 def test_the_drawing_at_the_top_shows_every_class() -> None:
@@ -41,7 +41,7 @@ def test_the_drawing_at_the_top_shows_every_class() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_error_crosses_from_the_host_whole(kind: type[AvocadoError]) -> None:
     """The kernel raises the very class that the host met, with its log."""
-    error = revive(kind.__name__, "It broke.", "Mend it.", ("a", "b"))
+    error = error_from_name(kind.__name__, "It broke.", "Mend it.", ("a", "b"))
     assert type(error) is kind
     assert (error.problem, error.remedy) == ("It broke.", "Mend it.")
     assert error.log_tail == ("a", "b")
@@ -50,8 +50,8 @@ def test_an_error_crosses_from_the_host_whole(kind: type[AvocadoError]) -> None:
 
 def test_a_class_that_this_version_lacks_is_still_told() -> None:
     """A newer host's error is not lost on an older kernel."""
-    error = revive("FromTheFuture", "It broke.", "Mend it.")
-    assert type(error) is AvocadoBug
+    error = error_from_name("FromTheFuture", "It broke.", "Mend it.")
+    assert type(error) is InternalError
     assert error.problem == "It broke."
 
 
@@ -66,7 +66,7 @@ def test_only_the_end_of_a_long_log_is_shown() -> None:
 def test_retrying_is_pointless_where_only_the_user_can_mend() -> None:
     """The second level of the tree says who must act."""
     for kind in KINDS:
-        is_permanent = issubclass(kind, (UserMustAct, NotebookUnsupported))
+        is_permanent = issubclass(kind, (UserActionRequired, NotebookUnsupported))
         assert kind.permanent == is_permanent, kind.__name__
     assert not ComponentFailed.permanent
 
@@ -74,10 +74,10 @@ def test_retrying_is_pointless_where_only_the_user_can_mend() -> None:
 @pytest.mark.parametrize(
     ("kind", "builtin"),
     [
-        (UsageMistake, "ValueError"),
+        (UsageError, "ValueError"),
         (SecretMissing, "LookupError"),
         (Interrupted, "KeyboardInterrupt"),
-        (StillStarting, "TimeoutError"),
+        (StartTimeout, "TimeoutError"),
     ],
 )
 def test_python_programs_can_catch_the_usual_class(
@@ -89,10 +89,10 @@ def test_python_programs_can_catch_the_usual_class(
 
 def test_a_foreign_error_becomes_a_bug_of_ours_and_ours_stay() -> None:
     """Nothing reaches the user as a bare exception of a library."""
-    ours = UsageMistake("No.", "Yes.")
+    ours = UsageError("No.", "Yes.")
     assert as_avocado_error(ours) is ours
     bug = as_avocado_error(KeyError("x"))
-    assert type(bug) is AvocadoBug
+    assert type(bug) is InternalError
     assert "KeyError" in bug.problem
 
 

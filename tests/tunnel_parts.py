@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.rehearsal.fake_ngrok.agent import write_agent_script
-from spicy_avocado_magic.rehearsal.fake_ngrok.edge import Edge
+from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
 from spicy_avocado_magic.system.processes import Identity, find_by_argument
-from spicy_avocado_magic.tunnel.ngrok.agent import Agent
+from spicy_avocado_magic.tunnel.ngrok.agent import NgrokAgent
 from spicy_avocado_magic.tunnel.ngrok.config import write_config
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
@@ -25,7 +25,7 @@ TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 class Service:
     """A running edge and the address that agents dial."""
 
-    edge: Edge
+    edge: FakeNgrok
     address: str
 
 
@@ -84,7 +84,7 @@ async def answering(text: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
     """Give a running edge."""
-    edge = Edge()
+    edge = FakeNgrok()
     yield Service(edge, await edge.start())
     await edge.close()
 
@@ -104,7 +104,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 class Watched:
     """An agent, and what it told."""
 
-    agent: Agent = field(init=False)
+    agent: NgrokAgent = field(init=False)
     config_path: Path
     lines: list[str] = field(default_factory=list)
     spawned: list[Identity] = field(default_factory=list)
@@ -151,10 +151,10 @@ async def make_agent(tmp_path: Path, service: Service) -> AsyncIterator[AgentMak
         config_path = folder / "ngrok.yml"
         write_config(config_path, token, service.address)
         watched = Watched(config_path)
-        watched.agent = Agent(
+        watched.agent = NgrokAgent(
             ngrok_path=str(program),
             config_path=config_path,
-            policy=replace(Policy(), agent_start_s=agent_start_s),
+            policy=replace(Timeouts(), agent_start_s=agent_start_s),
             on_line=watched.hear,
             on_spawn=watched.note,
         )

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..config.options import OPTION_BY_NAME, wish_from
+from ..config.options import OPTION_BY_NAME, build_up_request
 from ..protocol.state import State
-from .call_arguments import named_models, parse_call
-from .down import Ended, end
+from .call_arguments import named_models, parse_keyword_arguments
+from .down import DownResult, stop_daemon
 from .down import purge as purge_releases
 from .handle import Avocado
-from .launch import is_rehearsal_asked_for, state_folders, state_of, sweep
-from .log_reader import LINES_SHOWN, folder_with_logs, read_logs
-from .state_text import narrate
-from .up import bring_up
-from .wait_ready import Show
+from .launch import (
+    candidate_state_folders,
+    clean_up_dead_daemon,
+    rehearsal_requested,
+    state_of,
+)
+from .log_reader import LINES_SHOWN, most_recent_state_folder, read_logs
+from .state_text import print_progress
+from .up import run_up
+from .wait_ready import StateCallback
 
 
 def up(
-    *models: str | Sequence[str], show: Show | None = None, **options: Any
+    *models: str | Sequence[str], show: StateCallback | None = None, **options: Any
 ) -> Avocado:
     """Bring up a public, authenticated URL for these models, or change what runs.
 
@@ -42,8 +47,10 @@ def up(
     """
     names = named_models(models)
     named: dict[str, Any] = {"models": names} if names else {}
-    wish = wish_from(named | parse_call("up", options, OPTION_BY_NAME))
-    return bring_up(wish, show=show or narrate())
+    wish = build_up_request(
+        named | parse_keyword_arguments("up", options, OPTION_BY_NAME)
+    )
+    return run_up(wish, show=show or print_progress())
 
 
 def status(*, rehearse: bool = False) -> State | None:
@@ -54,15 +61,15 @@ def status(*, rehearse: bool = False) -> State | None:
     Raises:
         AvocadoError: If a host runs but does not answer.
     """
-    for folder in state_folders(rehearse=rehearse):
+    for folder in candidate_state_folders(rehearse=rehearse):
         state = state_of(folder)
         if state is not None:
             return state
-        sweep(folder)
+        clean_up_dead_daemon(folder)
     return None
 
 
-def down(*, rehearse: bool = False, purge: bool = False) -> tuple[Ended, ...]:
+def down(*, rehearse: bool = False, purge: bool = False) -> tuple[DownResult, ...]:
     """End everything that this program started; a no-op where nothing runs.
 
     Args:
@@ -75,14 +82,18 @@ def down(*, rehearse: bool = False, purge: bool = False) -> tuple[Ended, ...]:
         a last one that tells how many bytes were freed.
 
     Raises:
-        HostUnreachable: If something is left that could not be ended.
-        UserMustAct: If a release is just being installed by somebody else.
+        DaemonUnreachable: If something is left that could not be ended.
+        UserActionRequired: If a release is just being installed by somebody else.
     """
-    ended = [end(folder) for folder in state_folders(rehearse=rehearse)]
+    ended = [
+        stop_daemon(folder) for folder in candidate_state_folders(rehearse=rehearse)
+    ]
     if purge:
-        is_rehearsal = rehearse or is_rehearsal_asked_for()
+        is_rehearsal = rehearse or rehearsal_requested()
         purged = purge_releases(rehearsal=is_rehearsal)
-        ended.append(Ended(was_running=False, rehearsal=is_rehearsal, purged=purged))
+        ended.append(
+            DownResult(was_running=False, rehearsal=is_rehearsal, purged=purged)
+        )
     return tuple(one for one in ended if one)
 
 
@@ -98,7 +109,7 @@ def logs(
         rehearse: Whether only a rehearsal is meant.
 
     Raises:
-        UsageMistake: With the nearest component, or if there cannot be so many.
+        UsageError: With the nearest component, or if there cannot be so many.
     """
-    folder = folder_with_logs(state_folders(rehearse=rehearse))
+    folder = most_recent_state_folder(candidate_state_folders(rehearse=rehearse))
     return [str(line) for line in read_logs(folder, component, count)]

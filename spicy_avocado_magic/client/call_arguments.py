@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..config.options import Option, nearest_match
-from ..errors import UsageMistake
+from ..config.options import Option, closest_match
+from ..errors import UsageError
 from ..system.redaction import Secret
 
 _MODELS: Final = ("model", "models")
 
 
-def parse_call(
+def parse_keyword_arguments(
     function: str, arguments: Mapping[str, Any], known: Mapping[str, Option]
 ) -> dict[str, Any]:
     """Return the arguments given, parsed, by the names of their options.
@@ -23,17 +23,17 @@ def parse_call(
         known: The options that it takes, by the names of its arguments.
 
     Raises:
-        UsageMistake: For one that is unknown, with the nearest match, or cannot be.
+        UsageError: For one that is unknown, with the nearest match, or cannot be.
     """
     parsed: dict[str, Any] = {}
     for name, value in arguments.items():
         option = known.get(name)
         if option is None:
-            near = nearest_match(name, known)
+            near = closest_match(name, known)
             hint = f"Did you mean {near}=…?" if near else f"See help({function})."
             if name in _MODELS and not known.keys() & {*_MODELS}:
                 hint = f'Models go first, without a name: {function}("llama3")'
-            raise UsageMistake(f"{function}() has no option {name!r}.", hint)
+            raise UsageError(f"{function}() has no option {name!r}.", hint)
         if value is not None:
             parsed[option.name] = _parsed(name, option, value)
     return parsed
@@ -41,18 +41,18 @@ def parse_call(
 
 def _parsed(name: str, option: Option, value: Any) -> Any:
     try:
-        return option.parse(as_typed(value))
-    except UsageMistake as mistake:
+        return option.parse(to_command_text(value))
+    except UsageError as mistake:
         if option.flag in mistake.problem:
             raise
-        raise UsageMistake(f"{name}: {mistake.problem}", mistake.remedy) from None
+        raise UsageError(f"{name}: {mistake.problem}", mistake.remedy) from None
 
 
 def named_models(models: Sequence[object]) -> tuple[str, ...]:
     """Return the models that a call names, those in lists one by one.
 
     Raises:
-        UsageMistake: For one that is no text, such as None.
+        UsageError: For one that is no text, such as None.
     """
     found: list[str] = []
     for model in models:
@@ -61,17 +61,17 @@ def named_models(models: Sequence[object]) -> tuple[str, ...]:
         elif isinstance(model, str):
             found.append(model)
         else:
-            raise UsageMistake(
+            raise UsageError(
                 f"{type(model).__name__} is no model's name.",
                 'Name models as texts, such as "llama3".',
             )
     return tuple(found)
 
 
-def as_typed(value: Any) -> str:
+def to_command_text(value: Any) -> str:
     """Return a Python value as it would be typed on the line."""
     if isinstance(value, Secret):
-        return value.open()
+        return value.get_secret_value()
     if isinstance(value, Mapping):
         return ",".join(f"{name}={item}" for name, item in value.items())
     if isinstance(value, (list, tuple)):

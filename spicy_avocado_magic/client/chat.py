@@ -9,11 +9,11 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..config.options import nearest_match
-from ..config.timeouts import Policy
-from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageMistake
+from ..config.options import closest_match
+from ..config.timeouts import Timeouts
+from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageError
 from ..protocol.state import State
-from ..system.redaction import plain_text
+from ..system.redaction import strip_control_chars
 
 _NANOSECONDS: Final = 1e9
 _SHOWN: Final = 300
@@ -21,7 +21,7 @@ _SHOWN: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ChatRequest:
     """What a model is asked."""
 
     model: str
@@ -30,7 +30,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class ChatChunk:
     """Some of an answer, in the order in which it comes."""
 
     text: str = ""
@@ -42,13 +42,13 @@ class Piece:
     """For which the engine spoke; told by the last piece alone."""
 
 
-def ask(
-    state: State, question: Question, policy: Policy
-) -> Generator[Piece, None, None]:
+def stream_chat(
+    state: State, question: ChatRequest, policy: Timeouts
+) -> Generator[ChatChunk, None, None]:
     """Yield the answer as it comes; a caller that closes it frees the engine.
 
     Raises:
-        UsageMistake: If there is no such model, or nothing runs.
+        UsageError: If there is no such model, or nothing runs.
         GatewayFailed: If the service does not answer, or not yet.
         EngineFailed: If the model cannot answer.
     """
@@ -87,23 +87,23 @@ def require_running(state: State | None) -> State:
     """Return the state of a service that can be spoken to.
 
     Raises:
-        UsageMistake: If there is none.
+        UsageError: If there is none.
     """
     if state is None or not state.local_url:
-        raise UsageMistake(
+        raise UsageError(
             "There is no service to speak to.",
             "Start one first: %avocado_up MODEL",
         )
     return state
 
 
-def _body(question: Question) -> dict[str, Any]:
+def _body(question: ChatRequest) -> dict[str, Any]:
     system = [{"role": "system", "content": question.system}] if question.system else []
     user = {"role": "user", "content": question.prompt}
     return {"model": question.model, "messages": [*system, user], "stream": True}
 
 
-def _pieces(question: Question, lines: Iterator[bytes]) -> Iterator[Piece]:
+def _pieces(question: ChatRequest, lines: Iterator[bytes]) -> Iterator[ChatChunk]:
     """Read ``/api/chat`` (docs/api.md in ollama/ollama) to its last line."""
     for line in lines:
         if not line.strip():
@@ -115,7 +115,7 @@ def _pieces(question: Question, lines: Iterator[bytes]) -> Iterator[Piece]:
         if not isinstance(message, dict):
             break
         is_done = bool(told.get("done"))
-        yield Piece(
+        yield ChatChunk(
             text=str(message.get("content") or ""),
             thought=str(message.get("thinking") or ""),
             tokens=int(told.get("eval_count") or 0) if is_done else 0,
@@ -135,13 +135,15 @@ def _object(line: bytes) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _refused(state: State, question: Question, status: int, body: str) -> AvocadoError:
+def _refused(
+    state: State, question: ChatRequest, status: int, body: str
+) -> AvocadoError:
     said = _said(body) or f"HTTP {status}"
     if status == 404:  # noqa: PLR2004  (HTTP's "not found")
         names = [model.name for model in state.models]
-        near = nearest_match(question.model, names)
-        return UsageMistake(
-            f"This service has no model {plain_text(question.model)!r}.",
+        near = closest_match(question.model, names)
+        return UsageError(
+            f"This service has no model {strip_control_chars(question.model)!r}.",
             f"Did you mean {near}?" if near else f"It has {', '.join(names)}.",
         )
     if status in {429, 503}:
@@ -152,9 +154,10 @@ def _refused(state: State, question: Question, status: int, body: str) -> Avocad
     return _cannot_answer(question, said)
 
 
-def _cannot_answer(question: Question, said: str) -> EngineFailed:
+def _cannot_answer(question: ChatRequest, said: str) -> EngineFailed:
     return EngineFailed(
-        f"{plain_text(question.model)} does not answer: {plain_text(said)[:_SHOWN]}",
+        f"{strip_control_chars(question.model)} does not answer: "
+        f"{strip_control_chars(said)[:_SHOWN]}",
         "Ask again; %avocado_logs engine tells more.",
     )
 
@@ -164,7 +167,7 @@ def _said(body: str) -> str:
     try:
         told: Any = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError):
-        return plain_text(body)[:_SHOWN].strip()
+        return strip_control_chars(body)[:_SHOWN].strip()
     if isinstance(told, dict):
         told = told.get("message", "")
-    return plain_text(str(told))[:_SHOWN]
+    return strip_control_chars(str(told))[:_SHOWN]

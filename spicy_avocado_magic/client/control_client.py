@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import HostHung, HostUnreachable, VersionMismatch, revive
+from ..errors import (
+    DaemonUnreachable,
+    DaemonUnresponsive,
+    VersionMismatch,
+    error_from_name,
+)
 from ..protocol.json_codec import from_json
 from ..protocol.state import PROTOCOL, Failure, State
 
@@ -31,7 +36,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ControlClient:
     """Talks to the host of one control socket."""
 
     socket: Path
@@ -42,8 +47,8 @@ class Connection:
         """Return the host's present state.
 
         Raises:
-            HostUnreachable: If it does not answer.
-            HostHung: If it takes longer than ``answer_s``.
+            DaemonUnreachable: If it does not answer.
+            DaemonUnresponsive: If it takes longer than ``answer_s``.
             VersionMismatch: If it speaks another protocol.
         """
         plain = self._ask("GET", "/state")
@@ -55,7 +60,7 @@ class Connection:
 
         Raises:
             AvocadoError: As the host raised it.
-            HostUnreachable: If it does not answer in time.
+            DaemonUnreachable: If it does not answer in time.
         """
         return self._ask("GET", path)
 
@@ -64,7 +69,7 @@ class Connection:
 
         Raises:
             AvocadoError: As the host raised it.
-            HostUnreachable: If it does not answer in time.
+            DaemonUnreachable: If it does not answer in time.
         """
         return self._ask("POST", path, json.dumps(wish))
 
@@ -75,11 +80,11 @@ class Connection:
 
         Raises:
             AvocadoError: As the host raised it.
-            HostUnreachable: If it falls silent.
+            DaemonUnreachable: If it falls silent.
         """
         for told in self._lines("POST", path, json.dumps(wish)):
             if "failure" in told:
-                raise revived(told["failure"])
+                raise to_exception(told["failure"])
             yield told
 
     def follow(self, after: int = 0) -> Iterator[State]:
@@ -88,7 +93,7 @@ class Connection:
         A heartbeat comes at least each second, so silence means a hung host.
 
         Raises:
-            HostUnreachable: If it falls silent.
+            DaemonUnreachable: If it falls silent.
         """
         for told in self._lines("GET", f"/events?after={after}"):
             yield from_json(State, told["state"])
@@ -122,7 +127,7 @@ class Connection:
         finally:
             connection.close()
         if "failure" in answer:
-            raise revived(answer["failure"])
+            raise to_exception(answer["failure"])
         return answer
 
 
@@ -139,21 +144,23 @@ def require_same_protocol(protocol: int) -> None:
         )
 
 
-def revived(plain: dict[str, Any]) -> Exception:
+def to_exception(plain: dict[str, Any]) -> Exception:
     """Return the error that a host sent."""
     failure = from_json(Failure, plain)
-    return revive(failure.kind, failure.problem, failure.remedy, failure.log_tail)
+    return error_from_name(
+        failure.kind, failure.problem, failure.remedy, failure.log_tail
+    )
 
 
-def _no_answer() -> HostUnreachable:
-    return HostUnreachable(
+def _no_answer() -> DaemonUnreachable:
+    return DaemonUnreachable(
         "The background process does not answer.",
         "Run %avocado_up again; it clears what is left of the old one.",
     )
 
 
-def _hung(answer_s: float) -> HostHung:
-    return HostHung(
+def _hung(answer_s: float) -> DaemonUnresponsive:
+    return DaemonUnresponsive(
         f"The background process has not answered for {answer_s:.0f} seconds.",
         "Run %avocado_down, then %avocado_up.",
     )

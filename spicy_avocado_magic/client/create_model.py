@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from ..config.model_name import ModelName
-from ..errors import HostUnreachable, Interrupted, UsageMistake
-from ..formatting import bytes_text
+from ..errors import DaemonUnreachable, Interrupted, UsageError
+from ..formatting import format_bytes
 from ..protocol.state_folder import StateFolder
 from .chat import require_running
-from .control_client import Connection
+from .control_client import ControlClient
 from .launch import state_of
 
 LONGEST_BYTES: Final = 500_000
@@ -40,22 +40,22 @@ def create_model(
         The models that were pulled for it.
 
     Raises:
-        UsageMistake: If name or Modelfile cannot be right, with the line of the cell.
+        UsageError: If name or Modelfile cannot be right, with the line of the cell.
         Interrupted: If the user interrupts; no model is made then.
         AvocadoError: As the host raised it.
     """
     ModelName.parse(name)
     if not modelfile.strip():
-        raise UsageMistake("The Modelfile is empty.", "Begin it with FROM MODEL.")
+        raise UsageError("The Modelfile is empty.", "Begin it with FROM MODEL.")
     if len(modelfile.encode()) > LONGEST_BYTES:
-        raise UsageMistake(
-            f"The Modelfile is longer than {bytes_text(LONGEST_BYTES)}.",
+        raise UsageError(
+            f"The Modelfile is longer than {format_bytes(LONGEST_BYTES)}.",
             "Leave out what is long in it, such as a licence.",
         )
     require_running(state_of(folder))
     wish = {"name": name, "modelfile": modelfile, "folder": str(Path.cwd())}
     try:
-        for told in Connection(folder.socket).stream("/create", **wish):
+        for told in ControlClient(folder.socket).stream("/create", **wish):
             if "pulled" in told:
                 return tuple(told["pulled"])
             show(str(told.get("text", "")))
@@ -64,7 +64,7 @@ def create_model(
             f"Interrupted; {name} was not made.",
             "Run the cell again; what was pulled for it is kept.",
         ) from None
-    raise HostUnreachable(
+    raise DaemonUnreachable(
         "The background process ended while it made the model.",
         "Run %avocado_up again, then this cell.",
     )

@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ..config.settings import Sources
-from ..config.timeouts import Policy
-from ..errors import HostUnreachable, SecretMissing, UsageMistake
+from ..config.settings import Endpoints
+from ..config.timeouts import Timeouts
+from ..errors import DaemonUnreachable, SecretMissing, UsageError
 from ..protocol.finding import Finding, broken
 from ..protocol.json_codec import from_json, to_json
 from ..system.credentials import TOKEN_VARIABLE
 from ..system.platform_secrets import platform_secret
 from ..system.processes import signal_group
 from ..system.redaction import Redactor, Secret
-from .launch import child_environment, is_rehearsal_asked_for
+from .launch import child_environment, rehearsal_requested
 
 API_KEY_VARIABLE: Final = "NGROK_API_KEY"
 
@@ -43,42 +43,42 @@ def doctor(
         A finding for each check, with verdict and remedy.
 
     Raises:
-        UsageMistake: If the report cannot be written there.
+        UsageError: If the report cannot be written there.
     """
-    return diagnose(
-        rehearse=rehearse or is_rehearsal_asked_for(),
+    return run_doctor(
+        rehearse=rehearse or rehearsal_requested(),
         report=None if report is None else Path(report),
         token=find_token({}),
     )
 
 
-def diagnose(
+def run_doctor(
     *,
     rehearse: bool,
     token: Mapping[str, Any],
     report: Path | None = None,
-    sources: Sources | None = None,
-    policy: Policy | None = None,
+    sources: Endpoints | None = None,
+    policy: Timeouts | None = None,
 ) -> tuple[Finding, ...]:
     """Do what ``doctor`` does, with a token that was looked for already.
 
     Raises:
-        UsageMistake: If the report cannot be written there.
+        UsageError: If the report cannot be written there.
     """
-    policy = policy or Policy()
+    policy = policy or Timeouts()
     if report is not None:
         report = report.expanduser().absolute()
         _require_new(report)
     request = {
         "rehearse": rehearse,
         "with_report": report is not None,
-        "sources": to_json(sources or Sources(rehearsal=rehearse)),
+        "sources": to_json(sources or Endpoints(rehearsal=rehearse)),
         "policy": to_json(policy),
         "token": dict(token),
     }
     try:
         answer = _ask(json.dumps(request), policy.diagnosis_s)
-    except HostUnreachable as error:
+    except DaemonUnreachable as error:
         redact = Redactor([str(token.get("text", ""))])
         failed = broken("doctor", redact(error.problem), error.remedy)
         if report is not None:
@@ -112,7 +112,9 @@ def find_token(
             found = look()
         except SecretMissing:  # withheld by the platform; `up` tells why
             continue
-        text = found.open() if isinstance(found, Secret) else str(found or "")
+        text = (
+            found.get_secret_value() if isinstance(found, Secret) else str(found or "")
+        )
         if text:
             is_api_key = text == os.environ.get(API_KEY_VARIABLE)
             return {"text": text, "origin": where, "is_api_key": is_api_key}
@@ -123,7 +125,7 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
     """Run the examination and return its answer; nothing of it outlives this.
 
     Raises:
-        HostUnreachable: If it fails as a whole, or takes too long.
+        DaemonUnreachable: If it fails as a whole, or takes too long.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "spicy_avocado_magic.doctor"],
@@ -140,7 +142,7 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
         try:
             told, said = process.communicate(request + "\n", wait_s)
         except subprocess.TimeoutExpired:
-            raise HostUnreachable(
+            raise DaemonUnreachable(
                 f"The examination took longer than {wait_s:g} s and was ended.",
                 "Run %avocado_doctor again; if it stays so, restart the runtime.",
             ) from None
@@ -152,7 +154,7 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(told.strip().rpartition("\n")[2])
     except ValueError:
         why = said.strip().rpartition("\n")[2] or f"exit code {process.returncode}"
-        raise HostUnreachable(
+        raise DaemonUnreachable(
             f"The examination itself failed: {why}.",
             "Run %pip install -U spicy-avocado-magic, then restart the kernel.",
         ) from None
@@ -161,12 +163,12 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
 
 def _require_new(path: Path) -> None:
     if path.exists() or path.is_symlink():
-        raise UsageMistake(
+        raise UsageError(
             f"{path} exists already; it is left as it is.",
             "Name another file for --report, or remove this one first.",
         )
     if not path.parent.is_dir():
-        raise UsageMistake(
+        raise UsageError(
             f"There is no folder {path.parent}.", "Make it, or name another file."
         )
 
@@ -180,7 +182,7 @@ def _write_new(path: Path, text: str) -> None:
         _require_new(path)
         raise
     except OSError as error:
-        raise UsageMistake(
+        raise UsageError(
             f"{path} cannot be written: {error.strerror}.", "Name another file."
         ) from error
     try:
@@ -189,6 +191,6 @@ def _write_new(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise UsageMistake(
+        raise UsageError(
             f"{path} cannot be written: {error.strerror}.", "Name another file."
         ) from error

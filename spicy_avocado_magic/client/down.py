@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from ..errors import (
     AvocadoError,
-    HostHung,
-    HostUnreachable,
-    UserMustAct,
+    DaemonUnreachable,
+    DaemonUnresponsive,
+    UserActionRequired,
     VersionMismatch,
 )
-from ..protocol.state_folder import Record, StateFolder, hold_lock
+from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock
 from ..system.paths import ENGINES_LOCK, engines_folder
 from ..system.processes import Identity, end_group, find_by_argument
-from .control_client import Connection
-from .launch import read_living, sweep
+from .control_client import ControlClient
+from .launch import clean_up_dead_daemon, read_living
 
 _POLL_S: Final = 0.02
 _KILL_GRACE_S: Final = 1.0
@@ -33,7 +33,7 @@ _ANSWER_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class DownResult:
     """What ``down`` ended.
 
     Attributes:
@@ -48,40 +48,40 @@ class Ended:
     processes: tuple[str, ...] = ()
     seconds: float = 0.0
     rehearsal: bool = False
-    purged: Purged | None = None
+    purged: PurgeResult | None = None
 
     def __bool__(self) -> bool:
         return self.was_running or bool(self.processes) or self.purged is not None
 
 
-def end(
+def stop_daemon(
     folder: StateFolder,
     *,
-    policy: Policy | None = None,
+    policy: Timeouts | None = None,
     keep_wanted: bool = False,
     keep_logs: bool = False,
-) -> Ended:
+) -> DownResult:
     """End the folder's host, whatever state it is in; a no-op where none is.
 
     A host that does not end by itself in time is killed, then swept up after.
 
     Raises:
-        HostUnreachable: If something is left that could not be ended.
+        DaemonUnreachable: If something is left that could not be ended.
     """
-    policy = policy or Policy()
+    policy = policy or Timeouts()
     began = time.monotonic()
-    kept: tuple[Path, ...] = folder.for_next_host if keep_wanted else ()
+    kept: tuple[Path, ...] = folder.restart_files if keep_wanted else ()
     kept += folder.logs if keep_logs else ()
     record = read_living(folder)
     is_rehearsal = folder.path.name == "rehearsal"
     if record is None:
-        swept = sweep(folder, keep=kept) or ()
-        return Ended(was_running=False, processes=swept, rehearsal=is_rehearsal)
+        swept = clean_up_dead_daemon(folder, keep=kept) or ()
+        return DownResult(was_running=False, processes=swept, rehearsal=is_rehearsal)
     local_url, is_hung = _tell(folder, keep_wanted=keep_wanted)
     _wait_gone(record.host, 0.0 if is_hung else policy.down_s)
-    sweep(folder, keep=kept)
+    clean_up_dead_daemon(folder, keep=kept)
     _prove_gone(folder, record, local_url, keep_wanted=keep_wanted)
-    return Ended(
+    return DownResult(
         was_running=True,
         processes=("host", *(child.name for child in record.children)),
         seconds=time.monotonic() - began,
@@ -91,13 +91,13 @@ def end(
 
 def _tell(folder: StateFolder, *, keep_wanted: bool) -> tuple[str, bool]:
     """Tell the host to end; return where its gateway was, and whether it is hung."""
-    connection, local_url = Connection(folder.socket, _ANSWER_S), ""
+    connection, local_url = ControlClient(folder.socket, _ANSWER_S), ""
     try:
         # A host of another version, or one that is ending, is ended all the same.
         with contextlib.suppress(VersionMismatch):
             local_url = connection.state().local_url
         connection.post("/down", keep_wanted=keep_wanted)
-    except HostHung:
+    except DaemonUnresponsive:
         return local_url, True
     except AvocadoError:
         return local_url, False
@@ -113,7 +113,7 @@ def _wait_gone(host: Identity, wait_s: float) -> None:
 
 
 def _prove_gone(
-    folder: StateFolder, record: Record, local_url: str, *, keep_wanted: bool
+    folder: StateFolder, record: DaemonRecord, local_url: str, *, keep_wanted: bool
 ) -> None:
     left = [c.name for c in record.children if c.identity.is_alive]
     left += ["agent" for _ in find_by_argument(str(folder.agent_config))]
@@ -124,7 +124,7 @@ def _prove_gone(
     if not keep_wanted:
         left += [path.name for path in folder.secrets if path.exists()]
     if left:
-        raise HostUnreachable(
+        raise DaemonUnreachable(
             f"Still left after the end: {', '.join(left)}.",
             "Run %avocado_down once more; if it stays so, restart the machine.",
         )
@@ -140,7 +140,7 @@ _LOCK_WAIT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Purged:
+class PurgeResult:
     """What ``purge`` removed.
 
     Attributes:
@@ -152,7 +152,7 @@ class Purged:
     freed_bytes: int = 0
 
 
-def purge(*, rehearsal: bool) -> Purged:
+def purge(*, rehearsal: bool) -> PurgeResult:
     """Remove all releases that this program installed for this user.
 
     Models are elsewhere and stay, and so does an ``ollama`` that is not ours.
@@ -161,15 +161,15 @@ def purge(*, rehearsal: bool) -> Purged:
         rehearsal: Whether those of rehearsals are meant; never both.
 
     Raises:
-        UserMustAct: If another notebook is installing one just now.
+        UserActionRequired: If another notebook is installing one just now.
     """
     folder = engines_folder(rehearsal=rehearsal)
     if not folder.is_dir():
-        return Purged()
+        return PurgeResult()
     lock = folder / ENGINES_LOCK
     with hold_lock(lock, wait_s=_LOCK_WAIT_S) as is_free:
         if not is_free:
-            raise UserMustAct(
+            raise UserActionRequired(
                 "Another notebook is just installing Ollama.",
                 "Wait for it, or end it, then run %avocado_down --purge again.",
             )
@@ -184,7 +184,7 @@ def purge(*, rehearsal: bool) -> Purged:
         lock.unlink()
         with contextlib.suppress(OSError):  # a link to another disk stays
             folder.rmdir()
-    return Purged(releases=tuple(sorted(releases)), freed_bytes=freed)
+    return PurgeResult(releases=tuple(sorted(releases)), freed_bytes=freed)
 
 
 def _size_bytes(root: Path) -> int:

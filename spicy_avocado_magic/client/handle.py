@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from ..errors import AvocadoError
-from ..protocol.state import KeyState, State
+from ..protocol.state import ApiKeyState, State
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Secret
-from .api_keys import add_key, grant_of, read_keys, revoke_key
+from .api_keys import add_key, api_key_request, read_keys, revoke_key
 from .chat import require_running
-from .control_client import Connection
+from .control_client import ControlClient
 from .create_model import create_model
-from .down import Ended, end
+from .down import DownResult, stop_daemon
 from .launch import state_of
 from .log_reader import LINES_SHOWN, read_logs
 from .outcome import Failed
 from .sdk_clients import anthropic_client, ollama_client, openai_client
 from .snippets import Snippets, snippets
-from .state_text import handover_text
+from .state_text import connection_details
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -88,11 +88,11 @@ class Avocado:
         """Names of the models that are wanted."""
         return tuple(model.name for model in self._state().models)
 
-    def keys(self) -> tuple[KeyState, ...]:
+    def keys(self) -> tuple[ApiKeyState, ...]:
         """Return every key with its limits and use, the owner's first; no secrets.
 
         Raises:
-            UsageMistake: If the service has ended.
+            UsageError: If the service has ended.
         """
         return read_keys(self._folder)
 
@@ -120,11 +120,11 @@ class Avocado:
             The key, which is told this once; ``.open()`` gives its text.
 
         Raises:
-            UsageMistake: If there can be no such key, or the service has ended.
+            UsageError: If there can be no such key, or the service has ended.
         """
         return add_key(
             self._folder,
-            grant_of(
+            api_key_request(
                 name,
                 rpm=rpm,
                 tokens=tokens,
@@ -138,7 +138,7 @@ class Avocado:
         """Take a key back: it opens no more, and what is open with it ends.
 
         Raises:
-            UsageMistake: If there is no such key, or the service has ended.
+            UsageError: If there is no such key, or the service has ended.
         """
         revoke_key(self._folder, name)
 
@@ -150,7 +150,7 @@ class Avocado:
         """Return the last lines of what happened, the latest last; as ``logs()``.
 
         Raises:
-            UsageMistake: With the nearest component, or if there cannot be so many.
+            UsageError: With the nearest component, or if there cannot be so many.
         """
         return [str(line) for line in read_logs(self._folder, component, count)]
 
@@ -158,15 +158,15 @@ class Avocado:
         """Make a model from a Modelfile's text by ``ollama create``, and serve it.
 
         Raises:
-            UsageMistake: If name or Modelfile cannot be right, or nothing runs.
+            UsageError: If name or Modelfile cannot be right, or nothing runs.
             AvocadoError: If it cannot be made.
         """
-        from .wait_ready import follow
+        from .wait_ready import wait_until_ready
 
         create_model(self._folder, name, modelfile)
-        host = Connection(self._folder.socket)
+        host = ControlClient(self._folder.socket)
         host.post("/up", given={"models": [name]}, only=False)
-        result = follow(host, lambda _state: None, Policy())
+        result = wait_until_ready(host, lambda _state: None, Timeouts())
         if isinstance(result, Failed):
             raise result.error
 
@@ -183,7 +183,8 @@ class Avocado:
         """Return a client of the ``openai`` package, for this machine's own use.
 
         Raises:
-            UserMustAct: If the package is not installed, or the service has ended.
+            UserActionRequired: If the package is not installed, or the service
+                has ended.
         """
         return openai_client(self._state())
 
@@ -195,9 +196,9 @@ class Avocado:
         """Return a client of the ``anthropic`` package; as ``openai()``."""
         return anthropic_client(self._state())
 
-    def down(self) -> Ended:
+    def down(self) -> DownResult:
         """End the service and all that belongs to it."""
-        return end(self._folder)
+        return stop_daemon(self._folder)
 
     def __enter__(self) -> Self:
         return self
@@ -224,7 +225,7 @@ class Avocado:
         state = State()
         with contextlib.suppress(AvocadoError):
             state = self._state()
-        text = handover_text(state, show_key=False) if state.pid else repr(self)
+        text = connection_details(state, show_key=False) if state.pid else repr(self)
         printer.text(text)  # type: ignore[attr-defined]  # IPython's printer
 
     def _state(self) -> State:

@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..formatting import seconds_text
+from ..formatting import format_duration
 from ..protocol.event_log import (
-    DIED,
+    CRASHED,
     ENDED,
     ENDING,
     GUARD,
     STARTED,
-    Entry,
+    EventRecord,
     read_last_life,
 )
 from ..protocol.state_folder import StateFolder
 from ..system.processes import identify
-from .launch import state_folders
-from .log_reader import folder_with_logs
+from .launch import candidate_state_folders
+from .log_reader import most_recent_state_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aftermath:
+class ExitReport:
     """What to tell of a host that is no more.
 
     Attributes:
@@ -36,21 +36,23 @@ class Aftermath:
     rehearsal: bool
 
 
-def of_last(*, rehearse: bool) -> Aftermath | None:
+def last_exit_report(*, rehearse: bool) -> ExitReport | None:
     """Return how the last host ended; None if none has left any trace.
 
     Args:
         rehearse: Whether only a rehearsal is meant.
     """
-    folder = folder_with_logs(state_folders(rehearse=rehearse))
+    folder = most_recent_state_folder(candidate_state_folders(rehearse=rehearse))
     entries = read_last_life(folder.path)
     if not entries:
         return None
-    text = f"Nothing is running. {how_it_ended(entries, _boot_now())} {_remedy(folder)}"
-    return Aftermath(text=text, rehearsal=folder.path.name == "rehearsal")
+    text = (
+        f"Nothing is running. {describe_exit(entries, _boot_now())} {_remedy(folder)}"
+    )
+    return ExitReport(text=text, rehearsal=folder.path.name == "rehearsal")
 
 
-def how_it_ended(entries: Sequence[Entry], boot: str) -> str:
+def describe_exit(entries: Sequence[EventRecord], boot: str) -> str:
     """Return in a sentence or two how a host ended.
 
     Args:
@@ -62,7 +64,7 @@ def how_it_ended(entries: Sequence[Entry], boot: str) -> str:
     if ended := by_what.get(ENDED):
         return f"The last service ended at {_when(ended)}: {ended.text}."
     who = f"The last service (pid {started.pid})"
-    if deaths := [entry for entry in entries if entry.what == DIED]:
+    if deaths := [entry for entry in entries if entry.what == CRASHED]:
         # Only the guard sees it happen; others find it out later.
         died = min(deaths, key=lambda entry: entry.facts.get("by") != GUARD)
         what = ", ".join(map(str, died.facts.get("ended", ()))) or "nothing"
@@ -81,7 +83,7 @@ def how_it_ended(entries: Sequence[Entry], boot: str) -> str:
 
 
 def _remedy(folder: StateFolder) -> str:
-    if folder.wanted.exists():
+    if folder.desired_state.exists():
         return (
             "%avocado_up starts it anew with its key and models, "
             "%avocado_logs shows what came before."
@@ -94,17 +96,17 @@ def _boot_now() -> str:
     return me.start.rpartition(":")[0] if me else ""
 
 
-def _when(entry: Entry) -> str:
+def _when(entry: EventRecord) -> str:
     return _moment(entry).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _lived(started: Entry, died: Entry) -> str:
+def _lived(started: EventRecord, died: EventRecord) -> str:
     lived = _moment(died) - _moment(started)
     since = "its start" if started.what == STARTED else "the first that is known of it"
-    return f"{seconds_text(max(0.0, lived.total_seconds()))} after {since}"
+    return f"{format_duration(max(0.0, lived.total_seconds()))} after {since}"
 
 
-def _moment(entry: Entry) -> datetime:
+def _moment(entry: EventRecord) -> datetime:
     try:
         return datetime.fromisoformat(entry.time)
     except ValueError:

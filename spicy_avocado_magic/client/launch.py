@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ..config.options import parse_flag
-from ..config.settings import Sources
-from ..config.timeouts import Policy
-from ..errors import HostHung, HostUnreachable
-from ..protocol.event_log import DIED, ENDED, FILE_NAME, read_tail, record_death
+from ..config.settings import Endpoints
+from ..config.timeouts import Timeouts
+from ..errors import DaemonUnreachable, DaemonUnresponsive
+from ..protocol.event_log import CRASHED, ENDED, FILE_NAME, read_tail, record_death
 from ..protocol.json_codec import to_json
 from ..protocol.state import State
-from ..protocol.state_folder import Record, StateFolder, hold_lock
+from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock
 from ..system import IMPORT_ROOT
 from ..system.paths import owner_pid
 from ..system.processes import Identity, end_group, find_by_argument, identify
-from .control_client import Connection, require_same_protocol, revived
+from .control_client import ControlClient, require_same_protocol, to_exception
 
 _LOCKED: Final = 75
 _SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY")
@@ -36,7 +36,7 @@ _WITNESS_S: Final = 0.5
 _POLL_S: Final = 0.02
 
 
-def find_host(folder: StateFolder) -> Connection | None:
+def find_daemon(folder: StateFolder) -> ControlClient | None:
     """Return a connection to the folder's host; None if none is alive.
 
     Raises:
@@ -46,30 +46,30 @@ def find_host(folder: StateFolder) -> Connection | None:
     if record is None:
         return None
     require_same_protocol(record.protocol)
-    return Connection(folder.socket)
+    return ControlClient(folder.socket)
 
 
-def read_living(folder: StateFolder) -> Record | None:
+def read_living(folder: StateFolder) -> DaemonRecord | None:
     """Return the record of the folder's host; None if none is alive.
 
     Where the record is gone or cannot be read, whoever answers on the control
     socket is the host.
 
     Raises:
-        HostHung: If its record is gone and it does not answer.
+        DaemonUnresponsive: If its record is gone and it does not answer.
         PlatformUnsupported: If somebody else could have written the record.
     """
     record = folder.read_record()
     if record is not None:
         return record if record.host.is_alive else None
     try:
-        state = Connection(folder.socket).state()
-    except HostHung:
+        state = ControlClient(folder.socket).state()
+    except DaemonUnresponsive:
         raise
-    except HostUnreachable:
+    except DaemonUnreachable:
         return None
     host = identify(state.pid)
-    return Record(version=state.version, host=host) if host else None
+    return DaemonRecord(version=state.version, host=host) if host else None
 
 
 def state_of(folder: StateFolder) -> State | None:
@@ -78,21 +78,21 @@ def state_of(folder: StateFolder) -> State | None:
     A host that is dying, or has just been born, refuses for a moment.
 
     Raises:
-        HostUnreachable: If it lives and does not answer.
+        DaemonUnreachable: If it lives and does not answer.
         VersionMismatch: If it was started by another version of the package.
     """
     deadline = time.monotonic() + _REFUSING_S
-    while (host := find_host(folder)) is not None:
+    while (host := find_daemon(folder)) is not None:
         try:
             return host.state()
-        except HostUnreachable:
+        except DaemonUnreachable:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_POLL_S)
     return None
 
 
-def sweep(
+def clean_up_dead_daemon(
     folder: StateFolder, *, keep: Collection[Path] | None = None
 ) -> tuple[str, ...] | None:
     """End what a host that died has left running, and remove its files.
@@ -120,18 +120,18 @@ def sweep(
             end_group(orphan, grace_s=_SWEEP_GRACE_S)
             ended.append("agent")
         if record is not None:
-            _witness(folder, ended)
-        kept = (*folder.for_next_host, *folder.logs)
+            _record_crash(folder, ended)
+        kept = (*folder.restart_files, *folder.logs)
         folder.remove(keep=kept if keep is None else keep)
     return tuple(ended)
 
 
-def _witness(folder: StateFolder, ended: Collection[str]) -> None:
+def _record_crash(folder: StateFolder, ended: Collection[str]) -> None:
     """Write down that a host died, unless its guard does so in a moment."""
     deadline = time.monotonic() + _WITNESS_S
     while time.monotonic() < deadline:
         last = read_tail(folder.path, 1)
-        if last and last[0].what in (DIED, ENDED):
+        if last and last[0].what in (CRASHED, ENDED):
             return
         time.sleep(_POLL_S)
     record_death(folder.path / FILE_NAME, ended, by="a later call")
@@ -142,9 +142,9 @@ def launch(
     given: Mapping[str, Any],
     *,
     only: bool,
-    sources: Sources,
-    policy: Policy,
-) -> Connection | None:
+    sources: Endpoints,
+    policy: Timeouts,
+) -> ControlClient | None:
     """Start a host and return a connection to it; None if another one was faster.
 
     Secrets go to its standard input, so that no argument and no environment
@@ -152,11 +152,11 @@ def launch(
 
     Raises:
         AvocadoError: As the host said why it cannot start.
-        HostUnreachable: If it neither starts nor says why.
+        DaemonUnreachable: If it neither starts nor says why.
     """
     owner = identify(owner_pid())
     message = {
-        "given": to_json(dict_of(given)),
+        "given": to_json(encode_options(given)),
         "only": only,
         "sources": to_json(sources),
         "policy": to_json(policy),
@@ -172,18 +172,18 @@ def launch(
         # Reaps the host when it ends; a zombie would count as alive elsewhere.
         threading.Thread(target=process.wait, daemon=True, name="avocado-reap").start()
     if "ready" in answer:
-        return Connection(folder.socket)
+        return ControlClient(folder.socket)
     if "failure" in answer:
-        raise revived(answer["failure"])
+        raise to_exception(answer["failure"])
     if process.wait() == _LOCKED:
         return None
-    raise HostUnreachable(
+    raise DaemonUnreachable(
         "The background process could not be started.",
         f"Its log is {folder.log('host')}.",
     )
 
 
-def dict_of(given: Mapping[str, Any]) -> dict[str, Any]:
+def encode_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options given as JSON can carry them."""
     return {name: to_json(value) for name, value in given.items()}
 
@@ -235,7 +235,7 @@ def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
         selector.register(pipe, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise HostUnreachable(
+                raise DaemonUnreachable(
                     "The background process did not start in time.",
                     "Run %avocado_up again; if it stays so, restart the kernel.",
                 )
@@ -254,12 +254,12 @@ def _start_of(pid: int) -> str:
 REHEARSE_VARIABLE: Final = "AVOCADO_REHEARSE"
 
 
-def is_rehearsal_asked_for() -> bool:
+def rehearsal_requested() -> bool:
     """Return whether the environment makes every ``up`` a rehearsal."""
     return parse_flag(os.environ.get(REHEARSE_VARIABLE, "0"))
 
 
-def state_folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
+def candidate_state_folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
     """Return the folders of the hosts that are meant, the real one first.
 
     Args:
@@ -269,6 +269,6 @@ def state_folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
         PlatformUnsupported: If one belongs to somebody else.
     """
     rehearsal = StateFolder.find(rehearsal=True)
-    if rehearse or is_rehearsal_asked_for():
+    if rehearse or rehearsal_requested():
         return (rehearsal,)
     return (StateFolder.find(rehearsal=False), rehearsal)

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ..config.options import nearest_match
-from ..config.timeouts import Policy
-from ..errors import UsageMistake
+from ..config.options import closest_match
+from ..config.timeouts import Timeouts
+from ..errors import UsageError
 from ..protocol.state import COMPONENTS
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Redactor
@@ -32,20 +32,18 @@ def _component(text: str) -> str:
     name = _ALSO_CALLED.get(text, text)
     if not name or name in LOG_COMPONENTS:
         return name
-    near = nearest_match(text, (*LOG_COMPONENTS, *_ALSO_CALLED))
+    near = closest_match(text, (*LOG_COMPONENTS, *_ALSO_CALLED))
     hint = f"Did you mean {near}?" if near else f"Use {', '.join(LOG_COMPONENTS)}."
-    raise UsageMistake(f"There is no log of {text!r}.", hint)
+    raise UsageError(f"There is no log of {text!r}.", hint)
 
 
 def _count(count: int) -> int:
     if 1 <= count <= MOST_LINES:
         return count
-    raise UsageMistake(
-        f"{count} lines cannot be shown.", f"Ask for 1 to {MOST_LINES:,}."
-    )
+    raise UsageError(f"{count} lines cannot be shown.", f"Ask for 1 to {MOST_LINES:,}.")
 
 
-def folder_with_logs(folders: Sequence[StateFolder]) -> StateFolder:
+def most_recent_state_folder(folders: Sequence[StateFolder]) -> StateFolder:
     """Return the folder of the host that runs, else of that which was last there."""
     for folder in folders:
         record = folder.read_record()
@@ -67,7 +65,7 @@ def read_logs(
         count: How many at most.
 
     Raises:
-        UsageMistake: With the nearest component, or if there cannot be so many.
+        UsageError: With the nearest component, or if there cannot be so many.
     """
     component, count = _component(component), _count(count)
     with _following(folder, component) as followed:
@@ -75,7 +73,7 @@ def read_logs(
 
 
 def follow_logs(
-    folder: StateFolder, component: str, count: int, policy: Policy
+    folder: StateFolder, component: str, count: int, policy: Timeouts
 ) -> Iterator[LogLine]:
     """Yield the last lines, then each new one as it comes; it never ends.
 
@@ -83,7 +81,7 @@ def follow_logs(
     that is cut in a flood, lines between two looks may be missed.
 
     Raises:
-        UsageMistake: As ``read_logs`` does.
+        UsageError: As ``read_logs`` does.
     """
     component, count = _component(component), _count(count)
     with _following(folder, component) as followed:

@@ -26,7 +26,7 @@ class Reused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class Reconfigured:
     """A host was running and has become what was wanted."""
 
     state: State
@@ -59,4 +59,4 @@ class TimedOut:
     waiting_for: str
 
 
-Outcome = Launched | Reused | Changed | Accepted | Failed | TimedOut
+Outcome = Launched | Reused | Reconfigured | Accepted | Failed | TimedOut

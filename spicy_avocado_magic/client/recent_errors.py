@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ..protocol.event_log import Entry, read_last_life
+from ..protocol.event_log import EventRecord, read_last_life
 from ..protocol.state_folder import StateFolder
 from ..system.rotating_file import tail_lines
 
@@ -19,7 +19,7 @@ _OURS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PastError:
+class RecentError:
     """One thing that went wrong, whether or not it was mended since."""
 
     at: str
@@ -31,9 +31,9 @@ class PastError:
     """How often in a row."""
 
 
-def last_errors(
+def recent_errors(
     folder: StateFolder, count: int = ERRORS_SHOWN
-) -> tuple[PastError, ...]:
+) -> tuple[RecentError, ...]:
     """Return what went wrong since the service began, the latest last.
 
     The same one several times in a row is one, with the time of the last.
@@ -49,7 +49,7 @@ def last_errors(
     return _merged(sorted(wrong, key=lambda entry: entry.time))[-count:]
 
 
-def _failed_requests(folder: StateFolder) -> Iterator[Entry]:
+def _failed_requests(folder: StateFolder) -> Iterator[EventRecord]:
     """Yield the requests of the access log that the service could not answer."""
     for line in tail_lines(folder.log("access"), _REQUESTS_READ):
         try:
@@ -62,7 +62,7 @@ def _failed_requests(folder: StateFolder) -> Iterator[Entry]:
         except (ValueError, KeyError, TypeError):
             continue
         whose = f" ({', '.join(who)})" if who else ""
-        yield Entry(
+        yield EventRecord(
             time=time,
             component="gateway",
             text=f"{request}{whose} was answered with {told['status']}",
@@ -71,14 +71,14 @@ def _failed_requests(folder: StateFolder) -> Iterator[Entry]:
         )
 
 
-def _merged(entries: Sequence[Entry]) -> tuple[PastError, ...]:
-    found: list[PastError] = []
+def _merged(entries: Sequence[EventRecord]) -> tuple[RecentError, ...]:
+    found: list[RecentError] = []
     for entry in entries:
         times = 1
         if found and _is_same(found[-1], entry):
             times += found.pop().times
         found.append(
-            PastError(
+            RecentError(
                 at=_when(entry.time),
                 component=entry.component,
                 problem=entry.text,
@@ -89,7 +89,7 @@ def _merged(entries: Sequence[Entry]) -> tuple[PastError, ...]:
     return tuple(found)
 
 
-def _is_same(before: PastError, entry: Entry) -> bool:
+def _is_same(before: RecentError, entry: EventRecord) -> bool:
     return (before.component, before.problem) == (entry.component, entry.text)
 
 

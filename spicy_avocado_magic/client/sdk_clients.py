@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import UserMustAct
+from ..errors import UserActionRequired
 from ..protocol.state import State
 from .chat import require_running
-from .snippets import NEWER_ENGINE, lacks_anthropic
+from .snippets import NEWER_ENGINE, anthropic_unsupported_reason
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
@@ -23,7 +23,7 @@ def openai_client(state: State) -> OpenAI:
     """Return a client of the ``openai`` package.
 
     Raises:
-        UserMustAct: If the package is not installed, or nothing runs.
+        UserActionRequired: If the package is not installed, or nothing runs.
     """
     package = _required("openai")
     client: OpenAI = package.OpenAI(
@@ -38,12 +38,12 @@ def anthropic_client(state: State) -> Anthropic:
     """Return a client of the ``anthropic`` package.
 
     Raises:
-        UserMustAct: If the package is not installed, nothing runs, or the running
-            engine is too old.
+        UserActionRequired: If the package is not installed, nothing runs, or the
+            running engine is too old.
     """
     package = _required("anthropic")
-    if lacks := lacks_anthropic(require_running(state)):
-        raise UserMustAct(lacks, NEWER_ENGINE)
+    if lacks := anthropic_unsupported_reason(require_running(state)):
+        raise UserActionRequired(lacks, NEWER_ENGINE)
     client: Anthropic = package.Anthropic(
         base_url=state.local_url,
         api_key=state.api_key or _NO_KEY,
@@ -58,7 +58,7 @@ def ollama_client(state: State) -> Ollama:
     """Return a client of the ``ollama`` package.
 
     Raises:
-        UserMustAct: If the package is not installed, or nothing runs.
+        UserActionRequired: If the package is not installed, or nothing runs.
     """
     package = _required("ollama")
     client: Ollama = package.Client(
@@ -79,7 +79,7 @@ def _required(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise UserMustAct(
+        raise UserActionRequired(
             f"The package {package} is not installed here.",
             f"Run %pip install {package} in a cell.",
         ) from error

@@ -68,7 +68,7 @@ def snippets(state: State, *, show_key: bool) -> Snippets:
     return made
 
 
-def lacks_anthropic(state: State) -> str:
+def anthropic_unsupported_reason(state: State) -> str:
     """Return why the running engine cannot speak Anthropic's API; empty if it can."""
     numbers = re.search(r"(\d+)\.(\d+)\.(\d+)", state.engine)
     version = tuple(map(int, numbers.groups())) if numbers else _UNVERSIONED
@@ -105,7 +105,7 @@ class _Service:
         self.plain_model = state.models[0].name if state.models else "MODEL"
         self.has_key, self.has_path_key = bool(state.api_key), state.path_key
         known = (state.api_key if is_key_shown else "") or _NO_KEY
-        self.lacks_anthropic = lacks_anthropic(state)
+        self.lacks_anthropic = anthropic_unsupported_reason(state)
         self.is_hidden = self.has_key and not is_key_shown
         self.url, self.v1 = _quoted(self.plain_url), _quoted(f"{self.plain_url}/v1")
         self.model = _quoted(self.plain_model)

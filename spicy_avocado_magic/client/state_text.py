@@ -8,20 +8,20 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from ..formatting import bytes_text, seconds_text
+from ..formatting import format_bytes, format_duration
 from ..protocol.state import (
+    ApiKeyState,
     Failure,
-    KeyState,
-    Member,
     ModelState,
-    ModelUse,
+    ModelUsage,
     Phase,
+    PoolMember,
     Progress,
     Stage,
     State,
-    Traffic,
+    TrafficStats,
 )
-from ..system.redaction import masked, plain_text
+from ..system.redaction import mask, strip_control_chars
 
 REHEARSAL_MARK: Final = "REHEARSAL (loopback world: no account, network or GPU is used)"
 
@@ -46,36 +46,40 @@ _COLUMN: Final = 8
 
 def progress_text(progress: Progress) -> str:
     """Return bytes, rate and time left in a line."""
-    text = f"{bytes_text(progress.done_bytes)} of {bytes_text(progress.total_bytes)}"
+    text = (
+        f"{format_bytes(progress.done_bytes)} of {format_bytes(progress.total_bytes)}"
+    )
     if progress.left_s is not None and progress.fraction < 1:
-        text += f", {bytes_text(progress.rate_bytes_s)}/s"
-        text += f", {seconds_text(progress.left_s)} left"
+        text += f", {format_bytes(progress.rate_bytes_s)}/s"
+        text += f", {format_duration(progress.left_s)} left"
     return text
 
 
 def stage_line(stage: Stage) -> str:
     """Return a stage in one line: what it does or did, and how long it took."""
-    parts = [" ".join(plain_text(stage.detail).split())] if stage.detail else []
+    parts = (
+        [" ".join(strip_control_chars(stage.detail).split())] if stage.detail else []
+    )
     if stage.progress is not None:
         parts.append(progress_text(stage.progress))
     if stage.elapsed_s and stage.phase is not Phase.WAITING:
-        parts.append(seconds_text(stage.elapsed_s))
+        parts.append(format_duration(stage.elapsed_s))
     return f"{MARKS[stage.phase]} {stage.name:<{_COLUMN}} {' · '.join(parts)}".rstrip()
 
 
 def failure_lines(failure: Failure) -> list[str]:
     """Return what went wrong, what to do, and the end of the part's log."""
     lines = [
-        f"  ✗ {plain_text(failure.problem)}",
-        f"    → {plain_text(failure.remedy)}",
+        f"  ✗ {strip_control_chars(failure.problem)}",
+        f"    → {strip_control_chars(failure.remedy)}",
     ]
-    return lines + [f"      │ {plain_text(line)}" for line in failure.log_tail]
+    return lines + [f"      │ {strip_control_chars(line)}" for line in failure.log_tail]
 
 
 def progress_lines(state: State) -> list[str]:
     """Return all stages, a line each."""
     head = [REHEARSAL_MARK] if state.rehearsal else []
-    warnings = [f"! {plain_text(warning)}" for warning in state.warnings]
+    warnings = [f"! {strip_control_chars(warning)}" for warning in state.warnings]
     return head + [stage_line(stage) for stage in state.stages] + warnings
 
 
@@ -93,13 +97,13 @@ def status_text(state: State) -> str:
     lines.append(f"key      {key_text(state, show_key=False)}")
     if state.metrics_token:
         lines.append(f"metrics  {metrics_text(state, show_token=False)}")
-    lines.append(f"engine   {plain_text(state.engine_text)}")
+    lines.append(f"engine   {strip_control_chars(state.engine_text)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
     lines += [f"member   {member_line(member)}" for member in state.members]
     lines += traffic_lines(state)
     left_s = state.ends_in_s
-    ends = "" if left_s is None else f", ends in {seconds_text(left_s)}"
-    lines.append(f"up       {seconds_text(state.uptime_s)}{ends}")
+    ends = "" if left_s is None else f", ends in {format_duration(left_s)}"
+    lines.append(f"up       {format_duration(state.uptime_s)}{ends}")
     lost = state.traffic.lost_lines
     full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
     lines.append(f"log      {state.log_path} (%avocado_logs shows it){full}")
@@ -109,73 +113,76 @@ def status_text(state: State) -> str:
 def traffic_lines(state: State) -> list[str]:
     """Return what went through the gateway: requests, tokens, speed, use by key."""
     traffic = state.traffic
-    sent = bytes_text(state.bytes_out)
+    sent = format_bytes(state.bytes_out)
     served = f"{state.requests} let in, {state.refused} refused, {sent} sent"
     now = f"{traffic.in_flight} in flight, {traffic.queued} waiting"
     lines = [f"requests {served}; {now}", f"answers  {answers_text(traffic)}"]
     speed = f"{traffic.tokens_a_second:.1f} a second now"
     p50_s, p95_s = traffic.first_token_p50_s, traffic.first_token_p95_s
     if p50_s is not None and p95_s is not None:
-        half, most = seconds_text(p50_s), seconds_text(p95_s)
+        half, most = format_duration(p50_s), format_duration(p95_s)
         speed += f"; first after {half} (half), {most} (95 %)"
     lines.append(f"tokens   {_tokens(traffic)}, {speed}")
     if traffic.public_requests:
-        used = bytes_text(traffic.public_bytes_out)
-        free = f"{PUBLIC_REQUESTS_A_MONTH:,} and {bytes_text(PUBLIC_BYTES_A_MONTH)}"
+        used = format_bytes(traffic.public_bytes_out)
+        free = f"{PUBLIC_REQUESTS_A_MONTH:,} and {format_bytes(PUBLIC_BYTES_A_MONTH)}"
         lines.append(
             f"public   {traffic.public_requests} requests, {used} sent since the "
             f"start (ngrok's free plan: {free} a month)"
         )
     uses = [
-        f"{plain_text(model.name)}: {model.requests} requests, {_tokens(model)}"
+        f"{strip_control_chars(model.name)}: {model.requests} requests, "
+        f"{_tokens(model)}"
         for model in traffic.models
     ]
     uses += [key_line(key) for key in state.keys]
     return lines + [f"use      {use}" for use in uses]
 
 
-def answers_text(traffic: Traffic) -> str:
+def answers_text(traffic: TrafficStats) -> str:
     """Return how often each status was answered."""
     return ", ".join(f"{n} x {code}" for code, n in traffic.statuses) or "none yet"
 
 
-def key_line(key: KeyState) -> str:
+def key_line(key: ApiKeyState) -> str:
     """Return what one key was used for, and when last."""
-    text = f"key {plain_text(key.name)}: {key.requests} requests, {_tokens(key)}"
+    text = (
+        f"key {strip_control_chars(key.name)}: {key.requests} requests, {_tokens(key)}"
+    )
     if key.tokens:
         text += f" ({key.tokens_in + key.tokens_out} of {key.tokens})"
     if key.expires_in_s is not None:
-        left = seconds_text(key.expires_in_s)
+        left = format_duration(key.expires_in_s)
         text += f", expires in {left}" if key.expires_in_s else ", expired"
     if key.idle_s is not None:
-        text += f", last {seconds_text(key.idle_s)} ago"
+        text += f", last {format_duration(key.idle_s)} ago"
     return text
 
 
-def _tokens(use: KeyState | ModelUse | Traffic) -> str:
+def _tokens(use: ApiKeyState | ModelUsage | TrafficStats) -> str:
     about = "≈ " if use.is_estimate else ""
     return f"{about}{use.tokens_in} tokens in, {about}{use.tokens_out} out"
 
 
 def model_line(model: ModelState) -> str:
     """Return a model with its size, and where in memory it is."""
-    text = f"{plain_text(model.name)}: {model.phase}"
+    text = f"{strip_control_chars(model.name)}: {model.phase}"
     if model.size_bytes:
-        text += f", {bytes_text(model.size_bytes)} on disk"
+        text += f", {format_bytes(model.size_bytes)} on disk"
     if model.memory_bytes:
         cpu_bytes = max(0, model.memory_bytes - model.gpu_bytes)
-        text += f", {bytes_text(model.gpu_bytes)} on the GPU"
-        text += f", {bytes_text(cpu_bytes)} on the CPU"
+        text += f", {format_bytes(model.gpu_bytes)} on the GPU"
+        text += f", {format_bytes(cpu_bytes)} on the CPU"
     elif model.fit:
-        text += f", {plain_text(model.fit)}"
+        text += f", {strip_control_chars(model.fit)}"
     return text
 
 
-def member_line(member: Member) -> str:
+def member_line(member: PoolMember) -> str:
     """Return a member of the pool with its models, and when it was last heard of."""
-    models = ", ".join(plain_text(model) for model in member.models)
-    seen = "never" if member.seen_s is None else f"{seconds_text(member.seen_s)} ago"
-    who = plain_text(member.id) + (" (this one)" if member.is_self else "")
+    models = ", ".join(strip_control_chars(model) for model in member.models)
+    seen = "never" if member.seen_s is None else f"{format_duration(member.seen_s)} ago"
+    who = strip_control_chars(member.id) + (" (this one)" if member.is_self else "")
     return f"{who}: {models or 'no model yet'}, answered {seen}"
 
 
@@ -185,7 +192,7 @@ def key_text(state: State, *, show_key: bool) -> str:
         return "none: anybody with the URL can use it"
     if is_key_shown(state, show_key=show_key):
         return state.api_key
-    return f"{masked(state.api_key)} (avocado.api_key has it)"
+    return f"{mask(state.api_key)} (avocado.api_key has it)"
 
 
 def is_key_shown(state: State, *, show_key: bool) -> bool:
@@ -198,7 +205,7 @@ def metrics_text(state: State, *, show_token: bool) -> str:
     where = state.metrics_url or NO_PORT_YET
     if show_token and not state.hide_key:
         return f"{where}, token {state.metrics_token}"
-    return f"{where}, token {masked(state.metrics_token)} (avocado.metrics_token)"
+    return f"{where}, token {mask(state.metrics_token)} (avocado.metrics_token)"
 
 
 def curl_line(state: State, *, show_key: bool) -> str:
@@ -217,14 +224,17 @@ def curl_line(state: State, *, show_key: bool) -> str:
     return f"curl {url} {key}-H 'Content-Type: application/json' -d '{quoted}'"
 
 
-def handover_text(state: State, *, show_key: bool, show_token: bool = False) -> str:
+def connection_details(
+    state: State, *, show_key: bool, show_token: bool = False
+) -> str:
     """Return URL, key, local URL, models, metrics and a curl line."""
+    names = ", ".join(model.name for model in state.models)
     lines = [REHEARSAL_MARK] if state.rehearsal else []
     lines += [
         f"url    {state.url or '(none: --local)'}",
         f"key    {key_text(state, show_key=show_key)}",
         f"local  {state.local_url}",
-        f"models {', '.join(plain_text(model.name) for model in state.models)}",
+        f"models {strip_control_chars(names)}",
     ]
     if state.metrics_token:
         lines.append(f"metrics {metrics_text(state, show_token=show_token)}")
@@ -232,7 +242,9 @@ def handover_text(state: State, *, show_key: bool, show_token: bool = False) -> 
     return "\n".join(lines)
 
 
-def narrate(write: Callable[[str], object] | None = None) -> Callable[[State], None]:
+def print_progress(
+    write: Callable[[str], object] | None = None,
+) -> Callable[[State], None]:
     """Return a viewer that writes a line for each warning, and what stages say anew.
 
     Args:
@@ -248,7 +260,7 @@ def narrate(write: Callable[[str], object] | None = None) -> Callable[[State], N
             say(REHEARSAL_MARK + "\n")
         for warning in state.warnings:
             if warning not in warned:
-                say(f"! {plain_text(warning)}\n")
+                say(f"! {strip_control_chars(warning)}\n")
         warned.update(state.warnings)
         for stage in state.stages:
             news = (stage.phase, stage.detail)

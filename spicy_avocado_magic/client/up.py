@@ -12,22 +12,28 @@ from typing import Any, Final, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from ..config.options import Wish
-from ..config.settings import Sources
-from ..config.timeouts import Policy
-from ..errors import AvocadoError, HostUnreachable, Interrupted, StillStarting
-from ..formatting import seconds_text
+from ..config.options import UpRequest
+from ..config.settings import Endpoints
+from ..config.timeouts import Timeouts
+from ..errors import AvocadoError, DaemonUnreachable, Interrupted, StartTimeout
+from ..formatting import format_duration
 from ..protocol.state import State
 from ..protocol.state_folder import StateFolder, read_private, write_private
 from ..system.credentials import check_token, find_token
-from ..system.paths import require_supported
+from ..system.paths import require_posix
 from ..system.platform_secrets import platform_secret
-from .control_client import Connection
-from .down import end
+from .control_client import ControlClient
+from .down import stop_daemon
 from .handle import Avocado
-from .launch import dict_of, find_host, is_rehearsal_asked_for, launch, sweep
-from .outcome import Accepted, Changed, Failed, Launched, Outcome, Reused, TimedOut
-from .wait_ready import Show, check_health, follow
+from .launch import (
+    clean_up_dead_daemon,
+    encode_options,
+    find_daemon,
+    launch,
+    rehearsal_requested,
+)
+from .outcome import Accepted, Failed, Launched, Outcome, Reconfigured, Reused, TimedOut
+from .wait_ready import StateCallback, check_health, wait_until_ready
 
 REHEARSAL_TOKEN: Final = "rehearsal-token-of-nobody"  # noqa: S105
 """Stands in where a rehearsal was given no token; it opens nothing."""
@@ -35,14 +41,14 @@ REHEARSAL_TOKEN: Final = "rehearsal-token-of-nobody"  # noqa: S105
 _ANOTHER_LOOK_S: Final = 0.05
 
 
-def bring_up(
-    wish: Wish,
+def run_up(
+    wish: UpRequest,
     *,
-    show: Show,
+    show: StateCallback,
     ask: Callable[[str], str] | None = None,
     namespace: Mapping[str, Any] | None = None,
-    sources: Sources | None = None,
-    policy: Policy | None = None,
+    sources: Endpoints | None = None,
+    policy: Timeouts | None = None,
 ) -> Avocado:
     """Do what ``up`` does for a parsed wish.
 
@@ -57,12 +63,12 @@ def bring_up(
     Raises:
         AvocadoError: With problem and remedy; what this call began is taken back.
     """
-    require_supported()
-    policy = policy or Policy()
-    is_rehearsal = wish.rehearse or is_rehearsal_asked_for()
-    sources = sources or Sources(rehearsal=is_rehearsal)
+    require_posix()
+    policy = policy or Timeouts()
+    is_rehearsal = wish.rehearse or rehearsal_requested()
+    sources = sources or Endpoints(rehearsal=is_rehearsal)
     folder = StateFolder.find(rehearsal=sources.rehearsal)
-    bringing = _Bringing(
+    bringing = _UpOperation(
         folder=folder,
         wish=wish,
         show=show,
@@ -71,39 +77,39 @@ def bring_up(
         sources=sources,
         policy=policy,
     )
-    known_tokens = ("", bringing.left().get("metrics_token", ""))
+    known_tokens = ("", bringing.stored_settings().get("metrics_token", ""))
     avocado = _handle(folder, bringing.run(), policy)
     avocado.has_new_token = avocado.metrics_token not in known_tokens
     return avocado
 
 
-def _handle(folder: StateFolder, outcome: Outcome, policy: Policy) -> Avocado:
+def _handle(folder: StateFolder, outcome: Outcome, policy: Timeouts) -> Avocado:
     """Word an outcome, or raise what it is.
 
     Raises:
         AvocadoError: For what failed.
-        StillStarting: If nothing moved for the policy's time.
+        StartTimeout: If nothing moved for the policy's time.
     """
     match outcome:
         case Failed(error=error):
             raise error
         case TimedOut(waiting_for=stages):
-            raise StillStarting(
-                f"Nothing has moved for {seconds_text(policy.stalled_s)} "
+            raise StartTimeout(
+                f"Nothing has moved for {format_duration(policy.stalled_s)} "
                 f"({stages}); the background process goes on trying.",
                 "Look again with %avocado_status, or give up with %avocado_down.",
             )
         case Launched(seconds=seconds, has_new_key=is_new):
-            headline = f"Launched in {seconds_text(seconds)}."
+            headline = f"Launched in {format_duration(seconds)}."
             return Avocado(
                 folder, "launched", headline, has_new_key=is_new, is_mine=True
             )
         case Reused():
             return Avocado(folder, "reused", "Reused: all was as wanted already.")
-        case Changed(what=what, seconds=seconds, has_new_key=is_new):
+        case Reconfigured(what=what, seconds=seconds, has_new_key=is_new):
             words = (name.removesuffix("_s").replace("_", " ") for name in what)
             names = ", ".join(words)
-            headline = f"Changed {names} in {seconds_text(seconds)}."
+            headline = f"Changed {names} in {format_duration(seconds)}."
             return Avocado(folder, "changed", headline, has_new_key=is_new)
         case Accepted(launched=launched, has_new_key=is_new):
             how = "Started in the background" if launched else "The service was told"
@@ -116,24 +122,24 @@ def _handle(folder: StateFolder, outcome: Outcome, policy: Policy) -> Avocado:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Bringing:
+class _UpOperation:
     """One ``up`` on its way."""
 
     folder: StateFolder
-    wish: Wish
-    show: Show
+    wish: UpRequest
+    show: StateCallback
     ask: Callable[[str], str] | None
     namespace: Mapping[str, Any]
-    sources: Sources
-    policy: Policy
+    sources: Endpoints
+    policy: Timeouts
     began: float = field(default_factory=time.monotonic)
 
     def run(self) -> Outcome:
         """Launch a host, or change the one that runs, and follow it."""
         if self.wish.restart:
-            end(self.folder, policy=self.policy, keep_wanted=True)
+            stop_daemon(self.folder, policy=self.policy, keep_wanted=True)
         while self._seconds() < self.policy.launch_s:
-            host = find_host(self.folder)
+            host = find_daemon(self.folder)
             before = self._first_state(host) if host else None
             if host is not None and before is not None:
                 return self._change(host, before)
@@ -142,18 +148,19 @@ class _Bringing:
                 return outcome
             # Another launch holds the lock, and will be found here in a moment.
             time.sleep(_ANOTHER_LOOK_S)
-        raise HostUnreachable(
+        raise DaemonUnreachable(
             "Another launch is under way and does not come to an end.",
             "Run %avocado_down, then %avocado_up.",
         )
 
     def _launch(self) -> Outcome | None:
-        sweep(self.folder)
+        clean_up_dead_daemon(self.folder)
         left = self.folder.read_secrets()
-        has_new_key = not self.folder.wanted.exists() and not self.wish.given.get(
-            "api_key"
+        has_new_key = (
+            not self.folder.desired_state.exists()
+            and not self.wish.given.get("api_key")
         )
-        given = self._with_token(is_local=bool(self.left().get("local")))
+        given = self._with_token(is_local=bool(self.stored_settings().get("local")))
         host = launch(
             self.folder,
             given,
@@ -173,16 +180,18 @@ class _Bringing:
 
     def _end_again(self, left: Mapping[Path, str]) -> None:
         """End what was launched; what a host of before had left is there again."""
-        end(self.folder, policy=self.policy, keep_logs=True, keep_wanted=bool(left))
+        stop_daemon(
+            self.folder, policy=self.policy, keep_logs=True, keep_wanted=bool(left)
+        )
         for path in self.folder.secrets if left else ():
             if path in left:
                 write_private(path, left[path])
             else:
                 path.unlink(missing_ok=True)
 
-    def _change(self, host: Connection, before: State) -> Outcome:
+    def _change(self, host: ControlClient, before: State) -> Outcome:
         given = self._with_token(is_local=not _has_tunnel(before))
-        answer = host.post("/up", given=dict_of(given), only=self.wish.only)
+        answer = host.post("/up", given=encode_options(given), only=self.wish.only)
         what, number = tuple(answer["changed"]), answer["change"]
         if self.wish.background:
             return Accepted(state=host.state(), launched=False, has_new_key=False)
@@ -194,7 +203,7 @@ class _Bringing:
         if not what:
             return Reused(state=result)
         is_other = result.api_key != before.api_key
-        return Changed(
+        return Reconfigured(
             state=result,
             what=what,
             seconds=self._seconds(),
@@ -202,11 +211,11 @@ class _Bringing:
         )
 
     def _follow(
-        self, host: Connection, undo: Callable[[], object], *, is_new: bool = True
+        self, host: ControlClient, undo: Callable[[], object], *, is_new: bool = True
     ) -> State | Failed | TimedOut:
         """Follow what was begun; take it back if it fails or is interrupted."""
         try:
-            result = follow(host, self.show, self.policy)
+            result = wait_until_ready(host, self.show, self.policy)
             if is_new and isinstance(result, State):
                 check_health(result, self.policy)
         except KeyboardInterrupt:
@@ -222,23 +231,25 @@ class _Bringing:
             undo()
         return result
 
-    def _first_state(self, host: Connection) -> State | None:
+    def _first_state(self, host: ControlClient) -> State | None:
         """Return the state of a host that may just be being started.
 
         None if it was rather about to end, and has.
         """
         tries = Retrying(
-            retry=retry_if_exception_type(HostUnreachable),
+            retry=retry_if_exception_type(DaemonUnreachable),
             stop=stop_after_delay(self.policy.launch_s),
             wait=wait_fixed(_ANOTHER_LOOK_S),
             reraise=True,
         )
-        return tries(lambda: host.state() if find_host(self.folder) else None)
+        return tries(lambda: host.state() if find_daemon(self.folder) else None)
 
-    def left(self) -> dict[str, Any]:
+    def stored_settings(self) -> dict[str, Any]:
         """Return the settings of a host that runs, died or restarts."""
         try:
-            left: dict[str, Any] = json.loads(read_private(self.folder.wanted) or "{}")
+            left: dict[str, Any] = json.loads(
+                read_private(self.folder.desired_state) or "{}"
+            )
         except ValueError:
             return {}
         return left

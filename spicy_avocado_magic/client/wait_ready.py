@@ -13,23 +13,23 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ..config.timeouts import Policy
-from ..errors import GatewayFailed, HostUnreachable, revive
+from ..config.timeouts import Timeouts
+from ..errors import DaemonUnreachable, GatewayFailed, error_from_name
 from ..protocol.state import Phase, State
-from .control_client import Connection
-from .launch import find_host, state_folders
+from .control_client import ControlClient
+from .launch import candidate_state_folders, find_daemon
 from .outcome import Failed, TimedOut
 
-Show = Callable[[State], None]
+StateCallback = Callable[[State], None]
 
 
-def follow(
-    connection: Connection, show: Show, policy: Policy, *, after: int = 0
+def wait_until_ready(
+    connection: ControlClient, show: StateCallback, policy: Timeouts, *, after: int = 0
 ) -> State | Failed | TimedOut:
     """Show every state until all wanted is ready, given up, or stalled.
 
     Raises:
-        HostUnreachable: If the host ends meanwhile, or falls silent.
+        DaemonUnreachable: If the host ends meanwhile, or falls silent.
     """
     best, moved_at = (-1, -1), time.monotonic()
     for state in connection.follow(after):
@@ -37,7 +37,7 @@ def follow(
         failure = state.failure
         if failure is not None:
             return Failed(
-                error=revive(
+                error=error_from_name(
                     failure.kind, failure.problem, failure.remedy, failure.log_tail
                 )
             )
@@ -48,13 +48,13 @@ def follow(
             best, moved_at = mark, time.monotonic()
         elif time.monotonic() - moved_at > policy.stalled_s:
             return TimedOut(state=state, waiting_for=_unfinished(state))
-    raise HostUnreachable(
+    raise DaemonUnreachable(
         "The background process ended while this cell was waiting for it.",
         "Run %avocado_up again; if it ends again, its log tells why.",
     )
 
 
-def check_health(state: State, policy: Policy) -> None:
+def check_health(state: State, policy: Timeouts) -> None:
     """Make the kernel's own first call to the service, through the gateway.
 
     Raises:
@@ -79,7 +79,7 @@ def check_health(state: State, policy: Policy) -> None:
             ) from error
 
 
-def _get_tags(session: requests.Session, state: State, policy: Policy) -> None:
+def _get_tags(session: requests.Session, state: State, policy: Timeouts) -> None:
     headers = {"Authorization": f"Bearer {state.api_key}"} if state.api_key else {}
     session.get(
         f"{state.local_url}/api/tags", headers=headers, timeout=policy.request_s
@@ -112,8 +112,8 @@ def watch(*, rehearse: bool) -> Iterator[State]:
     Raises:
         AvocadoError: If a host runs but does not answer.
     """
-    for folder in state_folders(rehearse=rehearse):
-        host = find_host(folder)
+    for folder in candidate_state_folders(rehearse=rehearse):
+        host = find_daemon(folder)
         if host is not None:
             # What happened before is of no use here, so it is not asked for.
             yield from host.follow(after=host.state().sequence)

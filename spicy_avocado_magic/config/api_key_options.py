@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..errors import UsageMistake
+from ..errors import UsageError
 from .api_keys import validate_key_name
 from .model_name import ModelName
 from .options import Option, parse_flag
 from .validators import parse_duration_s, validate_model
 
-MOST_RPM: Final = 100_000
+MAX_RPM: Final = 100_000
 """The times of that many requests are kept for a minute."""
 MOST_TOKENS: Final = 10**12
 LONGEST_S: Final = 10 * 365 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class ApiKeyRequest:
     """What somebody else shall have; the key for it is made by the host.
 
     Attributes:
@@ -31,7 +31,7 @@ class Grant:
         manage: Whether it may install, copy and delete models.
 
     Raises:
-        UsageMistake: If the name cannot be one.
+        UsageError: If the name cannot be one.
     """
 
     name: str
@@ -49,14 +49,14 @@ def parse_models(text: str) -> tuple[str, ...]:
     """Return the models in a list with commas, each once; none is a mistake."""
     names = [validate_model(word) for word in text.replace(",", " ").split()]
     if not names:
-        raise UsageMistake("No model is named.", "Write --models llama3,qwen3:8b.")
+        raise UsageError("No model is named.", "Write --models llama3,qwen3:8b.")
     seen = {ModelName.parse(name).key: name for name in reversed(names)}
     return tuple(dict.fromkeys(seen[ModelName.parse(name).key] for name in names))
 
 
 def parse_rpm(text: str) -> int:
     """Return requests a minute."""
-    return _count(text, MOST_RPM, "60")
+    return _count(text, MAX_RPM, "60")
 
 
 def parse_tokens(text: str) -> int:
@@ -69,7 +69,7 @@ def parse_expiry_s(text: str) -> float:
     seconds = parse_duration_s(text)
     if 0 < seconds <= LONGEST_S:
         return seconds
-    raise UsageMistake(
+    raise UsageError(
         f"A key cannot expire after {text}.",
         "Use a time such as 2h, of ten years at most, or leave it out for never.",
     )
@@ -80,7 +80,7 @@ def _count(text: str, most: int, like: str) -> int:
         number = int(text)
         if 0 < number <= most:
             return number
-    raise UsageMistake(
+    raise UsageError(
         f"{text!r} is not a number from 1 to {most}.",
         f"Use one such as {like}, or leave it out for no bound.",
     )
@@ -121,10 +121,10 @@ KEY_OPTIONS: Final[tuple[Option, ...]] = (
 KEY_OPTION_BY_NAME: Final = {option.python_name: option for option in KEY_OPTIONS}
 
 
-def grant_from(name: str, parsed: Mapping[str, Any]) -> Grant:
+def build_api_key_request(name: str, parsed: Mapping[str, Any]) -> ApiKeyRequest:
     """Return the grant that parsed options make.
 
     Raises:
-        UsageMistake: If the name cannot be one.
+        UsageError: If the name cannot be one.
     """
-    return Grant(name=name, **parsed)
+    return ApiKeyRequest(name=name, **parsed)

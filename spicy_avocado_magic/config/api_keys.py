@@ -6,21 +6,21 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..errors import UsageMistake
+from ..errors import UsageError
 from ..system.credentials import looks_like_token
 
 OWNER: Final = "owner"
 """Stands for the owner's key wherever use is told by key."""
-ANYBODY: Final = "anybody"
+ANONYMOUS: Final = "anybody"
 """Stands for every caller under ``--no-auth``."""
-MOST_KEYS: Final = 100
+MAX_NAMED_KEYS: Final = 100
 """Each request is compared with every key, so that time tells nothing."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NamedKey:
+class ApiKey:
     """A key that the owner gave to somebody else.
 
     Attributes:
@@ -49,11 +49,11 @@ class NamedKey:
 
 
 def validate_key_name(text: str) -> str:
-    """Return a name that a key may have; else UsageMistake."""
-    if _NAME.fullmatch(text) and text not in (OWNER, ANYBODY):
+    """Return a name that a key may have; else UsageError."""
+    if _NAME.fullmatch(text) and text not in (OWNER, ANONYMOUS):
         return text
     shown = "A token" if looks_like_token(text) else repr(text)
-    raise UsageMistake(
+    raise UsageError(
         f"{shown} cannot be the name of a key.",
         f"Use up to 40 letters, digits or one of _ . -, and not {OWNER!r}.",
     )

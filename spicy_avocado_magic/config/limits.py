@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
-from ..errors import UsageMistake
-from .timeouts import Policy
+from ..errors import UsageError
+from .timeouts import Timeouts
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _UNIT_BYTES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -16,7 +16,7 @@ _TIME: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", re.ASCII)
 _LIKE: Final = {"_s": ("90s", "15m"), "_bytes": ("512KB", "32MB")}
 _UNIT_S: Final = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
-Given = tuple[tuple[str, float], ...]
+LimitOverrides = tuple[tuple[str, float], ...]
 """Bounds that a user gave, by the names of the fields of ``Limits``."""
 
 
@@ -58,7 +58,7 @@ class Limits:
     """Open connections that have not yet shown a valid key."""
 
     @classmethod
-    def of(cls, policy: Policy, given: Given = ()) -> Self:
+    def from_timeouts(cls, policy: Timeouts, given: LimitOverrides = ()) -> Self:
         """Return the bounds that were given, and the usual ones for the rest."""
         usual = cls(
             head_wait_s=policy.head_wait_s,
@@ -81,11 +81,11 @@ NAMES: Final = tuple(_FIELD_BY_NAME)
 """As users write them: ``body``, ``queue``, ``queue-wait``, …"""
 
 
-def parse_limits(text: str) -> Given:
+def parse_limits(text: str) -> LimitOverrides:
     """Return the bounds in ``body=32MB,rpm=60,silence=15m``; ``default`` is none.
 
     Raises:
-        UsageMistake: With the nearest known name, or the form a value has.
+        UsageError: With the nearest known name, or the form a value has.
     """
     if text == "default":
         return ()
@@ -98,12 +98,12 @@ def _parse(part: str) -> tuple[str, float]:
     if field is None:
         near = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"Did you mean {near[0]}=…?" if near else f"Use {', '.join(NAMES)}."
-        raise UsageMistake(f"--limit has no {name!r}.", hint)
+        raise UsageError(f"--limit has no {name!r}.", hint)
     number = _number(field, value)
     if number is None or (number < 1 and field not in ("rpm", "queue", "hold")):
         fitting = (like for end, like in _LIKE.items() if field.endswith(end))
         likes = [f"{name}={value}" for value in next(fitting, ("16", "64"))]
-        raise UsageMistake(
+        raise UsageError(
             f"--limit {part!r} cannot be.", f"Write it as {' or '.join(likes)}."
         )
     return field, number

@@ -13,7 +13,7 @@ from typing import Final
 
 from ..system.paths import APP, cache_folder
 from .model_name import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName
-from .options import nearest_match
+from .options import closest_match
 
 WELL_KNOWN: Final = (
     "llama3",
@@ -70,8 +70,8 @@ def nearest_model(model: ModelName) -> str:
     is_library = model.host.lower() == DEFAULT_HOST
     if not is_library or model.namespace.lower() != DEFAULT_NAMESPACE:
         return ""
-    typed = without_usual_tag(model.short)
-    near = nearest_match(typed.lower(), [name for name in WELL_KNOWN if name != typed])
+    typed = without_default_tag(model.short)
+    near = closest_match(typed.lower(), [name for name in WELL_KNOWN if name != typed])
     # A tag that is not there is seldom a misspelt name.
     is_known = model.model.lower() in WELL_KNOWN
     is_same = near.partition(":")[0] == model.model.lower()
@@ -100,7 +100,7 @@ def folders_with_models(
     return (*folders, cache_folder(rehearsal=True) / "models")
 
 
-def without_usual_tag(name: str) -> str:
+def without_default_tag(name: str) -> str:
     """Return a name as people write it: ``llama3`` for ``llama3:latest``."""
     return name.removesuffix(f":{DEFAULT_TAG}")
 
@@ -110,4 +110,4 @@ def _names_in(folder: Path) -> Iterator[str]:
         host, namespace, model, tag = path.parts[-4:]
         if not any(part.startswith(".") for part in path.parts[-4:]) and path.is_file():
             full = ModelName(host=host, namespace=namespace, model=model, tag=tag)
-            yield without_usual_tag(full.short)
+            yield without_default_tag(full.short)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
-from ..errors import UsageMistake
+from ..errors import UsageError
 
 DEFAULT_HOST: Final = "registry.ollama.ai"
 DEFAULT_NAMESPACE: Final = "library"
@@ -35,7 +35,7 @@ class ModelName:
         """Read a name as a user types it, filling in what was left out.
 
         Raises:
-            UsageMistake: If the engine would not accept it as a name.
+            UsageError: If the engine would not accept it as a name.
         """
         rest, tag = text, DEFAULT_TAG
         if ":" in text.rsplit("/", 1)[-1]:
@@ -51,7 +51,7 @@ class ModelName:
             and all(_PART.fullmatch(part) for part in (model, tag))
         )
         if not is_valid:
-            raise UsageMistake(
+            raise UsageError(
                 f"{text!r} is not a model name.",
                 "Use a name such as llama3, qwen3:8b or hf.co/USER/REPO:QUANT.",
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..errors import UsageMistake
+from ..errors import UsageError
 from .model_name import ModelName
 
 FROM: Final = "from"
@@ -63,7 +63,7 @@ def with_absolute_paths(text: str, folder: Path) -> str:
     Every line keeps its number, so that the engine's errors tell the right one.
 
     Raises:
-        UsageMistake: For a path that leads nowhere: the engine would take it for a
+        UsageError: For a path that leads nowhere: the engine would take it for a
             model's name, and say so.
     """
     lines = text.splitlines()
@@ -72,7 +72,7 @@ def with_absolute_paths(text: str, folder: Path) -> str:
             path = folder / Path(one.value).expanduser()
             lines[one.line - 1] = f"{one.name.upper()} {path}"
         elif one.name in _WITH_PATHS and _PATH.fullmatch(one.value):
-            raise UsageMistake(
+            raise UsageError(
                 f"Line {one.line + 1} of this cell: there is no {one.value!r}.",
                 f"Relative paths lead from {folder}",
             )
@@ -97,12 +97,12 @@ def base_models(text: str) -> tuple[ModelName, ...]:
         if one.name == FROM and not Path(one.value).is_absolute():
             try:
                 names.append(ModelName.parse(one.value))
-            except UsageMistake:
+            except UsageError:
                 continue  # the engine says what is wrong with it
     return tuple(names)
 
 
-def mistake_in(text: str, said: str) -> UsageMistake:
+def parse_create_error(text: str, said: str) -> UsageError:
     """Return what an engine said of a Modelfile as an error with the cell's line.
 
     The magic itself is line 1 of its cell. Where the engine tells no line, the one
@@ -112,9 +112,9 @@ def mistake_in(text: str, said: str) -> UsageMistake:
     problem = said[match.end() :] if match else said
     number = _line_at_fault(text, problem, int(match[1]) if match else 0)
     if not number:
-        return UsageMistake(f"Ollama made no model: {problem}", _REMEDY)
+        return UsageError(f"Ollama made no model: {problem}", _REMEDY)
     line = text.splitlines()[number - 1].strip()
-    return UsageMistake(
+    return UsageError(
         f"Line {number + 1} of this cell, {line[:_SHOWN]!r}: {problem}", _REMEDY
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import UsageMistake
+from ..errors import UsageError
 from . import validators as rules
 from .limits import NAMES as LIMIT_NAMES
 from .limits import parse_limits
@@ -22,7 +22,7 @@ def parse_flag(text: str) -> bool:
     try:
         return words[text.strip().lower()]
     except KeyError:
-        raise UsageMistake(
+        raise UsageError(
             f"{text!r} is neither true nor false.", "Use true or false."
         ) from None
 
@@ -31,7 +31,7 @@ def parse_text(text: str) -> str:
     """Return a text as it is; empty ones are a mistake."""
     if text:
         return text
-    raise UsageMistake("An option has an empty value.", "Give it one or leave it out.")
+    raise UsageError("An option has an empty value.", "Give it one or leave it out.")
 
 
 def parse_folder(text: str) -> str:
@@ -71,10 +71,10 @@ class Option:
     def variable(self) -> str:
         """As a line of the cell body, or in the environment."""
         named = {"token": "NGROK_AUTHTOKEN", "domain": "NGROK_DOMAIN"}
-        return named.get(self.name, self.own_variable)
+        return named.get(self.name, self.environment_variable)
 
     @property
-    def own_variable(self) -> str:
+    def environment_variable(self) -> str:
         """``AVOCADO_<OPTION>``, which every option has."""
         return "AVOCADO_" + self.python_name.upper()
 
@@ -202,12 +202,12 @@ OPTION_BY_NAME: Final = {option.python_name: option for option in OPTIONS}
 _BY_VARIABLE: Final = {
     name: option
     for option in OPTIONS
-    for name in {option.variable, option.own_variable}
+    for name in {option.variable, option.environment_variable}
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class UpRequest:
     """What one ``up`` was asked for: settings given, and how to go about it."""
 
     given: Mapping[str, Any]
@@ -217,10 +217,10 @@ class Wish:
     rehearse: bool = False
 
 
-def wish_from(parsed: Mapping[str, Any]) -> Wish:
+def build_up_request(parsed: Mapping[str, Any]) -> UpRequest:
     """Split parsed options into settings and the call's own switches."""
     switches = {o.name for o in OPTIONS if not o.is_setting}
-    return Wish(
+    return UpRequest(
         given={name: v for name, v in parsed.items() if name not in switches},
         **{name: bool(parsed[name]) for name in switches if name in parsed},
     )
@@ -234,13 +234,13 @@ def parse_variables(variables: Mapping[str, str | None]) -> dict[str, Any]:
         ``AVOCADO_MODEL`` under ``models``.
 
     Raises:
-        UsageMistake: With the first unknown or misused key, and the nearest known.
+        UsageError: With the first unknown or misused key, and the nearest known.
     """
     parsed: dict[str, Any] = {}
     engine: dict[str, str] = {}
     for key, value in variables.items():
         if value is None:
-            raise UsageMistake(f"{key} has no value.", f"Write {key}=value.")
+            raise UsageError(f"{key} has no value.", f"Write {key}=value.")
         if key in _BY_VARIABLE:
             option = _BY_VARIABLE[key]
             parsed[option.name] = option.parse(value)
@@ -255,18 +255,18 @@ def parse_variables(variables: Mapping[str, str | None]) -> dict[str, Any]:
     return parsed
 
 
-def _unknown_key(key: str) -> UsageMistake:
+def _unknown_key(key: str) -> UsageError:
     if key in ENGINE_VARIABLES_OURS:
         instead = ENGINE_VARIABLES_OURS[key]
-        return UsageMistake(
+        return UsageError(
             f"{key} cannot be set here: {instead}.", f"Remove the line {key}=…"
         )
     known = [*_BY_VARIABLE, *ENGINE_VARIABLES, "AVOCADO_MODEL"]
-    nearest = nearest_match(key.upper(), known)
+    nearest = closest_match(key.upper(), known)
     hint = f"Did you mean {nearest}?" if nearest else "See %avocado_up --help."
-    return UsageMistake(f"{key} is not a known setting.", hint)
+    return UsageError(f"{key} is not a known setting.", hint)
 
 
-def nearest_match(word: str, known: Iterable[str]) -> str:
+def closest_match(word: str, known: Iterable[str]) -> str:
     """Return the known word most like a misspelt one, or an empty text."""
     return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")

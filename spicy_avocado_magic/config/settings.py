@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
-from ..errors import UsageMistake
+from ..errors import UsageError
 from ..protocol.pool import require_for_pool
 from . import limits
-from .api_keys import NamedKey
+from .api_keys import ApiKey
 from .model_name import ModelName
 from .validators import validate_model
 
@@ -45,7 +45,7 @@ ENGINE_VARIABLES_OURS: Final = {
 }
 """Variables that a user may not set, with what to do instead."""
 
-CHANGES: Final[Mapping[str, frozenset[str]]] = {
+RESTARTS_COMPONENTS: Final[Mapping[str, frozenset[str]]] = {
     "models": frozenset({"models"}),
     "token": frozenset({"tunnel"}),
     "domain": frozenset({"tunnel"}),
@@ -64,7 +64,7 @@ CHANGES: Final[Mapping[str, frozenset[str]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Endpoints:
     """Where archives, models and the tunnel come from; a rehearsal points elsewhere."""
 
     rehearsal: bool = False
@@ -92,7 +92,7 @@ class Settings:
     no_auth: bool = False
     path_key: bool = False
     manage: bool = False
-    keys: tuple[NamedKey, ...] = field(default=(), repr=False)
+    keys: tuple[ApiKey, ...] = field(default=(), repr=False)
     """Those given to others."""
     any_model: bool = False
     """Serve all that is installed, not only ``models``."""
@@ -100,7 +100,7 @@ class Settings:
     """Where a key that may manage pulls from, besides the usual places."""
     cors: tuple[str, ...] = ()
     """Origins of web pages that may send requests; ``*`` is any."""
-    limits: limits.Given = ()
+    limits: limits.LimitOverrides = ()
     metrics_port: str = ""
     """``address:port`` for a scraper; empty is none."""
     metrics_token: str = field(default="", repr=False)
@@ -120,7 +120,7 @@ class Settings:
     """Seconds until the host ends itself; 0 is never."""
     detach: bool = False
     engine_env: tuple[tuple[str, str], ...] = ()
-    sources: Sources = Sources()
+    sources: Endpoints = Endpoints()
 
     def merged(self, given: Mapping[str, Any], *, only: bool = False) -> Self:
         """Return these settings with what was given, by the rules of ``up``.
@@ -131,7 +131,7 @@ class Settings:
         models given are the exact list.
 
         Raises:
-            UsageMistake: If a value cannot be right.
+            UsageError: If a value cannot be right.
         """
         given = dict(given)
         models = tuple(validate_model(name) for name in given.pop("models", ()))
@@ -143,7 +143,8 @@ class Settings:
         if "api_key" in given:
             given["key_is_generated"] = False
         yielding: dict[str, Any] = {
-            other: "" if other == "domain" else False for other in excluded_by(given)
+            other: "" if other == "domain" else False
+            for other in settings_overridden_by(given)
         }
         kept = replace(self, **yielding)
         merged = replace(
@@ -156,24 +157,24 @@ class Settings:
         return merged
 
     def check(self) -> None:
-        """Raise UsageMistake for values that contradict each other, or lack one."""
+        """Raise UsageError for values that contradict each other, or lack one."""
         if self.local and self.domain:
-            raise UsageMistake(
+            raise UsageError(
                 "--local opens no tunnel, so --domain has no use.",
                 "Leave one of the two out.",
             )
         if any(key.secret == self.api_key for key in self.keys):
-            raise UsageMistake(
+            raise UsageError(
                 "This --api-key is a named key already, which somebody else has.",
                 "Choose another one.",
             )
         if self.no_auth and self.manage:
-            raise UsageMistake(
+            raise UsageError(
                 "--manage would let anybody delete and replace your models.",
                 "Leave --no-auth or --manage out.",
             )
         if self.no_auth and self.path_key:
-            raise UsageMistake(
+            raise UsageError(
                 "--path-key has no use without a key.",
                 "Leave --no-auth or --path-key out.",
             )
@@ -186,7 +187,9 @@ class Settings:
         differing = self.differences(other)
         if other.pool and "api_key" in differing:  # by it members prove themselves
             differing |= {"pool"}
-        return frozenset().union(*(CHANGES.get(name, ()) for name in differing))
+        return frozenset().union(
+            *(RESTARTS_COMPONENTS.get(name, ()) for name in differing)
+        )
 
     def differences(self, other: Settings) -> frozenset[str]:
         """Return the names of the settings in which the two differ.
@@ -208,7 +211,7 @@ _EXCLUDES: Final[Mapping[str, tuple[str, ...]]] = {
 """Settings that a given one switches off, unless they are given as well."""
 
 
-def excluded_by(given: Mapping[str, Any]) -> frozenset[str]:
+def settings_overridden_by(given: Mapping[str, Any]) -> frozenset[str]:
     """Return the settings that yield to those given, and are not given themselves."""
     return frozenset(
         other

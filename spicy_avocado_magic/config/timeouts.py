@@ -7,7 +7,7 @@ from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Timeouts:
     """All waits of the product, in seconds, and the few counts that go with them."""
 
     launch_s: float = 20.0

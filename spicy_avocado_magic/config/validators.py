@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Final
 
-from ..errors import UsageMistake
+from ..errors import UsageError
 from ..system.credentials import looks_like_token
 from .model_name import ModelName
 
@@ -24,12 +24,12 @@ _MAX_PORT: Final = 65535
 
 
 def validate_model(name: str) -> str:
-    """Return a model's name if the engine would accept it; else UsageMistake.
+    """Return a model's name if the engine would accept it; else UsageError.
 
     A token in its place is refused before it is shown, kept or sent to a registry.
     """
     if looks_like_token(name):
-        raise UsageMistake(
+        raise UsageError(
             "An ngrok token stands where a model's name belongs.",
             "Write --token before it, best with $NAME: --token $NAME",
         )
@@ -41,7 +41,7 @@ def validate_domain(text: str) -> str:
     """Return a public host name, freed of a pasted ``https://`` and slash."""
     host = text.strip().lower().removeprefix("https://").rstrip("/")
     if not _DOMAIN.fullmatch(host):
-        raise UsageMistake(
+        raise UsageError(
             f"--domain {text!r} is not a host name.",
             "Use one from your ngrok dashboard, such as name.ngrok.app.",
         )
@@ -52,9 +52,7 @@ def validate_port(text: str) -> int:
     """Return a port number a user may listen on."""
     if text.isascii() and text.isdigit() and 0 < int(text) <= _MAX_PORT:
         return int(text)
-    raise UsageMistake(
-        f"--port {text!r} is not a port.", "Use a number from 1 to 65535."
-    )
+    raise UsageError(f"--port {text!r} is not a port.", "Use a number from 1 to 65535.")
 
 
 def validate_address(text: str) -> str:
@@ -66,8 +64,8 @@ def validate_address(text: str) -> str:
     try:
         ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
         return f"{host}:{validate_port(port)}"
-    except (ValueError, UsageMistake):
-        raise UsageMistake(
+    except (ValueError, UsageError):
+        raise UsageError(
             f"{text!r} is neither a port nor ADDRESS:PORT.",
             "Use one such as 9464, which is on loopback, or 0.0.0.0:9464, or none.",
         ) from None
@@ -78,7 +76,7 @@ def parse_origins(text: str) -> tuple[str, ...]:
     origins = _listed(text)
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
-            raise UsageMistake(
+            raise UsageError(
                 f"--cors {origin!r} is not the origin of a web page.",
                 "Use scheme and host alone, such as https://app.example, or *.",
             )
@@ -90,7 +88,7 @@ def parse_registries(text: str) -> tuple[str, ...]:
     hosts = _listed(text)
     for host in hosts:
         if not _REGISTRY.fullmatch(host):
-            raise UsageMistake(
+            raise UsageError(
                 f"--registry {host!r} is not the host of a registry.",
                 "Use HOST or HOST:PORT, such as registry.example.org.",
             )
@@ -106,7 +104,7 @@ def validate_context(text: str) -> int:
     """Return a context length in tokens."""
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
-    raise UsageMistake(
+    raise UsageError(
         f"--context {text!r} is not a number of tokens.", "Use one such as 8192."
     )
 
@@ -120,7 +118,7 @@ def validate_key(text: str) -> str:
     """Return an API key that can stand in a header and in a path."""
     if is_key(text):
         return text
-    raise UsageMistake(
+    raise UsageError(
         "The --api-key cannot be used as it is.",
         "Use 8 to 200 letters, digits or one of _ . ~ - without spaces.",
     )
@@ -131,7 +129,7 @@ def validate_version(text: str) -> str:
     version = text.removeprefix("v")
     if version == "latest" or _VERSION.fullmatch(version):
         return version
-    raise UsageMistake(
+    raise UsageError(
         f"--ollama-version {text!r} is not a version.",
         f"Use X.Y.Z such as {OLLAMA_VERSION}, or latest.",
     )
@@ -141,7 +139,7 @@ def validate_keep_alive(text: str) -> str:
     """Return how long a model stays loaded, in the engine's form."""
     if re.fullmatch(r"-?[0-9]+", text) or _DURATION.fullmatch(text):
         return text
-    raise UsageMistake(
+    raise UsageError(
         f"--keep-alive {text!r} is not a duration.",
         "Use one such as 30m or 2h, or -1 for ever.",
     )
@@ -154,6 +152,6 @@ def parse_duration_s(text: str) -> float:
     if _DURATION.fullmatch(text):
         parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
         return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
-    raise UsageMistake(
+    raise UsageError(
         f"{text!r} is not a duration.", "Use one such as 90s, 45m, 2h or 1h30m."
     )

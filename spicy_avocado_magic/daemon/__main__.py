@@ -24,24 +24,24 @@ import uvloop
 
 from .. import __version__
 from ..config.options import OPTIONS
-from ..config.settings import Settings, Sources
-from ..config.timeouts import Policy
-from ..errors import AvocadoError, HostUnreachable, as_avocado_error
-from ..protocol.event_log import ENDED, FILE_NAME, STARTED, Recorder
+from ..config.settings import Endpoints, Settings
+from ..config.timeouts import Timeouts
+from ..errors import AvocadoError, DaemonUnreachable, as_avocado_error
+from ..protocol.event_log import ENDED, FILE_NAME, STARTED, EventLog
 from ..protocol.json_codec import from_json
 from ..protocol.state import State
-from ..protocol.state_folder import Record, StateFolder, hold_lock, read_private
+from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock, read_private
 from ..system.paths import cache_folder
 from ..system.platforms import detect_platform
 from ..system.processes import Identity, identify
 from ..system.redaction import Redactor
 from ..tunnel.ngrok.config import read_token
-from .context import Children, Context
-from .control_api import Control, decode_given, failure_line
-from .desired_state import no_model, plain_settings, secrets_of
-from .reaper import Guard
-from .rehearsal_process import World, start_world
-from .state_store import Board
+from .context import ChildProcesses, DaemonContext
+from .control_api import ControlServer, decode_options, failure_line
+from .desired_state import no_model, public_settings, secrets_of
+from .reaper import Reaper
+from .rehearsal_process import RehearsalProcess, start_world
+from .state_store import StateStore
 from .supervisor import Supervisor, with_key
 
 LOCKED = 75
@@ -68,28 +68,28 @@ def main() -> int:
 
 
 async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -> None:
-    log = Recorder(folder.path / FILE_NAME, redact)
+    log = EventLog(folder.path / FILE_NAME, redact)
     settings = _settings(folder, launch)
     redact.add(*secrets_of(settings))
-    policy = from_json(Policy, launch["policy"])
+    policy = from_json(Timeouts, launch["policy"])
     host = identify(os.getpid())
     if host is None:
-        raise HostUnreachable(
+        raise DaemonUnreachable(
             "This system does not tell about processes.", "Is /proc mounted?"
         )
-    record = Record(version=__version__, host=host)
-    guard = Guard(folder.agent_config, folder.log("host"))
+    record = DaemonRecord(version=__version__, host=host)
+    guard = Reaper(folder.agent_config, folder.log("host"))
     guard.start()
-    children = Children(folder, record, guard)
+    children = ChildProcesses(folder, record, guard)
     world = await _world(folder, children, launch, policy)
     if world is not None:
         settings = replace(settings, sources=world.sources)
-    context = Context(
+    context = DaemonContext(
         settings=settings,
         folder=folder,
         policy=policy,
         platform=detect_platform(),
-        board=Board(
+        board=StateStore(
             State(
                 rehearsal=settings.sources.rehearsal,
                 version=__version__,
@@ -105,11 +105,11 @@ async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -
     )
     owner = launch.get("owner")
     supervisor = Supervisor(context, from_json(Identity, owner) if owner else None)
-    control = Control(supervisor)
+    control = ControlServer(supervisor)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         name = signal.Signals(number).name
-        loop.add_signal_handler(number, supervisor.end, f"got {name}")
+        loop.add_signal_handler(number, supervisor.request_stop, f"got {name}")
     guarding = asyncio.create_task(guard.keep(policy.heartbeat_s), name="guard")
     try:
         await control.start(folder.socket)
@@ -125,13 +125,13 @@ async def _host(folder: StateFolder, launch: dict[str, Any], redact: Redactor) -
         if world is not None:
             await world.stop()
         guard.stop()
-        kept = folder.for_next_host if supervisor.keeps_wanted else ()
+        kept = folder.restart_files if supervisor.keep_desired_state else ()
         folder.remove(keep=(*kept, *folder.logs))
         log.record("host", ENDED, supervisor.why or "by a mistake of its own")
 
 
 @contextlib.contextmanager
-def _bugs_told(log: Recorder) -> Iterator[None]:
+def _bugs_told(log: EventLog) -> Iterator[None]:
     """Let the recorder know of what only the host's own log would hold."""
     try:
         yield
@@ -140,7 +140,7 @@ def _bugs_told(log: Recorder) -> Iterator[None]:
         raise
 
 
-def _facts(host: Identity, context: Context) -> dict[str, Any]:
+def _facts(host: Identity, context: DaemonContext) -> dict[str, Any]:
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -148,7 +148,7 @@ def _facts(host: Identity, context: Context) -> dict[str, Any]:
         "where": context.platform.name,
         "start": host.start,
         "rehearsal": context.settings.sources.rehearsal,
-        "settings": plain_settings(context.settings),
+        "settings": public_settings(context.settings),
     }
 
 
@@ -158,9 +158,9 @@ def _secrets_in(given: dict[str, Any]) -> list[str]:
 
 def _settings(folder: StateFolder, launch: dict[str, Any]) -> Settings:
     """Merge what was given into what a host that died or restarts has left."""
-    given = decode_given(launch["given"])
-    base = Settings(sources=from_json(Sources, launch["sources"]))
-    left = read_private(folder.wanted)
+    given = decode_options(launch["given"])
+    base = Settings(sources=from_json(Endpoints, launch["sources"]))
+    left = read_private(folder.desired_state)
     # What cannot be read is what a full disk cut short: nothing was left then.
     with contextlib.suppress(ValueError, TypeError):
         stored = from_json(Settings, json.loads(left or ""))
@@ -174,8 +174,11 @@ def _settings(folder: StateFolder, launch: dict[str, Any]) -> Settings:
 
 
 async def _world(
-    folder: StateFolder, children: Children, launch: dict[str, Any], policy: Policy
-) -> World | None:
+    folder: StateFolder,
+    children: ChildProcesses,
+    launch: dict[str, Any],
+    policy: Timeouts,
+) -> RehearsalProcess | None:
     if not launch["sources"]["rehearsal"]:
         return None
     place = cache_folder(rehearsal=True)

@@ -8,18 +8,18 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from ..config.api_key_options import Grant
-from ..config.api_keys import MOST_KEYS, OWNER, NamedKey
+from ..config.api_key_options import ApiKeyRequest
+from ..config.api_keys import MAX_NAMED_KEYS, OWNER, ApiKey
 from ..config.model_name import ModelName
-from ..config.options import nearest_match
+from ..config.options import closest_match
 from ..config.settings import Settings
-from ..errors import UsageMistake
-from ..gateway.revocation import end_overdrawn
-from ..protocol.state import KeyState
-from .components.gateway import GatewayLife
-from .context import Context
-from .desired_state import store_wanted
-from .traffic import key_states
+from ..errors import UsageError
+from ..gateway.revocation import cancel_over_quota
+from ..protocol.state import ApiKeyState
+from .components.gateway import GatewayComponent
+from .context import DaemonContext
+from .desired_state import save_desired_state
+from .traffic import api_key_states
 
 KEY_BYTES: Final = 24
 _ID_BYTES: Final = 8
@@ -30,9 +30,9 @@ def new_secret(prefix: str = "avocado-") -> str:
     return prefix + secrets.token_urlsafe(KEY_BYTES)
 
 
-def with_new_key(
-    settings: Settings, grant: Grant, now: float
-) -> tuple[Settings, NamedKey]:
+def add_api_key(
+    settings: Settings, grant: ApiKeyRequest, now: float
+) -> tuple[Settings, ApiKey]:
     """Return settings with one key more, and that key.
 
     An expired key of the same name makes room for it.
@@ -43,7 +43,7 @@ def with_new_key(
         now: Seconds since the epoch.
 
     Raises:
-        UsageMistake: If there can be no such key.
+        UsageError: If there can be no such key.
     """
     kept = tuple(
         key
@@ -51,7 +51,7 @@ def with_new_key(
         if key.name != grant.name or not key.is_expired(now)
     )
     _check(replace(settings, keys=kept), grant)
-    key = NamedKey(
+    key = ApiKey(
         name=grant.name,
         secret=new_secret(),
         id=secrets.token_hex(_ID_BYTES),
@@ -64,40 +64,40 @@ def with_new_key(
     return replace(settings, keys=(*kept, key)), key
 
 
-def without_key(settings: Settings, name: str) -> Settings:
+def remove_api_key(settings: Settings, name: str) -> Settings:
     """Return settings without the key of this name.
 
     Raises:
-        UsageMistake: If there is none, with the nearest match.
+        UsageError: If there is none, with the nearest match.
     """
     names = [key.name for key in settings.keys]
     if name not in names:
-        near = nearest_match(name, names)
+        near = closest_match(name, names)
         hint = f"Did you mean {near}?" if near else "%avocado_keys lists them."
         if name == OWNER:
             hint = "Your own key changes with %avocado_up --api-key KEY."
-        raise UsageMistake(f"There is no named key {name!r}.", hint)
+        raise UsageError(f"There is no named key {name!r}.", hint)
     return replace(settings, keys=tuple(k for k in settings.keys if k.name != name))
 
 
-def _check(settings: Settings, grant: Grant) -> None:
+def _check(settings: Settings, grant: ApiKeyRequest) -> None:
     if settings.no_auth:
-        raise UsageMistake(
+        raise UsageError(
             "Under --no-auth anybody is let in, so keys have no use.",
             "Ask for keys first: %avocado_up --no-auth=false",
         )
     if grant.name in [key.name for key in settings.keys]:
-        raise UsageMistake(
+        raise UsageError(
             f"There is a key named {grant.name!r} already.",
             "Choose another name, or take that key back with %avocado_keys revoke.",
         )
-    if len(settings.keys) >= MOST_KEYS:
-        raise UsageMistake(
-            f"There are {MOST_KEYS} named keys, which is the most.",
+    if len(settings.keys) >= MAX_NAMED_KEYS:
+        raise UsageError(
+            f"There are {MAX_NAMED_KEYS} named keys, which is the most.",
             "Take one back with %avocado_keys revoke.",
         )
     if grant.manage and not settings.manage:
-        raise UsageMistake(
+        raise UsageError(
             "Managing models is switched off here, for every key.",
             "Switch it on first: %avocado_up --manage",
         )
@@ -109,43 +109,43 @@ def _check_models(served: tuple[str, ...], asked: tuple[str, ...]) -> None:
     """Refuse a model that the key could not use.
 
     Raises:
-        UsageMistake: With the nearest one that is served.
+        UsageError: With the nearest one that is served.
     """
     known = {ModelName.parse(name).key: name for name in served}
     for name in asked:
         if ModelName.parse(name).key not in known:
-            near = nearest_match(name, served)
+            near = closest_match(name, served)
             hint = f"Did you mean {near}?" if near else f"Served: {', '.join(served)}."
-            raise UsageMistake(
+            raise UsageError(
                 f"{name} is not served, so the key could not use it.",
                 f"{hint} Serve more with %avocado_up MODEL, or --any-model.",
             )
 
 
-class Sharing:
+class ApiKeyManager:
     """Changes the named keys of a running host, and nothing besides."""
 
-    def __init__(self, context: Context, gateway: GatewayLife) -> None:
+    def __init__(self, context: DaemonContext, gateway: GatewayComponent) -> None:
         self._context, self._gateway = context, gateway
 
     async def watch(self) -> None:
         """Hold what several requests use together against their key's bound."""
         while True:
             await asyncio.sleep(self._context.policy.overdraft_every_s)
-            end_overdrawn(self._gateway.gateway.metrics)
+            cancel_over_quota(self._gateway.gateway.metrics)
 
-    def states(self) -> tuple[KeyState, ...]:
+    def states(self) -> tuple[ApiKeyState, ...]:
         """Return every key with its limits and use; no secret is in it."""
         metrics = self._gateway.gateway.metrics
-        return key_states(self._context.settings, metrics, time.time())
+        return api_key_states(self._context.settings, metrics, time.time())
 
-    def add(self, grant: Grant) -> str:
+    def add(self, grant: ApiKeyRequest) -> str:
         """Let somebody in from now on; return the secret of the new key.
 
         Raises:
-            UsageMistake: If there can be no such key.
+            UsageError: If there can be no such key.
         """
-        settings, key = with_new_key(self._context.settings, grant, time.time())
+        settings, key = add_api_key(self._context.settings, grant, time.time())
         self._become(settings, key.name)
         self._context.log(f"a key was given to {key.name}")
         return key.secret
@@ -154,14 +154,14 @@ class Sharing:
         """Let a key in no more, and end what is open with it.
 
         Raises:
-            UsageMistake: If there is none of that name.
+            UsageError: If there is none of that name.
         """
-        self._become(without_key(self._context.settings, name), name)
+        self._become(remove_api_key(self._context.settings, name), name)
         self._context.log(f"the key of {name} was taken back")
 
     def _become(self, settings: Settings, name: str) -> None:
         # Stored first: what a full disk does not take must not hold either.
-        store_wanted(self._context, settings)
+        save_desired_state(self._context, settings)
         self._context.settings = settings
         self._gateway.refresh()
         self._gateway.gateway.metrics.keys.pop(name, None)

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config.settings import Settings
-from ..config.timeouts import Policy
-from ..protocol.event_log import Recorder, utc_text
-from ..protocol.state_folder import Child, Record, StateFolder
-from ..system.paths import engines_folder, models_folder, require_mounted
+from ..config.timeouts import Timeouts
+from ..protocol.event_log import EventLog, utc_text
+from ..protocol.state_folder import Child, DaemonRecord, StateFolder
+from ..system.paths import engines_folder, models_folder, require_drive_mounted
 from ..system.platforms import Platform
 from ..system.processes import Identity
 from ..system.redaction import Redactor
-from ..system.rotating_file import BoundedFile, tail_lines
-from .reaper import Guard
-from .state_store import Board
+from ..system.rotating_file import RotatingFile, tail_lines
+from .reaper import Reaper
+from .state_store import StateStore
 
 
-class Log:
+class RedactedLog:
     """What a child says to us, line by line: stamped, redacted and bounded."""
 
     def __init__(self, path: Path, redact: Redactor) -> None:
-        self._file, self._redact = BoundedFile(path), redact
+        self._file, self._redact = RotatingFile(path), redact
 
     def __call__(self, text: str) -> None:
         """Append its lines; they are lost where the disk is full."""
@@ -37,10 +37,12 @@ class Log:
         return tail_lines(self._file.path, count)
 
 
-class Children:
+class ChildProcesses:
     """The process groups that the host started: on record, and under guard."""
 
-    def __init__(self, folder: StateFolder, record: Record, guard: Guard) -> None:
+    def __init__(
+        self, folder: StateFolder, record: DaemonRecord, guard: Reaper
+    ) -> None:
         self._folder, self._record, self._guard = folder, record, guard
         self._children: dict[str, Identity] = {}
         self.is_on_record = True
@@ -54,7 +56,7 @@ class Children:
         self._guard.add(name, identity)
         self.publish()
 
-    def done(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Take a group that has ended off the record."""
         self._children.pop(name, None)
         self._guard.done(name)
@@ -64,7 +66,7 @@ class Children:
         """Return the groups that are on record now, by name."""
         return dict(self._children)
 
-    async def keep(self, every_s: float) -> None:
+    async def republish_periodically(self, every_s: float) -> None:
         """Write the record once the disk takes it again, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
@@ -93,16 +95,16 @@ class Children:
 
 
 @dataclass(slots=True, kw_only=True)
-class Context:
+class DaemonContext:
     """Handed to every life; ``settings`` is replaced when they change."""
 
     settings: Settings
     folder: StateFolder
-    policy: Policy
+    policy: Timeouts
     platform: Platform
-    board: Board
-    children: Children
-    log: Recorder
+    board: StateStore
+    children: ChildProcesses
+    log: EventLog
     redact: Redactor
     probe_secret: bytes = field(repr=False)
     _engines_choice: Path | None = field(default=None, init=False, repr=False)
@@ -123,7 +125,7 @@ class Context:
         """Where models are kept; what was chosen once stays, or the engine's differs.
 
         Raises:
-            UsageMistake: If that is on a drive that is not mounted.
+            UsageError: If that is on a drive that is not mounted.
         """
         asked = self.settings.models_dir
         if self._models_choice is None or self._models_choice[0] != asked:
@@ -134,5 +136,5 @@ class Context:
             )
             self._models_choice = (asked, chosen)
         folder = self._models_choice[1]
-        require_mounted(folder, self.platform)
+        require_drive_mounted(folder, self.platform)
         return folder

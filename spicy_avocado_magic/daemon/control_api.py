@@ -11,16 +11,16 @@ from typing import Any
 
 from aiohttp import web
 
-from ..config.api_key_options import Grant
+from ..config.api_key_options import ApiKeyRequest
 from ..config.settings import Settings
 from ..errors import AvocadoError, as_avocado_error
 from ..protocol.json_codec import from_json, to_json
 from ..system.redaction import Redactor
-from .state_store import Board, failure_of
+from .state_store import StateStore, to_failure
 from .supervisor import Supervisor
 
 
-class Control:
+class ControlServer:
     """Answers kernels: state, events, and what to change.
 
     ``GET /state``, ``GET /events?after=N`` (newline-delimited JSON),
@@ -67,7 +67,7 @@ class Control:
     def _failure(self, error: Exception) -> dict[str, Any]:
         known = as_avocado_error(error)
         self._context.log(f"control: {type(error).__name__}: {known}")
-        return {"failure": to_json(failure_of(known, self._context.redact))}
+        return {"failure": to_json(to_failure(known, self._context.redact))}
 
     async def _state(self, _request: web.Request) -> web.Response:
         return web.json_response(to_json(self._context.board.snapshot()))
@@ -93,14 +93,14 @@ class Control:
             if board.version == version:
                 await self._next_change_or_heartbeat(board)
 
-    async def _rest(self, board: Board, sequence: int) -> None:
+    async def _rest(self, board: StateStore, sequence: int) -> None:
         """Wait before the next message: progress can, a transition cannot."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._context.policy.state_every_s):
                 while board.sequence == sequence:
                     await board.wait_change()
 
-    async def _next_change_or_heartbeat(self, board: Board) -> None:
+    async def _next_change_or_heartbeat(self, board: StateStore) -> None:
         waits = [
             asyncio.ensure_future(board.wait_change()),
             asyncio.ensure_future(self._supervisor.ending.wait()),
@@ -116,24 +116,24 @@ class Control:
     async def _up(self, request: web.Request) -> web.Response:
         wish = await request.json()
         number, changed = self._supervisor.change(
-            decode_given(wish["given"]), only=wish["only"]
+            decode_options(wish["given"]), only=wish["only"]
         )
         return web.json_response({"change": number, "changed": sorted(changed)})
 
     async def _withdraw(self, request: web.Request) -> web.Response:
         wish = await request.json()
-        return web.json_response({"done": self._supervisor.withdraw(wish["change"])})
+        return web.json_response({"done": self._supervisor.undo_change(wish["change"])})
 
     async def _down(self, request: web.Request) -> web.Response:
         wish = await request.json()
-        self._supervisor.end("told to", keep_wanted=wish["keep_wanted"])
+        self._supervisor.request_stop("told to", keep_wanted=wish["keep_wanted"])
         return web.json_response({})
 
     async def _keys(self, _request: web.Request) -> web.Response:
         return web.json_response({"keys": to_json(self._supervisor.sharing.states())})
 
     async def _add_key(self, request: web.Request) -> web.Response:
-        grant = from_json(Grant, (await request.json())["grant"])
+        grant = from_json(ApiKeyRequest, (await request.json())["grant"])
         return web.json_response({"secret": self._supervisor.sharing.add(grant)})
 
     async def _revoke_key(self, request: web.Request) -> web.Response:
@@ -181,7 +181,7 @@ async def _write(response: web.StreamResponse, message: dict[str, Any]) -> None:
     await response.write(json.dumps(message).encode() + b"\n")
 
 
-def decode_given(plain: dict[str, Any]) -> dict[str, Any]:
+def decode_options(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the options given, with JSON's lists as the tuples of ``Settings``."""
     settings = from_json(Settings, plain)
     return {name: getattr(settings, name) for name in plain}
@@ -189,4 +189,4 @@ def decode_given(plain: dict[str, Any]) -> dict[str, Any]:
 
 def failure_line(error: AvocadoError, redact: Redactor) -> str:
     """Return what a host that cannot start says to its kernel."""
-    return json.dumps({"failure": to_json(failure_of(error, redact))})
+    return json.dumps({"failure": to_json(to_failure(error, redact))})

@@ -7,23 +7,23 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..config.settings import Settings
-from ..errors import UsageMistake
+from ..errors import UsageError
 from ..protocol.json_codec import to_json
 from ..protocol.state_folder import write_private
-from .context import Context
+from .context import DaemonContext
 
 
-def store_wanted(context: Context, settings: Settings) -> None:
+def save_desired_state(context: DaemonContext, settings: Settings) -> None:
     """Write settings down, keys included, and let none of their secrets be seen.
 
     The tunnel's token is in the agent's config already.
     """
     context.redact.add(*secrets_of(settings))
     stored = to_json(replace(settings, token=""))
-    write_private(context.folder.wanted, json.dumps(stored))
+    write_private(context.folder.desired_state, json.dumps(stored))
 
 
-def plain_settings(settings: Settings) -> dict[str, Any]:
+def public_settings(settings: Settings) -> dict[str, Any]:
     """Return what differs from the defaults, without what must never be seen."""
     told = {
         part.name: to_json(getattr(settings, part.name))
@@ -45,9 +45,9 @@ def secrets_of(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def no_model() -> UsageMistake:
+def no_model() -> UsageError:
     """Return the error for a start without a model."""
-    return UsageMistake(
+    return UsageError(
         "No model was named.",
         "Name one, as in: %avocado_up llama3 (see ollama.com/library).",
     )

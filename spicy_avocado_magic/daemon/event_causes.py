@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..protocol.event_log import CHANGED, Recorder
+from ..protocol.event_log import TRANSITIONED, EventLog
 from ..protocol.state import COMPONENTS, STAGES, Event, Failure, Phase
 
 _NEEDS: Final = {"models": "engine", "tunnel": "gateway"}
@@ -17,7 +17,7 @@ _TROUBLE: Final = (Phase.BACKOFF, Phase.FAILED)
 
 
 @dataclass(slots=True)
-class _Chain:
+class _ComponentTrace:
     """The events of one component, each the cause of the next."""
 
     last: int = 0
@@ -29,7 +29,7 @@ class _Chain:
     was_ready: bool = False
 
 
-class Causes:
+class EventCorrelator:
     """Follows the board and tells the recorder each transition with its cause.
 
     A component on its way is led from event to event. One that is at rest and
@@ -38,10 +38,10 @@ class Causes:
     """
 
     def __init__(
-        self, recorder: Recorder, clock: Callable[[], float] = time.monotonic
+        self, recorder: EventLog, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._recorder, self._clock = recorder, clock
-        self._chains = {component: _Chain() for component in COMPONENTS}
+        self._chains = {component: _ComponentTrace() for component in COMPONENTS}
         self._phases = {stage: Phase.WAITING for stage, _ in STAGES}
 
     def __call__(self, event: Event, failure: Failure | None) -> None:
@@ -58,7 +58,7 @@ class Causes:
             after_s = self._clock() - chain.began
         chain.last = self._recorder.record(
             event.component,
-            CHANGED,
+            TRANSITIONED,
             event.text,
             step=(event.stage, event.phase.value),
             because=because,
@@ -78,10 +78,10 @@ class Causes:
         own = [phase for s, phase in self._phases.items() if _OF_STAGE[s] == component]
         return all(phase in (Phase.READY, Phase.OFF) for phase in own)
 
-    def _because(self, name: str, chain: _Chain, *, is_trouble: bool) -> int:
+    def _because(self, name: str, chain: _ComponentTrace, *, is_trouble: bool) -> int:
         if chain.began is not None:
             return chain.last
-        needed = self._chains[_NEEDS[name]] if name in _NEEDS else _Chain()
+        needed = self._chains[_NEEDS[name]] if name in _NEEDS else _ComponentTrace()
         if is_trouble:
             return needed.last if needed.began is not None else 0
         cause = max(needed.last, self._recorder.last_call)
@@ -91,4 +91,4 @@ class Causes:
         """Say what an engine's fall and return mean for those who call it."""
         if component == "engine":
             because = self._chains[component].last
-            self._recorder.record("gateway", CHANGED, text, because=because)
+            self._recorder.record("gateway", TRANSITIONED, text, because=because)

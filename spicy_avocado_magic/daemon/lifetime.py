@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from ..system.processes import Identity
-from .context import Context
+from .context import DaemonContext
 
 _END_IS_NEAR: Final = (
     "It will soon end by itself (--ttl); %avocado_up --ttl 4h keeps it for 4 hours."
@@ -24,7 +24,7 @@ class Lifetime:
     """
 
     def __init__(
-        self, context: Context, owner: Identity | None, end: Callable[[str], None]
+        self, context: DaemonContext, owner: Identity | None, end: Callable[[str], None]
     ) -> None:
         self._context, self._owner, self._end = context, owner, end
         self._is_end_near = False

@@ -66,7 +66,7 @@ def _wait_gone(identity: Identity) -> None:
         time.sleep(_LOOK_S)
 
 
-class Guard:
+class Reaper:
     """The host's end of the pipe; starts a guard and replaces one that died."""
 
     def __init__(self, agent_config: Path, log: Path) -> None:

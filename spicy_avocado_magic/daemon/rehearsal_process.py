@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..config.settings import Sources
+from ..config.settings import Endpoints
 from ..errors import ComponentFailed
 from ..protocol.json_codec import from_json
 from ..system.processes import Identity, identify
 
 
-async def start_world(folder: Path, log: Path, *, ready_s: float) -> World:
+async def start_world(folder: Path, log: Path, *, ready_s: float) -> RehearsalProcess:
     """Start the loopback world; it ends when its standard input closes.
 
     Raises:
@@ -31,13 +31,13 @@ async def start_world(folder: Path, log: Path, *, ready_s: float) -> World:
             stderr=errors,
             start_new_session=True,
         )
-    world = World(process, folder)
+    world = RehearsalProcess(process, folder)
     try:
         if process.stdout is None:
             raise _no_world()
         async with asyncio.timeout(ready_s):
             line = await process.stdout.readline()
-        world.sources = from_json(Sources, json.loads(line))
+        world.sources = from_json(Endpoints, json.loads(line))
     except (TimeoutError, ValueError, TypeError) as error:
         await world.stop()
         raise _no_world() from error
@@ -51,12 +51,12 @@ def _no_world() -> ComponentFailed:
     )
 
 
-class World:
+class RehearsalProcess:
     """The rehearsal's process, as its host sees it."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self._process, self._folder = process, folder
-        self.sources = Sources()
+        self.sources = Endpoints()
 
     @property
     def identity(self) -> Identity | None:

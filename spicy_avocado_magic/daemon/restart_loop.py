@@ -11,14 +11,14 @@ from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from ..config.timeouts import Policy
-from ..errors import AvocadoError, EndpointTaken, NetworkUnreachable, as_avocado_error
-from .state_store import Board
+from ..config.timeouts import Timeouts
+from ..errors import AvocadoError, EndpointInUse, NetworkUnreachable, as_avocado_error
+from .state_store import StateStore
 
-Live = Callable[["Readiness"], Awaitable[None]]
+RunComponent = Callable[["Readiness"], Awaitable[None]]
 
 
-class Renewed(Exception):
+class RestartRequested(Exception):
     """A life was ended on purpose, so that the next begins with new settings."""
 
 
@@ -33,7 +33,7 @@ class Readiness:
         """When it became ready in this life, however it fell; None if it did not."""
 
     @property
-    def has_risen(self) -> bool:
+    def was_ready(self) -> bool:
         """Whether it was ready at any time in this life."""
         return self.risen_at is not None
 
@@ -42,34 +42,34 @@ class Readiness:
         """Whether it is ready now."""
         return self._up.is_set()
 
-    def rise(self) -> None:
+    def set_ready(self) -> None:
         """Say that it is ready."""
         self.risen_at = self._clock()
         self._down.clear()
         self._up.set()
 
-    def fall(self) -> None:
+    def set_unready(self) -> None:
         """Say that it is not ready any more."""
         self._up.clear()
         self._down.set()
 
-    async def up(self) -> None:
+    async def wait_ready(self) -> None:
         """Return once it is ready."""
         await self._up.wait()
 
-    async def down(self) -> None:
+    async def wait_unready(self) -> None:
         """Return once it is not ready."""
         await self._down.wait()
 
 
-def next_delay_s(policy: Policy, failures: int, chance: float) -> float:
+def backoff_delay_s(policy: Timeouts, failures: int, chance: float) -> float:
     """Return the seconds before another try: doubled each time, with jitter."""
     longest = policy.backoff_first_s * 2.0 ** min(failures - 1, 32)
     jitter_s = policy.backoff_jitter_s
     return min(policy.backoff_max_s - jitter_s, longest) + chance * jitter_s
 
 
-class Keeper:
+class RestartLoop:
     """Runs lives of one component.
 
     A life is a coroutine: bring up, ``rise``, watch. Returning means that
@@ -81,9 +81,9 @@ class Keeper:
     def __init__(
         self,
         name: str,
-        live: Live,
-        board: Board,
-        policy: Policy,
+        live: RunComponent,
+        board: StateStore,
+        policy: Timeouts,
         *,
         log: Callable[[str], None],
         on_given_up: Callable[[], None] = lambda: None,
@@ -102,7 +102,7 @@ class Keeper:
         self._life: asyncio.Task[None] | None = None
         self._renewal = asyncio.Event()
 
-    def renew(self, *, with_new_settings: bool = False) -> None:
+    def restart(self, *, with_new_settings: bool = False) -> None:
         """Begin a new life now, with failures forgotten; ends a running one.
 
         With settings that have never worked it is as new: what then fails is told
@@ -122,7 +122,7 @@ class Keeper:
         while True:
             try:
                 await self._tries()(self._one_life)
-            except Renewed:
+            except RestartRequested:
                 continue
             except AvocadoError as error:
                 self._log(f"{self.name}: given up: {error}")
@@ -143,13 +143,13 @@ class Keeper:
         if self._was_stable:
             return self._policy.stable_pause_s
         chance = random.random()  # noqa: S311  (jitter needs no cryptographic chance)
-        return next_delay_s(self._policy, len(self._failures), chance)
+        return backoff_delay_s(self._policy, len(self._failures), chance)
 
     def _is_worth_another_try(self, error: BaseException) -> bool:
         if not isinstance(error, AvocadoError):
             return False
         # After a lost network the service may take our old session for another's.
-        is_passing = isinstance(error, EndpointTaken) and self._was_ready
+        is_passing = isinstance(error, EndpointInUse) and self._was_ready
         if error.permanent and not is_passing:
             return False
         tries = self._policy.restart_tries
@@ -179,15 +179,15 @@ class Keeper:
             await self._life
         except asyncio.CancelledError:
             _raise_own_cancel()
-            raise Renewed from None
+            raise RestartRequested from None
         except Exception as error:
             _raise_own_cancel()
             raise self._remembered(as_avocado_error(error)) from error
         finally:
-            self._was_ready = self._was_ready or self.ready.has_risen
-            self.ready.fall()
+            self._was_ready = self._was_ready or self.ready.was_ready
+            self.ready.set_unready()
         _raise_own_cancel()
-        raise Renewed
+        raise RestartRequested
 
     def _remembered(self, error: AvocadoError) -> AvocadoError:
         """Count a failure; old ones are forgotten, unless it never was ready since."""
@@ -211,7 +211,7 @@ def _raise_own_cancel() -> None:
         raise asyncio.CancelledError
 
 
-async def race(*contenders: Coroutine[Any, Any, Any]) -> int:
+async def first_completed(*contenders: Coroutine[Any, Any, Any]) -> int:
     """Return the index of the first to finish; the others are cancelled.
 
     An error of the first is raised.

@@ -66,7 +66,7 @@ class RateMeter:
         return max(0.0, gained / (at_s - first_s)) if at_s > first_s else 0.0
 
 
-class Board:
+class StateStore:
     """Holds the host's state and its last events; one writer, many followers."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Board:
         """Grows with every change, progress and counts included."""
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.ends_at: float | None = None
-        self.live_facts: Callable[[], dict[str, Any]] = dict
+        self.live_fields: Callable[[], dict[str, Any]] = dict
         """Asked at each snapshot for facts that change all the time.
 
         Its ``warnings`` are shown besides those that stay.
@@ -113,7 +113,7 @@ class Board:
             )
             for name, stage in self._stages.items()
         )
-        facts = self.live_facts()
+        facts = self.live_fields()
         warnings = (*self._state.warnings, *facts.pop("warnings", ()))
         return replace(
             self._state,
@@ -178,7 +178,7 @@ class Board:
     def fail(self, component: str, error: AvocadoError, *, again: bool) -> None:
         """Mark a component's unfinished stage as failed, or as to be tried again."""
         phase = Phase.BACKOFF if again else Phase.FAILED
-        failure = failure_of(error, self._redact)
+        failure = to_failure(error, self._redact)
         own = [s for s in self._stages.values() if s.component == component]
         unfinished = [s for s in own if s.phase not in (Phase.READY, Phase.OFF)]
         running = [s for s in unfinished if s.phase is not Phase.WAITING]
@@ -228,7 +228,7 @@ class Board:
         changed.set()
 
 
-def failure_of(error: AvocadoError, redact: Redactor) -> Failure:
+def to_failure(error: AvocadoError, redact: Redactor) -> Failure:
     """Return an error in the form that crosses processes, without secrets.
 
     A library's message that an error repeats may quote what it was given.

@@ -11,66 +11,69 @@ from functools import partial
 from typing import Any, Final
 
 from ..config.settings import Settings
-from ..protocol.event_log import CALLED, ENDING
+from ..protocol.event_log import ENDING, REQUESTED
 from ..protocol.state import ModelState, Phase
-from ..system.process_log import ChildLog, keep_small
+from ..system.process_log import ProcessLog, rotate_periodically
 from ..system.processes import Identity, end_group, signal_group
 from ..tunnel.ngrok.config import write_config
-from .api_keys import Sharing, new_secret
-from .components.engine import EngineLife
-from .components.gateway import GatewayLife
-from .components.metrics import MetricsLife
-from .components.model_creation import Creating
-from .components.models import ModelsLife
-from .components.tunnel import TunnelLife
-from .context import Context
-from .desired_state import no_model, store_wanted
-from .event_causes import Causes
+from .api_keys import ApiKeyManager, new_secret
+from .components.engine import EngineComponent
+from .components.gateway import GatewayComponent
+from .components.metrics import MetricsEndpoint
+from .components.model_creation import ModelBuilder
+from .components.models import ModelsComponent
+from .components.tunnel import TunnelComponent
+from .context import DaemonContext
+from .desired_state import no_model, save_desired_state
+from .event_causes import EventCorrelator
 from .lifetime import Lifetime
-from .restart_loop import Keeper, Live
-from .usage_store import Ledger
+from .restart_loop import RestartLoop, RunComponent
+from .usage_store import UsageStore
 
 
 class Supervisor:
     """Starts, changes and stops the four components of one host."""
 
-    def __init__(self, context: Context, owner: Identity | None) -> None:
+    def __init__(self, context: DaemonContext, owner: Identity | None) -> None:
         self.context = context
         context.children.warn = lambda *told: context.board.warn("record", *told)
         self.ending = asyncio.Event()
-        self.keeps_wanted = False
+        self.keep_desired_state = False
         """Whether the host, once ended, leaves its settings for the next one."""
         self.why = ""
         """For what it ends; empty while it does not."""
-        context.board.on_event = Causes(context.log)
-        self._lifetime = Lifetime(context, owner, self.end)
+        context.board.on_event = EventCorrelator(context.log)
+        self._lifetime = Lifetime(context, owner, self.request_stop)
         self._change = 0
         self._before: Settings | None = None
-        self.gateway = GatewayLife(context)
-        self.sharing = Sharing(context, self.gateway)
-        self._ledger = Ledger(context, self.gateway)
-        self.metrics = MetricsLife(context, self.gateway.gateway)
-        engine = EngineLife(context, self.gateway.gateway)
-        self.creating = Creating(context, engine)
+        self.gateway = GatewayComponent(context)
+        self.sharing = ApiKeyManager(context, self.gateway)
+        self._ledger = UsageStore(context, self.gateway)
+        self.metrics = MetricsEndpoint(context, self.gateway.gateway)
+        engine = EngineComponent(context, self.gateway.gateway)
+        self.creating = ModelBuilder(context, engine)
         self._engine_log = engine.log
-        self._keepers: dict[str, Keeper] = {}
-        self._keep("engine", engine.live, self.gateway.gateway.give_up_upstream)
-        self._keep("gateway", self.gateway.live)
+        self._keepers: dict[str, RestartLoop] = {}
+        self._add_component("engine", engine.run, self.gateway.gateway.give_up_upstream)
+        self._add_component("gateway", self.gateway.live)
         engine_ready = self._keepers["engine"].ready
         gateway_ready = self._keepers["gateway"].ready
-        models = ModelsLife(context, self.gateway, engine, engine_ready)
-        self._keep("models", models.live)
+        models = ModelsComponent(context, self.gateway, engine, engine_ready)
+        self._add_component("models", models.live)
         models_ready = self._keepers["models"].ready
-        tunnel = TunnelLife(context, self.gateway, gateway_ready, models_ready)
-        self._keep("tunnel", tunnel.live)
+        tunnel = TunnelComponent(context, self.gateway, gateway_ready, models_ready)
+        self._add_component("tunnel", tunnel.live)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: list[asyncio.Task[None]] = []
 
-    def _keep(
-        self, name: str, live: Live, on_given_up: Callable[[], None] = lambda: None
+    def _add_component(
+        self,
+        name: str,
+        live: RunComponent,
+        on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         context = self.context
-        self._keepers[name] = Keeper(
+        self._keepers[name] = RestartLoop(
             name,
             live,
             context.board,
@@ -87,8 +90,10 @@ class Supervisor:
         for name, keeper in self._keepers.items():
             self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
         watches = self._lifetime.watches() | {
-            "record": self.context.children.keep(self.context.policy.heartbeat_s),
-            "ledger": self._ledger.keep(),
+            "record": self.context.children.republish_periodically(
+                self.context.policy.heartbeat_s
+            ),
+            "ledger": self._ledger.save_periodically(),
             "sharing": self.sharing.watch(),
             "metrics": self.metrics.run(),
             "logs": self._bound_logs(),
@@ -101,12 +106,12 @@ class Supervisor:
         finally:
             await self._stop()
 
-    def end(self, why: str, *, keep_wanted: bool = False) -> None:
+    def request_stop(self, why: str, *, keep_wanted: bool = False) -> None:
         """Begin to end the host."""
         if not self.why:
             self.why = why
             self.context.log.record("host", ENDING, why)
-        self.keeps_wanted = keep_wanted
+        self.keep_desired_state = keep_wanted
         self.ending.set()
 
     def change(self, given: Mapping[str, Any], *, only: bool) -> tuple[int, set[str]]:
@@ -117,7 +122,7 @@ class Supervisor:
             settings that differ.
 
         Raises:
-            UsageMistake: If the wish cannot be right; nothing is changed then.
+            UsageError: If the wish cannot be right; nothing is changed then.
         """
         before = self.context.settings
         wanted = with_key(before.merged(given, only=only))
@@ -127,17 +132,17 @@ class Supervisor:
         if given.get("ttl_s"):
             differing.add("ttl_s")  # the same time, but from now on
         what = ", ".join(sorted(differing)) or "nothing differs"
-        self.context.log.record("host", CALLED, f"up: {what}")
+        self.context.log.record("host", REQUESTED, f"up: {what}")
         self._change += 1
         self._before = before
-        self._become(
+        self._apply(
             wanted,
             renew=before.changed_components(wanted),
             restart_ttl="ttl_s" in given,
         )
         return self._change, differing
 
-    def withdraw(self, number: int) -> bool:
+    def undo_change(self, number: int) -> bool:
         """Take a change back, unless another one came after it."""
         if number != self._change or self._before is None:
             return False
@@ -145,11 +150,11 @@ class Supervisor:
         now = replace(self._before, keys=self.context.settings.keys)
         self._before = None
         renew = self.context.settings.changed_components(now)
-        self.context.log.record("host", CALLED, "the last change is taken back")
-        self._become(now, renew=renew, restart_ttl=False)
+        self.context.log.record("host", REQUESTED, "the last change is taken back")
+        self._apply(now, renew=renew, restart_ttl=False)
         return True
 
-    def _become(
+    def _apply(
         self, wanted: Settings, *, renew: frozenset[str], restart_ttl: bool
     ) -> None:
         board = self.context.board
@@ -163,7 +168,7 @@ class Supervisor:
             if board.snapshot().component(name) in (Phase.FAILED, Phase.BACKOFF)
         }
         for name in renew | failed:
-            self._keepers[name].renew(with_new_settings=name in renew)
+            self._keepers[name].restart(with_new_settings=name in renew)
 
     def _store(self, settings: Settings) -> None:
         """Write settings down for the next host.
@@ -172,7 +177,7 @@ class Supervisor:
             OSError: If the disk takes nothing more; then nothing may be changed.
         """
         context = self.context
-        store_wanted(context, settings)
+        save_desired_state(context, settings)
         if settings.token:
             write_config(
                 context.folder.agent_config,
@@ -201,9 +206,9 @@ class Supervisor:
     async def _bound_logs(self) -> None:
         """Keep those logs small that others write: engine, rehearsal, our stderr."""
         folder = self.context.folder
-        others = [ChildLog(folder.log(name)) for name in ("host", "rehearsal")]
+        others = [ProcessLog(folder.log(name)) for name in ("host", "rehearsal")]
         every_s = self.context.policy.logs_check_every_s
-        await keep_small((self._engine_log, *others), every_s)
+        await rotate_periodically((self._engine_log, *others), every_s)
 
     async def _stop(self) -> None:
         policy = self.context.policy
@@ -227,7 +232,7 @@ class Supervisor:
         for name, identity in self.context.children.all().items():
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(end_group, identity, grace_s=0.5)
-            self.context.children.done(name)
+            self.context.children.remove(name)
         self._ledger.save()
 
 

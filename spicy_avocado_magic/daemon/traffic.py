@@ -6,13 +6,13 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ..config.api_keys import ANYBODY, OWNER, NamedKey
+from ..config.api_keys import ANONYMOUS, OWNER, ApiKey
 from ..config.settings import Settings
-from ..gateway.metrics import Metrics, Use
-from ..protocol.state import KeyState, ModelUse, Traffic
+from ..gateway.metrics import Metrics, UsageTotals
+from ..protocol.state import ApiKeyState, ModelUsage, TrafficStats
 
 
-def facts_of(
+def traffic_fields(
     metrics: Metrics, settings: Settings, *, queued: int, lost_lines: int = 0
 ) -> dict[str, Any]:
     """Return the facts of the state that change with every request.
@@ -28,12 +28,12 @@ def facts_of(
         "refused": metrics.refused,
         "bytes_out": metrics.bytes_out,
         "traffic": _traffic(metrics, queued, lost_lines),
-        "keys": key_states(settings, metrics, time.time()),
+        "keys": api_key_states(settings, metrics, time.time()),
     }
 
 
-def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> Traffic:
-    return Traffic(
+def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> TrafficStats:
+    return TrafficStats(
         in_flight=metrics.in_flight,
         queued=queued,
         lost_lines=lost_lines,
@@ -47,7 +47,7 @@ def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> Traffic:
         public_bytes_out=metrics.public_bytes_out,
         statuses=tuple(sorted(metrics.statuses.items())),
         models=tuple(
-            ModelUse(
+            ModelUsage(
                 name=name,
                 requests=use.requests,
                 tokens_in=use.tokens_in,
@@ -59,22 +59,22 @@ def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> Traffic:
     )
 
 
-def key_states(
+def api_key_states(
     settings: Settings, metrics: Metrics, now: float
-) -> tuple[KeyState, ...]:
+) -> tuple[ApiKeyState, ...]:
     """Return every key with its use, the owner's first; no secret is in it."""
     if settings.no_auth:
-        return (_state(NamedKey(name=ANYBODY, secret=""), metrics, now),)
-    owner = NamedKey(name=OWNER, secret="", manage=settings.manage)
+        return (_state(ApiKey(name=ANONYMOUS, secret=""), metrics, now),)
+    owner = ApiKey(name=OWNER, secret="", manage=settings.manage)
     shown = [
         replace(key, manage=key.manage and settings.manage) for key in settings.keys
     ]
     return tuple(_state(key, metrics, now) for key in (owner, *shown))
 
 
-def _state(key: NamedKey, metrics: Metrics, now: float) -> KeyState:
-    use = metrics.keys.get(key.name, Use())
-    return KeyState(
+def _state(key: ApiKey, metrics: Metrics, now: float) -> ApiKeyState:
+    use = metrics.keys.get(key.name, UsageTotals())
+    return ApiKeyState(
         name=key.name,
         manage=key.manage,
         models=key.models,

@@ -9,13 +9,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..config.api_keys import NamedKey
+from ..config.api_keys import ApiKey
 from ..gateway.authentication import digest_of
-from ..gateway.metrics import Use
+from ..gateway.metrics import UsageTotals
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state_folder import read_private, write_private
-from .components.gateway import GatewayLife
-from .context import Context
+from .components.gateway import GatewayComponent
+from .context import DaemonContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +32,14 @@ class _Entry:
     """Seconds since the epoch; of the last request."""
 
 
-class Ledger:
+class UsageStore:
     """Writes the counts of the gateway down, and gives them back to the next one.
 
     What was used in the seconds before a host is killed may be lost. There is no
     secret in the file.
     """
 
-    def __init__(self, context: Context, gateway: GatewayLife) -> None:
+    def __init__(self, context: DaemonContext, gateway: GatewayComponent) -> None:
         self._context, self._gateway = context, gateway
         self._written = ""
 
@@ -55,7 +55,7 @@ class Ledger:
                 continue
             metrics.restore(
                 entry.name,
-                Use(
+                UsageTotals(
                     requests=entry.requests,
                     tokens_in=entry.tokens_in,
                     tokens_out=entry.tokens_out,
@@ -72,7 +72,7 @@ class Ledger:
             return [from_json(_Entry, item) for item in plain]
         return []
 
-    async def keep(self) -> None:
+    async def save_periodically(self) -> None:
         """Save at every turn, until cancelled."""
         while True:
             await asyncio.sleep(self._context.policy.usage_every_s)
@@ -92,7 +92,7 @@ class Ledger:
         self._written = text
 
 
-def _entries(keys: tuple[NamedKey, ...], used: Mapping[str, Use]) -> list[_Entry]:
+def _entries(keys: tuple[ApiKey, ...], used: Mapping[str, UsageTotals]) -> list[_Entry]:
     ago_s = time.time() - time.monotonic()
     return [
         _Entry(

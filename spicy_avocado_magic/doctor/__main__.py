@@ -8,7 +8,7 @@ A process of its own, started by the kernel's side for each examination, because
   interrupted in a thread, but a process can be ended with all that it started;
 - the host may be the very thing that is broken, so it is not asked to look.
 
-One line of JSON comes on standard input (``case.Request``, the token among it), one
+One line of JSON comes on standard input (``context.DoctorRequest``, the token among it), one
 leaves as the last on standard output: findings, and the report if it was asked for.
 In a rehearsal without a host, the loopback world is opened for as long as this lasts.
 """
@@ -30,15 +30,15 @@ from ..daemon.rehearsal_process import start_world
 from ..protocol.json_codec import from_json, to_json
 from ..system.redaction import Redactor
 from .checks import CHECKS
-from .context import Case, Request, read_case
+from .context import DoctorContext, DoctorRequest, load_context
 from .report import known_secrets, make_report
-from .runner import examine
+from .runner import run_checks
 
 
-async def main(request: Request) -> dict[str, Any]:
+async def main(request: DoctorRequest) -> dict[str, Any]:
     """Return all findings as JSON, and the report if it is asked for."""
-    async with _world(read_case(request)) as case:
-        found = await asyncio.to_thread(examine, case, CHECKS)
+    async with _world(load_context(request)) as case:
+        found = await asyncio.to_thread(run_checks, case, CHECKS)
         redact = Redactor(known_secrets(case))
         findings = tuple(
             replace(one, what=redact(one.what), remedy=redact(one.remedy))
@@ -49,7 +49,7 @@ async def main(request: Request) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _world(case: Case) -> AsyncIterator[Case]:
+async def _world(case: DoctorContext) -> AsyncIterator[DoctorContext]:
     """Open a rehearsal's world, unless its host has one open."""
     if not case.rehearsal or case.is_running:
         yield case
@@ -65,7 +65,7 @@ async def _world(case: Case) -> AsyncIterator[Case]:
 
 
 if __name__ == "__main__":
-    asked = from_json(Request, json.loads(sys.stdin.readline()))
+    asked = from_json(DoctorRequest, json.loads(sys.stdin.readline()))
     # A line of its own, whatever a library may have printed before.
     sys.stdout.write("\n" + json.dumps(asyncio.run(main(asked))) + "\n")
     sys.stdout.flush()

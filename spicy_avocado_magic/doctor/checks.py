@@ -10,7 +10,7 @@ from .folders import (
     check_models_disk,
     check_state_folder,
 )
-from .leftovers import check_ports, check_remains
+from .leftovers import check_leftovers, check_ports
 from .machine import (
     check_memory,
     check_packages,
@@ -45,12 +45,17 @@ CHECKS: Final = (
     Check(name="agent", run=check_agent),
     Check(name="token", run=check_token_shape),
     Check(name="proxy", run=check_proxy),
-    Check(name="registry", run=check_registry, is_far=True, if_late=INTERNET),
-    Check(name="releases", run=check_releases, is_far=True, if_late=INTERNET),
-    Check(name="agent host", run=check_agent_download, is_far=True, if_late=INTERNET),
-    Check(name="ngrok", run=check_edge, is_far=True, if_late=INTERNET),
-    Check(name="clock", run=check_clock, is_far=True),
+    Check(name="registry", run=check_registry, is_remote=True, timeout_remedy=INTERNET),
+    Check(name="releases", run=check_releases, is_remote=True, timeout_remedy=INTERNET),
+    Check(
+        name="agent host",
+        run=check_agent_download,
+        is_remote=True,
+        timeout_remedy=INTERNET,
+    ),
+    Check(name="ngrok", run=check_edge, is_remote=True, timeout_remedy=INTERNET),
+    Check(name="clock", run=check_clock, is_remote=True),
     Check(name="ports", run=check_ports),
-    Check(name="remains", run=check_remains),
+    Check(name="remains", run=check_leftovers),
     Check(name="service", run=check_service),
 )

@@ -6,8 +6,8 @@ import contextlib
 import json
 from dataclasses import dataclass, field, replace
 
-from ..config.settings import Settings, Sources
-from ..config.timeouts import Policy
+from ..config.settings import Endpoints, Settings
+from ..config.timeouts import Timeouts
 from ..errors import AvocadoError
 from ..protocol.json_codec import from_json
 from ..protocol.state_folder import StateFolder, read_private
@@ -26,25 +26,25 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class DoctorRequest:
     """What the kernel asks for; it comes on standard input."""
 
     rehearse: bool = False
     with_report: bool = False
-    sources: Sources = field(default_factory=Sources)
-    policy: Policy = field(default_factory=Policy)
+    sources: Endpoints = field(default_factory=Endpoints)
+    policy: Timeouts = field(default_factory=Timeouts)
     token: Token = Token()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class DoctorContext:
     """All that a check may look at."""
 
     settings: Settings
     """Those of the service that runs, or of one that a host has left; else empty."""
     folder: StateFolder | None
     """None where it cannot be used."""
-    policy: Policy
+    policy: Timeouts
     token: Token
     platform: Platform
     rehearsal: bool = False
@@ -52,7 +52,7 @@ class Case:
     """Whether the folder's host lives."""
 
 
-def read_case(request: Request) -> Case:
+def load_context(request: DoctorRequest) -> DoctorContext:
     """Gather what is to be examined; what cannot be read is left out."""
     folder: StateFolder | None = None
     settings = Settings(sources=request.sources)
@@ -63,7 +63,7 @@ def read_case(request: Request) -> Case:
         record = folder.read_record()
         is_running = record is not None and record.host.is_alive
         settings = _wanted(folder, settings, is_running=is_running)
-    return Case(
+    return DoctorContext(
         settings=settings,
         folder=folder,
         policy=request.policy,
@@ -77,7 +77,9 @@ def read_case(request: Request) -> Case:
 def _wanted(folder: StateFolder, base: Settings, *, is_running: bool) -> Settings:
     """Return the settings on disk; where a dead host found things is out of date."""
     with contextlib.suppress(ValueError, TypeError):
-        stored = from_json(Settings, json.loads(read_private(folder.wanted) or ""))
+        stored = from_json(
+            Settings, json.loads(read_private(folder.desired_state) or "")
+        )
         return stored if is_running else replace(stored, sources=base.sources)
     return base
 

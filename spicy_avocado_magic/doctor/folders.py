@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from ..formatting import bytes_text
+from ..formatting import format_bytes
 from ..protocol.finding import Finding, broken, ok, warning
 from ..protocol.state_folder import StateFolder
 from ..system.paths import (
@@ -18,9 +18,9 @@ from ..system.paths import (
     engines_folder,
     home_folder,
     models_folder,
-    require_mounted,
+    require_drive_mounted,
 )
-from .context import Case
+from .context import DoctorContext
 
 _LONGEST_SOCKET: Final = 103
 """Bytes of a Unix socket's path: 104 with the final zero on macOS, 108 on Linux."""
@@ -36,7 +36,7 @@ _ROOM: Final = (
 )
 
 
-def check_state_folder(case: Case) -> Finding:
+def check_state_folder(case: DoctorContext) -> Finding:
     """Tell whether sockets, records and secrets can be kept.
 
     Raises:
@@ -62,16 +62,16 @@ def check_state_folder(case: Case) -> Finding:
     return ok("state", f"{folder.path} is yours alone and can be written.")
 
 
-def check_home(case: Case) -> Finding:
+def check_home(case: DoctorContext) -> Finding:
     """Tell whether the engine's own files, and programs, can be put into home."""
     remedy = "Set HOME (and XDG_CACHE_HOME) to a folder that can be written."
     home = home_folder()
     # The engine keeps its key in ``~/.ollama``, wherever its models are.
     for folder in (home / ".ollama", cache_folder(rehearsal=case.rehearsal)):
-        problem = unwritable(existing(folder))
+        problem = unwritable(nearest_existing_parent(folder))
         if problem:
             return broken("home", problem, remedy)
-    cache = existing(cache_folder(rehearsal=case.rehearsal))
+    cache = nearest_existing_parent(cache_folder(rehearsal=case.rehearsal))
     if is_noexec(cache) and shutil.which("ollama") is None:
         what = f"{cache} is on a disk from which no program may be started."
         return broken("home", what, "Set XDG_CACHE_HOME to a folder on another one.")
@@ -81,12 +81,12 @@ def check_home(case: Case) -> Finding:
     return ok("home", f"{home} can be written.")
 
 
-def check_engines_disk(case: Case) -> Finding:
+def check_engines_disk(case: DoctorContext) -> Finding:
     """Tell whether a release of the engine fits where engines are kept."""
     folder = engines_folder(rehearsal=case.rehearsal)
     if shutil.which("ollama") is not None or any(folder.glob("*/bin/ollama")):
-        free = shutil.disk_usage(existing(folder)).free
-        return ok("engine disk", f"Nothing to install; {bytes_text(free)} are free.")
+        free = shutil.disk_usage(nearest_existing_parent(folder)).free
+        return ok("engine disk", f"Nothing to install; {format_bytes(free)} are free.")
     least, usual = _ARCHIVE_BYTES, _ARCHIVE_BYTES + _UNPACKED_BYTES
     if case.rehearsal:
         least = usual = _REHEARSAL_BYTES
@@ -94,15 +94,15 @@ def check_engines_disk(case: Case) -> Finding:
     return _room("engine disk", folder, (least, usual), remedy)
 
 
-def check_models_disk(case: Case) -> Finding:
+def check_models_disk(case: DoctorContext) -> Finding:
     """Tell whether models fit where models are kept.
 
     Raises:
-        UsageMistake: If that is on a drive that is not mounted.
+        UsageError: If that is on a drive that is not mounted.
     """
     folder = models_place(case)
-    require_mounted(folder, case.platform)
-    problem = unwritable(existing(folder))
+    require_drive_mounted(folder, case.platform)
+    problem = unwritable(nearest_existing_parent(folder))
     if problem:
         return broken("model disk", problem, "Point --models-dir at another folder.")
     least, usual = _SMALL_MODEL_BYTES, _USUAL_MODEL_BYTES
@@ -112,7 +112,7 @@ def check_models_disk(case: Case) -> Finding:
     return _room("model disk", folder, (least, usual), _ROOM)
 
 
-def models_place(case: Case) -> Path:
+def models_place(case: DoctorContext) -> Path:
     """Return where models are or would be kept; unlike ``up``, make nothing there."""
     chosen = [
         folder
@@ -132,10 +132,12 @@ def models_place(case: Case) -> Path:
         return usual
     others = [Path(folder) for folder in case.platform.scratch]
     places = [usual, *(path for path in others if os.access(path, os.W_OK))]
-    return max(places, key=lambda path: shutil.disk_usage(existing(path)).free)
+    return max(
+        places, key=lambda path: shutil.disk_usage(nearest_existing_parent(path)).free
+    )
 
 
-def existing(folder: Path) -> Path:
+def nearest_existing_parent(folder: Path) -> Path:
     """Return a folder, or the nearest one above it that is there."""
     return next(path for path in (folder, *folder.parents) if path.exists())
 
@@ -163,14 +165,14 @@ def is_noexec(folder: Path) -> bool:
 
 def _room(name: str, folder: Path, needs: tuple[int, int], remedy: str) -> Finding:
     least, usual = needs
-    place = existing(folder)
+    place = nearest_existing_parent(folder)
     free = shutil.disk_usage(place).free
     disk = os.statvfs(place)
-    what = f"{folder}: {bytes_text(free)} are free"
+    what = f"{folder}: {format_bytes(free)} are free"
     if disk.f_files and not disk.f_favail:
         return broken(name, f"{folder}: its disk takes no more files.", remedy)
     if free < least:
-        return broken(name, f"{what}, {bytes_text(least)} are needed.", remedy)
+        return broken(name, f"{what}, {format_bytes(least)} are needed.", remedy)
     if free < usual:
-        return warning(name, f"{what}, {bytes_text(usual)} are often needed.", remedy)
+        return warning(name, f"{what}, {format_bytes(usual)} are often needed.", remedy)
     return ok(name, f"{what}.")

@@ -13,20 +13,20 @@ import psutil
 
 from .. import daemon
 from ..daemon import reaper
-from ..engine.ollama_process import USUAL_PORT
+from ..engine.ollama_process import DEFAULT_PORT
 from ..errors import AvocadoError
 from ..protocol.finding import Finding, broken, ok, unknown, warning
 from ..protocol.state_folder import StateFolder
 from ..system.platforms import Platform
 from ..system.processes import Identity, find_by_argument
-from ..system.redaction import plain_text
-from .context import Case
+from ..system.redaction import strip_control_chars
+from .context import DoctorContext
 
 AGENT_PORT: Final = 4040
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ours:
+class RecordedProcesses:
     """The process groups on record, and whether the host that wrote it lives."""
 
     leader: Identity
@@ -51,7 +51,7 @@ def _group(pid: int) -> int:
         return 0
 
 
-def records() -> Iterator[tuple[StateFolder, Ours]]:
+def records() -> Iterator[tuple[StateFolder, RecordedProcesses]]:
     """Yield what is on record, of a real service and of a rehearsal."""
     for rehearsal in (False, True):
         # A folder that cannot be used is told by its own check.
@@ -60,7 +60,7 @@ def records() -> Iterator[tuple[StateFolder, Ours]]:
             record = folder.read_record()
             if record is not None:
                 children = {child.name: child.identity for child in record.children}
-                yield folder, Ours(leader=record.host, children=children)
+                yield folder, RecordedProcesses(leader=record.host, children=children)
 
 
 def listeners() -> dict[int, int]:
@@ -76,7 +76,7 @@ def listeners() -> dict[int, int]:
     }
 
 
-def check_ports(case: Case) -> Finding:
+def check_ports(case: DoctorContext) -> Finding:
     """Tell who holds the usual ports of engine and agent, and the gateway's."""
     try:
         held = listeners()
@@ -86,9 +86,9 @@ def check_ports(case: Case) -> Finding:
     ours = [one for _, one in records()]
     taken = {
         port: holder
-        for port in (case.settings.port, USUAL_PORT, AGENT_PORT)
+        for port in (case.settings.port, DEFAULT_PORT, AGENT_PORT)
         if port in held and not any(one.name_of(held[port]) for one in ours)
-        for holder in [program(held[port])]
+        for holder in [describe_process(held[port])]
     }
     said = "; ".join(
         f"{port} is held by {who}{_reserved(port, case.platform)}"
@@ -103,23 +103,23 @@ def check_ports(case: Case) -> Finding:
             "GPU, and an ngrok there counts as one of your agents.",
             "End it if you do not need it; Spicy Avocado never ends what is not its.",
         )
-    mine = {port for port in (USUAL_PORT, AGENT_PORT) if port in held}
+    mine = {port for port in (DEFAULT_PORT, AGENT_PORT) if port in held}
     used = f", {', '.join(map(str, sorted(mine)))} by this service" if mine else ""
-    return ok("ports", f"{USUAL_PORT} and {AGENT_PORT} are not in other hands{used}.")
+    return ok("ports", f"{DEFAULT_PORT} and {AGENT_PORT} are not in other hands{used}.")
 
 
 def _reserved(port: int, platform: Platform) -> str:
     return f", as always on {platform.name}" if port in platform.ports else ""
 
 
-def program(pid: int) -> str:
+def describe_process(pid: int) -> str:
     """Return a process in words: its name and pid, nothing of its arguments."""
     with contextlib.suppress(psutil.Error):
-        return f"{plain_text(psutil.Process(pid).name())} (pid {pid})"
+        return f"{strip_control_chars(psutil.Process(pid).name())} (pid {pid})"
     return f"pid {pid}" if pid else "a program of somebody else"
 
 
-def check_remains(case: Case) -> Finding:
+def check_leftovers(case: DoctorContext) -> Finding:
     """Tell what a host that died has left, and what no record knows of."""
     left, living = [], set()
     for folder, ours in records():

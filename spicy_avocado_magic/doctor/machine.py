@@ -11,10 +11,10 @@ from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
 
-from ..formatting import bytes_text
+from ..formatting import format_bytes
 from ..protocol.finding import Finding, broken, ok, warning
-from ..system.paths import require_supported
-from .context import Case
+from ..system.paths import require_posix
+from .context import DoctorContext
 
 PACKAGES: Final = (
     "IPython",
@@ -45,9 +45,9 @@ _NOBODY: Final = 65534
 _URL_PASSWORD: Final = re.compile(r":([^:/@]+)@")
 
 
-def check_platform(case: Case) -> Finding:
+def check_platform(case: DoctorContext) -> Finding:
     """Tell system and Python; only Windows cannot be used."""
-    require_supported()
+    require_posix()
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
     what = f"{case.platform.name}: {system}, Python {platform.python_version()}"
     told = f"{what}. {case.platform.terms}" if case.platform.terms else what
@@ -65,7 +65,7 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
-def check_packages(_case: Case) -> Finding:
+def check_packages(_case: DoctorContext) -> Finding:
     """Tell which packages are missing, and whether IPython is new enough."""
     versions = installed_versions()
     missing = [name for name, version in versions.items() if not version]
@@ -85,15 +85,15 @@ def check_packages(_case: Case) -> Finding:
     return ok("packages", f"IPython {versions['IPython']}, and all that is needed.")
 
 
-def check_memory(case: Case) -> Finding:
+def check_memory(case: DoctorContext) -> Finding:
     """Tell how much RAM and VRAM are free for models."""
     from ..engine.hardware.memory import list_gpus, read_memory
 
     memory = read_memory(list_gpus())
     free = memory.ram_free + memory.vram_free
-    what = f"{bytes_text(memory.ram_free)} of RAM free"
+    what = f"{format_bytes(memory.ram_free)} of RAM free"
     if memory.gpus:
-        what += f", {bytes_text(memory.vram_free)} on {memory.gpus} GPU"
+        what += f", {format_bytes(memory.vram_free)} on {memory.gpus} GPU"
     remedy = "End what else uses memory, restart the kernel, or take a smaller model."
     if free < _NO_MEMORY_BYTES:
         return broken("memory", f"{what}: no model fits.", remedy)
@@ -103,7 +103,7 @@ def check_memory(case: Case) -> Finding:
     return ok("memory", f"{what}.")
 
 
-def check_sharing(_case: Case) -> Finding:
+def check_sharing(_case: DoctorContext) -> Finding:
     """Tell whether other people use this machine: loopback is open to them."""
     import psutil
 
@@ -151,7 +151,7 @@ def without_credentials(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
 
-def check_proxy(case: Case) -> Finding:
+def check_proxy(case: DoctorContext) -> Finding:
     """Tell which proxy variables are in the environment, and what they do."""
     found = proxies()
     if not found:

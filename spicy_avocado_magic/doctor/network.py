@@ -1,6 +1,6 @@
 """The hosts that are needed: registry, releases, the agent's, ngrok's; the clock.
 
-Names come from ``Sources``, so that a rehearsal asks its own loopback world.
+Names come from ``Endpoints``, so that a rehearsal asks its own loopback world.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 from ..config.model_name import ModelName
 from ..config.validators import OLLAMA_VERSION
 from ..errors import AvocadoError
-from ..formatting import seconds_text
-from ..protocol.finding import Finding, Verdict, broken, ok, unknown, warning
-from .context import Case
+from ..formatting import format_duration
+from ..protocol.finding import CheckStatus, Finding, broken, ok, unknown, warning
+from .context import DoctorContext
 from .machine import proxies
-from .reachability import Reached, reach, reach_port
+from .reachability import ProbeResult, probe_port, probe_url
 
 EDGE_ADDRESS: Final = "connect.ngrok-agent.com:443"
 """Where an agent connects to: https://ngrok.com/docs/gateway/agent/connectivity"""
@@ -31,7 +31,7 @@ _SKEW_BREAKS_S: Final = 86400.0
 """Certificates are often younger or older than this by a few hours only."""
 
 
-def check_registry(case: Case) -> Finding:
+def check_registry(case: DoctorContext) -> Finding:
     """Tell whether the models' registry answers, asked for the first wanted model."""
     model = next(iter(case.settings.models), _ANY_MODEL)
     name = ModelName.parse(model)
@@ -40,10 +40,10 @@ def check_registry(case: Case) -> Finding:
             host=case.settings.sources.registry, model=name.model, tag=name.tag
         )
     url = f"{name.registry_url}/manifests/{name.tag}"
-    return _told("registry", reach(url, case.policy.diagnosis_host_s))
+    return _told("registry", probe_url(url, case.policy.diagnosis_host_s))
 
 
-def check_releases(case: Case) -> Finding:
+def check_releases(case: DoctorContext) -> Finding:
     """Tell whether releases of the engine can be had, where one may be needed."""
     from ..engine.install.release import archive_for
 
@@ -54,15 +54,15 @@ def check_releases(case: Case) -> Finding:
         archive = archive_for(number, url, platform.system(), platform.machine())
     except AvocadoError as error:
         return broken("releases", error.problem, error.remedy)
-    found = reach(archive.checksums_url, case.policy.diagnosis_host_s)
+    found = probe_url(archive.checksums_url, case.policy.diagnosis_host_s)
     told = _told("releases", found)
-    if told.verdict is Verdict.BROKEN and shutil.which("ollama") and not wanted:
+    if told.verdict is CheckStatus.BROKEN and shutil.which("ollama") and not wanted:
         what = f"{told.what} The ollama on PATH is used instead."
         return warning("releases", what, told.remedy)
     return told
 
 
-def check_agent_download(case: Case) -> Finding:
+def check_agent_download(case: DoctorContext) -> Finding:
     """Tell whether the agent can be fetched, where it is not here already."""
     from pyngrok import installer
 
@@ -73,15 +73,15 @@ def check_agent_download(case: Case) -> Finding:
     if Path(program_path(case.settings.sources.ngrok_path)).exists():
         return ok("agent host", "Not needed: the agent is here.")
     url = installer.get_ngrok_cdn_url("3")
-    return _told("agent host", reach(url, case.policy.diagnosis_host_s))
+    return _told("agent host", probe_url(url, case.policy.diagnosis_host_s))
 
 
-def check_edge(case: Case) -> Finding:
+def check_edge(case: DoctorContext) -> Finding:
     """Tell whether an agent can connect to ngrok's side."""
     if case.settings.local:
         return ok("ngrok", "Not needed: --local opens no tunnel.")
     address = case.settings.sources.edge_address or EDGE_ADDRESS
-    found = reach_port(address, case.policy.diagnosis_host_s)
+    found = probe_port(address, case.policy.diagnosis_host_s)
     if found.problem and proxies():
         what = f"{found.problem} The agent may get there by the proxy."
         remedy = "If the tunnel does not open, ask for port 443 without the proxy."
@@ -89,13 +89,13 @@ def check_edge(case: Case) -> Finding:
     return _told("ngrok", found)
 
 
-def check_clock(case: Case) -> Finding:
+def check_clock(case: DoctorContext) -> Finding:
     """Compare the clock with that of a host; asked without TLS, which needs a clock."""
     url = urlsplit(case.settings.sources.releases_url)
     plain = urlunsplit(("http", url.netloc, "/", "", ""))
     for asked in dict.fromkeys((plain, url.geturl())):
         began = time.time()
-        found = reach(asked, case.policy.diagnosis_host_s / 2, follow=False)
+        found = probe_url(asked, case.policy.diagnosis_host_s / 2, follow=False)
         now = (began + time.time()) / 2
         if found.date:
             return judge_clock(found, now)
@@ -106,7 +106,7 @@ def check_clock(case: Case) -> Finding:
     )
 
 
-def judge_clock(found: Reached, now: float) -> Finding:
+def judge_clock(found: ProbeResult, now: float) -> Finding:
     """Return what a host's time says about ours, ``now`` in seconds since 1970."""
     try:
         ahead_s = now - parsedate_to_datetime(found.date).timestamp()
@@ -116,14 +116,14 @@ def judge_clock(found: Reached, now: float) -> Finding:
     if abs(ahead_s) <= _SKEW_TOLD_S:
         return ok("clock", f"Right within a minute, by {found.host}.")
     way = "ahead of" if ahead_s > 0 else "behind"
-    what = f"It is {seconds_text(abs(ahead_s))} {way} that of {found.host}"
+    what = f"It is {format_duration(abs(ahead_s))} {way} that of {found.host}"
     remedy = "Set the clock, or restart the machine or runtime."
     if abs(ahead_s) > _SKEW_BREAKS_S:
         return broken("clock", f"{what}: certificates are refused.", remedy)
     return warning("clock", f"{what}; certificates may be refused.", remedy)
 
 
-def _told(name: str, found: Reached) -> Finding:
+def _told(name: str, found: ProbeResult) -> Finding:
     if found.problem:
         return broken(name, found.problem, found.remedy)
     return ok(name, f"{found.host} answers.")

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..config.validators import OLLAMA_VERSION
 from ..protocol.finding import Finding, broken, ok, warning
-from .context import Case
+from .context import DoctorContext
 
 _DEVICE: Final = Path("/dev/nvidia0")
 _LIBRARY: Final = "libcuda.so.1"
@@ -25,10 +25,10 @@ _MEND_DRIVER: Final = (
 )
 
 
-def check_gpu(case: Case) -> Finding:
+def check_gpu(case: DoctorContext) -> Finding:
     """Tell cards and driver, and what would put models on the CPU in silence."""
     from ..engine.hardware.memory import list_gpus
-    from ..engine.hardware.nvidia import choose_libraries, list_nvidia_cards
+    from ..engine.hardware.nvidia import list_nvidia_cards, select_gpu_libraries
 
     cards = list_nvidia_cards()
     if not cards:
@@ -43,7 +43,7 @@ def check_gpu(case: Case) -> Finding:
             "Unset CUDA_VISIBLE_DEVICES, then %avocado_up --restart.",
         )
     version = case.settings.ollama_version.removeprefix("latest") or OLLAMA_VERSION
-    chosen = choose_libraries(cards, version)
+    chosen = select_gpu_libraries(cards, version)
     if chosen.warning:
         return warning("gpu", chosen.warning, _NEW_RUNTIME)
     if not has_cuda(case.platform.library_path):
@@ -56,7 +56,7 @@ def check_gpu(case: Case) -> Finding:
     return ok("gpu", f"{what}, used by {', '.join(sorted(chosen.folders))}.")
 
 
-def _without_cards(case: Case, *, apple: bool) -> Finding:
+def _without_cards(case: DoctorContext, *, apple: bool) -> Finding:
     if apple:
         return ok("gpu", "Apple's own GPU is used.")
     if shutil.which("nvidia-smi") is not None or _DEVICE.exists():
@@ -79,9 +79,9 @@ def has_cuda(library_path: str) -> bool:
     return True
 
 
-def check_engine(case: Case) -> Finding:
+def check_engine(case: DoctorContext) -> Finding:
     """Tell which ``ollama`` is on PATH, and whether it is used."""
-    from ..engine.install.release import MINIMUM, examine, find_on_path
+    from ..engine.install.release import MIN_VERSION, find_on_path, read_version
 
     found = shutil.which("ollama")
     wanted = case.settings.ollama_version or OLLAMA_VERSION
@@ -95,22 +95,22 @@ def check_engine(case: Case) -> Finding:
     used = find_on_path()
     if used is not None:
         return ok("engine", f"Ollama {used.version} is on PATH and is used.")
-    old = examine(Path(found), origin="PATH")
-    remedy = f"Install Ollama {MINIMUM} or newer, or take {found} off PATH."
+    old = read_version(Path(found), origin="PATH")
+    remedy = f"Install Ollama {MIN_VERSION} or newer, or take {found} off PATH."
     if old is None:
         what = f"{found} does not tell its version"
     else:
-        what = f"Ollama {old.version} on PATH is older than {MINIMUM}"
+        what = f"Ollama {old.version} on PATH is older than {MIN_VERSION}"
     return warning("engine", f"{what}: it is not used, but Ollama {wanted}.", remedy)
 
 
-def check_agent(case: Case) -> Finding:
+def check_agent(case: DoctorContext) -> Finding:
     """Tell whether the tunnel's agent is here and new enough.
 
     Raises:
-        UserMustAct: If the program there cannot be used.
+        UserActionRequired: If the program there cannot be used.
     """
-    from ..tunnel.ngrok.install import ensure, program_path
+    from ..tunnel.ngrok.install import ensure_installed, program_path
 
     if case.settings.local:
         return ok("agent", "Not needed: --local opens no tunnel.")
@@ -127,5 +127,5 @@ def check_agent(case: Case) -> Finding:
         return ok("agent", "Not here yet; the next %avocado_up fetches it.")
     # Sooner than the check's own bound, so that the better message wins.
     policy = replace(case.policy, agent_start_s=case.policy.diagnosis_check_s * 0.75)
-    version = asyncio.run(ensure(program, policy))
+    version = asyncio.run(ensure_installed(program, policy))
     return ok("agent", f"The ngrok agent {version} can be used.")

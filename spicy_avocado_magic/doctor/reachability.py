@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 
 from ..engine.download.http import is_loopback
-from ..system.redaction import plain_text
+from ..system.redaction import strip_control_chars
 from .machine import proxies
 
 _ANSWER_SHARE: Final = 0.4
@@ -33,7 +33,7 @@ _MEND_TRUST: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
+class ProbeResult:
     """What came of asking.
 
     Attributes:
@@ -51,7 +51,7 @@ class Reached:
     date: str = ""
 
 
-def reach(url: str, bound_s: float, *, follow: bool = True) -> Reached:
+def probe_url(url: str, bound_s: float, *, follow: bool = True) -> ProbeResult:
     """Ask by HTTP, through the proxy that the environment names; never raises.
 
     Args:
@@ -70,7 +70,7 @@ def reach(url: str, bound_s: float, *, follow: bool = True) -> Reached:
                 asked = urlsplit(answer.url).hostname or host
                 date = answer.headers.get("Date", "")
                 problem, remedy = _refusal(asked, answer.status_code)
-                return Reached(
+                return ProbeResult(
                     host=asked,
                     problem=problem,
                     remedy=remedy,
@@ -80,18 +80,18 @@ def reach(url: str, bound_s: float, *, follow: bool = True) -> Reached:
         except requests.RequestException as error:
             asked = _asked_last(error) or host
             problem, remedy = _failure(asked, error)
-            return Reached(host=asked, problem=problem, remedy=remedy)
+            return ProbeResult(host=asked, problem=problem, remedy=remedy)
 
 
-def reach_port(address: str, bound_s: float) -> Reached:
+def probe_port(address: str, bound_s: float) -> ProbeResult:
     """Open a connection to ``host:port`` and close it; never raises."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), bound_s * _ANSWER_SHARE).close()
     except OSError as error:
         problem, remedy = _failure(host, error)
-        return Reached(host=host, problem=problem, remedy=remedy)
-    return Reached(host=host)
+        return ProbeResult(host=host, problem=problem, remedy=remedy)
+    return ProbeResult(host=host)
 
 
 def _refusal(host: str, status: int) -> tuple[str, str]:
@@ -156,7 +156,7 @@ def _proxy_login() -> tuple[str, str]:
 def _asked_last(error: requests.RequestException) -> str:
     """Return the host that failed, which a redirect may have led to."""
     url = error.request.url if error.request is not None else ""
-    return plain_text(urlsplit(url or "").hostname or "")
+    return strip_control_chars(urlsplit(url or "").hostname or "")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

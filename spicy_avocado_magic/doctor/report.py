@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from .. import __version__
 from ..config.settings import Settings
 from ..errors import AvocadoError
-from ..protocol.event_log import Entry, read_tail
+from ..protocol.event_log import EventRecord, read_tail
 from ..protocol.finding import Finding
 from ..protocol.json_codec import to_json
-from ..protocol.state import KeyState, State
+from ..protocol.state import ApiKeyState, State
 from ..system.redaction import Redactor
 from ..system.rotating_file import tail_lines
-from .context import Case
+from .context import DoctorContext
 from .machine import installed_versions, proxy_passwords
 from .service import read_state
 
@@ -40,7 +40,7 @@ _LIKE_A_DOMAIN: Final = re.compile(
 _LIKE_A_KEY: Final = re.compile(r"\bavocado-[A-Za-z0-9_-]{8,}")
 
 
-class Privacy:
+class Anonymizer:
     """Takes out secrets, and the names of people and of their places.
 
     Args:
@@ -82,7 +82,7 @@ class Privacy:
         return plain
 
 
-def known_secrets(case: Case) -> list[str]:
+def known_secrets(case: DoctorContext) -> list[str]:
     """Return every secret of settings, files, kernel and environment."""
     settings = case.settings
     found = [case.token.text, settings.token, settings.api_key, settings.metrics_token]
@@ -96,7 +96,7 @@ def known_secrets(case: Case) -> list[str]:
     return [secret for secret in found if secret]
 
 
-def make_report(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
+def make_report(case: DoctorContext, findings: Sequence[Finding]) -> dict[str, Any]:
     """Return findings, versions, settings, state and logs, fit to be published."""
     state: State | None = None
     problem = ""
@@ -125,7 +125,9 @@ def make_report(case: Case, findings: Sequence[Finding]) -> dict[str, Any]:
     return dict(privacy_of(case, state, events).clean(whole))
 
 
-def privacy_of(case: Case, state: State | None, events: Sequence[Entry]) -> Privacy:
+def privacy_of(
+    case: DoctorContext, state: State | None, events: Sequence[EventRecord]
+) -> Anonymizer:
     """Return what takes this user's secrets and names out."""
     hidden = known_secrets(case)
     names = [key.name for key in case.settings.keys] + _names_in(events)
@@ -139,7 +141,7 @@ def privacy_of(case: Case, state: State | None, events: Sequence[Entry]) -> Priv
         # Who has the address can knock; it is the user's to give away.
         hidden.append("" if case.rehearsal else urlsplit(state.url).hostname or "")
         names += [key.name for key in state.keys[1:]]
-    return Privacy([text for text in hidden if text], names, home)
+    return Anonymizer([text for text in hidden if text], names, home)
 
 
 def open_settings(settings: Settings) -> dict[str, Any]:
@@ -153,14 +155,14 @@ def open_settings(settings: Settings) -> dict[str, Any]:
 
 def open_state(state: State) -> dict[str, Any]:
     """Return a state without its secrets, and without who was given a key."""
-    keys = tuple(KeyState(name=f"key {n}") for n, _ in enumerate(state.keys))
+    keys = tuple(ApiKeyState(name=f"key {n}") for n, _ in enumerate(state.keys))
     plain: dict[str, Any] = to_json(
         replace(state, api_key="", metrics_token="", keys=keys, members=())
     )
     return plain
 
 
-def log_tails(case: Case) -> dict[str, list[str]]:
+def log_tails(case: DoctorContext) -> dict[str, list[str]]:
     """Return the last lines of each log that is there."""
     if case.folder is None:
         return {}
@@ -174,11 +176,11 @@ def log_tails(case: Case) -> dict[str, list[str]]:
     return found
 
 
-def _events(case: Case) -> tuple[Entry, ...]:
+def _events(case: DoctorContext) -> tuple[EventRecord, ...]:
     return () if case.folder is None else read_tail(case.folder.path, _EVENTS)
 
 
-def _names_in(events: Sequence[Entry]) -> list[str]:
+def _names_in(events: Sequence[EventRecord]) -> list[str]:
     """Return the names of keys that services had which no longer run."""
     settings = [entry.facts.get("settings") for entry in events]
     kept = [held for held in settings if isinstance(held, dict)]

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from ..errors import AvocadoError
 from ..protocol.finding import Finding, broken, unknown
-from .context import Case
+from .context import DoctorContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,9 @@ class Check:
     """
 
     name: str
-    run: Callable[[Case], Finding]
-    is_far: bool = False
-    if_late: str = ""
+    run: Callable[[DoctorContext], Finding]
+    is_remote: bool = False
+    timeout_remedy: str = ""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Running:
     done: threading.Event = field(default_factory=threading.Event)
     finding: Finding | None = None
 
-    def follow(self, case: Case) -> None:
+    def follow(self, case: DoctorContext) -> None:
         self.finding = _judged(self.check, case)
         self.done.set()
 
@@ -46,7 +46,7 @@ class _Running:
         return self.finding or _late(self.check, self.bound_s)
 
 
-def examine(case: Case, checks: Sequence[Check]) -> tuple[Finding, ...]:
+def run_checks(case: DoctorContext, checks: Sequence[Check]) -> tuple[Finding, ...]:
     """Return a finding for each check, in their order; no check outlasts its bound.
 
     Threads of checks that hang are left behind, so the process must end soon.
@@ -60,11 +60,11 @@ def examine(case: Case, checks: Sequence[Check]) -> tuple[Finding, ...]:
     return tuple(one.result(began + one.bound_s - time.monotonic()) for one in running)
 
 
-def _bound_s(check: Check, policy: Policy) -> float:
-    return policy.diagnosis_host_s if check.is_far else policy.diagnosis_check_s
+def _bound_s(check: Check, policy: Timeouts) -> float:
+    return policy.diagnosis_host_s if check.is_remote else policy.diagnosis_check_s
 
 
-def _judged(check: Check, case: Case) -> Finding:
+def _judged(check: Check, case: DoctorContext) -> Finding:
     try:
         return check.run(case)
     except AvocadoError as error:
@@ -79,6 +79,6 @@ def _judged(check: Check, case: Case) -> Finding:
 
 def _late(check: Check, bound_s: float) -> Finding:
     late = f"No answer within {bound_s:g} s."
-    if check.if_late:
-        return broken(check.name, late, check.if_late)
+    if check.timeout_remedy:
+        return broken(check.name, late, check.timeout_remedy)
     return unknown(check.name, late, "Run %avocado_doctor again when less is going on.")

@@ -5,31 +5,31 @@ from __future__ import annotations
 from ..client.launch import state_of
 from ..protocol.finding import Finding, broken, ok, warning
 from ..protocol.state import COMPONENTS, Phase, State
-from .context import Case
+from .context import DoctorContext
 
 
-def read_state(case: Case) -> State | None:
+def read_state(case: DoctorContext) -> State | None:
     """Return the host's state; None if none runs.
 
     Raises:
-        HostUnreachable: If it lives and does not answer.
+        DaemonUnreachable: If it lives and does not answer.
         VersionMismatch: If it was started by another version of the package.
     """
     return None if case.folder is None else state_of(case.folder)
 
 
-def check_service(case: Case) -> Finding:
+def check_service(case: DoctorContext) -> Finding:
     """Tell what is wrong with the service that runs, if one does.
 
     Raises:
-        HostUnreachable: If it lives and does not answer.
+        DaemonUnreachable: If it lives and does not answer.
         VersionMismatch: If it was started by another version of the package.
     """
     state = read_state(case)
-    return ok("service", "None is running.") if state is None else judge(state)
+    return ok("service", "None is running.") if state is None else worst_finding(state)
 
 
-def judge(state: State) -> Finding:
+def worst_finding(state: State) -> Finding:
     """Return the worst that a host's state tells."""
     if state.failure is not None:
         return broken("service", state.failure.problem, state.failure.remedy)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ..errors import TokenRefused
+from ..errors import InvalidToken
 from ..protocol.finding import Finding, broken, ok, warning
 from ..system.credentials import check_token
-from .context import Case
+from .context import DoctorContext
 
 _COPY: Final = "Copy the Authtoken from dashboard.ngrok.com/get-started/your-authtoken."
 _USUAL: Final = re.compile(r"[A-Za-z0-9]{20,40}_[A-Za-z0-9]{15,60}")
@@ -17,7 +17,7 @@ _IDS: Final = {"ak_": "an API key's id", "cr_": "a credential's id"}
 """https://ngrok.com/docs/api/resources/api-keys and …/credentials"""
 
 
-def check_token_shape(case: Case) -> Finding:
+def check_token_shape(case: DoctorContext) -> Finding:
     """Tell whether the token is there and looks like one.
 
     An API key has the very shape of a token (errors 206 and 207 of ngrok), so the
@@ -43,7 +43,7 @@ def check_token_shape(case: Case) -> Finding:
         return broken("token", f"{where} {problem}.", _COPY)
     try:
         text = check_token(token.text)
-    except TokenRefused:
+    except InvalidToken:
         what = f"{where} does not look like one (ERR_NGROK_105)."
         return broken("token", what, f"{_COPY} An API key is something else.")
     if not _USUAL.fullmatch(text):

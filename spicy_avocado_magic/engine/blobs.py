@@ -10,14 +10,14 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from ..config.model_name import ModelName
-from ..config.timeouts import Policy
-from ..errors import AvocadoError, DownloadFailed, UsageMistake
+from ..config.timeouts import Timeouts
+from ..errors import AvocadoError, DownloadFailed, UsageError
 from .download.disk_space import require_space
-from .download.http import failures_of, open_session
-from .download.verified_download import fetch, refused_status
+from .download.http import map_http_errors, open_session
+from .download.verified_download import download_file, refused_status
 from .download.window import SEGMENT_BYTES
-from .hardware.gguf import HEAD_BYTES, Shape, read_shape
-from .registry import ENGINE_MAY, Layer, Manifest, blob_path
+from .hardware.gguf import HEAD_BYTES, ModelArchitecture, read_architecture
+from .registry import AUTH_REQUIRED_STATUSES, Layer, Manifest, blob_path
 
 _FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 """A lock for each blob that is on its way; models share layers."""
@@ -25,7 +25,7 @@ _FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 _STAT_BLOCK_BYTES: Final = 512
 
 
-def here_bytes(layer: Layer, models_dir: Path) -> int:
+def downloaded_bytes(layer: Layer, models_dir: Path) -> int:
     """Return how much of a blob is on disk, whole or in part; blocks."""
     path = blob_path(layer, models_dir)
     if _is_whole(layer, path):
@@ -46,16 +46,17 @@ def _is_whole(layer: Layer, path: Path) -> bool:
         return False
 
 
-def require_room(manifests: Iterable[Manifest], models_dir: Path) -> None:
+def require_disk_space(manifests: Iterable[Manifest], models_dir: Path) -> None:
     """Refuse models that do not fit together into their folder; blocks.
 
     Raises:
         DiskTooSmall: Naming the folder, the bytes needed and the bytes free.
-        UsageMistake: If something is to be fetched and the folder takes nothing.
+        UsageError: If something is to be fetched and the folder takes nothing.
     """
     layers = {layer.sha256: layer for one in manifests for layer in one.layers}
     missing = sum(
-        layer.size_bytes - here_bytes(layer, models_dir) for layer in layers.values()
+        layer.size_bytes - downloaded_bytes(layer, models_dir)
+        for layer in layers.values()
     )
     if not missing:
         return
@@ -67,7 +68,7 @@ def require_room(manifests: Iterable[Manifest], models_dir: Path) -> None:
     except OSError as error:
         can_write, why = False, error.strerror or str(error)
     if not can_write:
-        raise UsageMistake(
+        raise UsageError(
             f"No model can be put into {models_dir} ({why}).",
             "Point --models-dir at a folder that you may write to.",
         )
@@ -75,8 +76,8 @@ def require_room(manifests: Iterable[Manifest], models_dir: Path) -> None:
 
 
 async def read_model_shape(
-    manifest: Manifest, models_dir: Path, *, policy: Policy
-) -> Shape | None:
+    manifest: Manifest, models_dir: Path, *, policy: Timeouts
+) -> ModelArchitecture | None:
     """Return a model's shape by the first bytes of its weights, wherever they are.
 
     None where they cannot be had, or tell nothing: this is only an estimate's
@@ -93,7 +94,7 @@ async def read_model_shape(
             head = await _ask_head(blob_url(manifest.model, layer), policy)
         except AvocadoError:
             return None
-    return read_shape(head)
+    return read_architecture(head)
 
 
 def _read_head(path: Path) -> bytes:
@@ -101,10 +102,10 @@ def _read_head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-async def _ask_head(url: str, policy: Policy) -> bytes:
+async def _ask_head(url: str, policy: Timeouts) -> bytes:
     """Return the first bytes of a blob; a server without ranges is cut off."""
     headers = {"Accept-Encoding": "identity", "Range": f"bytes=0-{HEAD_BYTES - 1}"}
-    with failures_of(url):
+    with map_http_errors(url):
         async with (
             asyncio.timeout(policy.request_s),
             open_session(url, policy) as session,
@@ -128,7 +129,7 @@ async def fetch_blobs(
     manifest: Manifest,
     models_dir: Path,
     *,
-    policy: Policy,
+    policy: Timeouts,
     on_progress: Callable[[str, int], None],
 ) -> bool:
     """Bring a model's blobs to where the engine adopts them.
@@ -163,7 +164,7 @@ async def fetch_blobs(
     try:
         await asyncio.gather(*tasks)
     except DownloadFailed as error:
-        if refused_status(error) in ENGINE_MAY:
+        if refused_status(error) in AUTH_REQUIRED_STATUSES:
             return False
         raise
     finally:
@@ -177,14 +178,14 @@ async def _fetch_blob(
     model: ModelName,
     layer: Layer,
     models_dir: Path,
-    policy: Policy,
+    policy: Timeouts,
     on_progress: Callable[[str, int], None],
 ) -> None:
     path = blob_path(layer, models_dir)
     lock = _FETCHING.setdefault(path, asyncio.Lock())
     async with lock:
         if not _is_whole(layer, path):
-            await fetch(
+            await download_file(
                 blob_url(model, layer),
                 path,
                 size=layer.size_bytes,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from ..config.modelfile import mistake_in
+from ..config.modelfile import parse_create_error
 from ..errors import AvocadoError, DiskTooSmall, EngineFailed
 from ..system.processes import Identity, identify, signal_group, spawn
-from ..system.redaction import plain_text
+from ..system.redaction import strip_control_chars
 from ..system.rotating_file import tail_lines
 
 _POLL_S: Final = 0.1
@@ -23,7 +23,7 @@ _SHOWN: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Creation:
+class CreateCommand:
     """What ``ollama create`` is run with.
 
     Attributes:
@@ -43,8 +43,8 @@ class Creation:
     output: Path
 
 
-async def create(
-    creation: Creation,
+async def run_ollama_create(
+    creation: CreateCommand,
     *,
     on_spawn: Callable[[Identity], None],
     on_line: Callable[[str], None],
@@ -57,7 +57,7 @@ async def create(
         on_line: Told what the program does, in its own words; no errors.
 
     Raises:
-        UsageMistake: If the Modelfile cannot be right, with the line of the cell.
+        UsageError: If the Modelfile cannot be right, with the line of the cell.
         DiskTooSmall: If the model has no room.
         EngineFailed: If the program cannot be started, or fails without a word.
     """
@@ -80,7 +80,7 @@ async def create(
         raise _error(creation, _last_line(creation.output))
 
 
-def _start(creation: Creation, output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(creation: CreateCommand, output: IO[bytes]) -> subprocess.Popen[bytes]:
     program = str(creation.executable)
     command = [program, "create", creation.name, "-f", str(creation.modelfile)]
     try:
@@ -95,11 +95,11 @@ def _start(creation: Creation, output: IO[bytes]) -> subprocess.Popen[bytes]:
 def _last_line(output: Path) -> str:
     """Return the last thing said; the program draws over its own lines."""
     lines = tail_lines(output, _TAIL_LINES)
-    told = [plain_text(line).strip() for line in lines]
+    told = [strip_control_chars(line).strip() for line in lines]
     return next((line for line in reversed(told) if line), "")
 
 
-def _error(creation: Creation, said: str) -> AvocadoError:
+def _error(creation: CreateCommand, said: str) -> AvocadoError:
     _, sign, problem = said.rpartition(_ERROR)
     if not sign:
         return EngineFailed(
@@ -111,4 +111,4 @@ def _error(creation: Creation, said: str) -> AvocadoError:
             f"The disk is too small for {creation.name}.",
             "Free some space, or use --models-dir.",
         )
-    return mistake_in(creation.text, problem[:_SHOWN])
+    return parse_create_error(creation.text, problem[:_SHOWN])

@@ -14,12 +14,12 @@ from ..errors import (
     DownloadFailed,
     EngineFailed,
     MemoryTooSmall,
-    ModelRefused,
+    ModelUnavailable,
     NetworkUnreachable,
     PlatformUnsupported,
 )
-from ..system.redaction import plain_text
-from .hardware.memory_fit import Fit
+from ..system.redaction import strip_control_chars
+from .hardware.memory_fit import MemoryEstimate
 
 _SHOWN: Final = 200
 _STATUS: Final = re.compile(r"(?:^|: )([45]\d\d): ")
@@ -44,7 +44,7 @@ _OUT_OF_MEMORY: Final = (
 )
 
 
-def unknown_model(model: ModelName) -> ModelRefused:
+def unknown_model_error(model: ModelName) -> ModelUnavailable:
     """Return the error for a model that its registry does not have."""
     if model.host.lower() == DEFAULT_HOST:
         where = "ollama.com/library"
@@ -54,50 +54,50 @@ def unknown_model(model: ModelName) -> ModelRefused:
         remedy = f"Check the name and the tag after the colon at {where}."
         if near:
             remedy = f"Did you mean {near}? Names and tags are listed at {where}."
-        return ModelRefused(
+        return ModelUnavailable(
             f"There is no model {model.short} in Ollama's library.", remedy
         )
-    return ModelRefused(
+    return ModelUnavailable(
         f"{model.host} has no model {model.namespace}/{model.model}:{model.tag}.",
         "Check user, repository and the part after the colon (the quantisation).",
     )
 
 
-def refused_name(model: ModelName, said: str) -> ModelRefused:
+def refused_name(model: ModelName, said: str) -> ModelUnavailable:
     """Return the error for a name that a registry cannot make sense of.
 
     So hf.co answers for a quantisation that a repository does not have, a sharded
     file, or a repository without GGUF files (huggingface/hub-docs#1476, #2702).
     """
-    words = plain_text(error_text(said))[:_SHOWN]
-    return ModelRefused(
+    words = strip_control_chars(error_text(said))[:_SHOWN]
+    return ModelUnavailable(
         f"{model.host} does not give {model.short}: {words or 'HTTP 400'}",
         "Check the part after the colon (the quantisation): the repository's page "
         "lists those that there are.",
     )
 
 
-def gated(model: ModelName) -> ModelRefused:
+def gated_model_error(model: ModelName) -> ModelUnavailable:
     """Return the error for a model that only some accounts may have."""
     if model.host.lower() == DEFAULT_HOST:
         remedy = "It is private or gated: choose a public model."
     else:
         # hf.co says the same of a repository that there is not.
         remedy = "It is private or gated, or the name is wrong: choose a public one."
-    return ModelRefused(
+    return ModelUnavailable(
         f"{model.host} does not give {model.short} to everybody.", remedy
     )
 
 
-def newer_engine(model: ModelName) -> ModelRefused:
+def newer_engine(model: ModelName) -> ModelUnavailable:
     """Return the error for a model that this engine cannot run."""
-    return ModelRefused(
+    return ModelUnavailable(
         f"{model.short} needs a newer Ollama than this one.",
         "Run %avocado_up --ollama-version latest --restart.",
     )
 
 
-def rate_limited(model: ModelName) -> DownloadFailed:
+def rate_limited_error(model: ModelName) -> DownloadFailed:
     """Return the error for a registry that wants a pause."""
     return DownloadFailed(
         f"{model.host} was asked too often and wants a pause (HTTP 429).",
@@ -105,7 +105,7 @@ def rate_limited(model: ModelName) -> DownloadFailed:
     )
 
 
-def cannot_run(model: ModelName, fit: Fit) -> MemoryTooSmall:
+def insufficient_memory_error(model: ModelName, fit: MemoryEstimate) -> MemoryTooSmall:
     """Return the error for a model that this machine has not the memory for."""
     remedy = "Choose a smaller model or quantisation"
     if fit.less_context_helps:
@@ -119,15 +119,15 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
     match = _STATUS.search(text)
     status = match[1] if match else ""
     if "file does not exist" in lower or "model not found" in lower:
-        return unknown_model(model)
+        return unknown_model_error(model)
     if status == "412" or "newer version" in lower:
         return newer_engine(model)
     if status == "400":
         return refused_name(model, text[match.end() :] if match else text)
     if "unauthorized" in lower or status in {"401", "403"}:
-        return gated(model)
+        return gated_model_error(model)
     if status == "429":
-        return rate_limited(model)
+        return rate_limited_error(model)
     if (disk := _disk_error(model, lower)) is not None:
         return disk
     if any(sign in lower for sign in _UNREACHABLE):
@@ -136,7 +136,7 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
             "Check this notebook's internet access and its proxy variables.",
         )
     return DownloadFailed(
-        f"Ollama could not pull {model.short}: {plain_text(text)[:_SHOWN]}",
+        f"Ollama could not pull {model.short}: {strip_control_chars(text)[:_SHOWN]}",
         "Run %avocado_up again: it resumes where it was.",
     )
 
@@ -159,11 +159,11 @@ def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
     """Return what the engine's refusal to load a model means."""
     lower = text.lower()
     if status == 404:  # noqa: PLR2004  (HTTP's "not found")
-        return ModelRefused(
+        return ModelUnavailable(
             f"{model.short} is not installed.", f"Run %avocado_up {model.short}."
         )
     if status == 403:  # noqa: PLR2004  (what a switched-off cloud answers)
-        return ModelRefused(
+        return ModelUnavailable(
             f"{model.short} runs in Ollama's cloud, which is switched off here.",
             "Choose a model that runs on this machine.",
         )
@@ -177,11 +177,11 @@ def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
     if "terminated" in lower or "exit status" in lower or "signal:" in lower:
         return EngineFailed(
             f"The engine crashed while it loaded {model.short}: "
-            f"{plain_text(text)[:_SHOWN]}",
+            f"{strip_control_chars(text)[:_SHOWN]}",
             "Try a smaller --context, another model, or --ollama-version latest.",
         )
     return EngineFailed(
-        f"{model.short} cannot be loaded: {plain_text(text)[:_SHOWN]}",
+        f"{model.short} cannot be loaded: {strip_control_chars(text)[:_SHOWN]}",
         "Try another model, or --ollama-version latest.",
     )
 

@@ -10,13 +10,13 @@ from typing import Any
 import aiohttp
 
 from ..config.model_name import ModelName
-from ..config.timeouts import Policy
-from ..errors import EngineFailed, UsageMistake
+from ..config.timeouts import Timeouts
+from ..errors import EngineFailed, UsageError
 from .model_errors import error_text, load_error, no_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedModel:
     """A model in memory, by ``/api/ps``."""
 
     memory_bytes: int
@@ -26,8 +26,8 @@ class Loaded:
     """Tokens; 0 where the engine does not tell (before 0.12)."""
 
 
-async def copy(
-    base_url: str, source: ModelName, destination: ModelName, *, policy: Policy
+async def rename_model(
+    base_url: str, source: ModelName, destination: ModelName, *, policy: Timeouts
 ) -> None:
     """Rename a model: copy it, then delete the old name; its blobs stay.
 
@@ -44,11 +44,13 @@ async def copy(
             raise load_error(source, status, error_text(text))
 
 
-async def warm(base_url: str, model: ModelName, *, policy: Policy) -> Loaded:
+async def load_model(
+    base_url: str, model: ModelName, *, policy: Timeouts
+) -> LoadedModel:
     """Load a model and tell where it went; how long it stays is the engine's setting.
 
     Raises:
-        ModelRefused: If the engine does not have it.
+        ModelUnavailable: If the engine does not have it.
         EngineFailed: If it does not load, with why in plain words.
     """
     body = {"model": model.short, "stream": False}
@@ -71,7 +73,7 @@ async def warm(base_url: str, model: ModelName, *, policy: Policy) -> Loaded:
     return loaded
 
 
-async def list_loaded(base_url: str, *, policy: Policy) -> dict[str, Loaded]:
+async def list_loaded(base_url: str, *, policy: Timeouts) -> dict[str, LoadedModel]:
     """Return what is in memory, by the models' keys (``ModelName.key``).
 
     Raises:
@@ -80,8 +82,8 @@ async def list_loaded(base_url: str, *, policy: Policy) -> dict[str, Loaded]:
     _, text = await _call(base_url, "GET", "/api/ps", None, policy.request_s)
     found = {}
     for entry in json.loads(text).get("models") or ():
-        with contextlib.suppress(UsageMistake):
-            found[ModelName.parse(str(entry.get("name", ""))).key] = Loaded(
+        with contextlib.suppress(UsageError):
+            found[ModelName.parse(str(entry.get("name", ""))).key] = LoadedModel(
                 memory_bytes=int(entry.get("size") or 0),
                 gpu_bytes=int(entry.get("size_vram") or 0),
                 context=int(entry.get("context_length") or 0),

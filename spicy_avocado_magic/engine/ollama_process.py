@@ -22,19 +22,19 @@ from tenacity import (
 )
 
 from ..config.settings import Settings
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..system.paths import home_folder
-from ..system.process_log import ChildLog
+from ..system.process_log import ProcessLog
 from ..system.processes import Identity, identify, signal_group, spawn, wait_exit
-from ..system.redaction import plain_text
-from .hardware.gpu_offload import Compute, parse_compute
+from ..system.redaction import strip_control_chars
+from .hardware.gpu_offload import DetectedDevices, parse_devices
 
 _PORT_TRIES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
 
 
-class EngineServer:
+class OllamaProcess:
     """One life of the engine; make a new one for the next life.
 
     Whoever calls ``start`` must call ``stop``, also when ``start`` failed.
@@ -55,9 +55,9 @@ class EngineServer:
         *,
         executable: Path,
         models_dir: Path,
-        log: ChildLog,
+        log: ProcessLog,
         settings: Settings,
-        policy: Policy,
+        policy: Timeouts,
         on_spawn: Callable[[Identity], None],
         library_path: Sequence[str] = (),
     ) -> None:
@@ -89,7 +89,7 @@ class EngineServer:
             EngineFailed: With the last lines of its log, if it dies or stays silent.
         """
         for attempt in range(_PORT_TRIES):
-            self._port = free_port(USUAL_PORT if attempt == 0 else 0)
+            self._port = free_port(DEFAULT_PORT if attempt == 0 else 0)
             self._spawn()
             await self._wait_ready()
             if self._process is not None and self._process.poll() is None:
@@ -102,13 +102,13 @@ class EngineServer:
     def _spawn(self) -> None:
         """Start the process; not in a thread, which a cancel would leave behind."""
         self._models_dir.mkdir(parents=True, exist_ok=True)
-        self._log.begin_life()
+        self._log.start_section()
         with self._log.path.open("ab") as log:
             try:
                 self._process = spawn(
                     [str(self._executable), "serve"],
                     log=log,
-                    env=engine_variables(
+                    env=ollama_environ(
                         self._settings,
                         port=self._port,
                         models_dir=self._models_dir,
@@ -222,9 +222,9 @@ class EngineServer:
         """Return the first half megabyte of this life's log."""
         return self._log.head()
 
-    def compute(self) -> Compute:
+    def compute(self) -> DetectedDevices:
         """Return what its log says that it computes on."""
-        return parse_compute(self.log_head())
+        return parse_devices(self.log_head())
 
     def log_size(self) -> int:
         """Return how many bytes of log there are, for a later ``log_since``."""
@@ -236,7 +236,7 @@ class EngineServer:
 
     def log_tail(self, count: int) -> list[str]:
         """Return the last lines of this life's log, oldest first."""
-        return [plain_text(line) for line in self._log.tail(count)]
+        return [strip_control_chars(line) for line in self._log.tail(count)]
 
     def _failed(self, problem: str) -> EngineFailed:
         return EngineFailed(
@@ -250,7 +250,7 @@ _FOREIGN: Final = ("OLLAMA_", "NGROK_", "AVOCADO_")
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 
 
-def engine_variables(
+def ollama_environ(
     settings: Settings,
     *,
     port: int,
@@ -281,7 +281,7 @@ def engine_variables(
     return kept | wanted | ours
 
 
-USUAL_PORT: Final = 11434
+DEFAULT_PORT: Final = 11434
 """Where tools look for Ollama (https://docs.ollama.com/faq)."""
 
 

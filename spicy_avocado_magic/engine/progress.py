@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 
-class Tally:
+class DownloadProgress:
     """Bytes here and bytes wanted, by digest, however they come.
 
     A digest that two models share counts once. What was counted stays counted,
@@ -21,7 +21,7 @@ class Tally:
         """Take a blob into the total."""
         self._sizes[digest] = max(size_bytes, self._sizes.get(digest, 0))
 
-    def note(self, digest: str, done_bytes: int) -> None:
+    def record(self, digest: str, done_bytes: int) -> None:
         """Count what is here of a blob."""
         self._done[digest] = max(done_bytes, self._done.get(digest, 0))
 

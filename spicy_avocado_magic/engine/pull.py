@@ -10,18 +10,18 @@ from typing import Any
 import aiohttp
 
 from ..config.model_name import ModelName
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from ..errors import ComponentFailed
-from .download.retry import Interrupted, keep_trying
+from .download.retry import RetryableError, retry_while_progressing
 from .model_errors import no_answer, pull_error
 
 
-async def adopt(
+async def pull_model(
     base_url: str,
     source: ModelName,
     *,
     insecure: bool,
-    policy: Policy,
+    policy: Timeouts,
     on_progress: Callable[[str, int, int], None],
 ) -> None:
     """Let the engine pull: it takes over blobs that are there, and fetches others.
@@ -38,12 +38,14 @@ async def adopt(
             fewer than were told before, and its size.
 
     Raises:
-        ModelRefused, DiskTooSmall: If it cannot be had.
+        ModelUnavailable, DiskTooSmall: If it cannot be had.
         NetworkUnreachable, DownloadFailed: If it does not arrive.
         EngineFailed: If the engine does not answer.
     """
     pull = _Pull(base_url, source, insecure, policy, on_progress)
-    await keep_trying(pull.attempt, position=lambda: pull.done, policy=policy)
+    await retry_while_progressing(
+        pull.attempt, position=lambda: pull.done, policy=policy
+    )
 
 
 class _Pull:
@@ -54,7 +56,7 @@ class _Pull:
         base_url: str,
         source: ModelName,
         insecure: bool,
-        policy: Policy,
+        policy: Timeouts,
         on_progress: Callable[[str, int, int], None],
     ) -> None:
         self._attempts = 0
@@ -131,7 +133,7 @@ class _Pull:
     def _raise(self, text: str) -> None:
         error = pull_error(self._source, text)
         if isinstance(error, ComponentFailed):
-            raise Interrupted(error)
+            raise RetryableError(error)
         raise error
 
 

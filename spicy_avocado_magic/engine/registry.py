@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..config.model_name import DEFAULT_HOST, ModelName
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, DownloadFailed
-from .download.http import TRANSIENT_STATUSES, StatusRefused, get_text
-from .download.retry import Interrupted, keep_trying
-from .model_errors import newer_engine, rate_limited, refused_name, unknown_model
+from .download.http import TRANSIENT_STATUSES, HTTPStatusError, get_text
+from .download.retry import RetryableError, retry_while_progressing
+from .model_errors import (
+    newer_engine,
+    rate_limited_error,
+    refused_name,
+    unknown_model_error,
+)
 
 _MANIFEST_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _WEIGHTS: Final = (".image.model", ".image.projector", ".image.adapter")
 """Ends of the media types of what is loaded into memory (server/images.go)."""
 
-ENGINE_MAY: Final = frozenset({401, 403})
+AUTH_REQUIRED_STATUSES: Final = frozenset({401, 403})
 """Refusals of us that need not be refusals of the engine, which has a key."""
 
 
@@ -56,7 +61,9 @@ class Manifest:
         return tuple(layer for layer in self.layers if layer.is_weights)
 
 
-def source_of(model: ModelName, registry: str, *, for_all: bool = False) -> ModelName:
+def resolve_source(
+    model: ModelName, registry: str, *, for_all: bool = False
+) -> ModelName:
     """Return the name to pull a model by, where ``registry`` answers for others.
 
     Args:
@@ -94,14 +101,14 @@ def blob_path(layer: Layer, models_dir: Path) -> Path:
     return models_dir / "blobs" / f"sha256-{layer.sha256}"
 
 
-async def read_manifest(source: ModelName, *, policy: Policy) -> Manifest:
+async def read_manifest(source: ModelName, *, policy: Timeouts) -> Manifest:
     """Ask a model's registry what it consists of; a broken answer is asked anew.
 
     Where the registry refuses us but may not refuse the engine, or speaks in
     another form, the manifest has no layers and the engine's own pull is left.
 
     Raises:
-        ModelRefused: If it does not exist, or needs a newer engine.
+        ModelUnavailable: If it does not exist, or needs a newer engine.
         NetworkUnreachable, DownloadFailed: If no answer comes.
     """
     manifests: list[Manifest] = []
@@ -109,11 +116,11 @@ async def read_manifest(source: ModelName, *, policy: Policy) -> Manifest:
     async def attempt() -> None:
         manifests.append(await _ask(source, policy))
 
-    await keep_trying(attempt, position=lambda: 0, policy=policy)
+    await retry_while_progressing(attempt, position=lambda: 0, policy=policy)
     return manifests[0]
 
 
-async def _ask(source: ModelName, policy: Policy) -> Manifest:
+async def _ask(source: ModelName, policy: Timeouts) -> Manifest:
     """Ask once.
 
     Raises:
@@ -123,23 +130,23 @@ async def _ask(source: ModelName, policy: Policy) -> Manifest:
     url = f"{source.registry_url}/manifests/{source.tag}"
     try:
         return _parse(source, await get_text(url, policy, accept=_MANIFEST_TYPE))
-    except StatusRefused as refused:
-        if refused.status in ENGINE_MAY:
+    except HTTPStatusError as refused:
+        if refused.status in AUTH_REQUIRED_STATUSES:
             return Manifest(model=source)
         error = _meaning(source, refused)
         is_passing = refused.status in TRANSIENT_STATUSES
         if is_passing and isinstance(error, DownloadFailed):
-            raise Interrupted(error) from refused
+            raise RetryableError(error) from refused
         raise error from refused
     except DownloadFailed as broken:
-        raise Interrupted(broken) from broken
+        raise RetryableError(broken) from broken
 
 
-def _meaning(source: ModelName, refused: StatusRefused) -> AvocadoError:
+def _meaning(source: ModelName, refused: HTTPStatusError) -> AvocadoError:
     by_status: dict[int, Callable[[ModelName], AvocadoError]] = {
-        404: unknown_model,
+        404: unknown_model_error,
         412: newer_engine,
-        429: rate_limited,
+        429: rate_limited_error,
     }
     if refused.status in by_status:
         return by_status[refused.status](source)

@@ -7,7 +7,7 @@ import contextlib
 import psutil
 
 
-def effort_of(pid: int) -> tuple[tuple[int, float, int], ...]:
+def runner_activity(pid: int) -> tuple[tuple[int, float, int], ...]:
     """Return what each child of the engine has done so far, in an order that stays.
 
     It is the same twice only if none of them has used any CPU or read anything in

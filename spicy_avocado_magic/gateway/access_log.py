@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from ..system.rotating_file import MOST_BYTES, BoundedFile
-from .request_context import Exchange
+from ..system.rotating_file import MAX_BYTES, RotatingFile
+from .request_context import RequestContext
 
 _MOST_WAITING: Final = 1024
 """Lines that wait for the next flush; more are written at once."""
@@ -18,7 +18,7 @@ _METHOD_CHARS: Final = 20
 """A method may be any word; the rest of a longer one tells nothing."""
 
 
-def access_line(exchange: Exchange, sent_bytes: int) -> str:
+def format_access_line(exchange: RequestContext, sent_bytes: int) -> str:
     """Return one line of the access log; it is plain ASCII, controls escaped.
 
     It holds nothing that a stranger wrote but the method: no target, no header.
@@ -28,7 +28,7 @@ def access_line(exchange: Exchange, sent_bytes: int) -> str:
         sent_bytes: Bytes sent, head included.
     """
     now = time.time()
-    usage, first_s = exchange.usage, exchange.first_token_s
+    usage, first_s = exchange.usage, exchange.time_to_first_token_s
     return json.dumps(
         {
             "time": f"{_second(int(now))}.{int(now * 1000) % 1000:03d}Z",
@@ -57,7 +57,7 @@ class AccessLog:
     """A file of lines, written in batches so that a request waits for no disk."""
 
     def __init__(
-        self, path: Path, *, flush_every_s: float, most_bytes: int = MOST_BYTES
+        self, path: Path, *, flush_every_s: float, most_bytes: int = MAX_BYTES
     ) -> None:
         """Open nothing yet.
 
@@ -66,7 +66,7 @@ class AccessLog:
             flush_every_s: Longest time for which a line is held back.
             most_bytes: Of the file, about; the one before it is kept beside it.
         """
-        self._file = BoundedFile(path, most_bytes=most_bytes)
+        self._file = RotatingFile(path, most_bytes=most_bytes)
         self._flush_every_s = flush_every_s
         self._waiting: list[str] = []
         self._timer: asyncio.TimerHandle | None = None

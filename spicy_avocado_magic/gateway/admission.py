@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..config.limits import Limits
-from .error_responses import RETRY_AFTER_S, Refusal
+from .error_responses import RETRY_AFTER_S, ErrorResponse
 
 
-class Places:
+class AdmissionQueue:
     """Who is with the engine, who waits for a place, and what their bodies take.
 
     Attributes:
@@ -31,7 +31,7 @@ class Places:
         """How many wait for a place."""
         return sum(map(len, self._waiting.values()))
 
-    async def take(self, caller: str) -> None:
+    async def acquire(self, caller: str) -> None:
         """Take a place, at once or when it is one's turn.
 
         Args:
@@ -53,14 +53,14 @@ class Places:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.give()  # its turn came in the very moment in which it left
+                self.release()  # its turn came in the very moment in which it left
             else:
                 self._leave(caller, turn)
             if isinstance(error, TimeoutError):
-                raise busy("No place became free in time.") from error
+                raise too_many_requests("No place became free in time.") from error
             raise
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Give a place back; the next caller has it, for what waits longest."""
         self.taken -= 1
         while self._waiting and self.taken < self.limits.concurrent:
@@ -83,10 +83,10 @@ class Places:
         most = max(self._waiting, key=lambda name: len(self._waiting[name]), default="")
         turns = self._waiting.get(most, ())
         if len(turns) <= mine + 1:
-            raise busy("Too many requests are waiting.")
+            raise too_many_requests("Too many requests are waiting.")
         turn = self._waiting[most].pop()
         if not turn.done():
-            turn.set_exception(busy("Others wait for their turn."))
+            turn.set_exception(too_many_requests("Others wait for their turn."))
 
     def _leave(self, caller: str, turn: asyncio.Future[None]) -> None:
         turns = self._waiting.get(caller)
@@ -96,19 +96,19 @@ class Places:
                 del self._waiting[caller]
 
     @contextmanager
-    def holding(self) -> Iterator[Hold]:
+    def holding(self) -> Iterator[MemoryReservation]:
         """Account for one body for as long as the block runs."""
-        hold = Hold(self)
+        hold = MemoryReservation(self)
         try:
             yield hold
         finally:
             hold.release()
 
 
-class Hold:
+class MemoryReservation:
     """The memory of one body."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: AdmissionQueue) -> None:
         self._places = places
         self._bytes = 0
 
@@ -127,7 +127,7 @@ class Hold:
         others = self._places.held_bytes - self._bytes
         left = self._places.limits.bodies_bytes - others
         if to_bytes > (left // 2 if others else left):
-            raise busy("Too many large requests are under way.")
+            raise too_many_requests("Too many large requests are under way.")
         self._places.held_bytes += more
         self._bytes = to_bytes
 
@@ -136,9 +136,9 @@ class Hold:
         self._places.held_bytes -= self._bytes
 
 
-def busy(problem: str) -> Refusal:
+def too_many_requests(problem: str) -> ErrorResponse:
     """Return the answer to one request too many."""
-    return Refusal(
+    return ErrorResponse(
         429,
         f"{problem} Try again in a few seconds.",
         code="rate_limit_exceeded",

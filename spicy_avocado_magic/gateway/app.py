@@ -12,28 +12,28 @@ from typing import Final, cast
 from aiohttp import HttpVersion11, web
 
 from ..config.limits import Limits
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from ..protocol.pool import (
     MEMBER_HEADER,
     POOL_HEADER,
     PROBE_HEADER,
     PROOF_HEADER,
     Pool,
-    proof,
+    gateway_proof,
 )
-from .access_log import access_line
-from .admission import Places
+from .access_log import format_access_line
+from .admission import AdmissionQueue
 from .authentication import Caller, RateLimiter
-from .authorization import Access, Gate, Visit
+from .authorization import AccessPolicy, AuthorizedRequest, Authorizer
 from .connection import Connection
-from .error_responses import SERVER_NAME, Dialect, Refusal, used_up
-from .handler import Service
+from .error_responses import SERVER_NAME, ApiDialect, ErrorResponse, quota_exhausted
+from .handler import ProxyHandler
 from .metrics import Metrics
-from .request_context import CLIENT_LEFT, Exchange
-from .response import break_off
-from .revocation import end_revoked, until_expiry
+from .request_context import CLIENT_CLOSED_REQUEST, RequestContext
+from .response import fail_stream
+from .revocation import cancel_at_expiry, cancel_revoked
 from .routes import INFERENCE
-from .server import ADDRESS, Listener
+from .server import ADDRESS, HttpServer
 from .upstream import Upstream
 
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -52,8 +52,8 @@ class Gateway:
     def __init__(
         self,
         *,
-        access: Access,
-        policy: Policy,
+        access: AccessPolicy,
+        policy: Timeouts,
         probe_secret: bytes,
         log: Callable[[str], None] | None = None,
         limits: Limits | None = None,
@@ -67,20 +67,20 @@ class Gateway:
             log: Takes one JSON line for each request, without line end.
             limits: The bounds; the usual ones by default.
         """
-        limits = limits or Limits.of(policy)
+        limits = limits or Limits.from_timeouts(policy)
         self.metrics = Metrics()
-        self.places = Places(limits)
+        self.places = AdmissionQueue(limits)
         self.pool: Pool | None = None
-        self._gate = Gate(access)
+        self._gate = Authorizer(access)
         self._probe_secret = probe_secret
         self._log = log
         self._rates = RateLimiter()
         self._upstream = Upstream(limits)
-        self._service = Service(self.places, self._upstream, policy)
-        self._listener = Listener(self._handle, limits, self._marks)
+        self._service = ProxyHandler(self.places, self._upstream, policy)
+        self._listener = HttpServer(self._handle, limits, self._marks)
 
     @property
-    def access(self) -> Access:
+    def access(self) -> AccessPolicy:
         """What is let through; a new value holds from the next request on.
 
         Requests that are under way with a key which is no longer good are ended.
@@ -88,9 +88,9 @@ class Gateway:
         return self._gate.access
 
     @access.setter
-    def access(self, access: Access) -> None:
-        self._gate = Gate(access)
-        end_revoked(self.metrics, self._gate.keyring)
+    def access(self, access: AccessPolicy) -> None:
+        self._gate = Authorizer(access)
+        cancel_revoked(self.metrics, self._gate.keyring)
 
     @property
     def limits(self) -> Limits:
@@ -104,10 +104,10 @@ class Gateway:
         ) = limits
 
     @property
-    def waits_for_engine(self) -> bool:
+    def is_blocked_on_engine(self) -> bool:
         """Whether models are used, and nothing else, and no client holds it up."""
         used = [e.route in INFERENCE for e in self.metrics.open if e.is_counted]
-        return bool(used) and all(used) and not self.metrics.is_held_up
+        return bool(used) and all(used) and not self.metrics.is_client_slow
 
     def set_upstream(self, base_url: str | None) -> None:
         """Name the engine, ``http://127.0.0.1:PORT``; None while it is not ready."""
@@ -115,13 +115,13 @@ class Gateway:
 
     def give_up_upstream(self) -> None:
         """Say that no engine is coming: who waits for it is told, with 503."""
-        self._upstream.give_up()
+        self._upstream.mark_failed()
 
     async def start(self, port: int = 0) -> str:
         """Listen on loopback only; return ``http://127.0.0.1:PORT``.
 
         Raises:
-            PortTaken: If that port is in use.
+            PortInUse: If that port is in use.
             GatewayFailed: If the system does not give it.
         """
         bound = await self._listener.start(port)
@@ -134,8 +134,8 @@ class Gateway:
         await self._service.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(method=request.method, task=asyncio.current_task())
-        self.metrics.opened(exchange, request.writer)
+        exchange = RequestContext(method=request.method, task=asyncio.current_task())
+        self.metrics.request_started(exchange, request.writer)
         try:
             response = await self._respond(request, exchange)
             await response.prepare(request)
@@ -143,19 +143,19 @@ class Gateway:
             exchange.status = response.status
         except ConnectionError:
             # The client has gone, or was cut off: nobody is left to be told.
-            return web.Response(status=CLIENT_LEFT)
+            return web.Response(status=CLIENT_CLOSED_REQUEST)
         finally:
-            self.metrics.closed(exchange)
+            self.metrics.request_finished(exchange)
             if self._log is not None:
-                self._log(access_line(exchange, request.writer.output_size))
+                self._log(format_access_line(exchange, request.writer.output_size))
         return response
 
     async def _respond(
-        self, request: web.BaseRequest, exchange: Exchange
+        self, request: web.BaseRequest, exchange: RequestContext
     ) -> web.StreamResponse:
         gate = self._gate
-        path, path_key = gate.split(request.raw_path)
-        exchange.route, exchange.dialect = gate.label(path), Dialect.of(path)
+        path, path_key = gate.split_path_key(request.raw_path)
+        exchange.route, exchange.dialect = gate.route_label(path), ApiDialect.of(path)
         headers = gate.cors(request.headers)
         try:
             visit = self._admit(gate, request, exchange, path, path_key)
@@ -165,9 +165,9 @@ class Gateway:
             probed = self._probed(request, visit)
             if probed is not None:
                 return probed
-            with until_expiry(exchange):
-                return await self._service.serve(request, visit, exchange, headers)
-        except Refusal as refusal:
+            with cancel_at_expiry(exchange):
+                return await self._service.handle(request, visit, exchange, headers)
+        except ErrorResponse as refusal:
             return await self._refused(request, exchange, refusal, headers)
         except asyncio.CancelledError:
             if exchange.ended is None:
@@ -177,14 +177,14 @@ class Gateway:
             raise
         except Exception:  # noqa: BLE001  (the client is told, without its text)
             _log.exception("a request to %s failed", exchange.route)
-            failed = Refusal(500, "The gateway failed.")
+            failed = ErrorResponse(500, "The gateway failed.")
             return await self._refused(request, exchange, failed, headers)
 
     async def _refused(
         self,
         request: web.BaseRequest,
-        exchange: Exchange,
-        refusal: Refusal,
+        exchange: RequestContext,
+        refusal: ErrorResponse,
         headers: Mapping[str, str],
     ) -> web.Response:
         """Return the answer to a refusal; tell it in an answer that has begun.
@@ -194,7 +194,7 @@ class Gateway:
         """
         exchange.status = refusal.status
         if request.writer.output_size:
-            await break_off(request, exchange, refusal)
+            await fail_stream(request, exchange, refusal)
             raise ConnectionError
         response = refusal.response(exchange.dialect)
         response.headers.update(headers)
@@ -205,45 +205,47 @@ class Gateway:
 
     def _admit(
         self,
-        gate: Gate,
+        gate: Authorizer,
         request: web.BaseRequest,
-        exchange: Exchange,
+        exchange: RequestContext,
         path: str,
         path_key: str | None,
-    ) -> Visit:
+    ) -> AuthorizedRequest:
         if gate.is_public(request.headers):
             exchange.is_public = True
             self.metrics.last_tunnel_request = time.monotonic()
         try:
             _check_transfer(request)
-            visit = gate.admit(request.method, path, path_key, request.headers)
-        except Refusal:
+            visit = gate.authorize(request.method, path, path_key, request.headers)
+        except ErrorResponse:
             self.metrics.refused += 1
             raise
         if visit.caller is not None:
             exchange.caller = visit.caller
-            cast("Connection", request.protocol).know()
+            cast("Connection", request.protocol).mark_authenticated()
             self._check_bounds(exchange, visit.caller)
             self.metrics.admitted(exchange)
         return visit
 
-    def _check_bounds(self, exchange: Exchange, caller: Caller) -> None:
+    def _check_bounds(self, exchange: RequestContext, caller: Caller) -> None:
         """Refuse one request too many of a key, or one beyond its tokens."""
-        self._rates.take(caller.name, caller.rpm or self.limits.rpm)
+        self._rates.check(caller.name, caller.rpm or self.limits.rpm)
         if caller.tokens:
             exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller)
             if exchange.tokens_left <= 0:
-                raise used_up(caller.tokens)
+                raise quota_exhausted(caller.tokens)
 
-    def _probed(self, request: web.BaseRequest, visit: Visit) -> web.Response | None:
+    def _probed(
+        self, request: web.BaseRequest, visit: AuthorizedRequest
+    ) -> web.Response | None:
         """Answer a probe of the public URL, whether or not there is an engine."""
         nonces = request.headers.getall(PROBE_HEADER, [])
         if not nonces or request.method != "GET" or visit.path != "/api/version":
             return None
         if len(nonces) > 1 or not _NONCE.fullmatch(nonces[0]):
-            raise Refusal(400, "This is not a probe.")
+            raise ErrorResponse(400, "This is not a probe.")
         answer = self._pool_answer(request, nonces[0])
-        answer = answer or proof(self._probe_secret, nonces[0])
+        answer = answer or gateway_proof(self._probe_secret, nonces[0])
         return web.json_response(
             {}, headers={PROOF_HEADER: answer, "Server": SERVER_NAME}
         )
@@ -271,4 +273,4 @@ def _check_transfer(request: web.BaseRequest) -> None:
     if transfer is not None and (
         request.version < HttpVersion11 or transfer.lower() != "chunked"
     ):
-        raise Refusal(415, "Send the request body without any encoding.")
+        raise ErrorResponse(415, "Send the request body without any encoding.")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..config.api_keys import ANYBODY, OWNER, NamedKey
+from ..config.api_keys import ANONYMOUS, OWNER, ApiKey
 from ..system.redaction import Secret
-from .error_responses import Refusal
+from .error_responses import ErrorResponse
 
 _MINUTE_S: Final = 60.0
 _HOW: Final = "Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
@@ -45,11 +45,11 @@ class Caller:
         return 0 < self.expires_at <= time.time()
 
 
-class Keyring:
+class KeyStore:
     """All keys, as digests: neither content nor length shows in the time."""
 
     def __init__(
-        self, owner: Secret | None, named: Iterable[NamedKey], *, manage: bool
+        self, owner: Secret | None, named: Iterable[ApiKey], *, manage: bool
     ) -> None:
         """Take the keys.
 
@@ -61,7 +61,7 @@ class Keyring:
         self.is_open = owner is None
         self._callers: list[Caller] = []
         if owner is not None:
-            digest = digest_of(owner.open())
+            digest = digest_of(owner.get_secret_value())
             caller = Caller(name=OWNER, may_manage=manage, digest=digest)
             self._callers.append(caller)
         for key in named:
@@ -77,14 +77,14 @@ class Keyring:
                 )
             )
 
-    def find(self, keys: Sequence[str]) -> Caller:
+    def authenticate(self, keys: Sequence[str]) -> Caller:
         """Return whose keys these are: all that a request has must be one caller's.
 
         Raises:
             Refusal: 401, the same for wrong and for missing ones.
         """
         if self.is_open:
-            return Caller(name=ANYBODY)
+            return Caller(name=ANONYMOUS)
         found = {self._owner_of(key) for key in keys or ("",)}
         caller = found.pop()
         if found or caller is None or caller.is_expired():
@@ -92,7 +92,7 @@ class Keyring:
             message = f"{problem} {_HOW}"
             if caller is not None and not found:
                 message = "This API key has expired; ask its owner for a new one."
-            raise Refusal(
+            raise ErrorResponse(
                 401,
                 message,
                 code="invalid_api_key",
@@ -106,7 +106,7 @@ class Keyring:
         One with a named key is not once that very key has gone. The owner's own
         requests outlive a change of the owner's key.
         """
-        if self.is_open or caller.name in (OWNER, ANYBODY):
+        if self.is_open or caller.name in (OWNER, ANONYMOUS):
             return True
         return any(
             hmac.compare_digest(one.digest, caller.digest) and not one.is_expired()
@@ -129,7 +129,7 @@ class RateLimiter:
         self._clock = clock
         self._times: dict[str, deque[float]] = {}
 
-    def take(self, name: str, rpm: int) -> None:
+    def check(self, name: str, rpm: int) -> None:
         """Count a request.
 
         Args:
@@ -147,7 +147,7 @@ class RateLimiter:
             times.popleft()
         if len(times) >= rpm:
             wait_s = int(times[0] + _MINUTE_S - now) + 1
-            raise Refusal(
+            raise ErrorResponse(
                 429,
                 f"This key may send {rpm} requests a minute; "
                 f"try again in {wait_s} seconds.",

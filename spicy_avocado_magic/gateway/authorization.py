@@ -9,15 +9,15 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from ..config.api_keys import NamedKey
+from ..config.api_keys import ApiKey
 from ..config.validators import is_key, validate_key
-from ..errors import UsageMistake
+from ..errors import UsageError
 from ..system.redaction import Secret
-from .authentication import Caller, Keyring
+from .authentication import Caller, KeyStore
 from .cors import NO_CORS, cors_headers, preflight_headers
-from .error_responses import Refusal
-from .model_allowlist import ServedModels
-from .routes import Level, Route, find_route, model_id
+from .error_responses import ErrorResponse
+from .model_allowlist import ModelAllowlist
+from .routes import Permission, Route, find_route, model_id
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
@@ -28,7 +28,7 @@ _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class AccessPolicy:
     """What the gateway lets through.
 
     Attributes:
@@ -44,13 +44,13 @@ class Access:
         cors: Origins of web pages that may send requests; ``*`` is any.
 
     Raises:
-        UsageMistake: If a key cannot be one, or what needs a key has none.
+        UsageError: If a key cannot be one, or what needs a key has none.
     """
 
     key: Secret | None
     path_key: bool = False
     manage: bool = False
-    named: tuple[NamedKey, ...] = ()
+    named: tuple[ApiKey, ...] = ()
     public_host: str = ""
     models: tuple[str, ...] = ()
     awaited: tuple[str, ...] = ()
@@ -60,16 +60,16 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.key is not None:
-            validate_key(self.key.open())
+            validate_key(self.key.get_secret_value())
         elif self.path_key or self.manage:
-            raise UsageMistake(
+            raise UsageError(
                 "Without a key there is no path key and no managing of models.",
                 "Leave out --no-auth, or --path-key and --manage.",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class AuthorizedRequest:
     """A request that was let in.
 
     Attributes:
@@ -84,7 +84,7 @@ class Visit:
     route: Route
     path: str
     caller: Caller | None
-    served: ServedModels = field(repr=False)
+    served: ModelAllowlist = field(repr=False)
     registries: tuple[str, ...] = ()
     sent_body: bool = False
 
@@ -94,13 +94,13 @@ class Visit:
         return self.caller is not None and self.caller.may_manage
 
 
-class Gate:
-    """An ``Access`` made ready to be asked by every request."""
+class Authorizer:
+    """An ``AccessPolicy`` made ready to be asked by every request."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: AccessPolicy) -> None:
         self.access = access
-        self.keyring = Keyring(access.key, access.named, manage=access.manage)
-        self._served = ServedModels(
+        self.keyring = KeyStore(access.key, access.named, manage=access.manage)
+        self._served = ModelAllowlist(
             access.models, awaited=access.awaited, any_model=access.any_model
         )
         self._served_to = {
@@ -108,7 +108,7 @@ class Gate:
         }
         self._public_host = access.public_host.lower()
 
-    def split(self, target: str) -> tuple[str, str | None]:
+    def split_path_key(self, target: str) -> tuple[str, str | None]:
         """Return a raw target's path and its path key, which is not yet checked.
 
         The first part is taken for a key only where it could be one and the rest is
@@ -125,7 +125,7 @@ class Gate:
                 return slash + rest, key
         return path, None
 
-    def label(self, path: str) -> str:
+    def route_label(self, path: str) -> str:
         """Return what a path is called in the log; never the path of a stranger."""
         route = self._route(path)
         return "-" if route is None else route.label
@@ -141,51 +141,55 @@ class Gate:
             return NO_CORS
         return cors_headers(headers.getall("Origin"), self.access.cors)
 
-    def preflight(self, visit: Visit) -> dict[str, str]:
+    def preflight(self, visit: AuthorizedRequest) -> dict[str, str]:
         """Return the head of the answer to an ``OPTIONS`` request."""
         return preflight_headers(visit.route.methods)
 
-    def admit(
+    def authorize(
         self, method: str, path: str, path_key: str | None, headers: Headers
-    ) -> Visit:
+    ) -> AuthorizedRequest:
         """Let a request in, or say why not: Origin, Host, route, method, key.
 
         Raises:
             Refusal: With the first of these that is wrong.
         """
         if "Origin" in headers and not self.cors(headers):
-            raise Refusal(403, "Requests from this web page are not allowed here.")
+            raise ErrorResponse(
+                403, "Requests from this web page are not allowed here."
+            )
         self._check_host(headers)
         if "Upgrade" in headers:
-            raise Refusal(400, "This server does not switch protocols.")
+            raise ErrorResponse(400, "This server does not switch protocols.")
         route = self._route(path)
         if route is None:
-            raise no_such_path()
+            raise not_found()
         if method == "OPTIONS":
-            return Visit(route=route, path=path, caller=None, served=self._served)
+            return AuthorizedRequest(
+                route=route, path=path, caller=None, served=self._served
+            )
         if method not in route.methods:
-            raise Refusal(
+            raise ErrorResponse(
                 405,
                 f"Use {' or '.join(route.methods)} for this path.",
                 headers={"Allow": ", ".join(route.methods)},
             )
         caller = None
-        if path_key is not None or route.level is not Level.OPEN:
+        if path_key is not None or route.level is not Permission.OPEN:
             caller = self._caller(path_key, headers)
         return self._visit(route, path, caller, sends=method in {"POST", "DELETE"})
 
     def _visit(
         self, route: Route, path: str, caller: Caller | None, *, sends: bool
-    ) -> Visit:
+    ) -> AuthorizedRequest:
         served = self._served
         if caller is not None:
             served = self._served_to.get(caller.name, served)
-            if route.level is Level.MANAGE and not caller.may_manage:
-                raise Refusal(403, "This key may not manage models.")
+            if route.level is Permission.MANAGE and not caller.may_manage:
+                raise ErrorResponse(403, "This key may not manage models.")
             asked = model_id(path)
             if asked is not None and not served.has_id(asked):
-                raise no_such_path()
-        return Visit(
+                raise not_found()
+        return AuthorizedRequest(
             route=route,
             path=path,
             caller=caller,
@@ -203,18 +207,18 @@ class Gate:
         if len(hosts) != 1 or not (
             self.is_public(headers) or _LOCAL_HOST.fullmatch(hosts[0])
         ):
-            raise Refusal(403, "This server does not answer for that host name.")
+            raise ErrorResponse(403, "This server does not answer for that host name.")
 
     def _caller(self, path_key: str | None, headers: Headers) -> Caller:
         keys = _keys_in(headers)
         if path_key is not None:
             keys.append(path_key)
-        return self.keyring.find(keys)
+        return self.keyring.authenticate(keys)
 
 
-def no_such_path() -> Refusal:
+def not_found() -> ErrorResponse:
     """Return the answer for whatever is not spelled like a route."""
-    return Refusal(404, "There is no such path here.", code="not_found")
+    return ErrorResponse(404, "There is no such path here.", code="not_found")
 
 
 def _keys_in(headers: Headers) -> list[str]:
@@ -226,6 +230,6 @@ def _keys_in(headers: Headers) -> list[str]:
     bearers = headers.getall("Authorization", [])
     keys = headers.getall("x-api-key", [])
     if len(bearers) > 1 or len(keys) > 1:
-        raise Refusal(400, "The API key was sent more than once.")
+        raise ErrorResponse(400, "The API key was sent more than once.")
     found = [_BEARER.fullmatch(value) for value in bearers]
     return [*keys, *(match[1] if match else "" for match in found)]

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from ..config.limits import Limits
-from .error_responses import Dialect, Refusal
+from .error_responses import ApiDialect, ErrorResponse
 
 _MOMENT_S: Final = 0.1
 """In which a new client can show its key."""
@@ -36,7 +36,7 @@ class _Phase(enum.Enum):
     """Between two requests."""
 
 
-class Connections:
+class ConnectionTable:
     """All that are open now, and which of them are strangers'.
 
     Attributes:
@@ -58,12 +58,12 @@ class Connections:
 
     def _make_room(self) -> None:
         if len(self._strangers) > self.limits.strangers:
-            waiting = (one for one in self._strangers if not one.is_asking)
+            waiting = (one for one in self._strangers if not one.has_pending_request)
             oldest = next(waiting, None) or next(iter(self._strangers))
             del self._strangers[oldest]
-            oldest.end()
+            oldest.abort()
 
-    def known(self, connection: Connection) -> None:
+    def mark_authenticated(self, connection: Connection) -> None:
         """Count a connection among the strangers no more."""
         self._strangers.pop(connection, None)
 
@@ -79,13 +79,13 @@ class Connections:
         """
         for connection in list(self._open):
             if connection.is_overdue(now):
-                connection.end()
+                connection.abort()
 
 
 class Connection(web.RequestHandler):
     """A client's connection, whose protocol errors are answered in our words."""
 
-    def __init__(self, connections: Connections, server: web.Server) -> None:
+    def __init__(self, connections: ConnectionTable, server: web.Server) -> None:
         head_bytes = connections.limits.head_bytes
         super().__init__(
             server,
@@ -129,22 +129,22 @@ class Connection(web.RequestHandler):
                 self.transport.write(_HEAD_TOO_LARGE)
             self.force_close()
 
-    def begin(self) -> None:
+    def request_started(self) -> None:
         """A request has its complete head, and is served from now on."""
         self._enter(_Phase.SERVED)
         self._head_bytes = 0
 
-    def rest(self) -> None:
+    def request_finished(self) -> None:
         """The request has been served; another one may come."""
         self._enter(_Phase.RESTING)
 
-    def know(self) -> None:
+    def mark_authenticated(self) -> None:
         """Its client has shown a valid key, so is no stranger any more."""
-        self._connections.known(self)
+        self._connections.mark_authenticated(self)
         self._lingering_time = self._connections.limits.body_wait_s
 
     @property
-    def is_asking(self) -> bool:
+    def has_pending_request(self) -> bool:
         """Whether it has sent a request that is not answered yet."""
         return self._phase is _Phase.SERVED or bool(self._messages)
 
@@ -165,7 +165,7 @@ class Connection(web.RequestHandler):
             self._unread_bytes, self._since = unread, now
         return now - self._since > limits.unread_s
 
-    def end(self) -> None:
+    def abort(self) -> None:
         """Close it at once, with whatever is unsent."""
         transport = self.transport
         self.force_close()
@@ -182,10 +182,10 @@ class Connection(web.RequestHandler):
         """Answer what is no HTTP; the library's text would repeat the request."""
         if request.writer.output_size > 0:
             raise ConnectionError
-        refusal = Refusal(status, "This is not a proper HTTP request.")
+        refusal = ErrorResponse(status, "This is not a proper HTTP request.")
         if isinstance(exc, LineTooLong):
-            refusal = Refusal(431, "The head of this request is too large.")
-        return refusal.response(Dialect.NATIVE)
+            refusal = ErrorResponse(431, "The head of this request is too large.")
+        return refusal.response(ApiDialect.NATIVE)
 
     def log_exception(self, *_args: Any, exc_info: Any = None, **_more: Any) -> None:
         """Tell in one line what failed outside a handler, mostly a client's leaving.

@@ -24,7 +24,7 @@ _SERVER_ERROR: Final = 500
 _RESPONSES: Final = "/v1/responses"
 
 
-class Dialect(enum.Enum):
+class ApiDialect(enum.Enum):
     """The shape in which a family of clients expects an error."""
 
     NATIVE = "native"
@@ -32,14 +32,14 @@ class Dialect(enum.Enum):
     ANTHROPIC = "anthropic"
 
     @classmethod
-    def of(cls, path: str) -> Dialect:
+    def of(cls, path: str) -> ApiDialect:
         """Return the dialect spoken under a path."""
         if path == "/v1/messages" or path.startswith("/v1/messages/"):
             return cls.ANTHROPIC
         return cls.OPENAI if path.startswith("/v1/") else cls.NATIVE
 
 
-class Refusal(Exception):
+class ErrorResponse(Exception):
     """Ends a request with a status and one sentence that its sender may read.
 
     Attributes:
@@ -63,37 +63,37 @@ class Refusal(Exception):
         self.code = code
         self.headers = dict(headers or {})
 
-    def body(self, dialect: Dialect) -> dict[str, Any]:
+    def body(self, dialect: ApiDialect) -> dict[str, Any]:
         """Return the error object from which stock clients make typed exceptions."""
         is_ours = self.status >= _SERVER_ERROR
         match dialect:
-            case Dialect.NATIVE:
+            case ApiDialect.NATIVE:
                 return {"error": self.message}
-            case Dialect.OPENAI:
+            case ApiDialect.OPENAI:
                 kind = "server_error" if is_ours else "invalid_request_error"
                 error: dict[str, Any] = {"message": self.message, "type": kind}
                 return {"error": error | {"param": None, "code": self.code}}
-            case Dialect.ANTHROPIC:
+            case ApiDialect.ANTHROPIC:
                 fallback = "api_error" if is_ours else "invalid_request_error"
                 kind = _ANTHROPIC_TYPES.get(self.status, fallback)
                 error = {"type": kind, "message": self.message}
                 return {"type": "error", "error": error}
 
-    def event(self, dialect: Dialect, route: str) -> bytes:
+    def event(self, dialect: ApiDialect, route: str) -> bytes:
         """Return the error as the last event of a stream that has begun."""
         body = self.body(dialect)
-        if dialect is Dialect.NATIVE:
+        if dialect is ApiDialect.NATIVE:
             return json.dumps(body).encode() + b"\n"
         if route == _RESPONSES:
             # ``ResponseErrorEvent``, and the ``error`` for which clients look.
             error = body["error"]
             told = {name: error[name] for name in ("message", "code", "param")}
             body |= {"type": "error", "sequence_number": 0} | told
-        elif dialect is Dialect.OPENAI:
+        elif dialect is ApiDialect.OPENAI:
             return b"data: " + json.dumps(body).encode() + b"\n\n"
         return b"event: error\ndata: " + json.dumps(body).encode() + b"\n\n"
 
-    def response(self, dialect: Dialect) -> web.Response:
+    def response(self, dialect: ApiDialect) -> web.Response:
         """Return the answer in a dialect."""
         return web.Response(
             status=self.status,
@@ -103,13 +103,13 @@ class Refusal(Exception):
         )
 
 
-def used_up(tokens: int) -> Refusal:
+def quota_exhausted(tokens: int) -> ErrorResponse:
     """Return the answer to a key whose tokens are spent, which no retry brings back.
 
     The stock clients retry any 429 but where the header ``x-should-retry`` says not
     to (``_should_retry`` in ``_base_client.py`` of ``openai`` and ``anthropic``).
     """
-    return Refusal(
+    return ErrorResponse(
         429,
         f"This key has used all of its {tokens} tokens; ask its owner for a new one.",
         code="insufficient_quota",
@@ -117,21 +117,21 @@ def used_up(tokens: int) -> Refusal:
     )
 
 
-def given_up() -> Refusal:
+def engine_failed() -> ErrorResponse:
     """Return the answer while the engine is not tried any more.
 
     Retried it may be: its owner can bring it up again at any time.
     """
-    return Refusal(
+    return ErrorResponse(
         503,
         "The model's engine has failed; whoever runs it has to start it again.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 
 
-def still_loading() -> Refusal:
+def engine_loading() -> ErrorResponse:
     """Return the answer while there is no engine to ask."""
-    return Refusal(
+    return ErrorResponse(
         503,
         "The model is still loading; try again in a few seconds.",
         headers={"Retry-After": str(RETRY_AFTER_S)},

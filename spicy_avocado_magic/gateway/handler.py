@@ -7,27 +7,29 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from ..config.timeouts import Policy
-from .admission import Hold, Places
-from .authorization import Visit
-from .error_responses import Refusal, still_loading
-from .forwarder import Relay
-from .json_body import Outgoing, rewrite
-from .keepalive import Patience
-from .multipart_body import read_form
-from .request_body import read_body, read_on
-from .request_context import Exchange
-from .response import Errand
-from .routes import Sends
+from ..config.timeouts import Timeouts
+from .admission import AdmissionQueue, MemoryReservation
+from .authorization import AuthorizedRequest
+from .error_responses import ErrorResponse, engine_loading
+from .forwarder import Forwarder
+from .json_body import UpstreamBody, sanitize_json_body
+from .keepalive import KeepAlive
+from .multipart_body import sanitize_transcription_form
+from .request_body import iter_body, read_body
+from .request_context import RequestContext
+from .response import ForwardContext
+from .routes import BodyKind
 from .upstream import Upstream
 
 _V1: Final = "/v1/"
 
 
-class Service:
+class ProxyHandler:
     """Serves those who were let in, within the bounds of memory and engine."""
 
-    def __init__(self, places: Places, upstream: Upstream, policy: Policy) -> None:
+    def __init__(
+        self, places: AdmissionQueue, upstream: Upstream, policy: Timeouts
+    ) -> None:
         """Open nothing yet.
 
         Args:
@@ -36,11 +38,11 @@ class Service:
             policy: The waits.
         """
         self._places, self._upstream, self._policy = places, upstream, policy
-        self._relay: Relay | None = None
+        self._relay: Forwarder | None = None
 
     def open(self) -> None:
         """Be ready to ask the engine; must be called inside the running loop."""
-        self._relay = Relay(self._upstream, self._policy)
+        self._relay = Forwarder(self._upstream, self._policy)
 
     async def close(self) -> None:
         """Close what is open to the engine."""
@@ -48,11 +50,11 @@ class Service:
         if relay is not None:
             relay.close()
 
-    async def serve(
+    async def handle(
         self,
         request: web.BaseRequest,
-        visit: Visit,
-        exchange: Exchange,
+        visit: AuthorizedRequest,
+        exchange: RequestContext,
         headers: Mapping[str, str],
     ) -> web.StreamResponse:
         """Answer a request, whose body has not been read yet.
@@ -67,14 +69,14 @@ class Service:
             Refusal: If it asks for too much, or the engine does not answer.
         """
         if self._relay is None:
-            raise still_loading()
+            raise engine_loading()
         with self._places.holding() as hold:
             outgoing = await self._outgoing(request, visit, hold)
             if isinstance(outgoing.body, bytes):
                 hold.grow(len(outgoing.body))  # escapes may make it longer than it came
-            if visit.route.sends is not Sends.ORDER:
+            if visit.route.body is not BodyKind.ORDER:
                 exchange.model = outgoing.model
-            errand = Errand(
+            errand = ForwardContext(
                 request=request,
                 visit=visit,
                 outgoing=outgoing,
@@ -84,18 +86,20 @@ class Service:
             )
             return await self._run(errand, self._relay)
 
-    async def _run(self, errand: Errand, relay: Relay) -> web.StreamResponse:
+    async def _run(
+        self, errand: ForwardContext, relay: Forwarder
+    ) -> web.StreamResponse:
         if errand.visit.caller is None:
             # The open routes cost next to nothing; a stranger takes nobody's place.
             return await relay.forward(errand)
         try:
-            await self._places.take(errand.visit.caller.name)
+            await self._places.acquire(errand.visit.caller.name)
             try:
-                if errand.visit.route.lists:
-                    return await relay.listing(errand)
+                if errand.visit.route.list_field:
+                    return await relay.forward_model_list(errand)
                 return await relay.forward(errand)
             finally:
-                self._places.give()
+                self._places.release()
         finally:
             if errand.patience is not None:
                 await errand.patience.end()
@@ -103,33 +107,38 @@ class Service:
     def _patience(
         self,
         request: web.BaseRequest,
-        visit: Visit,
-        outgoing: Outgoing,
-        exchange: Exchange,
+        visit: AuthorizedRequest,
+        outgoing: UpstreamBody,
+        exchange: RequestContext,
         headers: Mapping[str, str],
-    ) -> Patience | None:
+    ) -> KeepAlive | None:
         is_v1_call = visit.path.startswith(_V1) and outgoing.body is not None
         if not is_v1_call or request.version < HttpVersion11:
             return None
-        return Patience(
+        return KeepAlive(
             request, exchange, headers, self._policy, is_stream=outgoing.is_stream
         )
 
     async def _outgoing(
-        self, request: web.BaseRequest, visit: Visit, hold: Hold
-    ) -> Outgoing:
+        self,
+        request: web.BaseRequest,
+        visit: AuthorizedRequest,
+        hold: MemoryReservation,
+    ) -> UpstreamBody:
         """Return what is to be sent on; nothing of a body was read before."""
-        sends, limits = visit.route.sends, self._places.limits
-        if sends is Sends.NOTHING or not visit.sent_body:
-            return Outgoing()
+        sends, limits = visit.route.body, self._places.limits
+        if sends is BodyKind.NOTHING or not visit.sent_body:
+            return UpstreamBody()
         _check_framing(request)
-        if sends is Sends.BLOB:
-            body = read_on(request, limits)
-            return Outgoing(body=body, length=request.content_length)
-        if sends is Sends.FORM:
-            return await read_form(request, visit.served, limits, hold)
+        if sends is BodyKind.BLOB:
+            body = iter_body(request, limits)
+            return UpstreamBody(body=body, length=request.content_length)
+        if sends is BodyKind.FORM:
+            return await sanitize_transcription_form(
+                request, visit.served, limits, hold
+            )
         raw = await read_body(request, limits, hold)
-        return rewrite(
+        return sanitize_json_body(
             raw,
             sends,
             visit.served,
@@ -146,11 +155,11 @@ def _check_framing(request: web.BaseRequest) -> None:
     """
     headers = request.headers
     if "Content-Encoding" in headers:
-        raise Refusal(415, "Send the request body without any encoding.")
+        raise ErrorResponse(415, "Send the request body without any encoding.")
     expected = headers.get("Expect")
     if expected is None or request.version < HttpVersion11:
         return
     if expected.lower() != "100-continue":
-        raise Refusal(417, "This expectation cannot be met.")
+        raise ErrorResponse(417, "This expectation cannot be met.")
     if request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -17,7 +17,7 @@ _PASSED_ON: Final = (
 )
 """All that reaches the engine of a request's head, besides what describes its body."""
 
-_KEPT_BACK: Final = frozenset(
+_HOP_BY_HOP: Final = frozenset(
     {
         "alt-svc",
         "connection",
@@ -40,11 +40,11 @@ _KEPT_BACK: Final = frozenset(
 """Headers of the engine's reply that are about its own connection, or tell of it."""
 
 
-def onward_headers(headers: Headers) -> dict[str, str]:
+def upstream_request_headers(headers: Headers) -> dict[str, str]:
     """Return what the engine may see of a request's head.
 
     An allowlist, so that no key, cookie, origin, forwarding header or method
-    override gets through; what ``Connection`` names belongs to this hop alone.
+    override gets through; what ``ControlClient`` names belongs to this hop alone.
     """
     named = _named_by_connection(headers)
     return {
@@ -54,12 +54,12 @@ def onward_headers(headers: Headers) -> dict[str, str]:
     }
 
 
-def reply_headers(headers: Headers) -> Iterator[tuple[str, str]]:
+def downstream_response_headers(headers: Headers) -> Iterator[tuple[str, str]]:
     """Yield what the client may see of the head of the engine's reply."""
     named = _named_by_connection(headers)
     for name, value in headers.items():
         lower = name.lower()
-        if lower in _KEPT_BACK or lower in named:
+        if lower in _HOP_BY_HOP or lower in named:
             continue
         if not lower.startswith("access-control-"):
             yield name, value

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..config.model_name import DEFAULT_HOST, ModelName
-from ..errors import UsageMistake
-from ..system.redaction import plain_text
-from .error_responses import Refusal
-from .model_allowlist import LONGEST_ECHO, ServedModels, is_cloud
-from .routes import Sends
+from ..errors import UsageError
+from ..system.redaction import strip_control_chars
+from .error_responses import ErrorResponse
+from .model_allowlist import MAX_ECHO_CHARS, ModelAllowlist, is_cloud
+from .routes import BodyKind
 
 REGISTRIES: Final = frozenset({DEFAULT_HOST, "hf.co", "huggingface.co"})
 """Where models may come from: any other host could be inside the caller's network."""
 
 _MOST_VALUES: Final = 500_000
 """Parsed, each takes up to 50 times the bytes it came as, and time meanwhile."""
-_FOR_ALL: Final = ("keep_alive", "shift")
+_SHARED_FIELDS: Final = ("keep_alive", "shift")
 _FOR_ALL_OPTIONS: Final = (
     "num_ctx",
     "num_batch",
@@ -41,12 +41,12 @@ github.com/ollama/ollama v0.34.1.
 """
 
 
-class _Ambiguous(dict[str, Any]):
+class _DuplicateKeys(dict[str, Any]):
     """An object two of whose keys differ at most in case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class UpstreamBody:
     """A body as it goes to the engine, and what it asks for.
 
     Attributes:
@@ -64,14 +64,14 @@ class Outgoing:
     is_stream: bool = False
 
 
-def rewrite(
+def sanitize_json_body(
     raw: bytes,
-    sends: Sends,
-    served: ServedModels,
+    sends: BodyKind,
+    served: ModelAllowlist,
     *,
     may_manage: bool,
     registries: Collection[str] = (),
-) -> Outgoing:
+) -> UpstreamBody:
     """Return our own serialisation of a JSON body that may go to the engine.
 
     Args:
@@ -87,21 +87,21 @@ def rewrite(
     """
     body = _object(raw)
     if body.get("options") is not None:
-        body["options"] = _folded(body["options"], "'options'")
-    if sends is Sends.MODEL_CALL:
+        body["options"] = _casefold_keys(body["options"], "'options'")
+    if sends is BodyKind.MODEL_CALL:
         model = _check_models(body, served)
     else:
-        model = _check_order(body, served, registries)
+        model = _check_management_body(body, served, registries)
     if not may_manage:
-        _drop(body, _FOR_ALL)
+        _drop(body, _SHARED_FIELDS)
         _drop(body.get("options") or {}, _FOR_ALL_OPTIONS)
     try:
         whole = _written(body)
     except ValueError as error:
-        raise Refusal(
+        raise ErrorResponse(
             400, "The request body holds a number that JSON has not."
         ) from error
-    return Outgoing(
+    return UpstreamBody(
         body=whole,
         content_type="application/json",
         length=len(whole),
@@ -120,27 +120,27 @@ def _written(body: dict[str, Any]) -> bytes:
 
 def _object(raw: bytes) -> dict[str, Any]:
     if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise Refusal(413, "The request body holds too many values.")
+        raise ErrorResponse(413, "The request body holds too many values.")
     try:
         parsed = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, "The request body is not valid JSON.") from error
-    return _folded(parsed, "The request body")
+        raise ErrorResponse(400, "The request body is not valid JSON.") from error
+    return _casefold_keys(parsed, "The request body")
 
 
-def _folded(value: Any, what: str) -> dict[str, Any]:
+def _casefold_keys(value: Any, what: str) -> dict[str, Any]:
     """Return an object with its keys in the one spelling that the engine's API has."""
     if not isinstance(value, dict):
-        raise Refusal(400, f"{what} must be a JSON object.")
-    if isinstance(value, _Ambiguous):
-        raise Refusal(400, f"{what} has the same key twice.")
+        raise ErrorResponse(400, f"{what} must be a JSON object.")
+    if isinstance(value, _DuplicateKeys):
+        raise ErrorResponse(400, f"{what} has the same key twice.")
     return {key.casefold(): item for key, item in value.items()}
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len({key.casefold() for key, _ in pairs}) < len(pairs):
-        return _Ambiguous(made)
+        return _DuplicateKeys(made)
     return made
 
 
@@ -165,40 +165,42 @@ def _names(body: dict[str, Any], *fields: str) -> list[str]:
         elif isinstance(value, str):
             names.append(value)
         else:
-            raise Refusal(400, f"'{field}' must be a text.")
+            raise ErrorResponse(400, f"'{field}' must be a text.")
     return [name for name in names if name]
 
 
-def _check_models(body: dict[str, Any], served: ServedModels) -> str:
+def _check_models(body: dict[str, Any], served: ModelAllowlist) -> str:
     names = _names(body, "model", "name")
     if not names:
-        raise Refusal(400, "'model' is missing.")
+        raise ErrorResponse(400, "'model' is missing.")
     first, *_ = [served.require(name) for name in names]
     return first
 
 
-def _check_order(
-    body: dict[str, Any], served: ServedModels, registries: Collection[str]
+def _check_management_body(
+    body: dict[str, Any], served: ModelAllowlist, registries: Collection[str]
 ) -> str:
     body.pop("insecure", None)
     if body.pop("remote_host", None):
-        raise Refusal(403, "Models that run on another server are switched off.")
+        raise ErrorResponse(403, "Models that run on another server are switched off.")
     fetched = [_parsed(name) for name in _names(body, "model", "name", "from")]
     moved = [_parsed(name) for name in _names(body, "source", "destination")]
     for name in (*fetched, *moved):
         served.require_changeable(name)
         if is_cloud(name):
-            raise Refusal(403, "Models that run in the cloud are switched off.")
+            raise ErrorResponse(403, "Models that run in the cloud are switched off.")
     for name in fetched:
         host = name.host.lower()
         if host not in REGISTRIES and host not in registries:
-            raise Refusal(403, f"Models of {host} may not be used through this URL.")
+            raise ErrorResponse(
+                403, f"Models of {host} may not be used through this URL."
+            )
     return fetched[0].short if fetched else ""
 
 
 def _parsed(name: str) -> ModelName:
     try:
         return ModelName.parse(name)
-    except UsageMistake as error:
-        shown = plain_text(name[:LONGEST_ECHO])
-        raise Refusal(400, f"'{shown}' is not a model name.") from error
+    except UsageError as error:
+        shown = strip_control_chars(name[:MAX_ECHO_CHARS])
+        raise ErrorResponse(400, f"'{shown}' is not a model name.") from error

@@ -13,16 +13,16 @@ from typing import Final
 
 from aiohttp import web
 
-from ..config.timeouts import Policy
+from ..config.timeouts import Timeouts
 from .error_responses import SERVER_NAME
-from .request_context import Exchange
+from .request_context import RequestContext
 
 EVENT_STREAM: Final = "text/event-stream"
 _COMMENT: Final = b": the model is still busy\n\n"
 _SPACE: Final = b" "
 
 
-class Patience:
+class KeepAlive:
     """Begins the answer to a request in the engine's place, if it takes too long.
 
     Args:
@@ -36,9 +36,9 @@ class Patience:
     def __init__(
         self,
         request: web.BaseRequest,
-        exchange: Exchange,
+        exchange: RequestContext,
         headers: Mapping[str, str],
-        policy: Policy,
+        policy: Timeouts,
         *,
         is_stream: bool,
     ) -> None:

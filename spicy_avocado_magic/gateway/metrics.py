@@ -12,10 +12,10 @@ from typing import Final
 
 from aiohttp.abc import AbstractStreamWriter
 
-from ..config.api_keys import ANYBODY, OWNER
+from ..config.api_keys import ANONYMOUS, OWNER
 from .authentication import Caller
-from .request_context import Exchange
-from .token_usage import Usage
+from .request_context import RequestContext
+from .token_usage import TokenUsage
 
 FIRST_TOKEN_BOUNDS_S: Final = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
@@ -31,7 +31,7 @@ _WAITS_KEPT: Final = 256
 
 
 @dataclass(slots=True, kw_only=True)
-class Use:
+class UsageTotals:
     """What one key, or one model, was used for.
 
     Attributes:
@@ -55,7 +55,7 @@ class Use:
         self.requests += 1
         self.last = now
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: TokenUsage) -> None:
         """Add the tokens of one reply."""
         self.tokens_in += usage.tokens_in
         self.tokens_out += usage.tokens_out
@@ -64,7 +64,7 @@ class Use:
 
 
 @dataclass(slots=True)
-class FirstTokenWaits:
+class TimeToFirstToken:
     """How long clients of streams waited for the first byte of the model's answer.
 
     Attributes:
@@ -111,12 +111,12 @@ class Metrics:
     refused: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     public_requests: int = 0
-    total: Use = field(default_factory=Use)
-    waits: FirstTokenWaits = field(default_factory=FirstTokenWaits)
+    total: UsageTotals = field(default_factory=UsageTotals)
+    waits: TimeToFirstToken = field(default_factory=TimeToFirstToken)
     last_tunnel_request: float | None = None
-    keys: dict[str, Use] = field(default_factory=dict)
-    models: dict[str, Use] = field(default_factory=dict)
-    open: dict[Exchange, AbstractStreamWriter] = field(default_factory=dict)
+    keys: dict[str, UsageTotals] = field(default_factory=dict)
+    models: dict[str, UsageTotals] = field(default_factory=dict)
+    open: dict[RequestContext, AbstractStreamWriter] = field(default_factory=dict)
     _sent_bytes: int = 0
     _sent_public_bytes: int = 0
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
@@ -132,7 +132,7 @@ class Metrics:
         return sum(exchange.is_counted for exchange in self.open)
 
     @property
-    def is_held_up(self) -> bool:
+    def is_client_slow(self) -> bool:
         """Whether a client does not take what is sent to it: so its engine waits."""
         transports = [getattr(w, "transport", None) for w in self.open.values()]
         return any(t is not None and t.get_write_buffer_size() for t in transports)
@@ -169,28 +169,32 @@ class Metrics:
         """Return the tokens, in and out, that a caller's key has used, also now."""
         use = self.keys.get(caller.name)
         if use is None or use.digest != caller.digest:
-            use = Use()  # of another key under that name, which must not be touched
+            use = (
+                UsageTotals()
+            )  # of another key under that name, which must not be touched
         running = sum(
-            exchange.meter.counted
+            exchange.meter.event_count
             for exchange in self.open
             if exchange.caller is not None and exchange.caller.digest == caller.digest
         )
         return use.tokens_in + use.tokens_out + running
 
-    def restore(self, key: str, use: Use) -> None:
+    def restore(self, key: str, use: UsageTotals) -> None:
         """Count on from what a key has used before."""
         self.keys[key] = use
 
-    def keep(self, names: Collection[str]) -> None:
+    def retain_keys(self, names: Collection[str]) -> None:
         """Forget the use of keys that are gone; the sums of all keys stay."""
-        known = {OWNER, ANYBODY, *names}
+        known = {OWNER, ANONYMOUS, *names}
         self.keys = {name: use for name, use in self.keys.items() if name in known}
 
-    def opened(self, exchange: Exchange, writer: AbstractStreamWriter) -> None:
+    def request_started(
+        self, exchange: RequestContext, writer: AbstractStreamWriter
+    ) -> None:
         """Count what is written here from now on, at no cost a chunk."""
         self.open[exchange] = writer
 
-    def admitted(self, exchange: Exchange) -> None:
+    def admitted(self, exchange: RequestContext) -> None:
         """Count a request that is let in with a key."""
         assert exchange.caller is not None
         exchange.is_counted = True
@@ -198,7 +202,7 @@ class Metrics:
         self.total.begin(now)
         self._use_of(exchange.caller).begin(now)
 
-    def closed(self, exchange: Exchange) -> None:
+    def request_finished(self, exchange: RequestContext) -> None:
         """Keep what was written and used, let go of the writer."""
         sent_bytes = self.open.pop(exchange).output_size
         self._sent_bytes += sent_bytes
@@ -217,27 +221,27 @@ class Metrics:
         model = self._use_of_model(exchange.model)
         model.begin(self.clock())
         model.add(usage)
-        if exchange.first_token_s is not None:
-            self.waits.add(exchange.first_token_s)
+        if exchange.time_to_first_token_s is not None:
+            self.waits.add(exchange.time_to_first_token_s)
 
-    def _use_of(self, caller: Caller) -> Use:
+    def _use_of(self, caller: Caller) -> UsageTotals:
         use = self.keys.get(caller.name)
         if use is None:
-            use = self.keys[caller.name] = Use(digest=caller.digest)
+            use = self.keys[caller.name] = UsageTotals(digest=caller.digest)
         elif use.digest != caller.digest:
             if caller.name != OWNER:
-                use = self.keys[caller.name] = Use()
+                use = self.keys[caller.name] = UsageTotals()
             use.digest = caller.digest
         return use
 
-    def _use_of_model(self, name: str) -> Use:
+    def _use_of_model(self, name: str) -> UsageTotals:
         """Return a model's use, by one name whatever the case, as the engine does."""
         name = name.lower()
         if name not in self.models and len(self.models) >= MOST_MODELS:
             name = OTHERS
-        return self.models.setdefault(name, Use())
+        return self.models.setdefault(name, UsageTotals())
 
     def _tokens_out(self) -> int:
         """Return all tokens of answers, those of open streams too."""
-        live = sum(e.meter.counted for e in self.open if e.is_counted and e.model)
+        live = sum(e.meter.event_count for e in self.open if e.is_counted and e.model)
         return self.total.tokens_out + live

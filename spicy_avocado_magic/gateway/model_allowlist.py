@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..config.model_name import DEFAULT_TAG, ModelName
-from ..errors import UsageMistake
-from ..system.redaction import plain_text
-from .error_responses import Refusal, still_loading
+from ..errors import UsageError
+from ..system.redaction import strip_control_chars
+from .error_responses import ErrorResponse, engine_loading
 
-LONGEST_ECHO: Final = 100
+MAX_ECHO_CHARS: Final = 100
 """Characters of a caller's own text that an error repeats."""
 
 
-class ServedModels:
+class ModelAllowlist:
     """The models that callers may use; any other one does not exist for them."""
 
     def __init__(
@@ -44,14 +44,14 @@ class ServedModels:
             spelled: short for short in self._shown for spelled in _plain(short)
         }
 
-    def restricted(self, only: tuple[str, ...]) -> ServedModels:
+    def restricted(self, only: tuple[str, ...]) -> ModelAllowlist:
         """Return these models without those that are not among ``only``.
 
         Args:
             only: Names; none are no restriction.
         """
         names = [model.short for model in self._models]
-        return ServedModels(
+        return ModelAllowlist(
             names,
             awaited=self._awaited.values(),
             any_model=self._any_model,
@@ -62,7 +62,7 @@ class ServedModels:
         """Tell whether the engine would take this name for a model that is served."""
         try:
             return self._may(ModelName.parse(name))
-        except UsageMistake:
+        except UsageError:
             return False
 
     def has_id(self, text: str) -> bool:
@@ -89,22 +89,22 @@ class ServedModels:
         if known is not None:
             return known
         if not self.has(name):
-            raise still_loading() if self.awaits(name) else self._not_found(name)
+            raise engine_loading() if self.is_pending(name) else self._not_found(name)
         return ModelName.parse(name).short
 
-    def awaits(self, name: str) -> bool:
+    def is_pending(self, name: str) -> bool:
         """Tell whether a model is one of those that are, or will be, here."""
         try:
             key = ModelName.parse(name).key
-        except UsageMistake:
+        except UsageError:
             return False
         return key in self._awaited and (self._only is None or key in self._only)
 
-    def _not_found(self, name: str) -> Refusal:
+    def _not_found(self, name: str) -> ErrorResponse:
         served = ", ".join(self._shown) or "none yet"
-        return Refusal(
+        return ErrorResponse(
             404,
-            f"model '{plain_text(name[:LONGEST_ECHO])}' not found; "
+            f"model '{strip_control_chars(name[:MAX_ECHO_CHARS])}' not found; "
             f"this server has: {served}",
             code="model_not_found",
         )
@@ -118,7 +118,7 @@ class ServedModels:
         if self._only is not None and model.key not in self._only:
             raise self._not_found(model.short)
 
-    def only_served(self, entries: Any) -> list[Any]:
+    def filter_listing(self, entries: Any) -> list[Any]:
         """Return the entries of a listing that tell of models which are served."""
         return [entry for entry in entries or () if self.has(_name_of(entry))]
 

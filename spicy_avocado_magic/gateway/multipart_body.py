@@ -11,11 +11,11 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..config.limits import Limits
-from .admission import Hold
+from .admission import MemoryReservation
 from .authorization import Headers
-from .error_responses import Refusal
-from .json_body import Outgoing
-from .model_allowlist import ServedModels
+from .error_responses import ErrorResponse
+from .json_body import UpstreamBody
+from .model_allowlist import ModelAllowlist
 from .request_body import read_body
 
 _TEXTS: Final = ("model", "language", "prompt", "response_format")
@@ -31,9 +31,12 @@ _UNREADABLE: Final = (ValueError, AssertionError, RuntimeError, HttpProcessingEr
 _CHUNK_BYTES: Final = 2**20
 
 
-async def read_form(
-    request: web.BaseRequest, served: ServedModels, limits: Limits, hold: Hold
-) -> Outgoing:
+async def sanitize_transcription_form(
+    request: web.BaseRequest,
+    served: ModelAllowlist,
+    limits: Limits,
+    hold: MemoryReservation,
+) -> UpstreamBody:
     """Return our own serialisation of a transcription's form.
 
     Raises:
@@ -42,18 +45,18 @@ async def read_form(
             where memory is short.
     """
     if request.content_type != "multipart/form-data":
-        raise Refusal(415, "Send this request as multipart/form-data.")
+        raise ErrorResponse(415, "Send this request as multipart/form-data.")
     raw = await read_body(request, limits, hold)
     hold.grow(2 * len(raw))  # as it came, and as it goes
     parts = await _read_parts(request.headers, raw)
     name = parts.get("model", b"").decode("utf-8", "replace")
     if not name:
-        raise Refusal(400, "'model' is missing.")
+        raise ErrorResponse(400, "'model' is missing.")
     model = served.require(name)
     boundary = secrets.token_hex(16)
     body = b"".join(_written(boundary, *part) for part in parts.items())
     body += f"--{boundary}--\r\n".encode()
-    return Outgoing(
+    return UpstreamBody(
         body=body,
         content_type=f"multipart/form-data; boundary={boundary}",
         length=len(body),
@@ -79,14 +82,14 @@ async def _read_parts(headers: Headers, raw: bytes) -> dict[str, bytes]:
         form = MultipartReader(headers, content)
         while (part := await form.next()) is not None:
             if not isinstance(part, BodyPartReader) or part.name is None:
-                raise Refusal(400, _MALFORMED)
+                raise ErrorResponse(400, _MALFORMED)
             if part.name in parts:
-                raise Refusal(400, "The form has the same field twice.")
+                raise ErrorResponse(400, "The form has the same field twice.")
             written = await _read_part(part)
             if part.name == _FILE or part.name in _TEXTS:
                 parts[part.name] = written
     except _UNREADABLE as error:
-        raise Refusal(400, _MALFORMED) from error
+        raise ErrorResponse(400, _MALFORMED) from error
     return parts
 
 

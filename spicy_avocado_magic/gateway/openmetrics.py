@@ -15,20 +15,20 @@ from aiohttp import web
 
 from ..config.limits import Limits
 from ..system.redaction import Secret
-from .admission import Places
+from .admission import AdmissionQueue
 from .connection import Connection
-from .error_responses import SERVER_NAME, Dialect, Refusal
-from .metrics import FIRST_TOKEN_BOUNDS_S, FirstTokenWaits, Metrics, Use
-from .server import Listener
+from .error_responses import SERVER_NAME, ApiDialect, ErrorResponse
+from .metrics import FIRST_TOKEN_BOUNDS_S, Metrics, TimeToFirstToken, UsageTotals
+from .server import HttpServer
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 
-class Exposition:
+class MetricsCollector:
     """Tells what the gateway has counted, whenever a scraper asks."""
 
-    def __init__(self, metrics: Metrics, places: Places) -> None:
+    def __init__(self, metrics: Metrics, places: AdmissionQueue) -> None:
         self._metrics, self._places = metrics, places
 
     def page(self) -> tuple[str, bytes]:
@@ -85,7 +85,7 @@ class Exposition:
         yield _histogram(metrics.waits)
 
 
-def _uses(label: str, whose: str, uses: Mapping[str, Use]) -> Iterator[Metric]:
+def _uses(label: str, whose: str, uses: Mapping[str, UsageTotals]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily
 
     requests = CounterMetricFamily(
@@ -120,7 +120,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"avocado_{name}", text, value=value)
 
 
-def _histogram(waits: FirstTokenWaits) -> Metric:
+def _histogram(waits: TimeToFirstToken) -> Metric:
     from prometheus_client.core import HistogramMetricFamily
 
     family = HistogramMetricFamily(
@@ -138,7 +138,7 @@ def _histogram(waits: FirstTokenWaits) -> Metric:
 PATH: Final = "/metrics"
 
 
-class ScrapePort:
+class MetricsServer:
     """Answers ``GET /metrics`` to those who have its own token."""
 
     def __init__(
@@ -152,14 +152,14 @@ class ScrapePort:
             limits: The bounds of its connections.
         """
         self._read = read
-        self._token = _digest(token.open())
-        self._listener = Listener(self._handle, limits)
+        self._token = _digest(token.get_secret_value())
+        self._listener = HttpServer(self._handle, limits)
 
     async def start(self, address: str, port: int) -> str:
         """Listen there; return the page's URL.
 
         Raises:
-            PortTaken: If another program has the port.
+            PortInUse: If another program has the port.
             GatewayFailed: If the system does not give it, or has no such address.
         """
         bound = await self._listener.start(port, address.strip("[]"))
@@ -172,9 +172,9 @@ class ScrapePort:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             self._check(request)
-        except Refusal as refusal:
-            return refusal.response(Dialect.NATIVE)
-        cast("Connection", request.protocol).know()
+        except ErrorResponse as refusal:
+            return refusal.response(ApiDialect.NATIVE)
+        cast("Connection", request.protocol).mark_authenticated()
         content_type, text = self._read()
         head = {"Content-Type": content_type, "Server": SERVER_NAME}
         return web.Response(body=text, headers=head)
@@ -185,15 +185,15 @@ class ScrapePort:
         scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
         is_right = hmac.compare_digest(_digest(token.strip()), self._token)
         if not is_right or scheme.lower() != "bearer":
-            raise Refusal(
+            raise ErrorResponse(
                 401,
                 "The token for metrics is needed: 'Authorization: Bearer TOKEN'.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
         if request.raw_path != PATH:
-            raise Refusal(404, f"There is {PATH} here, and nothing else.")
+            raise ErrorResponse(404, f"There is {PATH} here, and nothing else.")
         if request.method != "GET":
-            raise Refusal(405, "Use GET for this path.", headers={"Allow": "GET"})
+            raise ErrorResponse(405, "Use GET for this path.", headers={"Allow": "GET"})
 
 
 def _digest(text: str) -> bytes:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from ..config.limits import Limits
-from .admission import Hold
-from .error_responses import Refusal
+from .admission import MemoryReservation
+from .error_responses import ErrorResponse
 
 
-async def read_body(request: web.BaseRequest, limits: Limits, hold: Hold) -> bytes:
+async def read_body(
+    request: web.BaseRequest, limits: Limits, hold: MemoryReservation
+) -> bytes:
     """Return the whole body.
 
     Args:
@@ -40,19 +42,19 @@ async def read_body(request: web.BaseRequest, limits: Limits, hold: Hold) -> byt
             body += chunk
             _check_size(len(body), limits, hold)
     except web.RequestPayloadError as error:
-        raise Refusal(400, "The request body is malformed.") from error
+        raise ErrorResponse(400, "The request body is malformed.") from error
     except TimeoutError as error:
         raise _stalled() from error
     return bytes(body)
 
 
-def _check_size(body_bytes: int, limits: Limits, hold: Hold) -> None:
+def _check_size(body_bytes: int, limits: Limits, hold: MemoryReservation) -> None:
     if body_bytes > limits.body_bytes:
         raise too_large(limits.body_bytes)
     hold.grow(body_bytes)
 
 
-async def read_on(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
+async def iter_body(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
     """Yield the body as it comes.
 
     Raises:
@@ -73,10 +75,10 @@ async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
         raise ConnectionResetError from error  # the library's word for a client gone
 
 
-def _stalled() -> Refusal:
-    return Refusal(408, "The rest of the request body did not arrive.")
+def _stalled() -> ErrorResponse:
+    return ErrorResponse(408, "The rest of the request body did not arrive.")
 
 
-def too_large(cap_bytes: int) -> Refusal:
+def too_large(cap_bytes: int) -> ErrorResponse:
     """Return the answer to a body that is larger than ``cap_bytes``."""
-    return Refusal(413, f"The request body is larger than {cap_bytes} bytes.")
+    return ErrorResponse(413, f"The request body is larger than {cap_bytes} bytes.")

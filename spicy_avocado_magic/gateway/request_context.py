@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .authentication import Caller
-from .error_responses import Dialect, Refusal
-from .token_usage import TokenMeter, Usage
+from .error_responses import ApiDialect, ErrorResponse
+from .token_usage import TokenCounter, TokenUsage
 
-CLIENT_LEFT: Final = 499
+CLIENT_CLOSED_REQUEST: Final = 499
 """Told as status when the client did not wait for the answer (nginx's number)."""
 _STREAM_EVENTS: Final = 2
 """A reply with fewer is one object: its first byte tells nothing of a first token."""
-_NOTHING: Final = Usage()
+_NOTHING: Final = TokenUsage()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Exchange:
+class RequestContext:
     """Facts of one request, filled in as it goes; for metrics and the access log.
 
     Attributes:
@@ -43,24 +43,24 @@ class Exchange:
     """
 
     method: str
-    dialect: Dialect = Dialect.NATIVE
+    dialect: ApiDialect = ApiDialect.NATIVE
     route: str = "-"
     caller: Caller | None = None
     model: str = ""
-    status: int = CLIENT_LEFT
+    status: int = CLIENT_CLOSED_REQUEST
     is_public: bool = False
     is_counted: bool = False
     started: float = field(default_factory=time.monotonic)
     first_byte: float | None = None
     stream: str = ""
     last_chunk: bytes = b""
-    meter: TokenMeter = field(default_factory=TokenMeter)
-    usage: Usage = _NOTHING
+    meter: TokenCounter = field(default_factory=TokenCounter)
+    usage: TokenUsage = _NOTHING
     tokens_left: int | None = None
     task: asyncio.Task[object] | None = None
-    ended: Refusal | None = None
+    ended: ErrorResponse | None = None
 
-    def heard(self, chunk: bytes) -> None:
+    def record_chunk(self, chunk: bytes) -> None:
         """Take note of the next bytes of the engine's reply, without keeping them."""
         if self.first_byte is None:
             self.first_byte = time.monotonic()
@@ -68,18 +68,20 @@ class Exchange:
         self.meter.feed(chunk)
 
     @property
-    def is_used_up(self) -> bool:
+    def quota_exceeded(self) -> bool:
         """Whether the reply has cost all the tokens that were left to its caller."""
-        return self.tokens_left is not None and self.meter.counted >= self.tokens_left
+        return (
+            self.tokens_left is not None and self.meter.event_count >= self.tokens_left
+        )
 
     @property
-    def first_token_s(self) -> float | None:
+    def time_to_first_token_s(self) -> float | None:
         """How long a stream's first byte took; None where no stream has begun."""
-        if self.first_byte is None or self.meter.counted < _STREAM_EVENTS:
+        if self.first_byte is None or self.meter.event_count < _STREAM_EVENTS:
             return None
         return self.first_byte - self.started
 
-    def end(self, why: Refusal) -> None:
+    def cancel(self, why: ErrorResponse) -> None:
         """Break it off, whatever it waits for."""
         if self.ended is None and self.task is not None:
             self.ended = why

@@ -11,14 +11,14 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from .authorization import Visit
-from .error_responses import Refusal
-from .headers import reply_headers
-from .json_body import Outgoing
-from .keepalive import EVENT_STREAM, Patience
-from .request_context import Exchange
-from .streaming import Pump
-from .upstream_client import EngineBroke, EngineSilent, Reply
+from .authorization import AuthorizedRequest
+from .error_responses import ErrorResponse
+from .headers import downstream_response_headers
+from .json_body import UpstreamBody
+from .keepalive import EVENT_STREAM, KeepAlive
+from .request_context import RequestContext
+from .streaming import BodyStreamer
+from .upstream_client import ReadTimeout, RemoteProtocolError, UpstreamResponse
 
 _LINES: Final = "application/x-ndjson"
 _ENDS: Final = {EVENT_STREAM: (b"\n\n", b"\r\n\r\n"), _LINES: (b"\n",)}
@@ -27,7 +27,7 @@ _OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class ForwardContext:
     """What is to be asked of the engine, for whom, and how the answer is given.
 
     Attributes:
@@ -40,27 +40,29 @@ class Errand:
     """
 
     request: web.BaseRequest
-    visit: Visit
-    outgoing: Outgoing
-    exchange: Exchange
+    visit: AuthorizedRequest
+    outgoing: UpstreamBody
+    exchange: RequestContext
     headers: Mapping[str, str]
-    patience: Patience | None = None
+    patience: KeepAlive | None = None
 
 
-async def pass_on(errand: Errand, reply: Reply, silence_s: float) -> web.StreamResponse:
+async def send_response(
+    errand: ForwardContext, reply: UpstreamResponse, silence_s: float
+) -> web.StreamResponse:
     """Return the reply, which by then has been sent to the client.
 
     Raises:
         Refusal: If the engine breaks off.
     """
     request, exchange = errand.request, errand.exchange
-    headers = [*reply_headers(reply.headers), *errand.headers.items()]
+    headers = [*downstream_response_headers(reply.headers), *errand.headers.items()]
     head: Any = {"status": reply.status, "headers": headers}
     content = reply.content
     if content.is_eof() and content.exception() is None:
         # A reply that is here whole leaves in one write, head and all.
         whole = content.read_nowait()
-        exchange.heard(whole)
+        exchange.record_chunk(whole)
         _check_end(exchange, reply)
         return web.Response(body=whole, **head)
     has_bytes = content.total_bytes > 0 and content.exception() is None
@@ -72,8 +74,11 @@ async def pass_on(errand: Errand, reply: Reply, silence_s: float) -> web.StreamR
     return response
 
 
-async def go_on(
-    errand: Errand, reply: Reply, begun: web.StreamResponse, silence_s: float
+async def continue_response(
+    errand: ForwardContext,
+    reply: UpstreamResponse,
+    begun: web.StreamResponse,
+    silence_s: float,
 ) -> web.StreamResponse:
     """Finish an answer that was begun before the engine said anything.
 
@@ -82,7 +87,7 @@ async def go_on(
     """
     if reply.status != _OK:
         said = await _error_of(reply)
-        raise Refusal(reply.status, said or "The engine refused the request.")
+        raise ErrorResponse(reply.status, said or "The engine refused the request.")
     await _pump(errand, reply, silence_s)
     return begun
 
@@ -93,40 +98,44 @@ class _WithFirstBytes(web.StreamResponse):
     _send_headers_immediately = False
 
 
-async def _pump(errand: Errand, reply: Reply, silence_s: float) -> None:
+async def _pump(
+    errand: ForwardContext, reply: UpstreamResponse, silence_s: float
+) -> None:
     exchange = errand.exchange
 
-    def heard(chunk: bytes) -> Refusal | None:
-        exchange.heard(chunk)
-        if exchange.is_used_up:
-            return Refusal(429, "This key has used all of its tokens.")
+    def heard(chunk: bytes) -> ErrorResponse | None:
+        exchange.record_chunk(chunk)
+        if exchange.quota_exceeded:
+            return ErrorResponse(429, "This key has used all of its tokens.")
         return None
 
     try:
-        await Pump(reply, errand.request, heard).run(silence_s)
-    except EngineSilent as error:
-        raise Refusal(504, "The engine fell silent before the end.") from error
-    except (EngineBroke, ConnectionError) as error:
+        await BodyStreamer(reply, errand.request, heard).run(silence_s)
+    except ReadTimeout as error:
+        raise ErrorResponse(504, "The engine fell silent before the end.") from error
+    except (RemoteProtocolError, ConnectionError) as error:
         raise _broke_off() from error
     _check_end(exchange, reply)
 
 
-def _check_end(exchange: Exchange, reply: Reply) -> None:
+def _check_end(exchange: RequestContext, reply: UpstreamResponse) -> None:
     """Let no stream that was ended in the middle pass for a whole one.
 
     Raises:
         Refusal: If it was.
     """
     is_stream = reply.status == _OK and reply.content_type == EVENT_STREAM
-    if is_stream and not has_end(exchange.route, exchange.meter.ending):
+    if is_stream and not is_stream_complete(exchange.route, exchange.meter.ending):
         raise _broke_off()
 
 
-def _broke_off() -> Refusal:
-    return Refusal(502, "The engine broke off before the end.")
+def _broke_off() -> ErrorResponse:
+    return ErrorResponse(502, "The engine broke off before the end.")
 
 
-async def break_off(request: web.BaseRequest, exchange: Exchange, why: Refusal) -> None:
+async def fail_stream(
+    request: web.BaseRequest, exchange: RequestContext, why: ErrorResponse
+) -> None:
     """End an answer that has begun, so that nobody can take it for a whole one.
 
     A stream of events gets one that tells the error, in the client's own dialect,
@@ -138,10 +147,10 @@ async def break_off(request: web.BaseRequest, exchange: Exchange, why: Refusal) 
             await request.writer.write(why.event(exchange.dialect, exchange.route))
         except ConnectionError:
             return
-    cut(request)
+    abort_connection(request)
 
 
-def cut(request: web.BaseRequest) -> None:
+def abort_connection(request: web.BaseRequest) -> None:
     """End the connection so that what was sent cannot pass for a whole answer.
 
     HTTP/1.0 has no mark for the end of a stream: there, only a reset tells.
@@ -157,7 +166,7 @@ def cut(request: web.BaseRequest) -> None:
         transport.close()
 
 
-async def _error_of(reply: Reply) -> str:
+async def _error_of(reply: UpstreamResponse) -> str:
     """Return the message in an error of the engine, in any of its dialects."""
     try:
         body = await reply.json()
@@ -183,7 +192,7 @@ _TERMINAL_EVENTS: Final[Mapping[str, tuple[bytes, ...]]] = {
 it is none. Inside a text the quotes and line ends of these would be escaped."""
 
 
-def has_end(route: str, ending: bytes) -> bool:
+def is_stream_complete(route: str, ending: bytes) -> bool:
     """Return whether the last bytes of a stream of events are its end.
 
     Args:

@@ -9,23 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from .authentication import Caller, Keyring
-from .error_responses import Refusal
+from .authentication import Caller, KeyStore
+from .error_responses import ErrorResponse
 from .metrics import Metrics
-from .request_context import Exchange
+from .request_context import RequestContext
 
 _LEAST_S: Final = 0.001
 
 
-def end_revoked(metrics: Metrics, keyring: Keyring) -> None:
+def cancel_revoked(metrics: Metrics, keyring: KeyStore) -> None:
     """End the open requests whose key is not on the ring any more."""
     for exchange in list(metrics.open):
         if exchange.caller is not None and not keyring.has(exchange.caller):
-            exchange.end(_revoked())
+            exchange.cancel(_revoked())
 
 
 @contextmanager
-def until_expiry(exchange: Exchange) -> Iterator[None]:
+def cancel_at_expiry(exchange: RequestContext) -> Iterator[None]:
     """End an exchange at the moment at which its key expires, by the wall clock."""
     caller = exchange.caller
     if caller is None or not caller.expires_at:
@@ -41,7 +41,7 @@ def until_expiry(exchange: Exchange) -> Iterator[None]:
         if left_s > 0:
             timer = loop.call_later(max(left_s, _LEAST_S), look)
         else:
-            exchange.end(_revoked())
+            exchange.cancel(_revoked())
 
     timer = loop.call_soon(look)
     try:
@@ -50,11 +50,11 @@ def until_expiry(exchange: Exchange) -> Iterator[None]:
         timer.cancel()
 
 
-def _revoked() -> Refusal:
-    return Refusal(401, "This key is no longer good.", code="invalid_api_key")
+def _revoked() -> ErrorResponse:
+    return ErrorResponse(401, "This key is no longer good.", code="invalid_api_key")
 
 
-def end_overdrawn(metrics: Metrics) -> None:
+def cancel_over_quota(metrics: Metrics) -> None:
     """End the open requests of keys which together have used all they had.
 
     Each request minds what was left when it began; only here are those that run
@@ -64,7 +64,7 @@ def end_overdrawn(metrics: Metrics) -> None:
     for exchange in metrics.open:
         caller = exchange.caller
         if caller is not None and caller.tokens and exchange.is_counted:
-            running[caller] += exchange.meter.counted
+            running[caller] += exchange.meter.event_count
     over = {
         caller
         for caller, counted in running.items()
@@ -72,4 +72,4 @@ def end_overdrawn(metrics: Metrics) -> None:
     }
     for exchange in list(metrics.open):
         if exchange.caller in over:
-            exchange.end(Refusal(429, "This key has used all of its tokens."))
+            exchange.cancel(ErrorResponse(429, "This key has used all of its tokens."))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 
-class Level(enum.Enum):
+class Permission(enum.Enum):
     """What a caller needs to be let through."""
 
     OPEN = "open"
@@ -17,7 +17,7 @@ class Level(enum.Enum):
     MANAGE = "manage"
 
 
-class Sends(enum.Enum):
+class BodyKind(enum.Enum):
     """What the body of a request to a route is."""
 
     NOTHING = "nothing"
@@ -45,14 +45,14 @@ class Route:
 
     label: str
     methods: tuple[str, ...]
-    level: Level = Level.KEY
-    sends: Sends = Sends.NOTHING
-    lists: str = ""
+    level: Permission = Permission.KEY
+    body: BodyKind = BodyKind.NOTHING
+    list_field: str = ""
 
 
 _READ: Final = ("GET",)
 _READ_OR_HEAD: Final = ("GET", "HEAD")
-_CALLS: Final = (
+_INFERENCE_PATHS: Final = (
     "/api/generate",
     "/api/chat",
     "/api/embed",
@@ -64,28 +64,35 @@ _CALLS: Final = (
     "/v1/responses",
     "/v1/messages",
 )
-INFERENCE: Final = frozenset({*_CALLS, "/v1/audio/transcriptions"} - {"/api/show"})
+INFERENCE: Final = frozenset(
+    {*_INFERENCE_PATHS, "/v1/audio/transcriptions"} - {"/api/show"}
+)
 """The labels of what makes a model work."""
-_ORDERS: Final = ("/api/pull", "/api/push", "/api/create", "/api/copy")
+_MANAGEMENT_PATHS: Final = ("/api/pull", "/api/push", "/api/create", "/api/copy")
 
 _TABLE: Final = (
-    Route(label="/", methods=_READ_OR_HEAD, level=Level.OPEN),
-    Route(label="/api/version", methods=_READ_OR_HEAD, level=Level.OPEN),
+    Route(label="/", methods=_READ_OR_HEAD, level=Permission.OPEN),
+    Route(label="/api/version", methods=_READ_OR_HEAD, level=Permission.OPEN),
     Route(label="/api/status", methods=_READ),
-    Route(label="/api/tags", methods=_READ_OR_HEAD, lists="models"),
-    Route(label="/api/ps", methods=_READ, lists="models"),
-    Route(label="/v1/models", methods=_READ, lists="data"),
-    *(Route(label=p, methods=("POST",), sends=Sends.MODEL_CALL) for p in _CALLS),
-    Route(label="/v1/audio/transcriptions", methods=("POST",), sends=Sends.FORM),
+    Route(label="/api/tags", methods=_READ_OR_HEAD, list_field="models"),
+    Route(label="/api/ps", methods=_READ, list_field="models"),
+    Route(label="/v1/models", methods=_READ, list_field="data"),
     *(
-        Route(label=path, methods=("POST",), level=Level.MANAGE, sends=Sends.ORDER)
-        for path in _ORDERS
+        Route(label=p, methods=("POST",), body=BodyKind.MODEL_CALL)
+        for p in _INFERENCE_PATHS
+    ),
+    Route(label="/v1/audio/transcriptions", methods=("POST",), body=BodyKind.FORM),
+    *(
+        Route(
+            label=path, methods=("POST",), level=Permission.MANAGE, body=BodyKind.ORDER
+        )
+        for path in _MANAGEMENT_PATHS
     ),
     Route(
         label="/api/delete",
         methods=("DELETE",),
-        level=Level.MANAGE,
-        sends=Sends.ORDER,
+        level=Permission.MANAGE,
+        body=BodyKind.ORDER,
     ),
 )
 _BY_PATH: Final = {route.label: route for route in _TABLE}
@@ -93,8 +100,8 @@ _BY_PATH: Final = {route.label: route for route in _TABLE}
 _BLOB: Final = Route(
     label="/api/blobs/{digest}",
     methods=("HEAD", "POST"),
-    level=Level.MANAGE,
-    sends=Sends.BLOB,
+    level=Permission.MANAGE,
+    body=BodyKind.BLOB,
 )
 _BLOB_PATH: Final = re.compile(r"/api/blobs/sha256:[0-9a-f]{64}")
 _MODEL: Final = Route(label="/v1/models/{id}", methods=_READ)
@@ -119,7 +126,7 @@ def find_route(
         if asked is not None:
             return _MODEL if has_id(asked) else None
         route = _BLOB if _BLOB_PATH.fullmatch(path) else None
-    if route is not None and route.level is Level.MANAGE and not manage:
+    if route is not None and route.level is Permission.MANAGE and not manage:
         return None
     return route
 

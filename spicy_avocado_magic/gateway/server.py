@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 from aiohttp import web
 
 from ..config.limits import Limits
-from ..errors import GatewayFailed, PortTaken
-from .connection import Connection, Connections
+from ..errors import GatewayFailed, PortInUse
+from .connection import Connection, ConnectionTable
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Marks = Callable[[], Mapping[str, str]]
+ExtraHeaders = Callable[[], Mapping[str, str]]
 
 ADDRESS: Final = "127.0.0.1"
 _END_S: Final = 0.5
@@ -25,10 +25,10 @@ _LOOKS: Final = 10
 """How often connections are looked at within the shortest wait."""
 
 
-class _MarkedRequest(web.BaseRequest):
+class _RequestWithExtraHeaders(web.BaseRequest):
     """A request every reply to which, also one of the library's, gets our marks."""
 
-    def __init__(self, marks: Marks, *parts: Any) -> None:
+    def __init__(self, marks: ExtraHeaders, *parts: Any) -> None:
         super().__init__(*parts)
         self._marks = marks
 
@@ -36,7 +36,7 @@ class _MarkedRequest(web.BaseRequest):
         response.headers.update(self._marks())
 
 
-class Listener:
+class HttpServer:
     """Hands each request to a handler, which is cancelled when its client leaves.
 
     Args:
@@ -48,8 +48,10 @@ class Listener:
         connections: Those that are open.
     """
 
-    def __init__(self, handler: Handler, limits: Limits, marks: Marks = dict) -> None:
-        self.connections = Connections(limits)
+    def __init__(
+        self, handler: Handler, limits: Limits, marks: ExtraHeaders = dict
+    ) -> None:
+        self.connections = ConnectionTable(limits)
         self._handler = handler
         self._marks = marks
         self._running: set[asyncio.Task[object]] = set()
@@ -65,13 +67,15 @@ class Listener:
             address: Of this machine.
 
         Raises:
-            PortTaken: If another program has it.
+            PortInUse: If another program has it.
             GatewayFailed: If the system does not give it.
         """
         loop = asyncio.get_running_loop()
         manager = web.Server(
             self._handle,
-            request_factory=lambda *parts: _MarkedRequest(self._marks, *parts, loop),
+            request_factory=lambda *parts: _RequestWithExtraHeaders(
+                self._marks, *parts, loop
+            ),
             handler_cancellation=True,
         )
 
@@ -118,18 +122,18 @@ class Listener:
         task = asyncio.current_task()
         assert task is not None
         connection = cast("Connection", request.protocol)
-        connection.begin()
+        connection.request_started()
         self._running.add(task)
         try:
             return await self._handler(request)
         finally:
             self._running.discard(task)
-            connection.rest()
+            connection.request_finished()
 
 
-def _listen_error(error: OSError, port: int) -> PortTaken | GatewayFailed:
+def _listen_error(error: OSError, port: int) -> PortInUse | GatewayFailed:
     if error.errno == errno.EADDRINUSE:
-        return PortTaken(
+        return PortInUse(
             f"Port {port} is in use by another program.",
             "Choose another with --port N, or leave --port out for any free one.",
         )

@@ -14,19 +14,21 @@ from typing import Final
 from aiohttp import ClientError, web
 from aiohttp.http import StreamWriter
 
-from .upstream_client import EngineBroke, EngineSilent, Reply
+from .upstream_client import ReadTimeout, RemoteProtocolError, UpstreamResponse
 
-Heard = Callable[[bytes], Exception | None]
+OnChunk = Callable[[bytes], Exception | None]
 
 _HIGH_WATER: Final = 2**16
 """Bytes for the client from which on it counts as slow: where the transport's own
 bound is by default, so that ``drain`` waits."""
 
 
-class Pump:
+class BodyStreamer:
     """Moves the body of one reply into one answer that has been prepared."""
 
-    def __init__(self, reply: Reply, request: web.BaseRequest, heard: Heard) -> None:
+    def __init__(
+        self, reply: UpstreamResponse, request: web.BaseRequest, heard: OnChunk
+    ) -> None:
         """Move nothing yet.
 
         Args:
@@ -76,7 +78,7 @@ class Pump:
         if isinstance(self._failure, ClientError) and not isinstance(
             self._failure, ConnectionError
         ):
-            raise EngineBroke from self._failure
+            raise RemoteProtocolError from self._failure
         if self._failure is not None:
             raise self._failure
 
@@ -92,7 +94,7 @@ class Pump:
             while chunk := self._content.read_nowait():
                 self._heard_at = self._loop.time()
                 verdict = self._heard(chunk)
-                write_now(self._writer, chunk)
+                write_without_drain(self._writer, chunk)
                 self._failure = verdict
                 self._is_full = self._transport.get_write_buffer_size() > _HIGH_WATER
                 if verdict is not None or self._is_full:
@@ -112,7 +114,7 @@ class Pump:
             again_s = left_s if left_s > 0 else silence_s
             self._timer = self._loop.call_later(again_s, self._look, silence_s)
             return
-        self._failure = EngineSilent()
+        self._failure = ReadTimeout()
         self._is_done = True
         self._wake()
 
@@ -127,7 +129,7 @@ class Pump:
             self._connection.on_progress = None
 
 
-def write_now(writer: StreamWriter, chunk: bytes) -> None:
+def write_without_drain(writer: StreamWriter, chunk: bytes) -> None:
     """Write without a wait: undrained, the writer's coroutine ends at its first step.
 
     Raises:

@@ -42,7 +42,7 @@ _MESSAGE_START: Final = b"event: message_start"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class TokenUsage:
     """Tokens of one reply.
 
     Attributes:
@@ -56,7 +56,7 @@ class Usage:
     is_estimate: bool = False
 
 
-class TokenMeter:
+class TokenCounter:
     """Is fed every chunk of a reply, in order; holds some 4 KiB at most."""
 
     __slots__ = ("_head", "_in", "_lines", "_out", "_read", "_tail")
@@ -75,7 +75,7 @@ class TokenMeter:
             self._forget()
 
     @property
-    def counted(self) -> int:
+    def event_count(self) -> int:
         """Events so far: at most a few more than the tokens of the answer so far."""
         first = bytes((self._head or self._tail)[:1])
         lines = self._lines + self._tail.count(b"\n")
@@ -86,16 +86,18 @@ class TokenMeter:
         """The last bytes so far, up to some 2 KiB."""
         return bytes(self._tail[-_TAIL_BYTES:])
 
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """Return what the reply has cost so far."""
         tokens_in, tokens_out, _ = self._with_last_counts(is_end=True)
         head = self._head or bytes(self._tail[:_HEAD_BYTES])
         if not tokens_in and head.startswith(_MESSAGE_START):
             tokens_in, _ = _found_in(head.partition(b"\n\n")[0] + b"\n")
         if tokens_out:
-            return Usage(tokens_in=tokens_in, tokens_out=tokens_out)
+            return TokenUsage(tokens_in=tokens_in, tokens_out=tokens_out)
         estimate = self._estimate(head)
-        return Usage(tokens_in=tokens_in, tokens_out=estimate, is_estimate=estimate > 0)
+        return TokenUsage(
+            tokens_in=tokens_in, tokens_out=estimate, is_estimate=estimate > 0
+        )
 
     def _forget(self) -> None:
         """Let go of all but the tail, after a look at what goes."""
@@ -137,7 +139,7 @@ class TokenMeter:
         else:
             others = _without_content(head.split(b"\n")[:-1])
             others += _without_content(tail[-_TAIL_BYTES:].split(b"\n")[1:-1])
-        return max(0, self.counted - others)
+        return max(0, self.event_count - others)
 
 
 def _parsed(line: bytes | bytearray) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..config.limits import Limits
-from .error_responses import given_up, still_loading
+from .error_responses import engine_failed, engine_loading
 
 
 class Upstream:
@@ -18,7 +18,7 @@ class Upstream:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.held = 0
+        self.waiting = 0
         self._base_url: str | None = None
         self._is_given_up = False
         self._is_settled = asyncio.Event()
@@ -32,19 +32,19 @@ class Upstream:
         else:
             self._is_settled.set()
 
-    def give_up(self) -> None:
+    def mark_failed(self) -> None:
         """Let nobody wait for an engine any more, until it is set again."""
         self._base_url, self._is_given_up = None, True
         self._is_settled.set()
 
-    def now(self) -> str:
+    def base_url(self) -> str:
         """Return the engine's address.
 
         Raises:
             Refusal: 503 while there is none.
         """
         if self._base_url is None:
-            raise given_up() if self._is_given_up else still_loading()
+            raise engine_failed() if self._is_given_up else engine_loading()
         return self._base_url
 
     async def wait(self, deadline: float) -> str:
@@ -58,14 +58,14 @@ class Upstream:
                 wait already.
         """
         if not self._is_settled.is_set():
-            if self.held >= self.limits.hold:
-                raise still_loading()
-            self.held += 1
+            if self.waiting >= self.limits.hold:
+                raise engine_loading()
+            self.waiting += 1
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._is_settled.wait()
             except TimeoutError as error:
-                raise still_loading() from error
+                raise engine_loading() from error
             finally:
-                self.held -= 1
-        return self.now()
+                self.waiting -= 1
+        return self.base_url()

@@ -33,19 +33,19 @@ _IDLE_S: Final = 15.0
 _MOST_IDLE: Final = 64
 
 
-class EngineUnreachable(Exception):
+class ConnectError(Exception):
     """No connection could be opened, so the engine has heard nothing."""
 
 
-class EngineSilent(Exception):
+class ReadTimeout(Exception):
     """Nothing came for as long as one waits."""
 
 
-class EngineBroke(Exception):
+class RemoteProtocolError(Exception):
     """The connection ended too soon, or what came is no HTTP."""
 
 
-class EngineConnection(ResponseHandler):
+class UpstreamConnection(ResponseHandler):
     """aiohttp's protocol, which also tells in the same moment that something came.
 
     Attributes:
@@ -72,13 +72,13 @@ class EngineConnection(ResponseHandler):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reply:
+class UpstreamResponse:
     """The head of a reply, and its body as it comes."""
 
     status: int
     headers: CIMultiDictProxy[str]
     content: StreamReader
-    connection: EngineConnection
+    connection: UpstreamConnection
     sending: asyncio.Task[None] | None
 
     @property
@@ -103,7 +103,7 @@ class Reply:
             self.connection.close()
 
 
-class EngineLink:
+class UpstreamClient:
     """Asks one engine at a time; keeps connections to be used again."""
 
     def __init__(self, connect_s: float) -> None:
@@ -113,7 +113,7 @@ class EngineLink:
             connect_s: Longest wait for the engine to accept a connection, in seconds.
         """
         self._connect_s = connect_s
-        self._idle: deque[EngineConnection] = deque()
+        self._idle: deque[UpstreamConnection] = deque()
         self._address = ("", 0)
 
     def close(self) -> None:
@@ -121,14 +121,14 @@ class EngineLink:
         while self._idle:
             self._idle.pop().close()
 
-    async def ask(
+    async def request(
         self,
         base_url: str,
         start: str,
         headers: CIMultiDict[str],
         body: Body,
         silence_s: float,
-    ) -> Reply:
+    ) -> UpstreamResponse:
         """Send a request; return its reply as soon as the head is there.
 
         Args:
@@ -165,14 +165,16 @@ class EngineLink:
                 sending.cancel()
             connection.close()
             if isinstance(error, TimeoutError):
-                raise EngineSilent from error
+                raise ReadTimeout from error
             if isinstance(error, ClientError | HttpProcessingError | OSError):
-                raise EngineBroke from error
+                raise RemoteProtocolError from error
             raise
         content.on_eof(lambda: self._put_back(connection, sending))
-        return Reply(message.code, message.headers, content, connection, sending)
+        return UpstreamResponse(
+            message.code, message.headers, content, connection, sending
+        )
 
-    async def _connected(self, address: tuple[str, int]) -> EngineConnection:
+    async def _connected(self, address: tuple[str, int]) -> UpstreamConnection:
         if address != self._address:
             self.close()
             self._address = address
@@ -187,14 +189,14 @@ class EngineLink:
         try:
             async with asyncio.timeout(self._connect_s):
                 _, connection = await loop.create_connection(
-                    lambda: EngineConnection(loop), *address
+                    lambda: UpstreamConnection(loop), *address
                 )
         except OSError as error:
-            raise EngineUnreachable from error
+            raise ConnectError from error
         return connection
 
     def _put_back(
-        self, connection: EngineConnection, sending: asyncio.Task[None] | None
+        self, connection: UpstreamConnection, sending: asyncio.Task[None] | None
     ) -> None:
         is_busy = sending is not None and not sending.done()
         if is_busy or len(self._idle) >= _MOST_IDLE:
@@ -211,7 +213,7 @@ def _begin(wait: asyncio.Timeout, silence_s: float) -> None:
 
 
 async def _send(
-    connection: EngineConnection, line: str, headers: CIMultiDict[str], body: Body
+    connection: UpstreamConnection, line: str, headers: CIMultiDict[str], body: Body
 ) -> asyncio.Task[None] | None:
     """Send head and body; return the task that sends a body which is not yet here."""
     writer = StreamWriter(connection, asyncio.get_running_loop())
@@ -241,7 +243,7 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
 
 
 async def _send_pieces(
-    writer: StreamWriter, body: AsyncIterator[bytes], connection: EngineConnection
+    writer: StreamWriter, body: AsyncIterator[bytes], connection: UpstreamConnection
 ) -> None:
     try:
         async for piece in body:

@@ -8,13 +8,13 @@ from typing import Any
 from ..config.options import parse_flag
 from ..errors import AvocadoError
 from ..protocol.state_folder import StateFolder
-from ..system.paths import require_supported
+from ..system.paths import require_posix
 from . import input_transformer
-from .display.view import say
+from .display.view import print_line
 from .line import ipython_completer
 from .line.config_traits import TRAITS
 from .magics import AvocadoMagics
-from .user_namespace import NAME, give, is_ours
+from .user_namespace import NAME, bind_handle, is_handle
 
 
 def load(ip: Any) -> None:
@@ -23,7 +23,7 @@ def load(ip: Any) -> None:
     Raises:
         PlatformUnsupported: On Windows.
     """
-    require_supported()
+    require_posix()
     if AvocadoMagics.__name__ in ip.magics_manager.registry:
         return
     _drop_bad_defaults(ip)
@@ -33,7 +33,7 @@ def load(ip: Any) -> None:
     try:
         _restore(ip)
     except AvocadoError as error:
-        say(f"! {error}")
+        print_line(f"! {error}")
 
 
 def unload(ip: Any) -> None:
@@ -46,7 +46,7 @@ def unload(ip: Any) -> None:
         ip.configurables.remove(magics)
     ipython_completer.remove(ip)
     input_transformer.remove(ip)
-    if NAME in ip.user_ns and is_ours(ip.user_ns[NAME]):
+    if NAME in ip.user_ns and is_handle(ip.user_ns[NAME]):
         del ip.user_ns[NAME]
 
 
@@ -63,7 +63,7 @@ def _drop_bad_defaults(ip: Any) -> None:
                 TRAITS[name].validate(None, value)
         except AvocadoError as error:
             del section[name]
-            say(f"! AvocadoMagics.{name} is left out. {error}")
+            print_line(f"! AvocadoMagics.{name} is left out. {error}")
 
 
 def _restore(ip: Any) -> None:
@@ -75,11 +75,11 @@ def _restore(ip: Any) -> None:
         if not folder.record_path.exists():
             continue
         from ..client.handle import Avocado
-        from ..client.launch import find_host
+        from ..client.launch import find_daemon
 
-        if find_host(folder) is not None:
-            is_given = give(ip, Avocado(folder, "restored"))
+        if find_daemon(folder) is not None:
+            is_given = bind_handle(ip, Avocado(folder, "restored"))
             where = f"`{NAME}` is it" if is_given else f"the name `{NAME}` is taken"
             text = f"A service is running: {where}, %avocado_status shows it."
-            say(text, rehearsal=rehearsal)
+            print_line(text, rehearsal=rehearsal)
             return

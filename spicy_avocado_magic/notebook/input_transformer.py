@@ -12,7 +12,7 @@ from typing import Any, Final
 _LINE: Final = re.compile(r"\A%{1,2}(?P<name>avocado_\w+)(?P<end>;*)(?=\s|\Z)")
 
 
-def as_line_magic(lines: list[str]) -> list[str]:
+def cell_to_line_magic(lines: list[str]) -> list[str]:
     """Return a cell's lines, changed where a magic of ours stands in it alone."""
     if not lines or any(line.strip() for line in lines[1:]):
         return lines
@@ -20,15 +20,15 @@ def as_line_magic(lines: list[str]) -> list[str]:
 
 
 # Else a terminal would take the first line of a cell for the whole of it.
-as_line_magic.has_side_effects = True  # type: ignore[attr-defined]
+cell_to_line_magic.has_side_effects = True  # type: ignore[attr-defined]
 
 
 def install(ip: Any) -> None:
     """Have it done to each cell of a session before it is run."""
-    ip.input_transformers_cleanup.append(as_line_magic)
+    ip.input_transformers_cleanup.append(cell_to_line_magic)
 
 
 def remove(ip: Any) -> None:
     """Leave the cells of a session as they are."""
-    if as_line_magic in ip.input_transformers_cleanup:
-        ip.input_transformers_cleanup.remove(as_line_magic)
+    if cell_to_line_magic in ip.input_transformers_cleanup:
+        ip.input_transformers_cleanup.remove(cell_to_line_magic)

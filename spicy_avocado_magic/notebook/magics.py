@@ -16,32 +16,32 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from ..config.options import Wish
-from ..errors import HostUnreachable
+from ..config.options import UpRequest
+from ..errors import DaemonUnreachable
 from ..system.platform_secrets import platform_secret
-from ..system.platforms import detect_platforms, first_words
+from ..system.platforms import detect_platforms, first_run_notices
 from .commands.ask import run_ask
 from .commands.doctor import run_doctor
 from .commands.keys import run_keys
 from .commands.logs import run_logs
 from .commands.model import run_model
-from .display.view import ended_text, say, view_for
-from .line.commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, Command
-from .line.config_traits import WithDefaults, defaults_of
-from .line.parser import read_switches
-from .line.up_line import read_up
-from .line.variables import Names
-from .session import asking, is_notebook, translated
-from .user_namespace import give
+from .display.view import ended_text, print_line, view_for
+from .line.commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, CommandSpec
+from .line.config_traits import OptionTraits, defaults_of
+from .line.parser import parse_flags
+from .line.up_line import parse_up
+from .line.variables import VariableResolver
+from .session import hide_tracebacks, is_notebook, token_prompt
+from .user_namespace import bind_handle
 
 if TYPE_CHECKING:
-    from .display.throttle import Pace
+    from .display.throttle import RedrawThrottle
 
 NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _magic(kind: Any, command: Command) -> Callable[[_Function], _Function]:
+def _magic(kind: Any, command: CommandSpec) -> Callable[[_Function], _Function]:
     """Mark a method as a magic that resolves its own ``$NAME``, with its help."""
 
     def mark(function: _Function) -> _Function:
@@ -53,7 +53,7 @@ def _magic(kind: Any, command: Command) -> Callable[[_Function], _Function]:
 
 
 @magics_class
-class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped bases
+class AvocadoMagics(Magics, OptionTraits):  # type: ignore[misc]  # untyped bases
     """The magics of one IPython session."""
 
     _has_told_policy = False
@@ -66,14 +66,14 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         local_ns: Mapping[str, Any] | None = None,
     ) -> None:
         """Replaced by the help of the command."""
-        with translated():
+        with hide_tracebacks():
             names = self._names(local_ns)
-            request = read_up(line, cell, names, defaults_of(self))
+            request = parse_up(line, cell, names, defaults_of(self))
             if request is None:
-                say(UP.help())
+                print_line(UP.help())
                 return
             for notice in request.notices:
-                say(f"! {notice}")
+                print_line(f"! {notice}")
             self._bring_up(request.wish, names)
 
     @_magic(line_magic, STATUS)
@@ -83,7 +83,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
     ) -> dict[str, Any] | None:
         """Replaced by the help of the command."""
-        with translated():
+        with hide_tracebacks():
             from .commands.status import run_status
 
             return run_status(line, self.shell, nothing_runs=NOTHING_RUNS)
@@ -95,25 +95,25 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
     ) -> None:
         """Replaced by the help of the command."""
-        with translated():
-            asked = read_switches(line, DOWN)
+        with hide_tracebacks():
+            asked = parse_flags(line, DOWN)
             if asked is None:
-                say(DOWN.help())
+                print_line(DOWN.help())
                 return
             from ..client import api
 
             ended = api.down(**asked)
             for one in ended:
-                say(ended_text(one), rehearsal=one.rehearsal)
+                print_line(ended_text(one), rehearsal=one.rehearsal)
             if not ended:
-                say(NOTHING_RUNS, rehearsal=asked["rehearse"])
+                print_line(NOTHING_RUNS, rehearsal=asked["rehearse"])
 
     @_magic(line_magic, KEYS)
     def avocado_keys(
         self, line: str, local_ns: Mapping[str, Any] | None = None
     ) -> None:
         """Replaced by the help of the command."""
-        with translated():
+        with hide_tracebacks():
             run_keys(
                 line,
                 self._names(local_ns),
@@ -126,7 +126,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         self, line: str, local_ns: Mapping[str, Any] | None = None
     ) -> None:
         """Replaced by the help of the command."""
-        with translated():
+        with hide_tracebacks():
             run_logs(line, self._names(local_ns))
 
     @_magic(line_magic, DOCTOR)
@@ -134,7 +134,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         self, line: str, local_ns: Mapping[str, Any] | None = None
     ) -> None:
         """Replaced by the help of the command."""
-        with translated():
+        with hide_tracebacks():
             run_doctor(line, self._names(local_ns))
 
     @_magic(line_cell_magic, ASK)
@@ -145,7 +145,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         local_ns: Mapping[str, Any] | None = None,
     ) -> None:
         """Replaced by the help of the command."""
-        with translated():
+        with hide_tracebacks():
             in_notebook = is_notebook(self.shell)
             run_ask(line, cell, self._names(local_ns), in_notebook=in_notebook)
 
@@ -157,7 +157,7 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
         local_ns: Mapping[str, Any] | None = None,
     ) -> None:
         """Replaced by the help of the command."""
-        with translated():
+        with hide_tracebacks():
             names = self._names(local_ns)
             run_model(
                 line,
@@ -167,33 +167,38 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
                 bring_up=lambda wish, pace: self._bring_up(wish, names, pace),
             )
 
-    def _bring_up(self, wish: Wish, names: Names, pace: Pace | None = None) -> None:
-        from ..client.up import bring_up
+    def _bring_up(
+        self,
+        wish: UpRequest,
+        names: VariableResolver,
+        pace: RedrawThrottle | None = None,
+    ) -> None:
+        from ..client.up import run_up
 
         self._tell_policy(wish)
         with view_for(self.shell, pace) as view:
-            avocado = bring_up(
+            avocado = run_up(
                 wish,
                 show=view.show,
-                ask=asking(self.shell),
+                ask=token_prompt(self.shell),
                 namespace=names.namespace,
             )
-            give(self.shell, avocado)
+            bind_handle(self.shell, avocado)
             state = avocado.status()
             if state is None:
-                raise HostUnreachable(
+                raise DaemonUnreachable(
                     "The service ended right after it had started.",
                     "Run %avocado_up again.",
                 )
             if avocado.outcome == "accepted":
-                view.accept(
+                view.show_accepted(
                     state,
                     avocado.headline,
                     show_key=avocado.has_new_key,
                     show_token=avocado.has_new_token,
                 )
                 return
-            view.hand_over(
+            view.show_ready(
                 state,
                 avocado.headline,
                 show_key=avocado.has_new_key,
@@ -201,15 +206,17 @@ class AvocadoMagics(Magics, WithDefaults):  # type: ignore[misc]  # untyped base
                 snippets=avocado.snippets(show_key=avocado.has_new_key),
             )
 
-    def _tell_policy(self, wish: Wish) -> None:
+    def _tell_policy(self, wish: UpRequest) -> None:
         if not self._has_told_policy:
             self._has_told_policy = True
             has_metrics = bool(wish.given.get("metrics_port"))
-            for line in first_words(detect_platforms(), wants_metrics=has_metrics):
-                say(f"! {line}")
+            for line in first_run_notices(
+                detect_platforms(), wants_metrics=has_metrics
+            ):
+                print_line(f"! {line}")
 
-    def _names(self, local_ns: Mapping[str, Any] | None) -> Names:
-        return Names(
+    def _names(self, local_ns: Mapping[str, Any] | None) -> VariableResolver:
+        return VariableResolver(
             namespace=ChainMap(dict(local_ns or {}), self.shell.user_ns),
             environ=os.environ,
             platform_secret=platform_secret,

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import AvocadoError, Interrupted, as_avocado_error
 
 
-def asking(shell: Any) -> Callable[[str], str] | None:
+def token_prompt(shell: Any) -> Callable[[str], str] | None:
     """Return a way to ask for a token where a person is there to answer.
 
     A thread cannot ask: the answer goes to whatever cell runs.
@@ -26,10 +26,10 @@ def asking(shell: Any) -> Callable[[str], str] | None:
         except EOFError:
             return ""
 
-    return ask if is_attended(shell) else None
+    return ask if is_interactive(shell) else None
 
 
-def is_attended(shell: Any) -> bool:
+def is_interactive(shell: Any) -> bool:
     """Tell whether a person is there, which nbclient and scripts are not."""
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
@@ -43,7 +43,7 @@ def is_notebook(shell: Any) -> bool:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def hide_tracebacks() -> Iterator[None]:
     """Let nothing but our own errors out, which show as lines without a traceback."""
     try:
         yield

@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 NAME: Final = "avocado"
 
 
-def is_ours(value: object) -> bool:
+def is_handle(value: object) -> bool:
     """Tell whether a value is a handle of ours."""
     from ..client.handle import Avocado
 
     return isinstance(value, Avocado)
 
 
-def give(shell: Any, avocado: Avocado) -> bool:
+def bind_handle(shell: Any, avocado: Avocado) -> bool:
     """Put a handle into the user's namespace unless the name is the user's own."""
-    is_free = NAME not in shell.user_ns or is_ours(shell.user_ns[NAME])
+    is_free = NAME not in shell.user_ns or is_handle(shell.user_ns[NAME])
     if is_free:
         shell.user_ns[NAME] = avocado
     return is_free
 
 
-def give_back(shell: Any, *, rehearsal: bool) -> None:
+def rebind_handle(shell: Any, *, rehearsal: bool) -> None:
     """Put a handle back after ``%reset``; one that still holds is kept."""
     from ..client.handle import Avocado
 
     held = shell.user_ns.get(NAME)
     if not isinstance(held, Avocado) or held.status() is None:
-        give(shell, Avocado(StateFolder.find(rehearsal=rehearsal), "restored"))
+        bind_handle(shell, Avocado(StateFolder.find(rehearsal=rehearsal), "restored"))

@@ -13,24 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..system.redaction import Redactor, plain_text
-from ..system.rotating_file import MOST_BYTES, BoundedFile, tail_lines
+from ..system.redaction import Redactor, strip_control_chars
+from ..system.rotating_file import MAX_BYTES, RotatingFile, tail_lines
 from .json_codec import from_json
 from .state import Failure
 
 FILE_NAME: Final = "flight.log"
 STARTED: Final = "started"
 """A host began; ``facts`` tells version, platform and settings."""
-CALLED: Final = "called"
+REQUESTED: Final = "called"
 """A kernel asked for something."""
-CHANGED: Final = "changed"
+TRANSITIONED: Final = "changed"
 """A stage came to another phase."""
 NOTED: Final = "noted"
 ENDING: Final = "ending"
 """A host was told to end; ``text`` says why."""
 ENDED: Final = "ended"
 """It has, in order."""
-DIED: Final = "died"
+CRASHED: Final = "died"
 """It ended without a word; written by its guard, or by who swept up after it."""
 
 _LIFE_ENTRIES: Final = 100_000
@@ -42,7 +42,7 @@ _MOST_CHARS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class EventRecord:
     """One event."""
 
     time: str
@@ -71,7 +71,7 @@ class Entry:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Recorder:
+class EventLog:
     """Appends events to the recorder's file; never raises, never waits.
 
     Args:
@@ -87,11 +87,11 @@ class Recorder:
         path: Path,
         redact: Redactor,
         *,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._file = BoundedFile(path, most_bytes=most_bytes)
+        self._file = RotatingFile(path, most_bytes=most_bytes)
         self._redact = redact
         self._clock, self._monotonic = clock, monotonic
         self._began = monotonic()
@@ -134,7 +134,7 @@ class Recorder:
             facts: Whatever else is worth knowing; no secrets.
         """
         self._number += 1
-        if what in (STARTED, CALLED):
+        if what in (STARTED, REQUESTED):
             self.last_call = self._number
         lost = self._file.lost - self._told_lost
         entry = {
@@ -179,7 +179,7 @@ def record_death(path: Path, ended: Iterable[str], *, by: str) -> None:
         by: Who found it out, and ended that.
     """
     facts = {"by": by, "ended": sorted(ended)}
-    Recorder(path, Redactor()).record("host", DIED, "without a word", facts=facts)
+    EventLog(path, Redactor()).record("host", CRASHED, "without a word", facts=facts)
 
 
 def utc_text(at_s: float) -> str:
@@ -188,7 +188,7 @@ def utc_text(at_s: float) -> str:
     return f"{second}.{int(at_s * 1000) % 1000:03d}Z"
 
 
-def read_tail(folder: Path, count: int) -> tuple[Entry, ...]:
+def read_tail(folder: Path, count: int) -> tuple[EventRecord, ...]:
     """Return the last events in a state folder, oldest first; none is fine.
 
     Args:
@@ -199,7 +199,7 @@ def read_tail(folder: Path, count: int) -> tuple[Entry, ...]:
     return tuple(entry for line in lines if (entry := parse_entry(line)))
 
 
-def read_last_life(folder: Path) -> tuple[Entry, ...]:
+def read_last_life(folder: Path) -> tuple[EventRecord, ...]:
     """Return the events of the last host in a state folder, from its start on.
 
     None is fine; of a very long life the start may be gone.
@@ -209,24 +209,24 @@ def read_last_life(folder: Path) -> tuple[Entry, ...]:
     return entries[starts[-1] :] if starts else entries
 
 
-def parse_entry(line: str) -> Entry | None:
+def parse_entry(line: str) -> EventRecord | None:
     """Return the event in a line; None where there is none."""
     try:
         plain = json.loads(line)
-        return from_json(Entry, plain | {"facts": dict(plain.get("facts", {}))})
+        return from_json(EventRecord, plain | {"facts": dict(plain.get("facts", {}))})
     except (ValueError, TypeError, AttributeError):
         return None
 
 
-def entry_text(entry: Entry) -> str:
+def entry_text(entry: EventRecord) -> str:
     """Return an event in one plain line, without time and component.
 
     Its number stands first, so that "because of #4" can be followed.
     """
     parts = [entry.stage, entry.phase, entry.text]
-    if entry.what not in (CHANGED, NOTED):
+    if entry.what not in (TRANSITIONED, NOTED):
         parts.insert(0, entry.what)
-    text = f"#{entry.number} " if entry.number and entry.what != DIED else ""
+    text = f"#{entry.number} " if entry.number and entry.what != CRASHED else ""
     text += ": ".join(part for part in parts if part)
     if entry.after_s is not None:
         text += f", after {entry.after_s:.1f} s"
@@ -238,4 +238,4 @@ def entry_text(entry: Entry) -> str:
         text += f" {json.dumps(entry.facts, ensure_ascii=False)}"
     if entry.lost:
         text += f" ({entry.lost} events before it are lost: was the disk full?)"
-    return " ".join(plain_text(text).split())
+    return " ".join(strip_control_chars(text).split())

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from ..system.redaction import plain_text
+from ..system.redaction import strip_control_chars
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """How things are, by one check."""
 
     OK = "ok"
@@ -34,43 +34,43 @@ class Finding:
     """
 
     name: str
-    verdict: Verdict
+    verdict: CheckStatus
     what: str
     remedy: str = ""
 
 
 _MARKS: Final = {
-    Verdict.OK: "✓",
-    Verdict.WARNING: "!",
-    Verdict.BROKEN: "✗",
-    Verdict.UNKNOWN: "?",
+    CheckStatus.OK: "✓",
+    CheckStatus.WARNING: "!",
+    CheckStatus.BROKEN: "✗",
+    CheckStatus.UNKNOWN: "?",
 }
 _COUNTED: Final = {
-    Verdict.OK: "good",
-    Verdict.WARNING: "to look at",
-    Verdict.BROKEN: "broken",
-    Verdict.UNKNOWN: "unknown",
+    CheckStatus.OK: "good",
+    CheckStatus.WARNING: "to look at",
+    CheckStatus.BROKEN: "broken",
+    CheckStatus.UNKNOWN: "unknown",
 }
 
 
 def ok(name: str, what: str) -> Finding:
     """Return a finding that nothing is wrong."""
-    return Finding(name=name, verdict=Verdict.OK, what=what)
+    return Finding(name=name, verdict=CheckStatus.OK, what=what)
 
 
 def warning(name: str, what: str, remedy: str) -> Finding:
     """Return a finding that one should look at."""
-    return Finding(name=name, verdict=Verdict.WARNING, what=what, remedy=remedy)
+    return Finding(name=name, verdict=CheckStatus.WARNING, what=what, remedy=remedy)
 
 
 def broken(name: str, what: str, remedy: str) -> Finding:
     """Return a finding that must be mended."""
-    return Finding(name=name, verdict=Verdict.BROKEN, what=what, remedy=remedy)
+    return Finding(name=name, verdict=CheckStatus.BROKEN, what=what, remedy=remedy)
 
 
 def unknown(name: str, what: str, remedy: str) -> Finding:
     """Return a finding of a check that could not tell."""
-    return Finding(name=name, verdict=Verdict.UNKNOWN, what=what, remedy=remedy)
+    return Finding(name=name, verdict=CheckStatus.UNKNOWN, what=what, remedy=remedy)
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
@@ -97,4 +97,4 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(plain_text(text).split())
+    return " ".join(strip_control_chars(text).split())

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..errors import UsageMistake
-from .state import Member
+from ..errors import UsageError
+from .state import PoolMember
 
 POOL_HEADER: Final = "X-Avocado-Pool"
 """Request header of a probe: the card of the member that asks."""
@@ -41,20 +41,20 @@ def require_for_pool(domain: str, own_key: str) -> None:
         own_key: The key that the user gave; empty if there is none or it was made.
 
     Raises:
-        UsageMistake: With what is missing.
+        UsageError: With what is missing.
     """
     if not domain:
-        raise UsageMistake(
+        raise UsageError(
             "--pool puts several notebooks behind one domain, and none is named.",
             "Add --domain with one of your ngrok domains, the same in each.",
         )
     if not own_key:
-        raise UsageMistake(
+        raise UsageError(
             "--pool needs a key of your own: members know each other by it.",
             "Add --api-key $NAME, the same in each notebook, without --no-auth.",
         )
     if len(own_key) < POOL_KEY_CHARACTERS:
-        raise UsageMistake(
+        raise UsageError(
             "The --api-key is too short for --pool, where it must not be guessed.",
             f"Use {POOL_KEY_CHARACTERS} random characters or more in each notebook "
             "(python: secrets.token_urlsafe()).",
@@ -73,7 +73,7 @@ def derive_secret(key: str, domain: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class MemberInfo:
     """What a member says of itself: its id, and the models that it serves."""
 
     member: str
@@ -83,21 +83,23 @@ class Card:
 Role = Literal["ask", "answer"]
 
 
-def seal(secret: bytes, role: Role, nonce: str, card: Card) -> str:
+def sign_member_info(secret: bytes, role: Role, nonce: str, card: MemberInfo) -> str:
     """Return a card as a header's value, with the proof of who wrote it."""
     plain = json.dumps([card.member, *card.models]).encode()
     text = base64.urlsafe_b64encode(plain).decode()
     return f"{text}.{_mac(secret, role, nonce, text)}"
 
 
-def unseal(secret: bytes, role: Role, nonce: str, sealed: str) -> Card | None:
+def verify_member_info(
+    secret: bytes, role: Role, nonce: str, sealed: str
+) -> MemberInfo | None:
     """Return the card of a header's value; None unless a member made it for this."""
     text, _, mac = sealed.rpartition(".")
     right = _mac(secret, role, nonce, text)
     if not hmac.compare_digest(mac.encode(errors="replace"), right.encode()):
         return None
     member, *models = json.loads(base64.urlsafe_b64decode(text))
-    return Card(member=member, models=tuple(models))
+    return MemberInfo(member=member, models=tuple(models))
 
 
 def _mac(secret: bytes, role: Role, nonce: str, text: str) -> str:
@@ -117,31 +119,31 @@ class Pool:
     ) -> None:
         self.member = secrets.token_hex(_MEMBER_BYTES)
         self._secret, self._clock = secret, clock
-        self._met: dict[str, tuple[Card, float]] = {}
+        self._met: dict[str, tuple[MemberInfo, float]] = {}
 
     def ask(self, nonce: str, models: Sequence[str]) -> str:
         """Return what a probe of ours carries as ``POOL_HEADER``."""
-        return seal(self._secret, "ask", nonce, self._card(models))
+        return sign_member_info(self._secret, "ask", nonce, self._card(models))
 
     def answer(self, nonce: str, asked: str, models: Sequence[str]) -> str | None:
         """Return the proof for a probe; None unless a member asks."""
-        card = unseal(self._secret, "ask", nonce, asked)
+        card = verify_member_info(self._secret, "ask", nonce, asked)
         if card is None:
             return None
         if card.member != self.member:
             self._meet(card)
-        return seal(self._secret, "answer", nonce, self._card(models))
+        return sign_member_info(self._secret, "answer", nonce, self._card(models))
 
-    def accept(self, nonce: str, answered: str) -> Card | None:
+    def verify_answer(self, nonce: str, answered: str) -> MemberInfo | None:
         """Return who has answered our probe; None unless it is a member."""
-        card = unseal(self._secret, "answer", nonce, answered)
+        card = verify_member_info(self._secret, "answer", nonce, answered)
         if card is not None:
             self._meet(card)
         return card
 
     def members(
         self, models: Sequence[str], *, within_s: float, reached: float | None = None
-    ) -> tuple[Member, ...]:
+    ) -> tuple[PoolMember, ...]:
         """Return ourselves, then the others, the last heard of first.
 
         Args:
@@ -152,23 +154,23 @@ class Pool:
         now = self._clock()
         seen = [at for card, at in self._met.values() if card.member == self.member]
         seen += [] if reached is None else [reached]
-        own = Member(
+        own = PoolMember(
             id=self.member,
             models=tuple(models),
             seen_s=now - max(seen) if seen else None,
             is_self=True,
         )
         others = (
-            Member(id=card.member, models=card.models, seen_s=now - at)
+            PoolMember(id=card.member, models=card.models, seen_s=now - at)
             for card, at in self._met.values()
             if card.member != self.member and now - at <= within_s
         )
         return own, *sorted(others, key=lambda member: member.seen_s or 0)
 
-    def _card(self, models: Sequence[str]) -> Card:
-        return Card(member=self.member, models=tuple(models))
+    def _card(self, models: Sequence[str]) -> MemberInfo:
+        return MemberInfo(member=self.member, models=tuple(models))
 
-    def _meet(self, card: Card) -> None:
+    def _meet(self, card: MemberInfo) -> None:
         self._met[card.member] = (card, self._clock())
 
 
@@ -178,6 +180,6 @@ PROOF_HEADER: Final = "X-Avocado-Proof"
 """Response header: what only the holder of the probe secret can answer."""
 
 
-def proof(secret: bytes, nonce: str) -> str:
+def gateway_proof(secret: bytes, nonce: str) -> str:
     """Return the answer to a nonce: HMAC-SHA256 under the secret, in hex."""
     return hmac.new(secret, nonce.encode(), hashlib.sha256).hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Raised when a host and a kernel of different versions could misunderstand."""
 
 COMPONENTS: Final = ("engine", "models", "gateway", "tunnel")
@@ -103,7 +103,7 @@ class ModelState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyState:
+class ApiKeyState:
     """One key, what it may do, and what it has used since it was made."""
 
     name: str
@@ -125,7 +125,7 @@ class KeyState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelUse:
+class ModelUsage:
     """What one model has answered since the gateway was opened."""
 
     name: str
@@ -136,7 +136,7 @@ class ModelUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class TrafficStats:
     """What goes through the gateway now, and went since it was opened."""
 
     in_flight: int = 0
@@ -156,13 +156,13 @@ class Traffic:
     public_bytes_out: int = 0
     statuses: tuple[tuple[int, int], ...] = ()
     """Status codes, with how often each was answered."""
-    models: tuple[ModelUse, ...] = ()
+    models: tuple[ModelUsage, ...] = ()
     lost_lines: int = 0
     """Of the access log: the disk did not take them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class PoolMember:
     """One notebook behind a pool's URL."""
 
     id: str
@@ -200,16 +200,16 @@ class State:
     warnings: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     models: tuple[ModelState, ...] = ()
-    keys: tuple[KeyState, ...] = ()
+    keys: tuple[ApiKeyState, ...] = ()
     """The owner's first, then those given to others."""
-    members: tuple[Member, ...] = ()
+    members: tuple[PoolMember, ...] = ()
     """Of the pool, ourselves first; empty without ``--pool``."""
     requests: int = 0
     """Requests with a valid key, probes left out."""
     refused: int = 0
     """Requests turned away: no key, wrong key, closed route, foreign origin."""
     bytes_out: int = 0
-    traffic: Traffic = Traffic()
+    traffic: TrafficStats = TrafficStats()
     metrics_url: str = ""
     """Where a scraper gets all this; empty while there is no such port."""
     metrics_token: str = ""

@@ -31,7 +31,7 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class DaemonRecord:
     """What a kernel must know to find the host, or to sweep up after it."""
 
     protocol: int = PROTOCOL
@@ -68,11 +68,11 @@ class StateFolder:
 
     @property
     def record_path(self) -> Path:
-        """The ``Record``; holds no secret."""
+        """The ``DaemonRecord``; holds no secret."""
         return self.path / "record.json"
 
     @property
-    def wanted(self) -> Path:
+    def desired_state(self) -> Path:
         """Settings with keys, 0600."""
         return self.path / "wanted.json"
 
@@ -84,7 +84,7 @@ class StateFolder:
     @property
     def secrets(self) -> tuple[Path, Path]:
         """The two files that hold secrets; ``down`` removes them."""
-        return (self.wanted, self.agent_config)
+        return (self.desired_state, self.agent_config)
 
     @property
     def usage(self) -> Path:
@@ -92,7 +92,7 @@ class StateFolder:
         return self.path / "usage.json"
 
     @property
-    def for_next_host(self) -> tuple[Path, ...]:
+    def restart_files(self) -> tuple[Path, ...]:
         """What a host that was killed or restarts leaves; ``down`` removes it."""
         return (*self.secrets, self.usage)
 
@@ -114,7 +114,7 @@ class StateFolder:
         """The logs that exist: of host, engine, agent, rehearsal and accesses."""
         return tuple(self.path.glob("*.log"))
 
-    def read_record(self) -> Record | None:
+    def read_record(self) -> DaemonRecord | None:
         """Return the record, or None where there is none that can be read.
 
         Raises:
@@ -124,11 +124,11 @@ class StateFolder:
         if text is None:
             return None
         try:
-            return from_json(Record, json.loads(text))
+            return from_json(DaemonRecord, json.loads(text))
         except (ValueError, TypeError):
             return None
 
-    def write_record(self, record: Record) -> None:
+    def write_record(self, record: DaemonRecord) -> None:
         """Replace the record in one step."""
         write_private(self.record_path, json.dumps(to_json(record)))
 

@@ -1,6 +1,6 @@
 """Open the rehearsal's world: ``python -P -m spicy_avocado_magic.rehearsal DIR``.
 
-One line of JSON on standard output says where it listens (``settings.Sources``).
+One line of JSON on standard output says where it listens (``settings.Endpoints``).
 It ends on SIGTERM, SIGINT, or when its standard input does, so with its parent.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 
 from ..protocol.json_codec import to_json
-from .world import World
+from .world import RehearsalWorld
 
 
 async def main(folder: Path) -> None:
@@ -25,7 +25,7 @@ async def main(folder: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    world = World(folder)
+    world = RehearsalWorld(folder)
     try:
         await world.start()
         sys.stdout.write(json.dumps(to_json(world.sources())) + "\n")

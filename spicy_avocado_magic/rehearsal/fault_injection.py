@@ -32,7 +32,7 @@ from typing import Any, Final
 VARIABLE: Final = "AVOCADO_REHEARSAL_FAULTS"
 
 
-def switched() -> dict[str, Any]:
+def active_faults() -> dict[str, Any]:
     """Return the faults that hold for this process now."""
     try:
         faults = json.loads(Path(os.environ.get(VARIABLE, "")).read_text())

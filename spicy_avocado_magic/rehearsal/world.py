@@ -7,14 +7,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..config.settings import Sources
+from ..config.settings import Endpoints
 from .fake_downloads.registry import create_registry
 from .fake_downloads.releases import RELEASES_PATH, create_releases
 from .fake_ngrok.agent import write_agent_script
-from .fake_ngrok.edge import Edge
+from .fake_ngrok.edge import FakeNgrok
 
 
-class World:
+class RehearsalWorld:
     """All that is outside of the product, on loopback; close it when done.
 
     Args:
@@ -27,8 +27,8 @@ class World:
         self._folder = folder
         self._engine_tree = engine_tree
         self._runners: list[web.AppRunner] = []
-        self.edge = Edge()
-        self._sources = Sources(rehearsal=True)
+        self.edge = FakeNgrok()
+        self._sources = Endpoints(rehearsal=True)
 
     async def start(self) -> None:
         """Open every part on a free port."""
@@ -37,7 +37,7 @@ class World:
         registry = await self._open(create_registry())
         edge_address = await self.edge.start()
         agent = await asyncio.to_thread(write_agent_script, self._folder / "ngrok")
-        self._sources = Sources(
+        self._sources = Endpoints(
             rehearsal=True,
             releases_url=f"http://{releases}{RELEASES_PATH}",
             registry=registry,
@@ -45,7 +45,7 @@ class World:
             edge_address=edge_address,
         )
 
-    def sources(self) -> Sources:
+    def sources(self) -> Endpoints:
         """Return what points the product at this world."""
         return self._sources
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..errors import SecretMissing, TokenRefused
+from ..errors import InvalidToken, SecretMissing
 from .platforms import detect_platform
 from .redaction import Secret
 
@@ -87,12 +87,12 @@ def check_token(token: str) -> str:
     """Return a token that has the shape of one, else refuse it before it is used.
 
     Raises:
-        TokenRefused: With what to paste instead.
+        InvalidToken: With what to paste instead.
     """
     text = token.strip()
     if _TOKEN.fullmatch(text):
         return text
-    raise TokenRefused(
+    raise InvalidToken(
         "The ngrok token is malformed (ERR_NGROK_105).",
         "Paste the Authtoken from dashboard.ngrok.com/get-started/your-authtoken, "
         "not an API key.",
@@ -107,7 +107,7 @@ def _look_up(
 ) -> str | None:
     value = namespace.get(name)
     if value is not None:
-        return value.open() if isinstance(value, Secret) else str(value)
+        return value.get_secret_value() if isinstance(value, Secret) else str(value)
     environ = os.environ if environ is None else environ
     if name in environ:
         return environ[name]

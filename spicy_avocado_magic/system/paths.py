@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ..errors import PlatformUnsupported, UsageMistake
+from ..errors import PlatformUnsupported, UsageError
 from .platforms import Platform
 
 APP: Final = "spicy-avocado"
@@ -20,7 +20,7 @@ ENGINES_LOCK: Final = ".lock"
 """In the engines' folder; held by ``flock`` while one is installed or removed."""
 
 
-def require_supported() -> None:
+def require_posix() -> None:
     """Refuse Windows, where sessions, groups and Unix sockets are missing.
 
     Raises:
@@ -134,18 +134,18 @@ def models_folder(
     return chosen
 
 
-def require_mounted(folder: Path, platform: Platform) -> None:
+def require_drive_mounted(folder: Path, platform: Platform) -> None:
     """Refuse a folder on the platform's drive while that is not mounted.
 
     It would be made on the local disk: gone with the session, and in the way of
     the mount, which wants an empty folder.
 
     Raises:
-        UsageMistake: With the line that mounts it.
+        UsageError: With the line that mounts it.
     """
     drive = platform.drive
     if drive and folder.is_relative_to(drive) and not os.path.ismount(drive):
-        raise UsageMistake(
+        raise UsageError(
             f"{folder} is on a drive that is not mounted.",
             f"Run `from google.colab import drive; drive.mount('{drive}')` first.",
         )

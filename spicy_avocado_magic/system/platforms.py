@@ -184,7 +184,7 @@ PLATFORMS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
+class PlatformSignals:
     """What can be seen of a platform from inside; by default what is seen here."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -195,7 +195,7 @@ class Traces:
         default_factory=lambda: vars(sys.modules["__main__"])
     )
 
-    def tell(self, platform: Platform) -> bool:
+    def matches(self, platform: Platform) -> bool:
         """Return whether one of a platform's marks is among them."""
         return (
             any(mark in self.environ for mark in platform.variables)
@@ -205,23 +205,23 @@ class Traces:
         )
 
 
-def detect_platforms(traces: Traces | None = None) -> tuple[Platform, ...]:
+def detect_platforms(traces: PlatformSignals | None = None) -> tuple[Platform, ...]:
     """Return the rows that hold, the one that decides first.
 
     Several may: a JupyterHub runs on Binder, VS Code is attached to a codespace, an
     Agent of Datadog watches either. The terminal holds where nothing else does.
     """
-    traces = traces or Traces()
-    found = tuple(row for row in PLATFORMS[:-1] if traces.tell(row))
+    traces = traces or PlatformSignals()
+    found = tuple(row for row in PLATFORMS[:-1] if traces.matches(row))
     return found or PLATFORMS[-1:]
 
 
-def detect_platform(traces: Traces | None = None) -> Platform:
+def detect_platform(traces: PlatformSignals | None = None) -> Platform:
     """Return the row that decides about folders, libraries, ports and policy."""
     return detect_platforms(traces)[0]
 
 
-def first_words(
+def first_run_notices(
     platforms: Sequence[Platform], *, wants_metrics: bool = False
 ) -> tuple[str, ...]:
     """Return what the first ``up`` says of where it runs, a line each.

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .rotating_file import MOST_BYTES, backup_of
+from .rotating_file import MAX_BYTES, backup_path
 
 HEAD_BYTES: Final = 1 << 19
 """Of a life's first output, kept in memory when its file is begun anew."""
 _TAIL_BYTES: Final = 1 << 19
 
 
-class ChildLog:
+class ProcessLog:
     """Output of children, one after another, in a file that they append to.
 
     The file is read and cut to nothing, as ``copytruncate`` of logrotate does it:
@@ -30,7 +30,7 @@ class ChildLog:
         most_bytes: Of the file; the backup is no larger.
     """
 
-    def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, path: Path, *, most_bytes: int = MAX_BYTES) -> None:
         self.path = path
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ class ChildLog:
         self._life_from = 0
         self._head = b""
 
-    def begin_life(self) -> None:
+    def start_section(self) -> None:
         """Let ``head``, ``since`` and ``tail`` tell of what comes from now on."""
         with self._lock:
             self._life_from, self._head = self._size(), b""
@@ -66,11 +66,11 @@ class ChildLog:
         return self.since(0).splitlines()[-count:]
 
     @property
-    def is_large(self) -> bool:
+    def needs_rotation(self) -> bool:
         """Whether it is time to ``cut``."""
         return self._file_bytes() > self._most_bytes
 
-    def cut(self) -> None:
+    def rotate(self) -> None:
         """Put the file's end aside and begin it anew. Blocking; never raises."""
         with self._lock, contextlib.suppress(OSError):
             self._head = self._whole_head()
@@ -82,7 +82,7 @@ class ChildLog:
             self._backup_from = self._cut_bytes + first
             self._cut_bytes += first + len(kept)
             # Only now: on a full disk there is room again.
-            backup_of(self.path).write_bytes(kept)
+            backup_path(self.path).write_bytes(kept)
 
     def _whole_head(self) -> bytes:
         more = HEAD_BYTES - len(self._head)
@@ -101,7 +101,7 @@ class ChildLog:
         found = b""
         if position < self._cut_bytes:
             first = max(0, position - self._backup_from)
-            found = _read_file(backup_of(self.path), first, count)
+            found = _read_file(backup_path(self.path), first, count)
             position = self._cut_bytes
         first, more = position - self._cut_bytes, count - len(found)
         return found + _read_file(self.path, first, more)
@@ -114,10 +114,10 @@ def _read_file(path: Path, first: int, count: int) -> bytes:
     return b""
 
 
-async def keep_small(logs: Sequence[ChildLog], every_s: float) -> None:
+async def rotate_periodically(logs: Sequence[ProcessLog], every_s: float) -> None:
     """Cut each log whenever it is large, until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         for log in logs:
-            if log.is_large:
-                await asyncio.to_thread(log.cut)
+            if log.needs_rotation:
+                await asyncio.to_thread(log.rotate)

@@ -19,7 +19,7 @@ class Secret:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def open(self) -> str:
+    def get_secret_value(self) -> str:
         """Return the text itself."""
         return self._text
 
@@ -52,17 +52,17 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """Return the text without known secrets and control characters."""
         # Stripped first: escape sequences inside a secret must not hide it.
-        text = plain_text(text)
+        text = strip_control_chars(text)
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "•••")
         return text
 
 
-def plain_text(text: str) -> str:
+def strip_control_chars(text: str) -> str:
     """Strip what a terminal would obey: escape sequences and control characters."""
     return _OTHER_CONTROL.sub("", _CONTROL.sub("", text.replace("\r\n", "\n")))
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """Return a key so that its owner knows which one it is, and nobody else."""
     return f"{text[:4]}…" if len(text) > 12 else "•••"  # noqa: PLR2004

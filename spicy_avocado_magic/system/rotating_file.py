@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-MOST_BYTES: Final = 5 * 2**20
+MAX_BYTES: Final = 5 * 2**20
 """A file that is larger becomes the backup, of which there is one."""
 _BLOCK_BYTES: Final = 1 << 16
 
 
-class BoundedFile:
+class RotatingFile:
     """Appends lines, and begins the file anew when it is large.
 
     Attributes:
         lost: Lines that could not be written, such as to a full disk.
     """
 
-    def __init__(self, path: Path, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, path: Path, *, most_bytes: int = MAX_BYTES) -> None:
         """Open nothing yet.
 
         Args:
@@ -62,10 +62,10 @@ class BoundedFile:
             os.close(file)
         if size_bytes + written > self._most_bytes:
             with contextlib.suppress(OSError):
-                self.path.replace(backup_of(self.path))
+                self.path.replace(backup_path(self.path))
 
 
-def backup_of(path: Path) -> Path:
+def backup_path(path: Path) -> Path:
     """Return where the lines are that a log held before it was begun anew."""
     return path.with_suffix(f".1{path.suffix}")
 
@@ -81,7 +81,7 @@ def tail_lines(path: Path, count: int, *, until_bytes: int | None = None) -> lis
         until_bytes: Where to take the log for ended; by default at its end.
     """
     lines: list[bytes] = []
-    for part, until in ((path, until_bytes), (backup_of(path), None)):
+    for part, until in ((path, until_bytes), (backup_path(path), None)):
         if len(lines) < count:
             with contextlib.suppress(OSError):
                 lines = _last_lines(part, count - len(lines), until) + lines

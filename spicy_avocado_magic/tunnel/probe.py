@@ -21,16 +21,21 @@ from tenacity import (
 )
 from yarl import URL
 
-from ..errors import AvocadoError, NetworkUnreachable, PolicyRefused, TunnelFailed
+from ..errors import (
+    AvocadoError,
+    NetworkUnreachable,
+    TrafficPolicyRejected,
+    TunnelFailed,
+)
 from ..protocol.pool import (
     MEMBER_HEADER,
     POOL_HEADER,
     PROBE_HEADER,
     PROOF_HEADER,
-    Card,
+    MemberInfo,
     Pool,
 )
-from .ngrok.error_codes import code_of, explain
+from .ngrok.error_codes import code_of, to_error
 from .ngrok.traffic_policy import DENIED_HEADER
 
 _PATH: Final = "/api/version"
@@ -45,7 +50,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Question(Generic[T]):
+class _Probe(Generic[T]):
     """What a request asks.
 
     Attributes:
@@ -73,8 +78,9 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
         deadline_s: Longest time over all attempts.
 
     Raises:
-        PolicyRefused: If the edge denies it by our own rule.
-        EndpointRefused, UserMustAct: If ngrok says what no further attempt mends.
+        TrafficPolicyRejected: If the edge denies it by our own rule.
+        EndpointUnavailable, UserActionRequired: If ngrok says what no further
+            attempt mends.
         NetworkUnreachable: If nothing answered at the last attempt.
         TunnelFailed: If ngrok said no, or another program answered.
     """
@@ -82,13 +88,13 @@ async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) 
     def is_right(answer: str) -> bool | None:
         return hmac.compare_digest(answer.encode(), expect.encode()) or None
 
-    question = _Question(headers={PROBE_HEADER: nonce}, read=is_right)
+    question = _Probe(headers={PROBE_HEADER: nonce}, read=is_right)
     await _until_proved(public_url, lambda: question, deadline_s)
 
 
 async def probe_member(
     public_url: str, *, pool: Pool, models: Sequence[str], deadline_s: float
-) -> Card | None:
+) -> MemberInfo | None:
     """Return which member of a pool has answered behind the URL, and what it serves.
 
     None is a stranger: a gateway with another key, or another program. That has to be
@@ -101,16 +107,17 @@ async def probe_member(
         deadline_s: Longest time over all attempts.
 
     Raises:
-        EndpointRefused, NetworkUnreachable, TunnelFailed, UserMustAct: As ``probe``.
+        EndpointUnavailable, NetworkUnreachable, TunnelFailed, UserActionRequired: As
+            ``probe``.
     """
 
-    def question() -> _Question[tuple[Card | None]]:
+    def question() -> _Probe[tuple[MemberInfo | None]]:
         nonce = secrets.token_hex(_NONCE_BYTES)
 
-        def read(answer: str) -> tuple[Card | None] | None:
-            return (pool.accept(nonce, answer),) if answer else None
+        def read(answer: str) -> tuple[MemberInfo | None] | None:
+            return (pool.verify_answer(nonce, answer),) if answer else None
 
-        return _Question(
+        return _Probe(
             headers={PROBE_HEADER: nonce, POOL_HEADER: pool.ask(nonce, models)},
             read=read,
             stranger=(None,),
@@ -121,7 +128,7 @@ async def probe_member(
 
 
 async def _until_proved(
-    public_url: str, question: Callable[[], _Question[T]], deadline_s: float
+    public_url: str, question: Callable[[], _Probe[T]], deadline_s: float
 ) -> T:
     url = URL(public_url).with_path(_PATH)
     is_ours = url.host in {"127.0.0.1", "localhost", "::1"}
@@ -149,12 +156,12 @@ def _is_worth_another(error: BaseException) -> bool:
     return (
         isinstance(error, AvocadoError)
         and not error.permanent
-        and not isinstance(error, PolicyRefused)
+        and not isinstance(error, TrafficPolicyRejected)
     )
 
 
 async def _ask(
-    session: aiohttp.ClientSession, url: URL, question: _Question[T], timeout_s: float
+    session: aiohttp.ClientSession, url: URL, question: _Probe[T], timeout_s: float
 ) -> T:
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
@@ -173,13 +180,13 @@ async def _ask(
             "Check that this machine has internet access; it is tried again by itself.",
         ) from error
     if DENIED_HEADER in response.headers:
-        raise PolicyRefused(
+        raise TrafficPolicyRejected(
             "ngrok's edge turns away what our rule lets pass.",
             "It is connected without the rule.",
         )
     said = f"{code} {body.decode(errors='replace')}"
     if response.status >= 400 and code_of(said) is not None:  # noqa: PLR2004
-        raise explain(said)
+        raise to_error(said)
     # A member may be too busy for an answer; its mark tells it from a stranger.
     if question.stranger is not None and MEMBER_HEADER not in response.headers:
         return question.stranger

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 
 import psutil
 
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.engine.install.release import archive_for
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
@@ -109,7 +109,7 @@ class Bench:
         self._input: IO[str] = process.stdin
         self._output: IO[str] = process.stdout
         told = json.loads(self._output.readline())
-        self.sources = replace(from_json(Sources, told["sources"]), rehearsal=False)
+        self.sources = replace(from_json(Endpoints, told["sources"]), rehearsal=False)
         self.needed_bytes = int(told["needed_bytes"])
         self._archive_url = archive_for(
             OLLAMA_VERSION, self.sources.releases_url, "Linux", platform.machine()

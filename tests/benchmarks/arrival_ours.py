@@ -16,7 +16,7 @@ from typing import Any, Final
 import psutil
 
 from spicy_avocado_magic.client import up
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
@@ -56,7 +56,7 @@ class Witness:
         The clock starts here, so call it right before the magic.
         """
         witness = cls(time.monotonic(), time.time())
-        real, world = up.bring_up, from_json(Sources, json.loads(sources))
+        real, world = up.run_up, from_json(Endpoints, json.loads(sources))
 
         def bring_up(*args: Any, show: Callable[[State], None], **options: Any) -> Any:
             def both(state: State) -> None:
@@ -65,7 +65,7 @@ class Witness:
 
             return real(*args, show=both, sources=world, **options)
 
-        up.bring_up = bring_up
+        up.run_up = bring_up
         return witness
 
     def tell(self) -> None:
@@ -101,7 +101,7 @@ def _events(host: Path) -> list[dict[str, Any]]:
             return events
 
 
-def arrive(home: Home, sources: Sources) -> dict[str, Any]:
+def arrive(home: Home, sources: Endpoints) -> dict[str, Any]:
     """Run the cell in a home and return what its witness told.
 
     Raises:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import Final
 
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from tests.main_job.home import Home
 
 from .arrival_home import TOKEN, cpu_s, variables
@@ -83,7 +83,7 @@ class Arrival:
 
 
 def follow_recipe(
-    home: Home, sources: Sources, *, archive_url: str, has_program: bool
+    home: Home, sources: Endpoints, *, archive_url: str, has_program: bool
 ) -> Arrival:
     """Run the recipe in a home; whoever calls ends what it has started.
 

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.rehearsal.fake_downloads.ranges import serve_bytes
 from spicy_avocado_magic.rehearsal.fake_downloads.releases import RELEASES_PATH
 from spicy_avocado_magic.rehearsal.fake_ngrok.agent import write_agent_script
-from spicy_avocado_magic.rehearsal.fake_ngrok.edge import Edge
+from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
 
 from .throttle import Link, Shape, serve_through
 
@@ -154,9 +154,9 @@ async def main(archive: Path, model: Path, folder: Path) -> None:
     """Serve, and reshape the link at each line of input, until the input ends."""
     world = World(archive, await asyncio.to_thread(model.read_bytes))
     releases_url, registry = await world.start()
-    edge = Edge()
+    edge = FakeNgrok()
     edge_address = await edge.start()
-    sources = Sources(
+    sources = Endpoints(
         releases_url=releases_url,
         registry=registry,
         ngrok_path=str(write_agent_script(folder / "ngrok")),

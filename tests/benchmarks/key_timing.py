@@ -17,9 +17,9 @@ import sys
 import time
 from typing import Final
 
-from spicy_avocado_magic.config.api_keys import MOST_KEYS, NamedKey
-from spicy_avocado_magic.gateway.authentication import Keyring
-from spicy_avocado_magic.gateway.error_responses import Refusal
+from spicy_avocado_magic.config.api_keys import MAX_NAMED_KEYS, ApiKey
+from spicy_avocado_magic.gateway.authentication import KeyStore
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
 from spicy_avocado_magic.system.redaction import Secret
 
 LENGTH: Final = 48
@@ -39,10 +39,10 @@ def _guesses(key: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _elapsed_ns(keyring: Keyring, keys: tuple[str, ...]) -> int:
+def _elapsed_ns(keyring: KeyStore, keys: tuple[str, ...]) -> int:
     started = time.perf_counter_ns()
-    with contextlib.suppress(Refusal):
-        keyring.find(keys)
+    with contextlib.suppress(ErrorResponse):
+        keyring.authenticate(keys)
     return time.perf_counter_ns() - started
 
 
@@ -50,10 +50,10 @@ def main(rounds: int) -> None:
     """Measure, and print a table."""
     owner = secrets.token_urlsafe(36)
     named = [
-        NamedKey(name=f"key{number}", secret=secrets.token_urlsafe(36))
-        for number in range(MOST_KEYS - 1)
+        ApiKey(name=f"key{number}", secret=secrets.token_urlsafe(36))
+        for number in range(MAX_NAMED_KEYS - 1)
     ]
-    keyring = Keyring(Secret(owner), named, manage=False)
+    keyring = KeyStore(Secret(owner), named, manage=False)
     guesses = _guesses(owner)
     times: dict[str, list[int]] = {name: [] for name in guesses}
     gc.disable()

@@ -16,10 +16,10 @@ from typing import Any
 import uvloop
 
 from spicy_avocado_magic.config.limits import Limits
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.gateway.access_log import AccessLog
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.gateway.authorization import Access
+from spicy_avocado_magic.gateway.authorization import AccessPolicy
 from spicy_avocado_magic.system.redaction import Secret
 
 _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
@@ -27,15 +27,15 @@ _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
 
 
 async def _serve(told: dict[str, Any]) -> None:
-    key, policy = told["key"], Policy()
+    key, policy = told["key"], Timeouts()
     log = AccessLog(Path(told["log"]), flush_every_s=policy.access_log_every_s)
     gateway = Gateway(
-        access=Access(
+        access=AccessPolicy(
             key=Secret(key), public_host="spicy.ngrok.app", models=("tiny", "llama3")
         ),
         policy=policy,
         probe_secret=secrets.token_bytes(32),
-        limits=Limits.of(policy, _BOUNDS),
+        limits=Limits.from_timeouts(policy, _BOUNDS),
         log=log,
     )
     gateway.set_upstream(told["engine_url"])

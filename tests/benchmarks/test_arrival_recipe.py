@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 
 from .arrival_home import empty_home
 from .arrival_recipe import follow_recipe
@@ -13,7 +13,7 @@ def test_a_recipe_that_fails_tells_the_step() -> None:
     with empty_home() as home:
         arrival = follow_recipe(
             home,
-            Sources(registry="127.0.0.1:9"),
+            Endpoints(registry="127.0.0.1:9"),
             archive_url="http://127.0.0.1:9/ollama.tar.zst",
             has_program=True,
         )

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.client.api_keys import grant_of
+from spicy_avocado_magic.client.api_keys import api_key_request
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.api_key_options import Grant
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 
 def test_arguments_of_python_become_a_grant() -> None:
     """Numbers, lists and times as Python has them; what is left out is no bound."""
-    grant = grant_of(
+    grant = api_key_request(
         "ann", rpm=60, tokens=100_000, models=["tiny", "b:c"], expires="2h", manage=True
     )
-    assert grant == Grant(
+    assert grant == ApiKeyRequest(
         name="ann",
         rpm=60,
         tokens=100_000,
@@ -27,7 +27,7 @@ def test_arguments_of_python_become_a_grant() -> None:
         expires_s=7200.0,
         manage=True,
     )
-    assert grant_of("ann", rpm=None, models="tiny") == Grant(
+    assert api_key_request("ann", rpm=None, models="tiny") == ApiKeyRequest(
         name="ann", models=("tiny",)
     )
 
@@ -37,8 +37,8 @@ def test_arguments_of_python_become_a_grant() -> None:
 )
 def test_an_argument_that_cannot_be_is_refused(arguments: dict[str, Any]) -> None:
     """Before anything is asked of the host."""
-    with pytest.raises(UsageMistake):
-        grant_of("ann", **arguments)
+    with pytest.raises(UsageError):
+        api_key_request("ann", **arguments)
 
 
 def test_where_nothing_runs_there_are_no_keys(tmp_path: Path) -> None:
@@ -49,5 +49,5 @@ def test_where_nothing_runs_there_are_no_keys(tmp_path: Path) -> None:
         lambda: avocado.add_key("ann"),
         lambda: avocado.revoke_key("ann"),
     ):
-        with pytest.raises(UsageMistake, match="%avocado_up"):
+        with pytest.raises(UsageError, match="%avocado_up"):
             call()

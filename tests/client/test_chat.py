@@ -13,23 +13,23 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.client.chat import (
-    Piece,
-    Question,
-    ask,
+    ChatChunk,
+    ChatRequest,
     first_model,
     require_running,
+    stream_chat,
 )
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import (
     AvocadoError,
     EngineFailed,
     GatewayFailed,
-    UsageMistake,
+    UsageError,
 )
 from spicy_avocado_magic.protocol.state import ModelState, State
 
-QUESTION = Question(model="tiny", prompt="Why?", system="Be brief.")
-POLICY = Policy(upstream_connect_s=2.0, silence_s=5.0)
+QUESTION = ChatRequest(model="tiny", prompt="Why?", system="Be brief.")
+POLICY = Timeouts(upstream_connect_s=2.0, silence_s=5.0)
 
 
 @dataclass
@@ -116,12 +116,12 @@ def test_the_answer_comes_piece_by_piece(service: Service) -> None:
     """With thoughts apart, and a count at its end."""
     thinking = {"message": {"thinking": "hm"}, "done": False}
     service.lines = (thinking, "", said("Be"), said("cause"), DONE, said("never read"))
-    pieces = list(ask(service.state, QUESTION, POLICY))
+    pieces = list(stream_chat(service.state, QUESTION, POLICY))
     assert pieces == [
-        Piece(thought="hm"),
-        Piece(text="Be"),
-        Piece(text="cause"),
-        Piece(tokens=12, seconds=2.0),
+        ChatChunk(thought="hm"),
+        ChatChunk(text="Be"),
+        ChatChunk(text="cause"),
+        ChatChunk(tokens=12, seconds=2.0),
     ]
     ((path, headers, body),) = service.asked
     assert path == "/api/chat"
@@ -144,13 +144,13 @@ def test_a_proxy_of_the_environment_is_not_asked(
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
     service.lines = (said("Hi"), DONE)
-    assert len(list(ask(service.state, QUESTION, POLICY))) == 2
+    assert len(list(stream_chat(service.state, QUESTION, POLICY))) == 2
 
 
 def test_who_stops_listening_closes_the_connection(service: Service) -> None:
     """By which the gateway knows that the engine may stop."""
     service.lines, service.holds = (said("Once"),), True
-    pieces = ask(service.state, QUESTION, POLICY)
+    pieces = stream_chat(service.state, QUESTION, POLICY)
     assert next(pieces).text == "Once"
     pieces.close()
     assert service.left.wait(5), "the connection stays open: the engine goes on"
@@ -164,8 +164,8 @@ def test_an_unknown_model_is_told_with_the_nearest(
 ) -> None:
     """Or with those that there are."""
     service.status, service.lines = 404, ({"error": "model not found"},)
-    with pytest.raises(UsageMistake) as caught:
-        list(ask(service.state, Question(model=model, prompt="?"), POLICY))
+    with pytest.raises(UsageError) as caught:
+        list(stream_chat(service.state, ChatRequest(model=model, prompt="?"), POLICY))
     assert caught.value.remedy.startswith(remedy)
 
 
@@ -188,7 +188,7 @@ def test_each_failure_says_what_was_said(
     """Before the first word and after it; control characters are stripped."""
     service.status, service.lines = status, (line,)
     with pytest.raises(kind) as caught:
-        list(ask(service.state, QUESTION, POLICY))
+        list(stream_chat(service.state, QUESTION, POLICY))
     assert told in caught.value.problem
     assert "\x1b" not in str(caught.value)
 
@@ -197,13 +197,13 @@ def test_a_service_that_does_not_answer_is_told(service: Service) -> None:
     """In two lines, not in one of urllib3's."""
     state = State(pid=1, local_url="http://127.0.0.1:1")
     with pytest.raises(GatewayFailed, match="does not answer"):
-        list(ask(state, QUESTION, POLICY))
+        list(stream_chat(state, QUESTION, POLICY))
 
 
 def test_where_nothing_runs_the_remedy_is_an_up() -> None:
     """Also where a gateway is not there yet."""
     for state in (None, State(), State(pid=1)):
-        with pytest.raises(UsageMistake, match="%avocado_up"):
+        with pytest.raises(UsageError, match="%avocado_up"):
             require_running(state)
 
 
@@ -216,6 +216,8 @@ def test_the_first_model_is_asked_where_none_is_named(service: Service) -> None:
 def test_the_answer_is_read_to_its_end(service: Service) -> None:
     """One who hangs up after the last line is counted as gone, by status 499."""
     service.lines, service.holds, service.holds_s = (DONE,), True, 0.2
-    assert list(ask(service.state, QUESTION, POLICY)) == [Piece(tokens=12, seconds=2.0)]
+    assert list(stream_chat(service.state, QUESTION, POLICY)) == [
+        ChatChunk(tokens=12, seconds=2.0)
+    ]
     assert service.over.wait(5)
     assert not service.left.is_set(), "the caller hung up"

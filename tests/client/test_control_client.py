@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.client.control_client import Connection
+from spicy_avocado_magic.client.control_client import ControlClient
 from spicy_avocado_magic.errors import (
-    HostHung,
-    HostUnreachable,
-    ModelRefused,
+    DaemonUnreachable,
+    DaemonUnresponsive,
+    ModelUnavailable,
     VersionMismatch,
 )
 from spicy_avocado_magic.protocol.json_codec import to_json
@@ -26,7 +26,7 @@ from spicy_avocado_magic.protocol.state import PROTOCOL, State
 
 
 @contextlib.contextmanager
-def answering(answer: bytes | None) -> Iterator[Connection]:
+def answering(answer: bytes | None) -> Iterator[ControlClient]:
     """Answer one request with these bytes; None accepts it and stays silent."""
     with tempfile.TemporaryDirectory(prefix="avo-", dir="/tmp") as folder:
         path = Path(folder) / "control.sock"
@@ -49,7 +49,7 @@ def answering(answer: bytes | None) -> Iterator[Connection]:
 
             thread = threading.Thread(target=serve)
             thread.start()
-            yield Connection(path)
+            yield ControlClient(path)
             done.set()
             thread.join()
 
@@ -70,27 +70,37 @@ def test_a_state_comes_back_as_it_was_sent() -> None:
 
 def test_a_hung_host_is_told_after_a_bounded_time() -> None:
     """A cell never hangs with the host."""
-    with answering(None) as connection, pytest.raises(HostHung, match="has not"):
+    with (
+        answering(None) as connection,
+        pytest.raises(DaemonUnresponsive, match="has not"),
+    ):
         replace(connection, answer_s=0.2).state()
 
 
 def test_a_silent_stream_is_told_after_a_bounded_time() -> None:
     """Heartbeats come each second, so that silence means a hung host."""
-    with answering(None) as connection, pytest.raises(HostHung):
+    with answering(None) as connection, pytest.raises(DaemonUnresponsive):
         list(replace(connection, answer_s=0.2).follow())
 
 
 def test_a_host_that_has_gone_is_told() -> None:
     """Nobody listens at the socket any more."""
-    with pytest.raises(HostUnreachable, match="does not answer"):
-        Connection(Path("/tmp/avo-nowhere.sock")).state()
+    with pytest.raises(DaemonUnreachable, match="does not answer"):
+        ControlClient(Path("/tmp/avo-nowhere.sock")).state()
 
 
 def test_an_error_of_the_host_is_raised_here_as_its_own_kind() -> None:
     """The kernel can catch it by its class."""
-    failure = {"kind": "ModelRefused", "problem": "No such model.", "remedy": "Look."}
+    failure = {
+        "kind": "ModelUnavailable",
+        "problem": "No such model.",
+        "remedy": "Look.",
+    }
     answer = http({"failure": failure}, status="400 Bad Request")
-    with answering(answer) as connection, pytest.raises(ModelRefused, match="No such"):
+    with (
+        answering(answer) as connection,
+        pytest.raises(ModelUnavailable, match="No such"),
+    ):
         connection.post("/up", given={})
 
 
@@ -107,18 +117,22 @@ def test_another_protocol_is_told_with_the_command_that_mends_it() -> None:
 def test_an_answer_that_is_no_json_is_told() -> None:
     """As of an older host that knows nothing of what it is asked."""
     answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404: Not Found"
-    with answering(answer) as connection, pytest.raises(HostUnreachable):
+    with answering(answer) as connection, pytest.raises(DaemonUnreachable):
         list(connection.stream("/create", name="mine"))
 
 
 def test_what_takes_its_time_is_told_line_by_line() -> None:
     """Each as it comes; an error in the middle is raised as its own kind."""
-    failure = {"kind": "ModelRefused", "problem": "No such model.", "remedy": "Look."}
+    failure = {
+        "kind": "ModelUnavailable",
+        "problem": "No such model.",
+        "remedy": "Look.",
+    }
     lines = [{"text": "one"}, {"text": "two"}, {"failure": failure}]
     body = "".join(f"{json.dumps(line)}\n" for line in lines)
     answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     with answering(answer) as connection:
         told = connection.stream("/create", name="mine")
         assert [next(told), next(told)] == lines[:2]
-        with pytest.raises(ModelRefused, match="No such"):
+        with pytest.raises(ModelUnavailable, match="No such"):
             next(told)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.client import create_model as module
-from spicy_avocado_magic.client.control_client import Connection
+from spicy_avocado_magic.client.control_client import ControlClient
 from spicy_avocado_magic.client.create_model import create_model
-from spicy_avocado_magic.errors import HostUnreachable, Interrupted, UsageMistake
+from spicy_avocado_magic.errors import DaemonUnreachable, Interrupted, UsageError
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
@@ -25,7 +25,9 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     def have(*told: Told) -> list[Any]:
         asked: list[Any] = []
 
-        def stream(_: Connection, path: str, **wish: Any) -> Iterator[dict[str, Any]]:
+        def stream(
+            _: ControlClient, path: str, **wish: Any
+        ) -> Iterator[dict[str, Any]]:
             asked.append((path, wish))
             for one in told:
                 if isinstance(one, BaseException):
@@ -33,7 +35,7 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
                 yield one
 
         running = State(pid=1, local_url="http://127.0.0.1:1")
-        monkeypatch.setattr(Connection, "stream", stream)
+        monkeypatch.setattr(ControlClient, "stream", stream)
         monkeypatch.setattr(module, "state_of", lambda _folder: running)
         return asked
 
@@ -64,14 +66,14 @@ def test_what_cannot_be_is_refused_before_the_host_is_asked(
 ) -> None:
     """A name that is none, an empty cell, and one that the socket would not take."""
     asked = tell()
-    with pytest.raises(UsageMistake):
+    with pytest.raises(UsageError):
         create_model(StateFolder(tmp_path), name, text)
     assert asked == []
 
 
 def test_where_nothing_runs_the_remedy_is_an_up(tmp_path: Path) -> None:
     """As for all that needs a service."""
-    with pytest.raises(UsageMistake, match="%avocado_up"):
+    with pytest.raises(UsageError, match="%avocado_up"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")
 
 
@@ -89,5 +91,5 @@ def test_a_host_that_ends_in_the_middle_is_told(
 ) -> None:
     """Silence is not success."""
     tell({"text": "pulling"})
-    with pytest.raises(HostUnreachable, match="made the model"):
+    with pytest.raises(DaemonUnreachable, match="made the model"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client import doctor as module
-from spicy_avocado_magic.client.doctor import diagnose, doctor, find_token
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import SecretMissing, UsageMistake
-from spicy_avocado_magic.protocol.finding import Verdict, ok
+from spicy_avocado_magic.client.doctor import doctor, find_token, run_doctor
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import SecretMissing, UsageError
+from spicy_avocado_magic.protocol.finding import CheckStatus, ok
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.redaction import Secret
 
@@ -56,7 +56,7 @@ def test_a_rehearsal_is_examined_and_reported(
     monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
     found = doctor(rehearse=True, report=report)
     verdicts = {one.name: one.verdict for one in found}
-    assert verdicts["registry"] is Verdict.OK, found
+    assert verdicts["registry"] is CheckStatus.OK, found
     assert stat.S_IMODE(report.stat().st_mode) == 0o600
     text = report.read_text()
     assert len(json.loads(text)["findings"]) == len(found)
@@ -71,11 +71,11 @@ def test_a_report_replaces_nothing(home: Path) -> None:
     link = home / "link.json"
     link.symlink_to(home / "elsewhere")
     for taken in (report, link):
-        with pytest.raises(UsageMistake, match="exists already"):
+        with pytest.raises(UsageError, match="exists already"):
             doctor(rehearse=True, report=taken)
     assert report.read_text() == "mine"
     assert not (home / "elsewhere").exists()
-    with pytest.raises(UsageMistake, match="no folder"):
+    with pytest.raises(UsageError, match="no folder"):
         doctor(rehearse=True, report=home / "no" / "report.json")
 
 
@@ -85,8 +85,8 @@ def test_a_report_that_appears_meanwhile_is_left_as_it_is(
     """Another notebook may write the same one."""
     report = home / "report.json"
     stand_in(home, monkeypatch, f"echo mine > {report}; echo '{{\"report\": 1}}'")
-    with pytest.raises(UsageMistake, match="exists already"):
-        diagnose(rehearse=False, token={}, report=report)
+    with pytest.raises(UsageError, match="exists already"):
+        run_doctor(rehearse=False, token={}, report=report)
     assert report.read_text() == "mine\n"
 
 
@@ -98,8 +98,8 @@ def test_an_examination_that_fails_is_a_finding(
         home, monkeypatch, f"echo 'ModuleNotFoundError: psutil {TOKEN}' >&2; exit 1"
     )
     report = home / "report.json"
-    (found,) = diagnose(rehearse=False, token={"text": TOKEN}, report=report)
-    assert found.verdict is Verdict.BROKEN, found
+    (found,) = run_doctor(rehearse=False, token={"text": TOKEN}, report=report)
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "ModuleNotFoundError" in found.what
     assert "%pip install" in found.remedy
     assert TOKEN not in found.what + report.read_text(), "the token is told"
@@ -111,7 +111,7 @@ def test_what_a_library_prints_does_not_spoil_the_answer(
     """The answer is the last line."""
     answer = '{"findings": [{"name": "a", "verdict": "ok", "what": "b"}]}'
     stand_in(home, monkeypatch, f"echo 'pip: upgrade me'; echo '{answer}'")
-    (found,) = diagnose(rehearse=False, token={})
+    (found,) = run_doctor(rehearse=False, token={})
     assert found == ok("a", "b")
 
 
@@ -121,9 +121,9 @@ def test_an_examination_that_hangs_is_ended_with_all_it_started(
     """Its children, too, which would hold its output open."""
     children = home / "children"
     stand_in(home, monkeypatch, f"sleep 60 & echo $! > {children}; sleep 60")
-    policy = replace(Policy(), diagnosis_s=0.5)
-    (found,) = diagnose(rehearse=False, token={}, policy=policy)
-    assert found.verdict is Verdict.BROKEN, found
+    policy = replace(Timeouts(), diagnosis_s=0.5)
+    (found,) = run_doctor(rehearse=False, token={}, policy=policy)
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "0.5 s" in found.what
     child = int(children.read_text())
     deadline = time.monotonic() + 5
@@ -142,7 +142,7 @@ def test_no_secret_reaches_the_environment_or_the_line_of_the_process(
         monkeypatch,
         f'env > {home}/env; echo "$@" > {home}/line; cat > {home}/input; exit 1',
     )
-    diagnose(rehearse=False, token=find_token({}))
+    run_doctor(rehearse=False, token=find_token({}))
     assert TOKEN not in (home / "env").read_text() + (home / "line").read_text()
     assert TOKEN in (home / "input").read_text()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client import down, launch
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import HostUnreachable
-from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import DaemonUnreachable
+from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.system.processes import Identity, identify
 
 
@@ -27,12 +27,14 @@ def test_what_cannot_be_ended_is_told_by_name(
         alive, other = identify(host.pid), identify(child.pid)
         assert alive is not None
         assert other is not None
-        record = Record(host=alive, children=(Child(name="engine", identity=other),))
+        record = DaemonRecord(
+            host=alive, children=(Child(name="engine", identity=other),)
+        )
         folder.write_record(record)
         for module in (down, launch):
             monkeypatch.setattr(module, "end_group", lambda *_, **__: None)
-        with pytest.raises(HostUnreachable, match=r"engine.*host"):
-            down.end(folder, policy=Policy(down_s=0.1))
+        with pytest.raises(DaemonUnreachable, match=r"engine.*host"):
+            down.stop_daemon(folder, policy=Timeouts(down_s=0.1))
         host.kill()
         child.kill()
 
@@ -43,12 +45,12 @@ def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as host:
         identity = identify(host.pid)
         assert identity is not None
-        folder.write_record(Record(host=identity))
-        folder.wanted.write_text("{}")
-        ended = down.end(folder, policy=Policy(down_s=0.1))
+        folder.write_record(DaemonRecord(host=identity))
+        folder.desired_state.write_text("{}")
+        ended = down.stop_daemon(folder, policy=Timeouts(down_s=0.1))
         assert host.wait(5) != 0
     assert ended.was_running
-    assert not folder.wanted.exists()
+    assert not folder.desired_state.exists()
 
 
 def test_a_hung_host_is_not_waited_for(
@@ -73,7 +75,7 @@ def test_a_hung_host_is_not_waited_for(
         deaf.listen()
         identity = identify(host.pid)
         assert identity is not None
-        folder.write_record(Record(host=identity))
-        assert down.end(folder).was_running
+        folder.write_record(DaemonRecord(host=identity))
+        assert down.stop_daemon(folder).was_running
         assert host.wait(5) != 0
     assert waits == [0.0], "a hung host was waited for"

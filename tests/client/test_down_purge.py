@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client.api import down
-from spicy_avocado_magic.client.down import Purged, purge
-from spicy_avocado_magic.errors import UserMustAct
+from spicy_avocado_magic.client.down import PurgeResult, purge
+from spicy_avocado_magic.errors import UserActionRequired
 from spicy_avocado_magic.system.paths import (
     ENGINES_LOCK,
     cache_folder,
@@ -59,7 +59,7 @@ def test_every_release_goes_with_what_was_half_fetched() -> None:
 
 def test_nothing_installed_is_no_error() -> None:
     """A second purge frees nothing."""
-    assert purge(rehearsal=False) == Purged()
+    assert purge(rehearsal=False) == PurgeResult()
 
 
 def test_models_and_foreign_engines_stay() -> None:
@@ -121,6 +121,6 @@ def test_a_release_that_is_being_installed_is_not_removed(
     program = installed("0.34.1-cpu")
     with (engines_folder(rehearsal=False) / ENGINES_LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserMustAct, match="just installing"):
+        with pytest.raises(UserActionRequired, match="just installing"):
             purge(rehearsal=False)
     assert program.exists()

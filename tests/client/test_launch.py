@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.client.launch import sweep
+from spicy_avocado_magic.client.launch import clean_up_dead_daemon
 from spicy_avocado_magic.protocol.event_log import (
-    DIED,
+    CRASHED,
     ENDED,
     FILE_NAME,
     GUARD,
-    Recorder,
+    EventLog,
     read_tail,
     record_death,
 )
 from spicy_avocado_magic.protocol.state_folder import (
     Child,
-    Record,
+    DaemonRecord,
     StateFolder,
     hold_lock,
 )
@@ -35,7 +35,7 @@ def test_an_agent_that_no_record_names_is_found_by_its_config(tmp_path: Path) ->
     folder = StateFolder(tmp_path)
     command = [*SLEEP, str(folder.agent_config)]
     with subprocess.Popen(command, start_new_session=True) as agent:
-        assert sweep(folder) == ("agent",)
+        assert clean_up_dead_daemon(folder) == ("agent",)
         assert agent.wait(5) != 0
 
 
@@ -45,15 +45,15 @@ def test_a_living_hosts_children_are_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(SLEEP, start_new_session=True) as child:
         identity = identify(child.pid)
         assert identity is not None
-        record = Record(
+        record = DaemonRecord(
             host=identity, children=(Child(name="engine", identity=identity),)
         )
         folder.write_record(record)
         with hold_lock(folder.lock) as is_ours:
             assert is_ours
-            assert sweep(folder) is None
+            assert clean_up_dead_daemon(folder) is None
         assert child.poll() is None, "a living host's engine was ended"
-        assert sweep(folder) == ("engine",)
+        assert clean_up_dead_daemon(folder) == ("engine",)
         assert child.wait(5) != 0
 
 
@@ -65,25 +65,25 @@ def test_a_death_that_no_guard_saw_is_written_down(tmp_path: Path) -> None:
         assert engine is not None
         children = (Child(name="engine", identity=engine),)
         dead = Identity(pid=child.pid, start="another")
-        folder.write_record(Record(host=dead, children=children))
-        assert sweep(folder) == ("engine",)
+        folder.write_record(DaemonRecord(host=dead, children=children))
+        assert clean_up_dead_daemon(folder) == ("engine",)
     (entry,) = read_tail(tmp_path, 5)
-    assert (entry.what, entry.facts["ended"]) == (DIED, ["engine"])
-    assert sweep(folder) == ()
+    assert (entry.what, entry.facts["ended"]) == (CRASHED, ["engine"])
+    assert clean_up_dead_daemon(folder) == ()
     assert len(read_tail(tmp_path, 5)) == 1, "one death is told twice"
 
 
-@pytest.mark.parametrize("what", [DIED, ENDED])
+@pytest.mark.parametrize("what", [CRASHED, ENDED])
 def test_an_end_that_is_told_already_is_not_told_again(
     tmp_path: Path, what: str
 ) -> None:
     """By the guard, or by the host itself."""
     folder = StateFolder(tmp_path)
-    folder.write_record(Record(host=Identity(pid=2**22 + 1, start="x")))
-    if what == DIED:
+    folder.write_record(DaemonRecord(host=Identity(pid=2**22 + 1, start="x")))
+    if what == CRASHED:
         record_death(tmp_path / FILE_NAME, ["engine"], by=GUARD)
     else:
-        Recorder(tmp_path / FILE_NAME, Redactor()).record("host", ENDED, "told to")
-    assert sweep(folder) == ()
+        EventLog(tmp_path / FILE_NAME, Redactor()).record("host", ENDED, "told to")
+    assert clean_up_dead_daemon(folder) == ()
     (entry,) = read_tail(tmp_path, 5)
     assert entry.what == what

@@ -14,19 +14,23 @@ from spicy_avocado_magic.client import log_reader
 from spicy_avocado_magic.client.log_format import LogLine
 from spicy_avocado_magic.client.log_reader import (
     MOST_LINES,
-    folder_with_logs,
     follow_logs,
+    most_recent_state_folder,
     read_logs,
 )
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
-from spicy_avocado_magic.protocol.state_folder import Record, StateFolder, write_private
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import UsageError
+from spicy_avocado_magic.protocol.event_log import FILE_NAME, TRANSITIONED, EventLog
+from spicy_avocado_magic.protocol.state_folder import (
+    DaemonRecord,
+    StateFolder,
+    write_private,
+)
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.redaction import Redactor
-from spicy_avocado_magic.system.rotating_file import backup_of, tail_lines
+from spicy_avocado_magic.system.rotating_file import backup_path, tail_lines
 
-QUICK = Policy().scaled(100)
+QUICK = Timeouts().scaled(100)
 
 
 @pytest.fixture
@@ -43,10 +47,10 @@ def engine_line(second: int, text: str) -> str:
 def fill(folder: StateFolder) -> None:
     """Leave logs of several parts, whose lines interleave in time."""
     now = iter(1_800_000_000.0 + n for n in range(0, 40, 10))
-    record = Recorder(folder.path / FILE_NAME, Redactor(), clock=lambda: next(now))
+    record = EventLog(folder.path / FILE_NAME, Redactor(), clock=lambda: next(now))
     record("begins")
-    record.record("engine", CHANGED, "starting")
-    record.record("tunnel", CHANGED, "connecting")
+    record.record("engine", TRANSITIONED, "starting")
+    record.record("tunnel", TRANSITIONED, "connecting")
     engine = folder.log("engine")
     engine.write_text(engine_line(5, "one") + "runner says\n" + engine_line(15, "two"))
     folder.log("agent").write_text("2027-01-15T08:00:16.000Z t=x lvl=info msg=hello\n")
@@ -69,7 +73,7 @@ def test_all_logs_are_merged_by_time(folder: StateFolder) -> None:
 def test_a_components_lines_are_its_events_and_its_log(folder: StateFolder) -> None:
     """However many events of others came since."""
     fill(folder)
-    record = Recorder(folder.path / FILE_NAME, Redactor())
+    record = EventLog(folder.path / FILE_NAME, Redactor())
     for _ in range(500):
         record("of the host")
     found = read_logs(folder, "engine", 4)
@@ -92,17 +96,17 @@ def test_a_misspelt_component_is_told_the_nearest(
     folder: StateFolder, component: str, hint: str
 ) -> None:
     """Before anything is read or followed."""
-    with pytest.raises(UsageMistake, match=component) as caught:
+    with pytest.raises(UsageError, match=component) as caught:
         read_logs(folder, component)
     assert hint in caught.value.remedy
-    with pytest.raises(UsageMistake, match=component):
+    with pytest.raises(UsageError, match=component):
         next(follow_logs(folder, component, 5, QUICK))
 
 
 @pytest.mark.parametrize("count", [0, -1, MOST_LINES + 1])
 def test_a_count_that_cannot_be_is_refused(folder: StateFolder, count: int) -> None:
     """Neither none nor more than memory holds."""
-    with pytest.raises(UsageMistake, match="cannot be shown"):
+    with pytest.raises(UsageError, match="cannot be shown"):
         read_logs(folder, count=count)
 
 
@@ -110,14 +114,14 @@ def test_what_a_host_keeps_secret_is_not_shown(folder: StateFolder) -> None:
     """Also where an engine or agent repeats it, and a secret file is cut short."""
     keys = [{"name": "ann", "secret": "key-of-ann-123"}]
     wanted = {"api_key": "owners-key-1", "metrics_token": "scraper-1", "keys": keys}
-    write_private(folder.wanted, json.dumps(wanted))
+    write_private(folder.desired_state, json.dumps(wanted))
     agent = json.dumps({"agent": {"authtoken": "token-of-ngrok"}})
     write_private(folder.agent_config, agent)
     all_of_them = "owners-key-1 scraper-1 key-of-ann-123 token-of-ngrok"
     folder.log("engine").write_text(all_of_them + "\n")
     (line,) = read_logs(folder)
     assert line.text == "••• ••• ••• •••"
-    write_private(folder.wanted, '{"api_k')
+    write_private(folder.desired_state, '{"api_k')
     assert read_logs(folder), "a cut file hides the logs"
 
 
@@ -126,13 +130,13 @@ def test_the_folder_is_that_of_the_living_or_of_the_last(tmp_path: Path) -> None
     one, two = (StateFolder(tmp_path / name) for name in ("one", "two"))
     for folder in (one, two):
         folder.path.mkdir()
-    assert folder_with_logs((one, two)) == one, "with nothing, the first"
+    assert most_recent_state_folder((one, two)) == one, "with nothing, the first"
     two.log("host").write_text("x")
-    assert folder_with_logs((one, two)) == two
+    assert most_recent_state_folder((one, two)) == two
     me = identify(os.getpid())
     assert me is not None
-    one.write_record(Record(host=me))
-    assert folder_with_logs((one, two)) == one
+    one.write_record(DaemonRecord(host=me))
+    assert most_recent_state_folder((one, two)) == one
 
 
 @pytest.fixture
@@ -167,9 +171,9 @@ def test_following_goes_on_across_rotation_and_a_new_host(
 ) -> None:
     """A file moved aside, one cut to nothing, one removed and made anew."""
     flight, engine = folder.path / FILE_NAME, folder.log("engine")
-    record = Recorder(flight, Redactor())
+    record = EventLog(flight, Redactor())
     record("last of the old file")
-    flight.rename(backup_of(flight))
+    flight.rename(backup_path(flight))
     record("first of the new file")
     assert next(followed).text.endswith("old file")
     assert next(followed).text.endswith("new file")

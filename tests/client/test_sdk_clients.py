@@ -17,7 +17,7 @@ from spicy_avocado_magic.client.sdk_clients import (
     ollama_client,
     openai_client,
 )
-from spicy_avocado_magic.errors import UserMustAct
+from spicy_avocado_magic.errors import UserActionRequired
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
@@ -64,7 +64,7 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
     monkeypatch.setitem(sys.modules, package, None)
     avocado = Avocado(StateFolder(tmp_path), "restored")
     monkeypatch.setattr(avocado, "status", lambda: STATE)
-    with pytest.raises(UserMustAct) as caught:
+    with pytest.raises(UserActionRequired) as caught:
         getattr(avocado, package)()
     assert f"%pip install {package}" in caught.value.remedy
 
@@ -72,7 +72,7 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
 def test_an_engine_without_the_api_is_told_before_a_request_fails() -> None:
     """A 404 of the engine would leave one guessing."""
     old = replace(STATE, engine="Ollama 0.13.5")
-    with pytest.raises(UserMustAct, match="and later do") as caught:
+    with pytest.raises(UserActionRequired, match="and later do") as caught:
         anthropic_client(old)
     assert "%avocado_up --ollama-version" in caught.value.remedy
 
@@ -81,5 +81,5 @@ def test_an_engine_without_the_api_is_told_before_a_request_fails() -> None:
 def test_where_nothing_runs_the_remedy_is_an_up(name: str, tmp_path: Path) -> None:
     """Of clients as of snippets."""
     avocado = Avocado(StateFolder(tmp_path), "restored")
-    with pytest.raises(UserMustAct, match="%avocado_up"):
+    with pytest.raises(UserActionRequired, match="%avocado_up"):
         getattr(avocado, name)()

@@ -10,27 +10,27 @@ import pytest
 
 from spicy_avocado_magic.client.state_text import (
     REHEARSAL_MARK,
+    connection_details,
     curl_line,
-    handover_text,
     key_text,
     model_line,
-    narrate,
+    print_progress,
     progress_text,
     stage_line,
     status_text,
 )
-from spicy_avocado_magic.formatting import bytes_text, seconds_text
+from spicy_avocado_magic.formatting import format_bytes, format_duration
 from spicy_avocado_magic.protocol.state import (
+    ApiKeyState,
     Failure,
-    KeyState,
-    Member,
     ModelState,
-    ModelUse,
+    ModelUsage,
     Phase,
+    PoolMember,
     Progress,
     Stage,
     State,
-    Traffic,
+    TrafficStats,
 )
 
 EVIL = "\x1b[31mred"
@@ -62,7 +62,7 @@ STATE = State(
 )
 def test_sizes_read_as_people_write_them(size_bytes: float, text: str) -> None:
     """Decimal units, as disks and registries use them."""
-    assert bytes_text(size_bytes) == text
+    assert format_bytes(size_bytes) == text
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_sizes_read_as_people_write_them(size_bytes: float, text: str) -> None:
 )
 def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
     """No ``1 min 60 s``."""
-    assert seconds_text(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_progress_tells_bytes_rate_and_time_left() -> None:
@@ -100,7 +100,7 @@ def test_a_stage_is_one_line_without_control_characters() -> None:
 def test_the_status_shows_every_failure_once() -> None:
     """A failed model says why; one told by its stage is not told again."""
     stage = replace(SERVE, phase=Phase.FAILED, failure=FAILURE)
-    gone = Failure(kind="ModelRefused", problem="No such model.", remedy="Look.")
+    gone = Failure(kind="ModelUnavailable", problem="No such model.", remedy="Look.")
     models = (
         ModelState(name="a", phase=Phase.FAILED, failure=FAILURE),
         ModelState(name="b", phase=Phase.FAILED, failure=gone),
@@ -123,7 +123,7 @@ def test_the_status_has_a_line_for_everything() -> None:
 
 def test_the_status_tells_the_traffic_plainly() -> None:
     """What goes on now, what it cost, whom, and how much of the free month is gone."""
-    traffic = Traffic(
+    traffic = TrafficStats(
         in_flight=2,
         queued=1,
         tokens_in=10,
@@ -135,9 +135,9 @@ def test_the_status_tells_the_traffic_plainly() -> None:
         public_requests=40,
         public_bytes_out=5000,
         statuses=((200, 3), (401, 1)),
-        models=(ModelUse(name="m\x1b[2J", requests=3, tokens_in=10, tokens_out=20),),
+        models=(ModelUsage(name="m\x1b[2J", requests=3, tokens_in=10, tokens_out=20),),
     )
-    alice = KeyState(
+    alice = ApiKeyState(
         name="alice",
         requests=3,
         tokens_in=1,
@@ -208,7 +208,7 @@ def test_a_key_is_shown_only_where_we_made_it_and_it_may_be_seen(
     for text in (
         key_text(state, show_key=show_key),
         curl_line(state, show_key=show_key),
-        handover_text(state, show_key=show_key),
+        connection_details(state, show_key=show_key),
     ):
         assert (KEY in text) is is_shown
 
@@ -218,14 +218,14 @@ def test_the_token_for_scrapers_is_shown_once_by_the_up_that_made_it() -> None:
     token = "avocado-metrics-0123456789"
     url = "http://127.0.0.1:9464/metrics"
     state = replace(STATE, metrics_url=url, metrics_token=token)
-    first = handover_text(state, show_key=False, show_token=True)
+    first = connection_details(state, show_key=False, show_token=True)
     assert token in first, "nobody could configure a scraper"
-    later = handover_text(state, show_key=True)
+    later = connection_details(state, show_key=True)
     hidden = replace(state, hide_key=True)
     for text in (
         later,
         status_text(state),
-        handover_text(hidden, show_key=True, show_token=True),
+        connection_details(hidden, show_key=True, show_token=True),
     ):
         assert url in text, "nobody knows where the metrics are"
         assert token not in text, "the token lands in every saved notebook"
@@ -256,8 +256,8 @@ def test_every_text_of_a_rehearsal_says_so() -> None:
     """Nobody takes the loopback world for the real one."""
     state = replace(STATE, rehearsal=True)
     said: list[str] = []
-    narrate(said.append)(state)
-    for text in (status_text(state), handover_text(state, show_key=True), said[0]):
+    print_progress(said.append)(state)
+    for text in (status_text(state), connection_details(state, show_key=True), said[0]):
         assert text.startswith(REHEARSAL_MARK)
     assert REHEARSAL_MARK not in status_text(STATE)
 
@@ -265,7 +265,7 @@ def test_every_text_of_a_rehearsal_says_so() -> None:
 def test_the_narrator_says_each_warning_once() -> None:
     """A script is warned as a notebook is, and no terminal is steered by it."""
     said: list[str] = []
-    show = narrate(said.append)
+    show = print_progress(said.append)
     for warnings in (("one\x1b[2J",), ("one\x1b[2J", "two"), ("two",)):
         show(State(warnings=warnings))
     assert said == ["! one\n", "! two\n"]
@@ -274,7 +274,7 @@ def test_the_narrator_says_each_warning_once() -> None:
 def test_the_narrator_says_only_what_is_new() -> None:
     """A log file gets a line a change, and none for what waits."""
     said: list[str] = []
-    show = narrate(said.append)
+    show = print_progress(said.append)
     starting = replace(SERVE, phase=Phase.STARTING, detail="starting")
     waiting = replace(SERVE, name="warm", phase=Phase.WAITING)
     for serve in (starting, starting, SERVE, SERVE):
@@ -287,9 +287,9 @@ def test_status_shows_each_member_of_a_pool() -> None:
     state = replace(
         STATE,
         members=(
-            Member(id="0a1b", models=("tiny", "other"), seen_s=2.0, is_self=True),
-            Member(id=f"9f9f{EVIL}", models=(EVIL,), seen_s=125.0),
-            Member(id="7e7e"),
+            PoolMember(id="0a1b", models=("tiny", "other"), seen_s=2.0, is_self=True),
+            PoolMember(id=f"9f9f{EVIL}", models=(EVIL,), seen_s=125.0),
+            PoolMember(id="7e7e"),
         ),
     )
     lines = [x for x in status_text(state).splitlines() if x.startswith("member ")]

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spicy_avocado_magic.client.control_client import Connection
-from spicy_avocado_magic.client.up import _Bringing
-from spicy_avocado_magic.config.options import wish_from
-from spicy_avocado_magic.config.settings import Sources
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.client.control_client import ControlClient
+from spicy_avocado_magic.client.up import _UpOperation
+from spicy_avocado_magic.config.options import build_up_request
+from spicy_avocado_magic.config.settings import Endpoints
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 
 def test_a_host_that_dies_while_it_is_asked_is_not_waited_for(tmp_path: Path) -> None:
     """A killed one is still there for a moment; then another one is launched."""
     folder = StateFolder(tmp_path)
-    bringing = _Bringing(
+    bringing = _UpOperation(
         folder=folder,
-        wish=wish_from({}),
+        wish=build_up_request({}),
         show=lambda _: None,
         ask=None,
         namespace={},
-        sources=Sources(),
-        policy=Policy(launch_s=0.2),
+        sources=Endpoints(),
+        policy=Timeouts(launch_s=0.2),
     )
-    assert bringing._first_state(Connection(folder.socket)) is None
+    assert bringing._first_state(ControlClient(folder.socket)) is None

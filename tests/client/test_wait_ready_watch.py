@@ -35,8 +35,8 @@ def run_hosts(monkeypatch: pytest.MonkeyPatch, hosts: dict[str, Host]) -> None:
         names = ("rehearsal",) if rehearse else ("real", "rehearsal")
         return tuple(StateFolder(Path(name)) for name in names)
 
-    monkeypatch.setattr(wait_ready, "state_folders", folders)
-    monkeypatch.setattr(wait_ready, "find_host", lambda one: hosts.get(one.path.name))
+    monkeypatch.setattr(wait_ready, "candidate_state_folders", folders)
+    monkeypatch.setattr(wait_ready, "find_daemon", lambda one: hosts.get(one.path.name))
 
 
 def test_the_host_that_runs_is_followed_to_its_end(

@@ -8,11 +8,11 @@ import pytest
 
 from spicy_avocado_magic.config.api_key_options import (
     KEY_OPTION_BY_NAME,
-    Grant,
-    grant_from,
+    ApiKeyRequest,
+    build_api_key_request,
     parse_models,
 )
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_value_that_cannot_be_is_refused_with_a_remedy(
     option: str, text: str
 ) -> None:
     """None of them becomes no bound at all."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         KEY_OPTION_BY_NAME[option].parse(text)
     assert caught.value.remedy, "nothing is said of what to do"
 
@@ -70,6 +70,6 @@ def test_a_model_is_listed_once_whatever_its_spelling() -> None:
 
 def test_a_grant_has_a_name_that_can_be_one() -> None:
     """Wherever a grant comes from, the control socket included."""
-    assert grant_from("ann", {"rpm": 5}) == Grant(name="ann", rpm=5)
-    with pytest.raises(UsageMistake):
-        Grant(name="an\nn")
+    assert build_api_key_request("ann", {"rpm": 5}) == ApiKeyRequest(name="ann", rpm=5)
+    with pytest.raises(UsageError):
+        ApiKeyRequest(name="an\nn")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.config.api_keys import NamedKey, validate_key_name
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.config.api_keys import ApiKey, validate_key_name
+from spicy_avocado_magic.errors import UsageError
 
 
 @pytest.mark.parametrize("name", ["ann", "Ann.B_c-2", "7", "a" * 40])
@@ -20,26 +20,26 @@ def test_a_name_of_letters_digits_and_marks_is_taken(name: str) -> None:
 )
 def test_any_other_name_is_refused(name: str) -> None:
     """Nothing that a view or shell would read, and not who has a key anyway."""
-    with pytest.raises(UsageMistake, match="cannot be the name"):
+    with pytest.raises(UsageError, match="cannot be the name"):
         validate_key_name(name)
 
 
 def test_a_key_expires_at_its_time_and_not_before() -> None:
     """Zero is never."""
-    key = NamedKey(name="ann", secret="s", expires_at=100.0)
+    key = ApiKey(name="ann", secret="s", expires_at=100.0)
     assert not key.is_expired(99.9), "it expired early"
     assert key.is_expired(100.0), "it outlived its time"
-    assert not NamedKey(name="ann", secret="s").is_expired(1e12), "never came"
+    assert not ApiKey(name="ann", secret="s").is_expired(1e12), "never came"
 
 
 def test_the_secret_of_a_key_is_not_printed() -> None:
     """A log line of a key, or of an error about it, gives nothing away."""
-    assert "hidden" not in repr(NamedKey(name="ann", secret="hidden"))
+    assert "hidden" not in repr(ApiKey(name="ann", secret="hidden"))
 
 
 def test_a_token_in_place_of_a_name_is_not_repeated() -> None:
     """It is a secret, whatever it was typed for."""
     token = "2" + "a" * 26 + "_" + "b" * 21
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         validate_key_name(token)
     assert token not in str(caught.value)

@@ -7,18 +7,18 @@ from dataclasses import fields
 import pytest
 
 from spicy_avocado_magic.config.limits import NAMES, Limits, parse_limits
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import UsageError
 
 
 def test_sizes_times_and_numbers_are_read() -> None:
     """Each bound has the unit that people expect."""
     given = parse_limits("body=1.5MB,head=8KiB,silence=15m,queue-wait=90,rpm=0")
-    limits = Limits.of(Policy(), given)
+    limits = Limits.from_timeouts(Timeouts(), given)
     assert limits.body_bytes == 3 * 2**19
     assert limits.head_bytes == 8 * 2**10
     assert (limits.silence_s, limits.queue_wait_s, limits.rpm) == (900.0, 90.0, 0)
-    assert limits.queue == Limits.of(Policy()).queue, (
+    assert limits.queue == Limits.from_timeouts(Timeouts()).queue, (
         "a bound changed that was not given"
     )
 
@@ -47,7 +47,7 @@ def test_every_bound_has_a_setting() -> None:
 )
 def test_what_is_no_bound_is_a_mistake_with_a_remedy(text: str) -> None:
     """A misspelt bound does not silently hold nothing."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_limits(text)
     assert caught.value.remedy
 
@@ -63,19 +63,19 @@ def test_what_is_no_bound_is_a_mistake_with_a_remedy(text: str) -> None:
 )
 def test_the_remedy_can_be_typed_as_it_stands(text: str, remedy: str) -> None:
     """With the name of the bound, and in its unit."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_limits(text)
     assert remedy in caught.value.remedy
 
 
 def test_a_misspelt_bound_gets_the_nearest_name() -> None:
     """One letter off is understood."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_limits("silense=5m")
     assert "silence" in caught.value.remedy
 
 
 def test_the_usual_waits_are_those_of_the_policy() -> None:
     """A rehearsal of faults shrinks them all together."""
-    policy = Policy().scaled(20)
-    assert Limits.of(policy).hold_wait_s == policy.hold_wait_s
+    policy = Timeouts().scaled(20)
+    assert Limits.from_timeouts(policy).hold_wait_s == policy.hold_wait_s

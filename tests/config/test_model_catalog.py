@@ -11,14 +11,14 @@ from spicy_avocado_magic.config.model_catalog import (
     folders_with_models,
     installed_models,
     nearest_model,
-    without_usual_tag,
+    without_default_tag,
 )
 from spicy_avocado_magic.config.model_name import ModelName
 
 
 def test_every_well_known_name_is_one_that_the_engine_takes() -> None:
     """And none stands there twice."""
-    assert [without_usual_tag(ModelName.parse(n).short) for n in WELL_KNOWN] == list(
+    assert [without_default_tag(ModelName.parse(n).short) for n in WELL_KNOWN] == list(
         WELL_KNOWN
     )
     assert len(set(WELL_KNOWN)) == len(WELL_KNOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_was_left_out_is_filled_in(text: str, full: str, short: str) -> Non
 )
 def test_what_the_engine_would_refuse_is_refused_first(text: str) -> None:
     """A malformed name costs no download and no start."""
-    with pytest.raises(UsageMistake, match="is not a model name"):
+    with pytest.raises(UsageError, match="is not a model name"):
         ModelName.parse(text)
 
 

@@ -10,10 +10,10 @@ from spicy_avocado_magic.config.modelfile import (
     Instruction,
     base_models,
     instructions,
-    mistake_in,
+    parse_create_error,
     with_absolute_paths,
 )
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 
 LONG = '''# a comment
 FROM llama3
@@ -63,7 +63,7 @@ def test_what_is_in_the_folder_is_told_by_its_whole_path(tmp_path: Path) -> None
 )
 def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, path: str) -> None:
     """With its line and where it leads from; the engine would call it a bad name."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         with_absolute_paths(f"FROM tiny\nADAPTER {path}", tmp_path)
     assert f"Line 3 of this cell: there is no '{path}'" in caught.value.problem
     assert str(tmp_path) in caught.value.remedy
@@ -107,7 +107,7 @@ def test_a_mistake_is_told_with_the_line_of_the_cell(
     text: str, said: str, line: int, quoted: str
 ) -> None:
     """The magic itself is line 1."""
-    error = mistake_in(text, said)
+    error = parse_create_error(text, said)
     assert error.problem.startswith(f"Line {line} of this cell")
     assert quoted in error.problem
     assert "(line" not in error.problem, "two numbers for one line"
@@ -115,7 +115,7 @@ def test_a_mistake_is_told_with_the_line_of_the_cell(
 
 def test_a_mistake_without_a_line_is_told_all_the_same() -> None:
     """As that there is no FROM."""
-    error = mistake_in("SYSTEM hi\n", "no FROM line")
+    error = parse_create_error("SYSTEM hi\n", "no FROM line")
     assert "no FROM line" in error.problem
     assert "Line" not in error.problem.partition(":")[0]
     assert "Modelfile" in error.remedy

@@ -11,22 +11,22 @@ import pytest
 from spicy_avocado_magic.config.options import (
     OPTION_BY_NAME,
     OPTIONS,
-    Wish,
-    nearest_match,
+    UpRequest,
+    build_up_request,
+    closest_match,
     parse_flag,
     parse_folder,
     parse_text,
     parse_variables,
-    wish_from,
 )
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 
 
 def test_every_option_is_a_setting_or_a_switch_of_the_call() -> None:
     """The table cannot name what nobody reads."""
     settings = {field.name for field in fields(Settings)}
-    switches = {field.name for field in fields(Wish)}
+    switches = {field.name for field in fields(UpRequest)}
     for option in OPTIONS:
         home = settings if option.is_setting else switches
         assert option.name in home, option.name
@@ -98,15 +98,17 @@ def test_a_wrong_line_of_the_body_tells_what_is_right(
     variables: dict[str, str | None], told: str
 ) -> None:
     """A misspelt or misused key names itself and what to write in its place."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_variables(variables)
     assert told in str(caught.value)
 
 
 def test_a_wish_splits_settings_from_switches() -> None:
     """What steers one call is not kept as a setting."""
-    wish = wish_from({"port": 1, "only": True, "restart": False, "models": ("a",)})
-    assert wish == Wish(given={"port": 1, "models": ("a",)}, only=True)
+    wish = build_up_request(
+        {"port": 1, "only": True, "restart": False, "models": ("a",)}
+    )
+    assert wish == UpRequest(given={"port": 1, "models": ("a",)}, only=True)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_flag_may_be_spelt_out(text: str, value: bool) -> None:
 )
 def test_a_value_that_says_nothing_is_refused(parse: Any, text: str) -> None:
     """Empty and unclear values are mistakes."""
-    with pytest.raises(UsageMistake):
+    with pytest.raises(UsageError):
         parse(text)
 
 
@@ -135,8 +137,8 @@ def test_a_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_word_like_none_has_no_nearest() -> None:
     """A wild guess helps nobody."""
-    assert nearest_match("--tokn", ["--token", "--ttl"]) == "--token"
-    assert not nearest_match("xyz", ["--token"])
+    assert closest_match("--tokn", ["--token", "--ttl"]) == "--token"
+    assert not closest_match("xyz", ["--token"])
 
 
 def test_every_option_has_a_variable_of_our_own() -> None:

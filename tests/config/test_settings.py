@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.config.settings import (
-    CHANGES,
     ENGINE_VARIABLES,
     ENGINE_VARIABLES_OURS,
+    RESTARTS_COMPONENTS,
     Settings,
 )
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.pool import POOL_KEY_CHARACTERS
 from spicy_avocado_magic.protocol.state import COMPONENTS
 
@@ -70,7 +70,7 @@ def test_a_key_that_was_given_is_not_a_generated_one() -> None:
 )
 def test_what_cannot_be_right_is_refused(given: dict[str, Any]) -> None:
     """Contradictions are told before anything starts."""
-    with pytest.raises(UsageMistake):
+    with pytest.raises(UsageError):
         Settings().merged(given)
 
 
@@ -94,7 +94,7 @@ def test_what_is_given_wins_over_what_runs(running: dict[str, Any], given: str) 
 def test_a_made_key_does_not_do_for_a_pool() -> None:
     """The other notebooks could not have the same."""
     running = Settings(api_key="avocado-" + "k" * 32, key_is_generated=True)
-    with pytest.raises(UsageMistake, match="of your own"):
+    with pytest.raises(UsageError, match="of your own"):
         running.merged({"pool": True, "domain": "a.ngrok.app"})
     assert running.merged(POOL).pool
 
@@ -126,8 +126,8 @@ def test_who_made_the_key_is_no_difference_that_is_told() -> None:
 
 def test_the_table_of_changes_names_real_settings_and_components() -> None:
     """A renamed setting does not silently become a live one."""
-    assert CHANGES.keys() <= {field.name for field in fields(Settings)}
-    assert frozenset().union(*CHANGES.values()) <= set(COMPONENTS)
+    assert RESTARTS_COMPONENTS.keys() <= {field.name for field in fields(Settings)}
+    assert frozenset().union(*RESTARTS_COMPONENTS.values()) <= set(COMPONENTS)
 
 
 def test_secrets_are_not_in_the_repr() -> None:

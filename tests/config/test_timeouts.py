@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 
 
 def test_scaling_divides_every_wait_and_keeps_the_counts() -> None:
     """A test can be quick without trying less often."""
-    whole, part = Policy(), Policy().scaled(4)
-    for field in fields(Policy):
+    whole, part = Timeouts(), Timeouts().scaled(4)
+    for field in fields(Timeouts):
         before, after = getattr(whole, field.name), getattr(part, field.name)
         is_wait = field.name.endswith("_s")
         assert after == (before / 4 if is_wait else before), field.name

@@ -20,7 +20,7 @@ from spicy_avocado_magic.config.validators import (
     validate_port,
     validate_version,
 )
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_a_wrong_value_is_refused_with_an_example(
     validate: Callable[[str], Any], text: str
 ) -> None:
     """A slip costs one short message."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         validate(text)
     assert caught.value.remedy.startswith("Use ")
 
 
 def test_a_key_that_is_refused_is_not_repeated() -> None:
     """An error message is no place for a secret."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         validate_key("my secret key")
     assert "my secret" not in str(caught.value)
 
@@ -108,14 +108,14 @@ def test_lists_may_be_written_with_commas_or_emptied() -> None:
 @pytest.mark.parametrize("text", ["a.example", "https://a.example/", "https://", "a b"])
 def test_an_origin_is_scheme_and_host(text: str) -> None:
     """What no browser would send as Origin would never match."""
-    with pytest.raises(UsageMistake):
+    with pytest.raises(UsageError):
         parse_origins(text)
 
 
 @pytest.mark.parametrize("text", ["https://a", "a/b", "-a", "a:b"])
 def test_a_registry_is_a_host(text: str) -> None:
     """A URL is not what a model's name begins with."""
-    with pytest.raises(UsageMistake):
+    with pytest.raises(UsageError):
         parse_registries(text)
 
 
@@ -136,14 +136,14 @@ def test_a_port_alone_is_one_on_loopback(text: str, address: str) -> None:
 @pytest.mark.parametrize("text", ["", "x", "host:1", "1.2.3.4", "127.0.0.1:0"])
 def test_an_address_needs_a_port_and_an_ip_address(text: str) -> None:
     """Names are not looked up."""
-    with pytest.raises(UsageMistake):
+    with pytest.raises(UsageError):
         validate_address(text)
 
 
 def test_a_token_is_no_model() -> None:
     """It would be shown, kept and sent to a registry; it is not even repeated."""
     token = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         validate_model(token)
     assert token not in str(caught.value)
     assert "--token $NAME" in caught.value.remedy

@@ -13,26 +13,26 @@ from typing import Any, cast
 import aiohttp
 from aiohttp import web
 
-from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.components.gateway import GatewayLife
-from spicy_avocado_magic.daemon.components.models import ModelsLife
-from spicy_avocado_magic.daemon.context import Context
-from spicy_avocado_magic.daemon.restart_loop import Keeper, Readiness
-from spicy_avocado_magic.daemon.state_store import Board
-from spicy_avocado_magic.engine.ollama_process import EngineServer
-from spicy_avocado_magic.protocol.event_log import Recorder
+from spicy_avocado_magic.config.settings import Endpoints, Settings
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
+from spicy_avocado_magic.daemon.components.models import ModelsComponent
+from spicy_avocado_magic.daemon.context import DaemonContext
+from spicy_avocado_magic.daemon.restart_loop import Readiness, RestartLoop
+from spicy_avocado_magic.daemon.state_store import StateStore
+from spicy_avocado_magic.engine.ollama_process import OllamaProcess
+from spicy_avocado_magic.protocol.event_log import EventLog
 from spicy_avocado_magic.protocol.state import ModelState, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.fake_downloads.registry import _Registry
 from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
 from spicy_avocado_magic.rehearsal.fake_ollama.server import create_engine
 from spicy_avocado_magic.system.platforms import PLATFORMS
-from spicy_avocado_magic.system.process_log import ChildLog
+from spicy_avocado_magic.system.process_log import ProcessLog
 from spicy_avocado_magic.system.redaction import Redactor
 
 KEY = "key-of-the-test-1"
-POLICY = Policy(
+POLICY = Timeouts(
     stall_s=60.0,
     pull_pause_s=0.05,
     backoff_first_s=0.02,
@@ -159,10 +159,10 @@ async def running_engine(
         async with serving(create_engine(models, "0.34.1")) as address:
             yield EngineAtHand(base_url=f"http://{address}", server=NoLog())
         return
-    server = EngineServer(
+    server = OllamaProcess(
         executable=executable,
         models_dir=models,
-        log=ChildLog(folder / "engine.log"),
+        log=ProcessLog(folder / "engine.log"),
         settings=Settings(context=ENGINE_CONTEXT),
         policy=POLICY,
         on_spawn=lambda _: None,
@@ -187,30 +187,30 @@ class Session:
         rehearsal: bool = False,
     ) -> None:
         redact = Redactor()
-        self.board = Board(State(compute="CPU"))
+        self.board = StateStore(State(compute="CPU"))
         self.board.models(ModelState(name=name) for name in models)
-        self.context = Context(
+        self.context = DaemonContext(
             settings=Settings(
                 models=models,
                 api_key=KEY,
                 models_dir=str(folder / "models"),
-                sources=Sources(registry=registry, rehearsal=rehearsal),
+                sources=Endpoints(registry=registry, rehearsal=rehearsal),
             ),
             folder=StateFolder(folder),
             policy=POLICY,
             platform=PLATFORMS[-1],
             board=self.board,
             children=cast("Any", None),
-            log=Recorder(folder / "flight.log", redact),
+            log=EventLog(folder / "flight.log", redact),
             redact=redact,
             probe_secret=b"secret",
         )
         self.engine, self.engine_ready = engine, Readiness()
-        self._gateway = GatewayLife(self.context)
-        life = ModelsLife(
+        self._gateway = GatewayComponent(self.context)
+        life = ModelsComponent(
             self.context, self._gateway, cast("Any", engine), self.engine_ready
         )
-        self.keeper = Keeper(
+        self.keeper = RestartLoop(
             "models", life.live, self.board, POLICY, log=self.context.log
         )
         self.ready = self.keeper.ready
@@ -223,7 +223,7 @@ class Session:
         self._url = await gateway.start(0)
         gateway.set_upstream(self.engine.base_url)
         if engine_is_up:
-            self.engine_ready.rise()
+            self.engine_ready.set_ready()
         task = asyncio.create_task(self.keeper.run())
         try:
             async with asyncio.timeout(60):

@@ -8,27 +8,27 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.config.api_key_options import Grant
-from spicy_avocado_magic.config.api_keys import MOST_KEYS, NamedKey
+from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
+from spicy_avocado_magic.config.api_keys import MAX_NAMED_KEYS, ApiKey
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.daemon.api_keys import new_secret, with_new_key, without_key
-from spicy_avocado_magic.daemon.traffic import key_states
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.gateway.metrics import Metrics, Use
+from spicy_avocado_magic.daemon.api_keys import add_api_key, new_secret, remove_api_key
+from spicy_avocado_magic.daemon.traffic import api_key_states
+from spicy_avocado_magic.errors import UsageError
+from spicy_avocado_magic.gateway.metrics import Metrics, UsageTotals
 
 NOW = 1_000_000.0
-ANN = NamedKey(name="ann", secret="avocado-ann", id="1", expires_at=NOW + 60)
+ANN = ApiKey(name="ann", secret="avocado-ann", id="1", expires_at=NOW + 60)
 SHARED = Settings(models=("tiny", "other"), api_key="avocado-owner", keys=(ANN,))
 
 
 def test_a_key_has_a_secret_and_id_of_its_own_and_what_was_granted() -> None:
     """Nothing that was asked for is lost."""
-    grant = Grant(
+    grant = ApiKeyRequest(
         name="bob", rpm=3, tokens=9, models=("Tiny:latest",), expires_s=60, manage=True
     )
-    settings, bob = with_new_key(replace(SHARED, manage=True), grant, NOW)
+    settings, bob = add_api_key(replace(SHARED, manage=True), grant, NOW)
     assert settings.keys == (ANN, bob)
-    assert bob == NamedKey(
+    assert bob == ApiKey(
         name="bob",
         secret=bob.secret,
         id=bob.id,
@@ -38,7 +38,7 @@ def test_a_key_has_a_secret_and_id_of_its_own_and_what_was_granted() -> None:
         expires_at=NOW + 60,
         manage=True,
     )
-    _, again = with_new_key(SHARED, Grant(name="bob"), NOW)
+    _, again = add_api_key(SHARED, ApiKeyRequest(name="bob"), NOW)
     assert len({bob.secret, again.secret, ANN.secret}) == 3, "a secret is there twice"
     assert len({bob.id, again.id, ANN.id, ""}) == 4, "an id is there twice"
     assert again.expires_at == 0, "a key without a time expires"
@@ -61,12 +61,12 @@ def test_a_secret_is_long_and_can_stand_in_a_header_and_path() -> None:
         (
             {
                 "keys": tuple(
-                    NamedKey(name=f"k{number}", secret="s")
-                    for number in range(MOST_KEYS)
+                    ApiKey(name=f"k{number}", secret="s")
+                    for number in range(MAX_NAMED_KEYS)
                 )
             },
             {"name": "bob"},
-            str(MOST_KEYS),
+            str(MAX_NAMED_KEYS),
         ),
     ],
 )
@@ -74,29 +74,29 @@ def test_a_key_without_use_is_not_made(
     changes: dict[str, Any], grant: dict[str, Any], words: str
 ) -> None:
     """Each refusal says what to do instead."""
-    with pytest.raises(UsageMistake, match=words):
-        with_new_key(replace(SHARED, **changes), Grant(**grant), NOW)
+    with pytest.raises(UsageError, match=words):
+        add_api_key(replace(SHARED, **changes), ApiKeyRequest(**grant), NOW)
 
 
 def test_where_any_model_is_served_a_key_may_have_any() -> None:
     """It may be installed later."""
     settings = replace(SHARED, any_model=True)
-    _, key = with_new_key(settings, Grant(name="bob", models=("later",)), NOW)
+    _, key = add_api_key(settings, ApiKeyRequest(name="bob", models=("later",)), NOW)
     assert key.models == ("later",)
 
 
 def test_an_expired_key_makes_room_for_one_of_its_name() -> None:
     """One that still opens does not."""
-    settings, key = with_new_key(SHARED, Grant(name="ann"), NOW + 60)
+    settings, key = add_api_key(SHARED, ApiKeyRequest(name="ann"), NOW + 60)
     assert settings.keys == (key,)
     assert key.id != ANN.id, "the new key is taken for the old one"
-    with pytest.raises(UsageMistake, match="already"):
-        with_new_key(SHARED, Grant(name="ann"), NOW + 59)
+    with pytest.raises(UsageError, match="already"):
+        add_api_key(SHARED, ApiKeyRequest(name="ann"), NOW + 59)
 
 
 def test_a_key_is_taken_back_by_its_name() -> None:
     """Whether it is expired or not."""
-    assert without_key(SHARED, "ann").keys == ()
+    assert remove_api_key(SHARED, "ann").keys == ()
 
 
 @pytest.mark.parametrize(
@@ -105,18 +105,18 @@ def test_a_key_is_taken_back_by_its_name() -> None:
 )
 def test_an_unknown_key_gets_the_nearest_match(name: str, words: str) -> None:
     """The owner's key is no named one."""
-    with pytest.raises(UsageMistake, match=words):
-        without_key(SHARED, name)
+    with pytest.raises(UsageError, match=words):
+        remove_api_key(SHARED, name)
 
 
 def test_every_key_is_told_with_its_use_and_no_secret() -> None:
     """The owner's first."""
     last = time.monotonic() - 5
     metrics = Metrics()
-    metrics.keys["ann"] = Use(
+    metrics.keys["ann"] = UsageTotals(
         requests=2, tokens_in=3, tokens_out=4, is_estimate=True, last=last
     )
-    owner, ann = key_states(replace(SHARED, manage=True), metrics, NOW + 90)
+    owner, ann = api_key_states(replace(SHARED, manage=True), metrics, NOW + 90)
     assert (owner.name, owner.manage, owner.requests) == ("owner", True, 0)
     assert owner.idle_s is None, "a key that was never used has a last use"
     assert (ann.requests, ann.tokens_in, ann.tokens_out) == (2, 3, 4)
@@ -129,5 +129,5 @@ def test_every_key_is_told_with_its_use_and_no_secret() -> None:
 
 def test_without_keys_there_is_anybody_alone() -> None:
     """Under ``--no-auth`` no name means anything."""
-    states = key_states(replace(SHARED, no_auth=True), Metrics(), NOW)
+    states = api_key_states(replace(SHARED, no_auth=True), Metrics(), NOW)
     assert [state.name for state in states] == ["anybody"]

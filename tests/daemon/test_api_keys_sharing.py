@@ -10,17 +10,17 @@ from typing import Any, cast
 
 import pytest
 
-from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.api_keys import Sharing
-from spicy_avocado_magic.daemon.components.gateway import GatewayLife
-from spicy_avocado_magic.daemon.context import Context
-from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.api_keys import ApiKeyManager
+from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
+from spicy_avocado_magic.daemon.context import DaemonContext
+from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.gateway.authentication import Caller
-from spicy_avocado_magic.gateway.authorization import Gate
-from spicy_avocado_magic.gateway.metrics import Use
-from spicy_avocado_magic.gateway.request_context import Exchange
+from spicy_avocado_magic.gateway.authorization import Authorizer
+from spicy_avocado_magic.gateway.metrics import UsageTotals
+from spicy_avocado_magic.gateway.request_context import RequestContext
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
@@ -35,25 +35,25 @@ class Host:
         self.context: Any = SimpleNamespace(
             settings=Settings(models=("tiny",), api_key="avocado-owner", token="tok"),
             folder=StateFolder(path),
-            policy=Policy(overdraft_every_s=0.001),
-            board=Board(State()),
+            policy=Timeouts(overdraft_every_s=0.001),
+            board=StateStore(State()),
             probe_secret=b"secret",
             log=self.log.append,
             redact=self.redact,
         )
-        self.life = GatewayLife(cast("Context", self.context))
-        self.sharing = Sharing(cast("Context", self.context), self.life)
+        self.life = GatewayComponent(cast("DaemonContext", self.context))
+        self.sharing = ApiKeyManager(cast("DaemonContext", self.context), self.life)
 
     def opens(self, secret: str) -> bool:
         """Tell whether the gateway would let this key in."""
-        keyring = Gate(self.life.gateway.access).keyring
+        keyring = Authorizer(self.life.gateway.access).keyring
         return keyring._owner_of(secret) is not None
 
 
 async def test_a_key_holds_at_once_is_stored_and_never_seen(tmp_path: Path) -> None:
     """Its secret is in one file, and redacted wherever else it may turn up."""
     host = Host(tmp_path)
-    secret = host.sharing.add(Grant(name="ann"))
+    secret = host.sharing.add(ApiKeyRequest(name="ann"))
     assert host.opens(secret)
     assert host.opens("avocado-owner"), "the owner is shut out"
     stored = json.loads(host.context.folder.wanted.read_text())
@@ -78,7 +78,7 @@ async def test_a_key_that_cannot_be_stored_does_not_hold(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        host.sharing.add(Grant(name="ann"))
+        host.sharing.add(ApiKeyRequest(name="ann"))
     assert host.life.gateway.access == before
     assert host.context.settings.keys == ()
 
@@ -86,10 +86,10 @@ async def test_a_key_that_cannot_be_stored_does_not_hold(
 async def test_a_key_of_an_old_name_is_told_with_no_use(tmp_path: Path) -> None:
     """Before its first request, too."""
     host = Host(tmp_path)
-    host.sharing.add(Grant(name="ann"))
-    host.life.gateway.metrics.keys["ann"] = Use(requests=7)
+    host.sharing.add(ApiKeyRequest(name="ann"))
+    host.life.gateway.metrics.keys["ann"] = UsageTotals(requests=7)
     host.sharing.revoke("ann")
-    host.sharing.add(Grant(name="ann"))
+    host.sharing.add(ApiKeyRequest(name="ann"))
     assert [key.requests for key in host.sharing.states()] == [0, 0]
 
 
@@ -100,10 +100,10 @@ async def test_requests_that_use_up_a_key_together_are_ended(tmp_path: Path) -> 
     caller = Caller(name="ann", tokens=10, digest=b"d")
     tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(2)]
     for task in tasks:
-        exchange = Exchange(method="POST", caller=caller, task=task)
-        metrics.opened(exchange, cast("Any", SimpleNamespace(output_size=0)))
+        exchange = RequestContext(method="POST", caller=caller, task=task)
+        metrics.request_started(exchange, cast("Any", SimpleNamespace(output_size=0)))
         metrics.admitted(exchange)
-        exchange.heard(b"{}\n" * 6)
+        exchange.record_chunk(b"{}\n" * 6)
     watching = asyncio.create_task(host.sharing.watch())
     done, _ = await asyncio.wait(tasks, timeout=5)
     watching.cancel()

@@ -8,23 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.context import Children, Context, Log
-from spicy_avocado_magic.daemon.reaper import Guard
-from spicy_avocado_magic.daemon.state_store import Board
-from spicy_avocado_magic.protocol.event_log import Recorder
+from spicy_avocado_magic.config.settings import Endpoints, Settings
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.context import (
+    ChildProcesses,
+    DaemonContext,
+    RedactedLog,
+)
+from spicy_avocado_magic.daemon.reaper import Reaper
+from spicy_avocado_magic.daemon.state_store import StateStore
+from spicy_avocado_magic.protocol.event_log import EventLog
 from spicy_avocado_magic.protocol.state import State
-from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
+from spicy_avocado_magic.protocol.state_folder import DaemonRecord, StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.redaction import Redactor
-from spicy_avocado_magic.system.rotating_file import MOST_BYTES
+from spicy_avocado_magic.system.rotating_file import MAX_BYTES
 
 
 def test_lines_are_stamped_plain_and_without_secrets(tmp_path: Path) -> None:
     """Each of several lines on its own, in UTC."""
-    log = Log(tmp_path / "agent.log", Redactor(["token-of-somebody"]))
+    log = RedactedLog(tmp_path / "agent.log", Redactor(["token-of-somebody"]))
     log("one \x1b[31mtoken-of-somebody\ntwo")
     one, two = log.tail(5)
     assert one.endswith("Z one •••")
@@ -33,18 +37,18 @@ def test_lines_are_stamped_plain_and_without_secrets(tmp_path: Path) -> None:
 
 def test_a_full_disk_does_not_end_what_is_told_of(tmp_path: Path) -> None:
     """The agent's words are lost, and the tunnel goes on."""
-    log = Log(tmp_path / "absent" / "agent.log", Redactor())
+    log = RedactedLog(tmp_path / "absent" / "agent.log", Redactor())
     log("lost")
     assert log.tail(5) == []
 
 
 def test_a_flood_does_not_fill_the_disk(tmp_path: Path) -> None:
     """The last lines are kept, in a file and its backup."""
-    log = Log(tmp_path / "agent.log", Redactor())
+    log = RedactedLog(tmp_path / "agent.log", Redactor())
     for number in range(150):
         log(f"{number} {'x' * 100_000}")
     used = sum(path.stat().st_size for path in tmp_path.iterdir())
-    assert used < 2.2 * MOST_BYTES, f"{used} bytes are on disk"
+    assert used < 2.2 * MAX_BYTES, f"{used} bytes are on disk"
     assert log.tail(1)[0].split()[1] == "149"
 
 
@@ -54,7 +58,7 @@ def test_a_record_that_cannot_be_written_is_told_until_it_can(
     """The children are under guard all the same, and the user knows why."""
     folder, me = StateFolder(tmp_path), identify(os.getpid())
     assert me is not None
-    children = Children(folder, Record(host=me), Guard(tmp_path, tmp_path))
+    children = ChildProcesses(folder, DaemonRecord(host=me), Reaper(tmp_path, tmp_path))
     told: list[tuple[str, ...]] = []
     children.warn = lambda *texts: told.append(texts)
     with monkeypatch.context() as patch:
@@ -80,14 +84,16 @@ def test_folders_that_were_chosen_stay_until_others_are_asked_for(
     """The engine was started with it: a home that changes must not part the two."""
     folder, me = StateFolder(tmp_path), identify(os.getpid())
     assert me is not None
-    context = Context(
-        settings=Settings(sources=Sources()),
+    context = DaemonContext(
+        settings=Settings(sources=Endpoints()),
         folder=folder,
-        policy=Policy(),
+        policy=Timeouts(),
         platform=PLATFORMS[-1],
-        board=Board(State()),
-        children=Children(folder, Record(host=me), Guard(tmp_path, tmp_path)),
-        log=Recorder(tmp_path / "flight.log", Redactor()),
+        board=StateStore(State()),
+        children=ChildProcesses(
+            folder, DaemonRecord(host=me), Reaper(tmp_path, tmp_path)
+        ),
+        log=EventLog(tmp_path / "flight.log", Redactor()),
         redact=Redactor(),
         probe_secret=b"",
     )

@@ -14,15 +14,19 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.control_api import Control, decode_given, failure_line
-from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.control_api import (
+    ControlServer,
+    decode_options,
+    failure_line,
+)
+from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.daemon.supervisor import Supervisor
-from spicy_avocado_magic.errors import TunnelFailed, UsageMistake
+from spicy_avocado_magic.errors import TunnelFailed, UsageError
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
-from spicy_avocado_magic.protocol.state import KeyState, Phase, State
+from spicy_avocado_magic.protocol.state import ApiKeyState, Phase, State
 from spicy_avocado_magic.system.redaction import Redactor
 
 
@@ -30,13 +34,13 @@ class Sharing:
     """Notes which keys are given and taken back."""
 
     def __init__(self) -> None:
-        self.grants: list[Grant] = []
+        self.grants: list[ApiKeyRequest] = []
 
-    def states(self) -> tuple[KeyState, ...]:
+    def states(self) -> tuple[ApiKeyState, ...]:
         """Return a state for each."""
-        return tuple(KeyState(name=grant.name) for grant in self.grants)
+        return tuple(ApiKeyState(name=grant.name) for grant in self.grants)
 
-    def add(self, grant: Grant) -> str:
+    def add(self, grant: ApiKeyRequest) -> str:
         """Note a grant."""
         self.grants.append(grant)
         return f"secret of {grant.name}"
@@ -44,7 +48,7 @@ class Sharing:
     def revoke(self, name: str) -> None:
         """Only what was given can be taken back."""
         if name not in [grant.name for grant in self.grants]:
-            raise UsageMistake("There is no such key.", "Look again.")
+            raise UsageError("There is no such key.", "Look again.")
         self.grants = [grant for grant in self.grants if grant.name != name]
 
 
@@ -86,8 +90,8 @@ class Listener:
         self.creating = Maker()
         self.context = SimpleNamespace(
             redact=Redactor(),
-            board=Board(State()),
-            policy=Policy().scaled(20),
+            board=StateStore(State()),
+            policy=Timeouts().scaled(20),
             log=self.log.append,
         )
 
@@ -121,7 +125,7 @@ def socket() -> Iterator[Path]:
 async def listener(socket: Path) -> AsyncIterator[Listener]:
     """A listener behind a running control API."""
     listening = Listener()
-    control = Control(cast("Supervisor", listening))
+    control = ControlServer(cast("Supervisor", listening))
     await control.start(socket)
     yield listening
     await control.stop()
@@ -219,7 +223,7 @@ async def test_a_wish_arrives_with_the_types_of_the_settings(
         assert await response.json() == {"change": 1, "changed": ["context", "port"]}
     wanted = {"models": ("a",), "engine_env": (("OLLAMA_DEBUG", "1"),), "port": 1}
     assert listener.wishes == [(wanted, True)]
-    assert Settings().merged(decode_given(given)).port == 1
+    assert Settings().merged(decode_options(given)).port == 1
 
 
 async def test_a_change_is_taken_back_by_its_number(
@@ -242,14 +246,14 @@ async def test_keys_are_given_listed_and_taken_back(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """A grant arrives with its types, a secret is told once, by the answer to it."""
-    grant = Grant(name="ann", rpm=3, models=("tiny",), expires_s=60.0)
+    grant = ApiKeyRequest(name="ann", rpm=3, models=("tiny",), expires_s=60.0)
     async with kernel.post("/keys", json={"grant": to_json(grant)}) as response:
         assert await response.json() == {"secret": "secret of ann"}
     assert listener.sharing.grants == [grant]
     async with kernel.get("/keys") as response:
         listed = await response.json()
-    assert from_json(KeyState, listed["keys"][0]) == KeyState(name="ann")
-    for kinds in ([], ["UsageMistake"]):
+    assert from_json(ApiKeyState, listed["keys"][0]) == ApiKeyState(name="ann")
+    for kinds in ([], ["UsageError"]):
         async with kernel.post("/keys/revoke", json={"name": "ann"}) as response:
             answer = await response.json()
         assert [failure["kind"] for failure in answer.values()] == kinds
@@ -286,11 +290,11 @@ async def test_a_model_that_cannot_be_made_is_told_with_why(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """After the stream has begun, so in its last line."""
-    listener.creating.error = UsageMistake("No.", "Yes.")
+    listener.creating.error = UsageError("No.", "Yes.")
     listener.creating.go_on.set()
     async with asyncio.timeout(5), kernel.post("/create", json=MAKE) as response:
         *_, last = (await response.content.read()).splitlines()
-    assert json.loads(last)["failure"]["kind"] == "UsageMistake"
+    assert json.loads(last)["failure"]["kind"] == "UsageError"
 
 
 async def test_a_kernel_that_listens_no_more_ends_the_making(
@@ -321,7 +325,7 @@ async def test_down_ends_the_host(
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(UsageMistake("No.", "Yes."), "UsageMistake"), (OSError("disk"), "AvocadoBug")],
+    [(UsageError("No.", "Yes."), "UsageError"), (OSError("disk"), "InternalError")],
 )
 async def test_an_error_is_told_to_the_kernel_and_to_the_log(
     listener: Listener, kernel: aiohttp.ClientSession, error: Exception, kind: str

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from spicy_avocado_magic.config.api_keys import NamedKey
-from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.daemon.desired_state import plain_settings, secrets_of
+from spicy_avocado_magic.config.api_keys import ApiKey
+from spicy_avocado_magic.config.settings import Endpoints, Settings
+from spicy_avocado_magic.daemon.desired_state import public_settings, secrets_of
 
 SECRETS = Settings(
     models=("tiny",),
     token="token-of-somebody",
     api_key="key-of-the-owner",
     metrics_token="token-of-a-scraper",
-    keys=(NamedKey(name="ann", secret="key-of-ann"),),
+    keys=(ApiKey(name="ann", secret="key-of-ann"),),
     domain="a.ngrok.app",
-    sources=Sources(rehearsal=True, releases_url="http://127.0.0.1:1"),
+    sources=Endpoints(rehearsal=True, releases_url="http://127.0.0.1:1"),
 )
 
 
 def test_settings_are_told_without_their_secrets() -> None:
     """What differs from the defaults, and of keys their names."""
-    told = plain_settings(SECRETS)
+    told = public_settings(SECRETS)
     assert told == {"models": ["tiny"], "domain": "a.ngrok.app", "keys": ["ann"]}
-    assert plain_settings(Settings()) == {"keys": []}
+    assert public_settings(Settings()) == {"keys": []}
 
 
 def test_every_secret_of_the_settings_is_known_as_one() -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.daemon.event_causes import Causes
-from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.daemon.event_causes import EventCorrelator
+from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.errors import EngineFailed, TunnelFailed
 from spicy_avocado_magic.protocol.event_log import (
-    CALLED,
+    REQUESTED,
     STARTED,
-    Entry,
-    Recorder,
+    EventLog,
+    EventRecord,
     read_tail,
 )
 from spicy_avocado_magic.protocol.state import Phase, State
@@ -27,18 +27,18 @@ class Bench:
 
     folder: Path
     now: float = 0.0
-    board: Board = field(init=False)
+    board: StateStore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.recorder = Recorder(self.folder / "flight.log", Redactor())
-        self.board = Board(State())
-        self.board.on_event = Causes(self.recorder, clock=lambda: self.now)
+        self.recorder = EventLog(self.folder / "flight.log", Redactor())
+        self.board = StateStore(State())
+        self.board.on_event = EventCorrelator(self.recorder, clock=lambda: self.now)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[EventRecord]:
         """Return all that was recorded."""
         return list(read_tail(self.folder, 1000))
 
-    def cause(self, entry: Entry) -> Entry | None:
+    def cause(self, entry: EventRecord) -> EventRecord | None:
         """Return the event that led to one."""
         return next((e for e in self.entries() if e.number == entry.because), None)
 
@@ -115,7 +115,7 @@ def test_a_tunnel_that_falls_by_itself_has_no_cause_and_holds_nothing(
 
 def test_what_a_call_changes_is_because_of_the_call(bench: Bench) -> None:
     """Another domain: the tunnel's new life follows from the `up`."""
-    called = bench.recorder.record("host", CALLED, "up: domain")
+    called = bench.recorder.record("host", REQUESTED, "up: domain")
     bench.board.reset("tunnel")
     bench.board.stage("tunnel", Phase.STARTING, "connecting")
     reset, *rest = bench.entries()[called:]
@@ -127,7 +127,7 @@ def test_a_component_is_ready_when_its_last_stage_is_whichever_that_is(
     bench: Bench,
 ) -> None:
     """Models that are warm before the pull is told to be done are not ready yet."""
-    called = bench.recorder.record("host", CALLED, "up: models")
+    called = bench.recorder.record("host", REQUESTED, "up: models")
     bench.board.stage("pull", Phase.STARTING, "fetching")
     bench.board.stage("warm", Phase.STARTING, "loading")
     bench.now = 2.0

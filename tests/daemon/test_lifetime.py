@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.lifetime import Lifetime
-from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.protocol.state import State
 
-POLICY = Policy().scaled(500)
+POLICY = Timeouts().scaled(500)
 
 
 class Owner:
@@ -45,7 +45,7 @@ class Host:
     """Stands in for a host that notes why it was told to end."""
 
     def __init__(self, owner: Owner | None, *, detach: bool = False) -> None:
-        self.board = Board(State())
+        self.board = StateStore(State())
         self.whys: list[str] = []
         self.ended = asyncio.Event()
         context: Any = SimpleNamespace(

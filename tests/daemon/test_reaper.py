@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.daemon import reaper as guard_module
-from spicy_avocado_magic.daemon.reaper import Guard, main
-from spicy_avocado_magic.protocol.event_log import DIED, read_tail
+from spicy_avocado_magic.daemon.reaper import Reaper, main
+from spicy_avocado_magic.protocol.event_log import CRASHED, read_tail
 from spicy_avocado_magic.system.processes import Identity, identify
 
 Sleeper = Callable[..., subprocess.Popen[bytes]]
@@ -42,10 +42,10 @@ def sleeper() -> Iterator[Sleeper]:
 
 
 @pytest.fixture
-def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
+def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reaper]:
     """A running guard, stood down afterwards; it needs no installed package."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    running = Guard(tmp_path / "ngrok.yml", tmp_path / "guard.log")
+    running = Reaper(tmp_path / "ngrok.yml", tmp_path / "guard.log")
     running.start()
     yield running
     running.stop()
@@ -58,7 +58,7 @@ def identity_of(process: subprocess.Popen[bytes]) -> Identity:
     return found
 
 
-def let_host_die(guard: Guard) -> subprocess.Popen[bytes]:
+def let_host_die(guard: Reaper) -> subprocess.Popen[bytes]:
     """Close the pipe without a word, as the end of the host does."""
     process = guard._process
     assert process is not None
@@ -69,7 +69,7 @@ def let_host_die(guard: Guard) -> subprocess.Popen[bytes]:
 
 @pytest.mark.alone
 def test_all_groups_end_within_a_second_of_the_host(
-    guard: Guard, sleeper: Sleeper
+    guard: Reaper, sleeper: Sleeper
 ) -> None:
     """However the host dies, nothing that it started lives on."""
     children = [sleeper() for _ in range(3)]
@@ -83,7 +83,7 @@ def test_all_groups_end_within_a_second_of_the_host(
 
 
 def test_an_agent_not_yet_listed_is_found_by_its_config(
-    guard: Guard, sleeper: Sleeper, tmp_path: Path
+    guard: Reaper, sleeper: Sleeper, tmp_path: Path
 ) -> None:
     """A host that dies while it starts its agent leaves no tunnel behind."""
     orphan = sleeper("--config", str(tmp_path / "ngrok.yml"))
@@ -93,7 +93,7 @@ def test_an_agent_not_yet_listed_is_found_by_its_config(
     assert stranger.poll() is None
 
 
-def test_a_guard_that_stands_down_ends_nothing(guard: Guard, sleeper: Sleeper) -> None:
+def test_a_guard_that_stands_down_ends_nothing(guard: Reaper, sleeper: Sleeper) -> None:
     """A host that ends in order has ended its parts itself."""
     child = sleeper()
     guard.add("engine", identity_of(child))
@@ -102,7 +102,7 @@ def test_a_guard_that_stands_down_ends_nothing(guard: Guard, sleeper: Sleeper) -
     assert guard.identity is None
 
 
-def test_a_group_that_is_done_is_not_ended(guard: Guard, sleeper: Sleeper) -> None:
+def test_a_group_that_is_done_is_not_ended(guard: Reaper, sleeper: Sleeper) -> None:
     """What the host took off the list is none of the guard's business."""
     child = sleeper()
     guard.add("engine", identity_of(child))
@@ -111,7 +111,7 @@ def test_a_group_that_is_done_is_not_ended(guard: Guard, sleeper: Sleeper) -> No
     assert child.poll() is None
 
 
-def test_a_reused_pid_is_spared(guard: Guard, sleeper: Sleeper) -> None:
+def test_a_reused_pid_is_spared(guard: Reaper, sleeper: Sleeper) -> None:
     """A later process that has got the same number is somebody else's."""
     child = sleeper()
     guard.add("engine", replace(identity_of(child), start="another boot:1"))
@@ -120,7 +120,7 @@ def test_a_reused_pid_is_spared(guard: Guard, sleeper: Sleeper) -> None:
 
 
 def test_the_guard_outlives_the_signals_of_a_shutdown(
-    guard: Guard, sleeper: Sleeper
+    guard: Reaper, sleeper: Sleeper
 ) -> None:
     """A terminal's Ctrl-C or a polite kill does not take the guard away first."""
     child = sleeper()
@@ -157,7 +157,7 @@ def test_the_agent_is_ended_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_dead_guard_is_replaced_and_told_everything(
-    guard: Guard, sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch
+    guard: Reaper, sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killing the guard does not lift its protection."""
     child = sleeper()
@@ -184,7 +184,7 @@ async def test_a_dead_guard_is_replaced_and_told_everything(
     assert first.stdin.closed, "the dead guard's pipe stays open"
 
 
-def test_telling_and_stopping_a_dead_guard_is_harmless(guard: Guard) -> None:
+def test_telling_and_stopping_a_dead_guard_is_harmless(guard: Reaper) -> None:
     """The host does not fall over a guard that somebody killed."""
     assert guard._process is not None
     guard._process.kill()
@@ -196,18 +196,18 @@ def test_telling_and_stopping_a_dead_guard_is_harmless(guard: Guard) -> None:
 
 
 def test_the_end_of_the_host_is_written_down(
-    guard: Guard, sleeper: Sleeper, tmp_path: Path
+    guard: Reaper, sleeper: Sleeper, tmp_path: Path
 ) -> None:
     """Who asks later what happened is told when, and what was ended."""
     guard.add("engine", identity_of(sleeper()))
     process = let_host_die(guard)
     assert process.wait(timeout=5) == 0
     (entry,) = read_tail(tmp_path, 5)
-    assert entry.what == DIED
+    assert entry.what == CRASHED
     assert entry.facts == {"by": "its guard", "ended": ["engine"]}
 
 
-def test_a_guard_that_stands_down_writes_nothing(guard: Guard, tmp_path: Path) -> None:
+def test_a_guard_that_stands_down_writes_nothing(guard: Reaper, tmp_path: Path) -> None:
     """An orderly end is no death."""
     guard.stop()
     assert not read_tail(tmp_path, 5)

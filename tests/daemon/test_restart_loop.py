@@ -9,27 +9,27 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.restart_loop import (
-    Keeper,
     Readiness,
-    next_delay_s,
-    race,
+    RestartLoop,
+    backoff_delay_s,
+    first_completed,
 )
-from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.errors import (
-    AvocadoBug,
     AvocadoError,
     ComponentFailed,
-    EndpointRefused,
-    EndpointTaken,
+    EndpointInUse,
+    EndpointUnavailable,
+    InternalError,
+    InvalidToken,
     NetworkUnreachable,
-    TokenRefused,
     TunnelFailed,
 )
 from spicy_avocado_magic.protocol.state import Phase, State
 
-QUICK = Policy().scaled(500)
+QUICK = Timeouts().scaled(500)
 SLOW = replace(QUICK, backoff_first_s=60.0, backoff_max_s=60.0)
 
 Act = Callable[[Readiness], Awaitable[None]]
@@ -37,7 +37,7 @@ Act = Callable[[Readiness], Awaitable[None]]
 
 async def watch(ready: Readiness) -> None:
     """Be ready until cancelled."""
-    ready.rise()
+    ready.set_ready()
     await asyncio.Event().wait()
 
 
@@ -46,9 +46,9 @@ def fall(error: Exception, *, rises: bool = False) -> Act:
 
     async def act(ready: Readiness) -> None:
         if rises:
-            ready.rise()
+            ready.set_ready()
         await asyncio.sleep(0)
-        ready.fall()  # as real lives do, before their error is seen
+        ready.set_unready()  # as real lives do, before their error is seen
         raise error
 
     return act
@@ -59,7 +59,7 @@ class Bench:
     """A keeper with a script of lives; after the last act, it watches."""
 
     acts: list[Act]
-    policy: Policy = QUICK
+    policy: Timeouts = QUICK
     lives: int = 0
     ended: int = 0
     now: float = 0.0
@@ -68,8 +68,8 @@ class Bench:
     """What the board showed each time it was given up."""
 
     def __post_init__(self) -> None:
-        self.board = Board(State())
-        self.keeper = Keeper(
+        self.board = StateStore(State())
+        self.keeper = RestartLoop(
             "tunnel",
             self.live,
             self.board,
@@ -114,7 +114,7 @@ async def kept(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
 async def up(bench: Bench) -> None:
     """Wait for readiness, but not for ever."""
     async with asyncio.timeout(20):
-        await bench.keeper.ready.up()
+        await bench.keeper.ready.wait_ready()
 
 
 def net() -> NetworkUnreachable:
@@ -138,14 +138,14 @@ async def test_a_life_that_is_ready_is_watched_and_left_alone() -> None:
 @pytest.mark.parametrize("rises", [False, True])
 async def test_a_permanent_error_is_given_up_at_once(rises: bool) -> None:
     """What only the user can mend is never tried again."""
-    bench = Bench([fall(TokenRefused("No.", "Paste."), rises=rises)], SLOW)
+    bench = Bench([fall(InvalidToken("No.", "Paste."), rises=rises)], SLOW)
     async with kept(bench) as task:
         await bench.phase(Phase.FAILED)
         assert bench.lives == 1
         assert not task.done(), "a component given up must wait for renew"
         failure = bench.board.snapshot().failure
         assert failure is not None
-        assert failure.kind == "TokenRefused"
+        assert failure.kind == "InvalidToken"
 
 
 async def test_a_component_never_ready_is_given_up_after_the_first_tries() -> None:
@@ -178,7 +178,7 @@ async def test_a_missing_network_is_waited_for_without_limit(was_there: bool) ->
 
 async def test_a_refused_url_is_tried_again_if_it_was_ours_before() -> None:
     """After a lost network the service may take our old session for another's."""
-    refused = EndpointTaken("The URL is online (334).", "End the other.")
+    refused = EndpointInUse("The URL is online (334).", "End the other.")
     bench = Bench([fall(refused, rises=True)])
     async with kept(bench):
         async with asyncio.timeout(20):
@@ -189,7 +189,7 @@ async def test_a_refused_url_is_tried_again_if_it_was_ours_before() -> None:
 
 async def test_what_only_a_month_or_a_plan_mends_is_not_tried_again() -> None:
     """However long the tunnel was up before."""
-    refused = EndpointRefused("The quota is used up (727).", "Wait for the next.")
+    refused = EndpointUnavailable("The quota is used up (727).", "Wait for the next.")
     bench = Bench([fall(refused, rises=True)])
     async with kept(bench):
         await bench.phase(Phase.FAILED)
@@ -201,7 +201,7 @@ async def test_new_settings_that_fail_are_given_up_after_the_first_tries() -> No
     bench = Bench([watch, *(fall(fell()) for _ in range(9))])
     async with kept(bench):
         await up(bench)
-        bench.keeper.renew(with_new_settings=True)
+        bench.keeper.restart(with_new_settings=True)
         await bench.phase(Phase.FAILED)
     assert bench.lives == 1 + QUICK.first_start_tries
 
@@ -210,9 +210,9 @@ def crash_every(bench: Bench, seconds: float) -> Act:
     """Return a life that is ready for this long and then falls."""
 
     async def act(ready: Readiness) -> None:
-        ready.rise()
+        ready.set_ready()
         bench.now += seconds
-        ready.fall()
+        ready.set_unready()
         raise fell()
 
     return act
@@ -288,7 +288,7 @@ async def test_a_component_that_falls_soon_backs_off() -> None:
         await bench.phase(Phase.BACKOFF)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await bench.keeper.ready.up()
+                await bench.keeper.ready.wait_ready()
     assert bench.lives == 2
 
 
@@ -299,7 +299,7 @@ async def test_an_unexpected_error_is_a_failed_life() -> None:
         await bench.phase(Phase.BACKOFF)
         failure = bench.board.snapshot().stage("tunnel").failure
     assert failure is not None
-    assert failure.kind == AvocadoBug.__name__
+    assert failure.kind == InternalError.__name__
     assert "oops" in failure.problem
 
 
@@ -308,10 +308,10 @@ async def test_renew_ends_a_running_life_and_begins_the_next() -> None:
     bench = Bench([])
     async with kept(bench):
         await up(bench)
-        bench.keeper.renew()
+        bench.keeper.restart()
         assert bench.board.snapshot().stage("tunnel").phase is Phase.WAITING
         async with asyncio.timeout(20):
-            await bench.keeper.ready.down()
+            await bench.keeper.ready.wait_unready()
         await up(bench)
         assert (bench.lives, bench.ended) == (2, 1)
 
@@ -321,7 +321,7 @@ async def test_renew_cuts_a_backoff_short() -> None:
     bench = Bench([fall(fell())], SLOW)
     async with kept(bench):
         await bench.phase(Phase.BACKOFF)
-        bench.keeper.renew()
+        bench.keeper.restart()
         await up(bench)
         assert bench.lives == 2
 
@@ -331,11 +331,11 @@ async def test_a_life_after_renew_backs_off_like_any_other() -> None:
     bench = Bench([fall(fell()), fall(fell())], SLOW)
     async with kept(bench):
         await bench.phase(Phase.BACKOFF)
-        bench.keeper.renew()
+        bench.keeper.restart()
         await bench.phase(Phase.BACKOFF)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await bench.keeper.ready.up()
+                await bench.keeper.ready.wait_ready()
         assert bench.lives == 2
 
 
@@ -345,12 +345,12 @@ async def test_renew_revives_what_was_given_up_with_its_failures_forgotten() -> 
     bench = Bench([fall(fell()) for _ in range(2 * tries)])
     async with kept(bench):
         await bench.phase(Phase.FAILED)
-        bench.keeper.renew()
+        bench.keeper.restart()
         await bench.phase(Phase.FAILED)
         assert bench.lives == 2 * tries
         assert len(bench.given_up) == 2, "it was not told each time"
         assert Phase.FAILED not in bench.given_up, "it was shown before it was told"
-        bench.keeper.renew()
+        bench.keeper.restart()
         await up(bench)
         assert len(bench.given_up) == 2, "what is up was given up"
 
@@ -359,7 +359,7 @@ async def test_a_life_that_returns_is_followed_by_the_next() -> None:
     """Something it depends on fell: no failure, no delay."""
 
     async def returns(ready: Readiness) -> None:
-        ready.rise()
+        ready.set_ready()
 
     bench = Bench([returns for _ in range(10)], SLOW)
     async with kept(bench):
@@ -387,7 +387,7 @@ async def test_cancelling_works_in_backoff_and_after_giving_up() -> None:
     """A keeper that waits can be ended, too."""
     for act, phase in (
         (fall(fell()), Phase.BACKOFF),
-        (fall(TokenRefused("No.", "Paste.")), Phase.FAILED),
+        (fall(InvalidToken("No.", "Paste.")), Phase.FAILED),
     ):
         bench = Bench([act], SLOW)
         async with kept(bench) as task:
@@ -404,7 +404,7 @@ async def test_cancelling_holds_though_the_life_ends_in_another_way(
     """A life whose clean-up fails, or which returns, does not undo a cancel."""
 
     async def stubborn(ready: Readiness) -> None:
-        ready.rise()
+        ready.set_ready()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -422,22 +422,22 @@ async def test_cancelling_holds_though_the_life_ends_in_another_way(
 
 def test_delays_double_up_to_a_bound() -> None:
     """Backoff starts short, doubles and stays within its bound, with its jitter."""
-    policy = Policy()
-    delays = [next_delay_s(policy, failures, 0.0) for failures in range(1, 9)]
+    policy = Timeouts()
+    delays = [backoff_delay_s(policy, failures, 0.0) for failures in range(1, 9)]
     assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
     assert delays[-1] == policy.backoff_max_s - policy.backoff_jitter_s
-    assert next_delay_s(policy, 10_000, 1.0) == policy.backoff_max_s
+    assert backoff_delay_s(policy, 10_000, 1.0) == policy.backoff_max_s
 
 
 async def test_readiness_can_be_awaited_both_ways() -> None:
     """Who depends on a component learns of its rise and of its fall."""
     ready = Readiness()
-    await ready.down()
-    ready.rise()
-    await ready.up()
+    await ready.wait_unready()
+    ready.set_ready()
+    await ready.wait_ready()
     assert ready.is_up
-    ready.fall()
-    await ready.down()
+    ready.set_unready()
+    await ready.wait_unready()
     assert not ready.is_up
 
 
@@ -451,7 +451,7 @@ async def test_a_race_tells_the_first_and_cancels_the_others() -> None:
         finally:
             lost.set()
 
-    assert await race(loser(), asyncio.sleep(0)) == 1
+    assert await first_completed(loser(), asyncio.sleep(0)) == 1
     assert lost.is_set()
 
 
@@ -462,4 +462,4 @@ async def test_a_race_raises_the_error_of_its_winner() -> None:
         raise ComponentFailed("It fell.", "Wait.")
 
     with pytest.raises(ComponentFailed):
-        await race(asyncio.Event().wait(), fails())
+        await first_completed(asyncio.Event().wait(), fails())

@@ -8,9 +8,9 @@ import pytest
 
 from spicy_avocado_magic.daemon.state_store import (
     EVENTS_KEPT,
-    Board,
     RateMeter,
-    failure_of,
+    StateStore,
+    to_failure,
 )
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.protocol.state import ModelState, Phase, State
@@ -35,15 +35,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def board(clock: Clock) -> Board:
+def board(clock: Clock) -> StateStore:
     """A fresh board."""
-    return Board(State(), clock=clock)
+    return StateStore(State(), clock=clock)
 
 
 ERROR = EngineFailed("It died.", "Wait.", log_tail=("last words",))
 
 
-def test_a_transition_is_an_event_with_the_next_number(board: Board) -> None:
+def test_a_transition_is_an_event_with_the_next_number(board: StateStore) -> None:
     """A follower can ask for what came after a number."""
     board.stage("serve", Phase.STARTING, "starting")
     board.stage("serve", Phase.READY)
@@ -54,18 +54,18 @@ def test_a_transition_is_an_event_with_the_next_number(board: Board) -> None:
     assert last.text == "starting", "a phase without a detail keeps the one before"
 
 
-def test_live_warnings_stand_beside_those_that_stay(board: Board) -> None:
+def test_live_warnings_stand_beside_those_that_stay(board: StateStore) -> None:
     """What one part warns of does not hide what another one did."""
     board.update(warnings=("slow driver",))
-    board.live_facts = lambda: {"requests": 2, "warnings": ("models differ",)}
+    board.live_fields = lambda: {"requests": 2, "warnings": ("models differ",)}
     state = board.snapshot()
     assert state.requests == 2
     assert state.warnings == ("slow driver", "models differ")
-    board.live_facts = dict
+    board.live_fields = dict
     assert board.snapshot().warnings == ("slow driver",), "a live warning stayed"
 
 
-def test_saying_the_same_again_is_no_event(board: Board) -> None:
+def test_saying_the_same_again_is_no_event(board: StateStore) -> None:
     """Followers hear of changes only."""
     board.stage("serve", Phase.STARTING, "starting")
     version = board.version
@@ -73,7 +73,7 @@ def test_saying_the_same_again_is_no_event(board: Board) -> None:
     assert (len(board.events), board.version) == (1, version)
 
 
-def test_only_the_last_events_are_kept(board: Board) -> None:
+def test_only_the_last_events_are_kept(board: StateStore) -> None:
     """A host that runs for weeks does not grow."""
     for number in range(EVENTS_KEPT + 5):
         board.stage("serve", Phase.STARTING, str(number))
@@ -81,7 +81,9 @@ def test_only_the_last_events_are_kept(board: Board) -> None:
     assert board.events[0].sequence == 6
 
 
-def test_a_stage_tells_how_long_it_takes_and_took(board: Board, clock: Clock) -> None:
+def test_a_stage_tells_how_long_it_takes_and_took(
+    board: StateStore, clock: Clock
+) -> None:
     """The time runs through backoff, and stands still once it is ready."""
     board.stage("serve", Phase.STARTING, "starting")
     clock.now += 2
@@ -94,7 +96,7 @@ def test_a_stage_tells_how_long_it_takes_and_took(board: Board, clock: Clock) ->
     assert (state.stage("serve").elapsed_s, state.uptime_s) == (3, 13)
 
 
-def test_time_left_is_told_and_never_negative(board: Board, clock: Clock) -> None:
+def test_time_left_is_told_and_never_negative(board: StateStore, clock: Clock) -> None:
     """``--ttl`` counts down to nothing."""
     assert board.snapshot().ends_in_s is None
     board.ends_at = clock.now + 5
@@ -103,7 +105,7 @@ def test_time_left_is_told_and_never_negative(board: Board, clock: Clock) -> Non
     assert board.snapshot().ends_in_s == 0
 
 
-def test_progress_never_runs_backwards(board: Board) -> None:
+def test_progress_never_runs_backwards(board: StateStore) -> None:
     """A part that is fetched anew does not take bytes away from the user."""
     board.stage("pull", Phase.STARTING, "pulling")
     board.progress("pull", 60, 100)
@@ -132,7 +134,7 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert meter.rate(7.0) == 0
 
 
-def test_the_rate_falls_while_nothing_comes(board: Board, clock: Clock) -> None:
+def test_the_rate_falls_while_nothing_comes(board: StateStore, clock: Clock) -> None:
     """A stall is seen without a sample: the rate is that of now."""
     board.stage("pull", Phase.STARTING, "pulling")
     board.progress("pull", 0, 100_000)
@@ -153,7 +155,7 @@ def test_the_rate_falls_while_nothing_comes(board: Board, clock: Clock) -> None:
 
 
 def test_what_was_on_disk_is_not_taken_for_a_fast_network(
-    board: Board, clock: Clock
+    board: StateStore, clock: Clock
 ) -> None:
     """The first sample is where one begins."""
     board.stage("pull", Phase.STARTING, "pulling")
@@ -169,7 +171,7 @@ def test_what_was_on_disk_is_not_taken_for_a_fast_network(
     ("again", "phase"), [(True, Phase.BACKOFF), (False, Phase.FAILED)]
 )
 def test_a_failure_marks_the_stage_that_was_running(
-    board: Board, again: bool, phase: Phase
+    board: StateStore, again: bool, phase: Phase
 ) -> None:
     """The user sees which step fell, and why, with the log's last words."""
     board.stage("install", Phase.READY, "found")
@@ -178,11 +180,11 @@ def test_a_failure_marks_the_stage_that_was_running(
     state = board.snapshot()
     assert state.stage("install").phase is Phase.READY
     assert state.stage("serve").phase is phase
-    assert state.stage("serve").failure == failure_of(ERROR, Redactor())
+    assert state.stage("serve").failure == to_failure(ERROR, Redactor())
     assert (state.failure is None) == again
 
 
-def test_a_ready_component_that_fails_is_not_shown_as_ready(board: Board) -> None:
+def test_a_ready_component_that_fails_is_not_shown_as_ready(board: StateStore) -> None:
     """A crash after readiness is marked on the last stage."""
     for name in ("install", "serve"):
         board.stage(name, Phase.READY, "fine")
@@ -190,7 +192,7 @@ def test_a_ready_component_that_fails_is_not_shown_as_ready(board: Board) -> Non
     assert board.snapshot().component("engine") is Phase.BACKOFF
 
 
-def test_a_new_start_clears_the_failure(board: Board) -> None:
+def test_a_new_start_clears_the_failure(board: StateStore) -> None:
     """What was mended is not reported any more."""
     board.stage("serve", Phase.STARTING, "starting")
     board.fail("engine", ERROR, again=False)
@@ -198,7 +200,7 @@ def test_a_new_start_clears_the_failure(board: Board) -> None:
     assert board.snapshot().failure is None
 
 
-def test_a_reset_puts_one_component_back(board: Board) -> None:
+def test_a_reset_puts_one_component_back(board: StateStore) -> None:
     """A new life starts from a clean row; the others keep theirs."""
     board.stage("pull", Phase.STARTING, "pulling")
     board.progress("pull", 60, 100)
@@ -210,7 +212,7 @@ def test_a_reset_puts_one_component_back(board: Board) -> None:
     assert state.stage("serve").phase is Phase.READY
 
 
-def test_facts_of_one_model_leave_the_others_alone(board: Board) -> None:
+def test_facts_of_one_model_leave_the_others_alone(board: StateStore) -> None:
     """Each wanted model has its own line."""
     board.models([ModelState(name="a"), ModelState(name="b")])
     board.model("b", phase=Phase.READY, size_bytes=7)
@@ -219,7 +221,7 @@ def test_facts_of_one_model_leave_the_others_alone(board: Board) -> None:
     assert (two.phase, two.size_bytes) == (Phase.READY, 7)
 
 
-def test_each_part_takes_back_its_own_warnings_only(board: Board) -> None:
+def test_each_part_takes_back_its_own_warnings_only(board: StateStore) -> None:
     """An engine that starts anew does not silence what others warn of."""
     board.warn("engine", "No GPU.", "Old driver.")
     board.warn("metrics", "The port is taken.")
@@ -230,7 +232,7 @@ def test_each_part_takes_back_its_own_warnings_only(board: Board) -> None:
     assert board.snapshot().warnings == ("Old driver.",)
 
 
-async def test_every_follower_learns_of_a_change(board: Board) -> None:
+async def test_every_follower_learns_of_a_change(board: StateStore) -> None:
     """One change wakes all that wait; the next wait is for the next change."""
     waits = [asyncio.create_task(board.wait_change()) for _ in range(2)]
     await asyncio.sleep(0)
@@ -246,7 +248,7 @@ async def test_every_follower_learns_of_a_change(board: Board) -> None:
 
 def test_a_failure_carries_no_secret() -> None:
     """A library's message may quote the token that it was given."""
-    board = Board(State(), redact=Redactor(["token-of-somebody"]))
+    board = StateStore(State(), redact=Redactor(["token-of-somebody"]))
     error = EngineFailed(
         "No token-of-somebody.", "Wait.", log_tail=["token-of-somebody"]
     )
@@ -254,7 +256,7 @@ def test_a_failure_carries_no_secret() -> None:
     assert "token-of-somebody" not in repr(board.snapshot())
 
 
-def test_each_transition_is_told_once_with_its_error(board: Board) -> None:
+def test_each_transition_is_told_once_with_its_error(board: StateStore) -> None:
     """Whoever writes down what happened misses nothing and repeats nothing."""
     told: list[tuple[Phase, str]] = []
     board.on_event = lambda event, failure: told.append(

@@ -8,16 +8,16 @@ from typing import cast
 import pytest
 from aiohttp.abc import AbstractStreamWriter
 
-from spicy_avocado_magic.config.api_keys import ANYBODY, OWNER, NamedKey
+from spicy_avocado_magic.config.api_keys import ANONYMOUS, OWNER, ApiKey
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.daemon.traffic import facts_of
+from spicy_avocado_magic.daemon.traffic import traffic_fields
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.gateway.request_context import Exchange
+from spicy_avocado_magic.gateway.request_context import RequestContext
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State
 
-ALICE = NamedKey(
+ALICE = ApiKey(
     name="alice", secret="alices-key-0123456789", rpm=5, tokens=100, models=("m",)
 )
 
@@ -32,24 +32,24 @@ def metrics() -> Metrics:
     now = iter(range(100, 200))
     metrics = Metrics(clock=lambda: float(next(now)))
     for is_done in (True, False):
-        exchange = Exchange(
+        exchange = RequestContext(
             method="POST",
             caller=Caller(name="alice"),
             model="m:latest",
             is_public=True,
         )
-        metrics.opened(exchange, cast("AbstractStreamWriter", _Writer()))
+        metrics.request_started(exchange, cast("AbstractStreamWriter", _Writer()))
         metrics.admitted(exchange)
         if is_done:
-            exchange.heard(b'{"response":"x","done":false}\n' * 3)
+            exchange.record_chunk(b'{"response":"x","done":false}\n' * 3)
             exchange.status = 200
-            metrics.closed(exchange)
+            metrics.request_finished(exchange)
     return metrics
 
 
 def state_of(metrics: Metrics, settings: Settings) -> State:
     """Return the state as it arrives at a kernel."""
-    state = State(**facts_of(metrics, settings, queued=2))
+    state = State(**traffic_fields(metrics, settings, queued=2))
     return from_json(State, to_json(state))
 
 
@@ -68,7 +68,7 @@ def test_the_state_tells_what_goes_on_now_and_went_on_before(metrics: Metrics) -
 
 def test_every_key_is_listed_with_its_bounds_and_its_use(metrics: Metrics) -> None:
     """The owner's first; one that was never used as well."""
-    bob = NamedKey(
+    bob = ApiKey(
         name="bob",
         secret="bobs-key-0123456789",
         expires_at=time.time() - 9,
@@ -89,7 +89,7 @@ def test_every_key_is_listed_with_its_bounds_and_its_use(metrics: Metrics) -> No
 
 def test_no_key_may_manage_where_managing_is_off(metrics: Metrics) -> None:
     """What is shown is what holds."""
-    key = NamedKey(name="bob", secret="bobs-key-0123456789", manage=True)
+    key = ApiKey(name="bob", secret="bobs-key-0123456789", manage=True)
     keys = state_of(metrics, Settings(keys=(key,))).keys
     assert not any(key.manage for key in keys)
 
@@ -97,7 +97,7 @@ def test_no_key_may_manage_where_managing_is_off(metrics: Metrics) -> None:
 def test_without_keys_there_is_one_that_stands_for_anybody(metrics: Metrics) -> None:
     """``--no-auth`` is plain to see."""
     keys = state_of(metrics, Settings(no_auth=True, keys=(ALICE,))).keys
-    assert [key.name for key in keys] == [ANYBODY]
+    assert [key.name for key in keys] == [ANONYMOUS]
 
 
 def test_no_secret_of_a_key_is_in_the_state(metrics: Metrics) -> None:

@@ -13,40 +13,40 @@ from typing import Any, cast
 
 import pytest
 
-from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.api_keys import ApiKey
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.components.gateway import GatewayLife
-from spicy_avocado_magic.daemon.context import Context
-from spicy_avocado_magic.daemon.usage_store import Ledger
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
+from spicy_avocado_magic.daemon.context import DaemonContext
+from spicy_avocado_magic.daemon.usage_store import UsageStore
 from spicy_avocado_magic.gateway.authentication import digest_of
-from spicy_avocado_magic.gateway.metrics import Metrics, Use
+from spicy_avocado_magic.gateway.metrics import Metrics, UsageTotals
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
-ANN = NamedKey(name="ann", secret="avocado-ann", id="1")
+ANN = ApiKey(name="ann", secret="avocado-ann", id="1")
 
 
 class Host:
     """Stands in for all of a host but its ledger."""
 
-    def __init__(self, path: Path, *keys: NamedKey) -> None:
+    def __init__(self, path: Path, *keys: ApiKey) -> None:
         self.log: list[str] = []
         self.folder = StateFolder(path)
         self.metrics = Metrics()
         self.context: Any = SimpleNamespace(
             settings=Settings(keys=keys),
             folder=self.folder,
-            policy=Policy(usage_every_s=0.001),
+            policy=Timeouts(usage_every_s=0.001),
             log=self.log.append,
         )
         gateway: Any = SimpleNamespace(gateway=SimpleNamespace(metrics=self.metrics))
-        self.ledger = Ledger(
-            cast("Context", self.context), cast("GatewayLife", gateway)
+        self.ledger = UsageStore(
+            cast("DaemonContext", self.context), cast("GatewayComponent", gateway)
         )
 
 
-def _use(**facts: Any) -> Use:
-    return Use(
+def _use(**facts: Any) -> UsageTotals:
+    return UsageTotals(
         requests=2, tokens_in=30, tokens_out=400, digest=digest_of(ANN.secret), **facts
     )
 
@@ -79,7 +79,7 @@ def test_the_file_is_the_users_alone_and_holds_no_secret(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("other", [replace(ANN, id="2"), replace(ANN, name="bob")])
-def test_another_key_starts_at_zero(tmp_path: Path, other: NamedKey) -> None:
+def test_another_key_starts_at_zero(tmp_path: Path, other: ApiKey) -> None:
     """Name and id must both be those of the key that was counted."""
     host = Host(tmp_path, ANN)
     host.metrics.keys["ann"] = _use()
@@ -141,7 +141,7 @@ async def test_a_disk_that_takes_nothing_is_told_and_tried_again(
         return real(path, target)
 
     monkeypatch.setattr(Path, "replace", full_once)
-    keeping = asyncio.create_task(host.ledger.keep())
+    keeping = asyncio.create_task(host.ledger.save_periodically())
     await asyncio.wait_for(saved.wait(), 5)
     keeping.cancel()
     assert "No space left" in host.log[0]

@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.doctor.context import Case, Request, read_case
+from spicy_avocado_magic.doctor.context import (
+    DoctorContext,
+    DoctorRequest,
+    load_context,
+)
 from spicy_avocado_magic.system.platforms import PLATFORMS
 
 VARIABLES = (
@@ -24,7 +28,7 @@ VARIABLES = (
     *("OLLAMA_MODELS", "PYNGROK_NGROK_PATH"),
     *("NGROK_AUTHTOKEN", "NGROK_API_KEY", "CUDA_VISIBLE_DEVICES"),
 )
-New = Callable[..., Case]
+New = Callable[..., DoctorContext]
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +52,8 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def new_case() -> New:
     """Return a maker of cases: as they are read, with what is given replaced."""
 
-    def make(**parts: Any) -> Case:
-        case = read_case(Request(rehearse=parts.get("rehearsal", False)))
+    def make(**parts: Any) -> DoctorContext:
+        case = load_context(DoctorRequest(rehearse=parts.get("rehearsal", False)))
         return dataclasses.replace(case, **parts)
 
     return make

@@ -19,8 +19,8 @@ from spicy_avocado_magic.doctor.folders import (
     models_place,
     unwritable,
 )
-from spicy_avocado_magic.doctor.runner import Check, examine
-from spicy_avocado_magic.protocol.finding import Finding, Verdict
+from spicy_avocado_magic.doctor.runner import Check, run_checks
+from spicy_avocado_magic.protocol.finding import CheckStatus, Finding
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import Platform
 
@@ -31,7 +31,7 @@ Disk = Callable[[str], Path]
 
 def broken(found: Finding, word: str) -> None:
     """Expect a broken finding with a word in it, and a remedy."""
-    assert found.verdict is Verdict.BROKEN, found
+    assert found.verdict is CheckStatus.BROKEN, found
     assert word in found.what, found
     assert found.remedy, found
 
@@ -39,7 +39,7 @@ def broken(found: Finding, word: str) -> None:
 def test_folders_that_can_be_used_are_good(new_case: New) -> None:
     """In a home that is empty."""
     for check in (check_state_folder, check_home):
-        assert check(new_case()).verdict is Verdict.OK, check
+        assert check(new_case()).verdict is CheckStatus.OK, check
 
 
 def test_a_full_disk_is_told(
@@ -68,7 +68,7 @@ def test_a_disk_without_programs_is_told(
     monkeypatch.setenv("XDG_CACHE_HOME", str(disk))
     broken(check_home(new_case()), "no program")
     program("ollama", "exit 0")
-    assert check_home(new_case()).verdict is Verdict.OK, "an engine on PATH is used"
+    assert check_home(new_case()).verdict is CheckStatus.OK, "an engine on PATH is used"
 
 
 def test_a_home_that_is_read_only_is_told(
@@ -79,7 +79,7 @@ def test_a_home_that_is_read_only_is_told(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CACHE_HOME")
     found = check_home(new_case())
-    assert found.verdict is Verdict.WARNING, found
+    assert found.verdict is CheckStatus.WARNING, found
     assert f"{home} cannot be written" in found.what
     assert tempfile.gettempdir() in found.what, "where files go is not told"
     assert "HOME" in found.remedy
@@ -89,14 +89,14 @@ def test_a_state_folder_or_file_of_others_is_told(new_case: New, home: Path) -> 
     """A link, and a record that others could have written."""
     case = new_case()
     folder = StateFolder.find(rehearsal=False)
-    folder.wanted.write_text("{}")
-    folder.wanted.chmod(0o644)
+    folder.desired_state.write_text("{}")
+    folder.desired_state.chmod(0o644)
     check = Check(name="state", run=check_state_folder)
-    broken(examine(case, (check,))[0], "by others")
-    folder.wanted.unlink()
+    broken(run_checks(case, (check,))[0], "by others")
+    folder.desired_state.unlink()
     folder.path.rmdir()
     folder.path.symlink_to(home)
-    broken(examine(new_case(), (check,))[0], "somebody else")
+    broken(run_checks(new_case(), (check,))[0], "somebody else")
 
 
 def test_a_state_folder_too_deep_for_a_socket_is_told(
@@ -122,9 +122,11 @@ def test_disks_are_measured_against_what_is_needed(
     usage = shutil.disk_usage(disk)._replace(free=3 * 10**9)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     for check in (check_engines_disk, check_models_disk):
-        assert check(new_case()).verdict is Verdict.WARNING, check
+        assert check(new_case()).verdict is CheckStatus.WARNING, check
     case = new_case(is_running=True)
-    assert check_models_disk(case).verdict is Verdict.OK, "its models are there already"
+    assert check_models_disk(case).verdict is CheckStatus.OK, (
+        "its models are there already"
+    )
 
 
 def test_a_disk_without_room_for_files_is_told(
@@ -153,7 +155,7 @@ def test_a_drive_that_is_not_mounted_is_told(new_case: New, home: Path) -> None:
     platform = Platform(name="Google Colab", drive=str(home / "drive"))
     settings = Settings(models_dir=str(home / "drive" / "models"))
     case = new_case(platform=platform, settings=settings)
-    found = examine(case, (Check(name="model disk", run=check_models_disk),))[0]
+    found = run_checks(case, (Check(name="model disk", run=check_models_disk),))[0]
     broken(found, "not mounted")
 
 

@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.doctor import leftovers
-from spicy_avocado_magic.doctor.leftovers import check_ports, check_remains
-from spicy_avocado_magic.protocol.finding import Verdict
-from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
+from spicy_avocado_magic.doctor.leftovers import check_leftovers, check_ports
+from spicy_avocado_magic.protocol.finding import CheckStatus
+from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.system.platforms import Platform
 from spicy_avocado_magic.system.processes import Identity, identify
 
@@ -57,7 +57,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         held.bind(("127.0.0.1", 0))
         held.listen()
         number = int(held.getsockname()[1])
-        monkeypatch.setattr(leftovers, "USUAL_PORT", number)
+        monkeypatch.setattr(leftovers, "DEFAULT_PORT", number)
         monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
         yield number
 
@@ -65,7 +65,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_a_usual_port_in_other_hands_is_told(new_case: New, port: int) -> None:
     """With the program's name and pid, and nothing of its arguments."""
     found = check_ports(new_case())
-    assert found.verdict is Verdict.WARNING, found
+    assert found.verdict is CheckStatus.WARNING, found
     assert f"{port} is held by" in found.what
     assert f"(pid {os.getpid()})" in found.what
     assert found.remedy
@@ -74,9 +74,9 @@ def test_a_usual_port_in_other_hands_is_told(new_case: New, port: int) -> None:
 def test_a_usual_port_in_our_own_hands_is_good(new_case: New, port: int) -> None:
     """As by the engine of the service that runs."""
     folder = StateFolder.find(rehearsal=False)
-    folder.write_record(Record(host=me()))
+    folder.write_record(DaemonRecord(host=me()))
     found = check_ports(new_case())
-    assert found.verdict is Verdict.OK, found
+    assert found.verdict is CheckStatus.OK, found
     assert f"{port} by this service" in found.what
 
 
@@ -96,23 +96,25 @@ def test_a_port_that_a_child_of_the_host_holds_is_ours(
     ) as engine:
         assert engine.stdout is not None
         port = int(engine.stdout.readline())
-        monkeypatch.setattr(leftovers, "USUAL_PORT", port)
+        monkeypatch.setattr(leftovers, "DEFAULT_PORT", port)
         monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
-        assert check_ports(new_case()).verdict is Verdict.WARNING, "nobody's child yet"
+        assert check_ports(new_case()).verdict is CheckStatus.WARNING, (
+            "nobody's child yet"
+        )
         identity = identify(engine.pid)
         assert identity is not None
         child = Child(name="engine", identity=identity)
         folder = StateFolder.find(rehearsal=False)
-        folder.write_record(Record(host=me(), children=(child,)))
+        folder.write_record(DaemonRecord(host=me(), children=(child,)))
         found = check_ports(new_case())
         engine.kill()
-    assert found.verdict is Verdict.OK, found
+    assert found.verdict is CheckStatus.OK, found
 
 
 def test_the_gateways_port_in_other_hands_is_worse(new_case: New, port: int) -> None:
     """It was asked for, so that no other is taken instead."""
     found = check_ports(new_case(settings=Settings(port=port)))
-    assert found.verdict is Verdict.BROKEN, found
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "--port" in found.remedy
 
 
@@ -136,17 +138,17 @@ def test_a_system_that_does_not_tell_ports_is_no_error(
         raise psutil.AccessDenied
 
     monkeypatch.setattr(psutil, "net_connections", refuse)
-    assert check_ports(new_case()).verdict is Verdict.UNKNOWN
+    assert check_ports(new_case()).verdict is CheckStatus.UNKNOWN
 
 
 def test_free_ports_and_no_record_are_good(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing to tell."""
-    monkeypatch.setattr(leftovers, "USUAL_PORT", 1)
+    monkeypatch.setattr(leftovers, "DEFAULT_PORT", 1)
     monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
-    assert check_ports(new_case()).verdict is Verdict.OK
-    assert check_remains(new_case()).verdict is Verdict.OK
+    assert check_ports(new_case()).verdict is CheckStatus.OK
+    assert check_leftovers(new_case()).verdict is CheckStatus.OK
 
 
 def test_a_living_host_is_no_remains(new_case: New) -> None:
@@ -154,9 +156,9 @@ def test_a_living_host_is_no_remains(new_case: New) -> None:
     folder = StateFolder.find(rehearsal=True)
     with sleeper(str(folder.agent_config)) as agent:
         child = Child(name="agent", identity=agent)
-        folder.write_record(Record(host=me(), children=(child,)))
-        found = check_remains(new_case())
-    assert found.verdict is Verdict.OK, found
+        folder.write_record(DaemonRecord(host=me(), children=(child,)))
+        found = check_leftovers(new_case())
+    assert found.verdict is CheckStatus.OK, found
 
 
 def test_what_a_dead_host_has_left_is_told(new_case: New) -> None:
@@ -167,9 +169,9 @@ def test_what_a_dead_host_has_left_is_told(new_case: New) -> None:
             Child(name="engine", identity=engine),
             Child(name="agent", identity=DEAD),
         )
-        folder.write_record(Record(host=DEAD, children=children))
-        found = check_remains(new_case())
-    assert found.verdict is Verdict.WARNING, found
+        folder.write_record(DaemonRecord(host=DEAD, children=children))
+        found = check_leftovers(new_case())
+    assert found.verdict is CheckStatus.WARNING, found
     assert f"dead host (pid {DEAD.pid})" in found.what
     assert f"engine (pid {engine.pid})" in found.what
     assert "its agent" not in found.what, "what has ended is told"
@@ -179,10 +181,10 @@ def test_what_a_dead_host_has_left_is_told(new_case: New) -> None:
 def test_an_agent_without_a_host_is_told(new_case: New) -> None:
     """It is known by its private configuration."""
     folder = StateFolder.find(rehearsal=False)
-    folder.write_record(Record(host=me()))
+    folder.write_record(DaemonRecord(host=me()))
     with sleeper(str(folder.agent_config)) as agent:
-        found = check_remains(new_case())
-    assert found.verdict is Verdict.WARNING, found
+        found = check_leftovers(new_case())
+    assert found.verdict is CheckStatus.WARNING, found
     assert f"agent of nobody (pid {agent.pid})" in found.what
 
 
@@ -197,16 +199,18 @@ def test_a_host_or_guard_without_a_record_is_told(
     new_case: New, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
     """Unless it has only just been started, or keeps its state elsewhere."""
-    patient = new_case(policy=replace(Policy(), launch_s=3600.0))
-    hasty = new_case(policy=replace(Policy(), launch_s=0.0))
+    patient = new_case(policy=replace(Timeouts(), launch_s=3600.0))
+    hasty = new_case(policy=replace(Timeouts(), launch_s=0.0))
     with sleeper(module) as stray:
-        assert check_remains(patient).verdict is Verdict.OK
+        assert check_leftovers(patient).verdict is CheckStatus.OK
         deadline = time.monotonic() + 10
-        while (found := check_remains(hasty)).verdict is Verdict.OK:
+        while (found := check_leftovers(hasty)).verdict is CheckStatus.OK:
             assert time.monotonic() < deadline, "a stray was not found"
         assert f"{name} of nobody (pid {stray.pid})" in found.what
         assert f"!kill {stray.pid}" in found.remedy
         elsewhere = Path(os.environ["XDG_RUNTIME_DIR"], "elsewhere")
         elsewhere.mkdir(mode=0o700)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(elsewhere))
-        assert check_remains(hasty).verdict is Verdict.OK, "it is of another folder"
+        assert check_leftovers(hasty).verdict is CheckStatus.OK, (
+            "it is of another folder"
+        )

@@ -19,8 +19,8 @@ from spicy_avocado_magic.doctor.machine import (
     without_credentials,
 )
 from spicy_avocado_magic.engine.hardware import memory as hardware_memory
-from spicy_avocado_magic.engine.hardware.memory_fit import Memory
-from spicy_avocado_magic.protocol.finding import Verdict
+from spicy_avocado_magic.engine.hardware.memory_fit import AvailableMemory
+from spicy_avocado_magic.protocol.finding import CheckStatus
 
 from .conftest import New
 
@@ -31,17 +31,17 @@ def test_the_platform_is_told_with_what_its_terms_say(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Most have none that matter."""
-    assert check_platform(new_case()).verdict is Verdict.OK
+    assert check_platform(new_case()).verdict is CheckStatus.OK
     monkeypatch.setenv("COLAB_RELEASE_TAG", "1")
     found = check_platform(new_case())
-    assert found.verdict is Verdict.WARNING, found
+    assert found.verdict is CheckStatus.WARNING, found
     assert "Google Colab" in found.what
     assert "terms" in found.what
     assert "12 hours" in found.what, "how long a session lasts is not told"
     monkeypatch.delenv("COLAB_RELEASE_TAG")
     monkeypatch.setenv("CODESPACES", "true")
     found = check_platform(new_case())
-    assert found.verdict is Verdict.OK, "limits alone are no reason to worry"
+    assert found.verdict is CheckStatus.OK, "limits alone are no reason to worry"
     assert "30 minutes" in found.what, "how long a session lasts is not told"
 
 
@@ -60,26 +60,26 @@ def test_a_missing_package_and_an_old_ipython_are_told(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the line that installs them."""
-    assert check_packages(new_case()).verdict is Verdict.OK
+    assert check_packages(new_case()).verdict is CheckStatus.OK
     monkeypatch.setattr(machine, "PACKAGES", ("IPython", "guacamole"))
     found = check_packages(new_case())
-    assert found.verdict is Verdict.BROKEN, found
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "guacamole" in found.what
     assert "%pip" in found.remedy
     old = {"IPython": "7.33.1"}
     monkeypatch.setattr(machine, "installed_versions", lambda: old)
     found = check_packages(new_case())
-    assert found.verdict is Verdict.BROKEN, found
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "7.33.1" in found.what
 
 
 @pytest.mark.parametrize(
     ("ram", "vram", "verdict"),
     [
-        (GB // 5, 0, Verdict.BROKEN),
-        (GB, 0, Verdict.WARNING),
-        (GB, 15 * GB, Verdict.OK),
-        (8 * GB, 0, Verdict.OK),
+        (GB // 5, 0, CheckStatus.BROKEN),
+        (GB, 0, CheckStatus.WARNING),
+        (GB, 15 * GB, CheckStatus.OK),
+        (8 * GB, 0, CheckStatus.OK),
     ],
 )
 def test_memory_too_small_for_any_model_is_told(
@@ -87,10 +87,12 @@ def test_memory_too_small_for_any_model_is_told(
     monkeypatch: pytest.MonkeyPatch,
     ram: int,
     vram: int,
-    verdict: Verdict,
+    verdict: CheckStatus,
 ) -> None:
     """RAM and VRAM count together."""
-    found = Memory(vram_total=vram, vram_free=vram, gpus=1 if vram else 0, ram_free=ram)
+    found = AvailableMemory(
+        vram_total=vram, vram_free=vram, gpus=1 if vram else 0, ram_free=ram
+    )
     monkeypatch.setattr(hardware_memory, "read_memory", lambda _gpus: found)
     assert check_memory(new_case()).verdict is verdict
 
@@ -99,9 +101,9 @@ def test_a_running_service_holds_its_memory_rightly(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its models are what is missing."""
-    found = Memory(vram_total=0, vram_free=0, gpus=0, ram_free=GB)
+    found = AvailableMemory(vram_total=0, vram_free=0, gpus=0, ram_free=GB)
     monkeypatch.setattr(hardware_memory, "read_memory", lambda _gpus: found)
-    assert check_memory(new_case(is_running=True)).verdict is Verdict.OK
+    assert check_memory(new_case(is_running=True)).verdict is CheckStatus.OK
 
 
 def test_other_people_on_the_machine_are_told(new_case: New) -> None:
@@ -115,7 +117,7 @@ def test_other_people_on_the_machine_are_told(new_case: New) -> None:
         assert other.stdin is not None
         other.stdin.close()
         other.wait(10)
-    assert found.verdict is Verdict.WARNING, found
+    assert found.verdict is CheckStatus.WARNING, found
     assert "loopback" in found.what
     assert found.remedy
 
@@ -124,16 +126,16 @@ def test_proxies_are_told_without_their_passwords(
     new_case: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In both spellings; where there is a tunnel, ngrok's answer to them as well."""
-    assert check_proxy(new_case()).verdict is Verdict.OK
+    assert check_proxy(new_case()).verdict is CheckStatus.OK
     monkeypatch.setenv("https_proxy", "http://ann:opensesame@proxy.example:3128")
     found = check_proxy(new_case())
-    assert found.verdict is Verdict.WARNING, found
+    assert found.verdict is CheckStatus.WARNING, found
     assert "https_proxy=http://proxy.example:3128" in found.what
     assert "9009" in found.remedy
     assert "opensesame" not in str(found), "the proxy's password is told"
     assert machine.proxy_passwords() == ["opensesame"]
     local = check_proxy(new_case(settings=Settings(local=True)))
-    assert local.verdict is Verdict.OK, local
+    assert local.verdict is CheckStatus.OK, local
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import psutil
 
-from spicy_avocado_magic.config.settings import Sources
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.settings import Endpoints
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.doctor.checks import CHECKS
-from spicy_avocado_magic.doctor.context import Request, Token
+from spicy_avocado_magic.doctor.context import DoctorRequest, Token
 from spicy_avocado_magic.protocol.json_codec import to_json
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 
 
-def examine(asked: Request, **variables: str) -> str:
+def examine(asked: DoctorRequest, **variables: str) -> str:
     """Return what the process prints."""
     package = str(Path(__file__).parents[2])
     return subprocess.run(
@@ -39,9 +39,9 @@ def test_a_check_that_hangs_does_not_hold_the_process(home: Path) -> None:
     """As an agent on a disk that no longer answers: here a pipe without a writer."""
     os.mkfifo(home / "ngrok")
     closed = "127.0.0.1:1"
-    asked = Request(
-        policy=replace(Policy(), diagnosis_check_s=3.0),
-        sources=Sources(
+    asked = DoctorRequest(
+        policy=replace(Timeouts(), diagnosis_check_s=3.0),
+        sources=Endpoints(
             releases_url=f"http://{closed}",
             registry=closed,
             edge_address=closed,
@@ -59,7 +59,7 @@ def test_a_rehearsal_without_a_host_has_a_world_of_its_own(home: Path) -> None:
     """All that is out there is on loopback, and gone when the process is."""
     scratch = home / "scratch"
     scratch.mkdir()
-    asked = Request(rehearse=True, with_report=True, token=Token(text=TOKEN))
+    asked = DoctorRequest(rehearse=True, with_report=True, token=Token(text=TOKEN))
     said = examine(asked, TMPDIR=str(scratch))
     assert TOKEN not in said, "the token is told"
     answer = json.loads(said.splitlines()[-1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.config.settings import Settings, Sources
+from spicy_avocado_magic.config.settings import Endpoints, Settings
 from spicy_avocado_magic.doctor.network import (
     check_agent_download,
     check_clock,
@@ -18,8 +18,8 @@ from spicy_avocado_magic.doctor.network import (
     check_releases,
     judge_clock,
 )
-from spicy_avocado_magic.doctor.reachability import Reached
-from spicy_avocado_magic.protocol.finding import Verdict
+from spicy_avocado_magic.doctor.reachability import ProbeResult
+from spicy_avocado_magic.protocol.finding import CheckStatus
 
 from .conftest import New
 from .small_host import SmallHost
@@ -27,7 +27,7 @@ from .small_host import SmallHost
 
 def of(address: str, **parts: object) -> Settings:
     """Return settings whose sources are all at one address."""
-    sources = Sources(
+    sources = Endpoints(
         releases_url=f"http://{address}/releases",
         registry=address,
         edge_address=address,
@@ -40,7 +40,7 @@ def test_the_registry_is_asked_for_the_wanted_model(new_case: New) -> None:
     host = SmallHost()
     with host.running() as address:
         found = check_registry(new_case(settings=of(address, models=("qwen3:8b",))))
-        assert found.verdict is Verdict.OK, found
+        assert found.verdict is CheckStatus.OK, found
         check_registry(new_case(settings=of(address)))
         name = f"{address}/mine/other:1"
         check_registry(new_case(settings=of("127.0.0.1:1", models=(name,))))
@@ -58,7 +58,7 @@ def test_the_release_host_is_asked_for_what_an_install_asks_first(
     host = SmallHost()
     with host.running() as address:
         found = check_releases(new_case(settings=of(address, ollama_version="0.12.3")))
-        assert found.verdict is Verdict.OK, found
+        assert found.verdict is CheckStatus.OK, found
     assert host.asked == ["GET /releases/download/v0.12.3/sha256sum.txt"]
 
 
@@ -67,11 +67,11 @@ def test_a_release_host_out_of_reach_is_worse_without_an_engine(
 ) -> None:
     """With one on PATH it is not needed, unless a version is asked for."""
     case = new_case(settings=of("127.0.0.1:1"))
-    assert check_releases(case).verdict is Verdict.BROKEN
+    assert check_releases(case).verdict is CheckStatus.BROKEN
     program("ollama", "exit 1")
-    assert check_releases(case).verdict is Verdict.WARNING
+    assert check_releases(case).verdict is CheckStatus.WARNING
     case = new_case(settings=of("127.0.0.1:1", ollama_version="0.12.3"))
-    assert check_releases(case).verdict is Verdict.BROKEN
+    assert check_releases(case).verdict is CheckStatus.BROKEN
 
 
 def test_the_edge_must_take_a_connection(
@@ -80,10 +80,10 @@ def test_the_edge_must_take_a_connection(
     """Where a proxy is set, the agent may get there all the same."""
     with SmallHost().running() as address:
         case = new_case(settings=of(address))
-        assert check_edge(case).verdict is Verdict.OK
-    assert check_edge(case).verdict is Verdict.BROKEN
+        assert check_edge(case).verdict is CheckStatus.OK
+    assert check_edge(case).verdict is CheckStatus.BROKEN
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    assert check_edge(case).verdict is Verdict.WARNING
+    assert check_edge(case).verdict is CheckStatus.WARNING
 
 
 def test_without_a_tunnel_nothing_of_it_is_asked(new_case: New) -> None:
@@ -91,7 +91,7 @@ def test_without_a_tunnel_nothing_of_it_is_asked(new_case: New) -> None:
     case = new_case(settings=of("127.0.0.1:1", local=True))
     for check in (check_edge, check_agent_download):
         found = check(case)
-        assert found.verdict is Verdict.OK, found
+        assert found.verdict is CheckStatus.OK, found
         assert "--local" in found.what
 
 
@@ -107,7 +107,7 @@ def test_the_agents_host_is_asked_only_where_it_is_missing(
             installer, "get_ngrok_cdn_url", lambda _: f"http://{address}/ngrok.tgz"
         )
         monkeypatch.setenv("PYNGROK_NGROK_PATH", "/nowhere/ngrok")
-        assert check_agent_download(new_case()).verdict is Verdict.OK
+        assert check_agent_download(new_case()).verdict is CheckStatus.OK
         assert host.asked == ["GET /ngrok.tgz"]
         agent = program("ngrok", "exit 0")
         monkeypatch.setenv("PYNGROK_NGROK_PATH", str(agent))
@@ -118,15 +118,15 @@ def test_the_agents_host_is_asked_only_where_it_is_missing(
 @pytest.mark.parametrize(
     ("behind_s", "verdict", "word"),
     [
-        (0, Verdict.OK, "minute"),
-        (50, Verdict.OK, "minute"),
-        (90, Verdict.WARNING, "behind"),
-        (-90, Verdict.WARNING, "ahead of"),
-        (3 * 86400, Verdict.BROKEN, "certificates are refused"),
+        (0, CheckStatus.OK, "minute"),
+        (50, CheckStatus.OK, "minute"),
+        (90, CheckStatus.WARNING, "behind"),
+        (-90, CheckStatus.WARNING, "ahead of"),
+        (3 * 86400, CheckStatus.BROKEN, "certificates are refused"),
     ],
 )
 def test_the_clock_is_compared_with_that_of_a_host(
-    new_case: New, behind_s: int, verdict: Verdict, word: str
+    new_case: New, behind_s: int, verdict: CheckStatus, word: str
 ) -> None:
     """More than a minute is told; a day and more breaks certificates."""
     date = formatdate(time.time() + behind_s, usegmt=True)
@@ -139,9 +139,9 @@ def test_the_clock_is_compared_with_that_of_a_host(
 def test_a_clock_that_nobody_can_tell_is_unknown(new_case: New) -> None:
     """No host, no ``Date``, or one that makes no sense."""
     case = new_case(settings=of("127.0.0.1:1"))
-    assert check_clock(case).verdict is Verdict.UNKNOWN
+    assert check_clock(case).verdict is CheckStatus.UNKNOWN
     with SmallHost().running() as address:
         case = new_case(settings=of(address))
-        assert check_clock(case).verdict is Verdict.UNKNOWN
-    odd = Reached(host="host.example", date="yesterday")
-    assert judge_clock(odd, 0.0).verdict is Verdict.UNKNOWN
+        assert check_clock(case).verdict is CheckStatus.UNKNOWN
+    odd = ProbeResult(host="host.example", date="yesterday")
+    assert judge_clock(odd, 0.0).verdict is CheckStatus.UNKNOWN

@@ -15,8 +15,8 @@ from spicy_avocado_magic.doctor.programs import (
     check_gpu,
     has_cuda,
 )
-from spicy_avocado_magic.doctor.runner import Check, examine
-from spicy_avocado_magic.protocol.finding import Finding, Verdict
+from spicy_avocado_magic.doctor.runner import Check, run_checks
+from spicy_avocado_magic.protocol.finding import CheckStatus, Finding
 from spicy_avocado_magic.system.platforms import Platform
 
 from .conftest import New
@@ -35,7 +35,7 @@ def test_a_usable_card_is_told(new_case: New, program: Make, driver: Platform) -
     """With its driver, and the library that is chosen for it."""
     program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5'")
     found = check_gpu(new_case(platform=driver))
-    assert found.verdict is Verdict.OK, found
+    assert found.verdict is CheckStatus.OK, found
     for word in ("Tesla T4", "550", "cuda_v12"):
         assert word in found.what
 
@@ -54,7 +54,7 @@ def test_what_puts_models_on_the_cpu_in_silence_is_told(
     """A driver below the engine's floor, or one that does not work."""
     program("nvidia-smi", script)
     found = check_gpu(new_case(platform=driver))
-    assert found.verdict is Verdict.WARNING, found
+    assert found.verdict is CheckStatus.WARNING, found
     for word in words:
         assert word in found.what, found
     assert found.remedy
@@ -67,7 +67,7 @@ def test_an_older_engine_has_an_older_floor(
     program("nvidia-smi", "echo 'Tesla T4, 535.104.05, 7.5'")
     settings = Settings(ollama_version="0.24.0")
     found = check_gpu(new_case(platform=driver, settings=settings))
-    assert found.verdict is Verdict.OK, found
+    assert found.verdict is CheckStatus.OK, found
 
 
 def test_a_card_without_its_library_or_hidden_is_told(
@@ -77,7 +77,7 @@ def test_a_card_without_its_library_or_hidden_is_told(
     program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5'")
     if not has_cuda(""):
         found = check_gpu(new_case())
-        assert found.verdict is Verdict.WARNING, found
+        assert found.verdict is CheckStatus.WARNING, found
         assert "libcuda.so.1" in found.what
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     found = check_gpu(new_case(platform=driver))
@@ -90,21 +90,21 @@ def test_no_card_at_all_is_told_but_to_a_rehearsal(
     """It runs on a CPU, slowly."""
     monkeypatch.setattr(programs, "_DEVICE", Path("/nowhere"))
     found = check_gpu(new_case())
-    assert found.verdict is Verdict.WARNING, found
+    assert found.verdict is CheckStatus.WARNING, found
     assert "slowly" in found.what
-    assert check_gpu(new_case(rehearsal=True)).verdict is Verdict.OK
+    assert check_gpu(new_case(rehearsal=True)).verdict is CheckStatus.OK
 
 
 @pytest.mark.parametrize(
     ("script", "verdict", "word"),
     [
-        ("echo 'ollama version is 0.34.1'", Verdict.OK, "0.34.1 is on PATH"),
-        ("echo 'ollama version is 0.5.7'", Verdict.WARNING, "0.5.7"),
-        ("exit 1", Verdict.WARNING, "does not tell its version"),
+        ("echo 'ollama version is 0.34.1'", CheckStatus.OK, "0.34.1 is on PATH"),
+        ("echo 'ollama version is 0.5.7'", CheckStatus.WARNING, "0.5.7"),
+        ("exit 1", CheckStatus.WARNING, "does not tell its version"),
     ],
 )
 def test_the_engine_on_path_is_told(
-    new_case: New, program: Make, script: str, verdict: Verdict, word: str
+    new_case: New, program: Make, script: str, verdict: CheckStatus, word: str
 ) -> None:
     """With its version, and whether it is used."""
     program("ollama", script)
@@ -123,15 +123,19 @@ def test_without_an_engine_one_is_fetched(new_case: New, program: Make) -> None:
 
 def _agent(new_case: New, monkeypatch: pytest.MonkeyPatch, path: Path) -> Finding:
     monkeypatch.setenv("PYNGROK_NGROK_PATH", str(path))
-    return examine(new_case(), (Check(name="agent", run=check_agent),))[0]
+    return run_checks(new_case(), (Check(name="agent", run=check_agent),))[0]
 
 
 @pytest.mark.parametrize(
     ("script", "verdict", "word"),
     [
-        ("echo 'ngrok version 3.31.0'", Verdict.OK, "3.31.0"),
-        ("echo 'ngrok version 3.22.1'", Verdict.BROKEN, "3.22.1 is older than 3.30"),
-        ("exit 3", Verdict.BROKEN, "not a working ngrok agent"),
+        ("echo 'ngrok version 3.31.0'", CheckStatus.OK, "3.31.0"),
+        (
+            "echo 'ngrok version 3.22.1'",
+            CheckStatus.BROKEN,
+            "3.22.1 is older than 3.30",
+        ),
+        ("exit 3", CheckStatus.BROKEN, "not a working ngrok agent"),
     ],
 )
 def test_the_agents_version_is_told(
@@ -139,7 +143,7 @@ def test_the_agents_version_is_told(
     program: Make,
     monkeypatch: pytest.MonkeyPatch,
     script: str,
-    verdict: Verdict,
+    verdict: CheckStatus,
     word: str,
 ) -> None:
     """One that is too old can hang for ever."""
@@ -159,8 +163,8 @@ def test_an_agent_that_is_not_there_is_fetched_where_that_can_be(
     assert "fetches it" in _agent(new_case, monkeypatch, path).what
     assert not path.parent.exists(), "an examination made a folder"
     local = check_agent(new_case(settings=Settings(local=True)))
-    assert local.verdict is Verdict.OK, local
+    assert local.verdict is CheckStatus.OK, local
     closed = small_disk("size=1m,ro") / "agents" / "ngrok"
     found = _agent(new_case, monkeypatch, closed)
-    assert found.verdict is Verdict.BROKEN, found
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "cannot be written" in found.what

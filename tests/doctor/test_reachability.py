@@ -8,14 +8,14 @@ import ssl
 import pytest
 import trustme
 
-from spicy_avocado_magic.doctor.reachability import Reached, reach, reach_port
+from spicy_avocado_magic.doctor.reachability import ProbeResult, probe_port, probe_url
 
 from .small_host import SmallHost
 
 BOUND_S = 5.0
 
 
-def problem(found: Reached, *words: str) -> None:
+def problem(found: ProbeResult, *words: str) -> None:
     """Expect a problem in these words, with a remedy."""
     for word in words:
         assert word in found.problem, f"{word!r} is not told: {found}"
@@ -26,7 +26,7 @@ def problem(found: Reached, *words: str) -> None:
 def test_a_host_that_says_yes_or_no_is_reached(status: int) -> None:
     """Whether a file is there is another question."""
     with SmallHost(status).running() as address:
-        found = reach(f"http://{address}/x", BOUND_S)
+        found = probe_url(f"http://{address}/x", BOUND_S)
     assert (found.problem, found.status) == ("", status), found
 
 
@@ -36,7 +36,7 @@ def test_a_host_that_says_yes_or_no_is_reached(status: int) -> None:
 def test_a_refusal_and_a_host_in_trouble_are_told(status: int, word: str) -> None:
     """With the status, since that is what one asks a network's owner about."""
     with SmallHost(status).running() as address:
-        problem(reach(f"http://{address}/x", BOUND_S), word, str(status))
+        problem(probe_url(f"http://{address}/x", BOUND_S), word, str(status))
 
 
 def test_a_closed_port_is_told_as_refused() -> None:
@@ -44,20 +44,20 @@ def test_a_closed_port_is_told_as_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        problem(reach(f"http://{address}/", BOUND_S), "refuses the connection")
-        problem(reach_port(address, BOUND_S), "refuses the connection")
+        problem(probe_url(f"http://{address}/", BOUND_S), "refuses the connection")
+        problem(probe_port(address, BOUND_S), "refuses the connection")
 
 
 def test_a_name_that_does_not_resolve_is_told() -> None:
     """The top-level domain ``invalid`` has no names by RFC 6761."""
-    problem(reach("https://host.invalid/", BOUND_S), "host.invalid", "not resolve")
-    problem(reach_port("host.invalid:443", BOUND_S), "host.invalid", "not resolve")
+    problem(probe_url("https://host.invalid/", BOUND_S), "host.invalid", "not resolve")
+    problem(probe_port("host.invalid:443", BOUND_S), "host.invalid", "not resolve")
 
 
 def test_a_silent_host_is_told() -> None:
     """It took the request and says nothing."""
     with SmallHost(silent=True).running() as address:
-        problem(reach(f"http://{address}/", 0.5), "does not answer in time")
+        problem(probe_url(f"http://{address}/", 0.5), "does not answer in time")
 
 
 def test_a_certificate_of_nobody_is_told_apart(tmp_path: object) -> None:
@@ -65,7 +65,7 @@ def test_a_certificate_of_nobody_is_told_apart(tmp_path: object) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with SmallHost().running(context) as address:
-        found = reach(f"https://{address}/", BOUND_S)
+        found = probe_url(f"https://{address}/", BOUND_S)
     problem(found, "certificate")
     assert "REQUESTS_CA_BUNDLE" in found.remedy, found
 
@@ -78,7 +78,7 @@ def test_a_proxy_that_wants_a_password_is_told_apart(
         monkeypatch.setenv("HTTPS_PROXY", f"http://ann:opensesame@{address}")
         monkeypatch.setenv("HTTP_PROXY", f"http://ann:opensesame@{address}")
         for scheme in ("https", "http"):
-            found = reach(f"{scheme}://host.example/", BOUND_S)
+            found = probe_url(f"{scheme}://host.example/", BOUND_S)
             problem(found, "proxy", "407")
             assert "opensesame" not in str(found), "the proxy's password is told"
 
@@ -89,9 +89,9 @@ def test_a_proxy_that_forbids_a_host_or_is_not_there_is_told_apart(
     """Its address is told without the password in it."""
     with SmallHost(403).running() as address:
         monkeypatch.setenv("HTTPS_PROXY", f"http://ann:opensesame@{address}")
-        found = reach("https://host.example/", BOUND_S)
+        found = probe_url("https://host.example/", BOUND_S)
         problem(found, f"proxy http://{address} forbids", "403")
-    found = reach("https://host.example/", BOUND_S)
+    found = probe_url("https://host.example/", BOUND_S)
     problem(found, f"proxy http://{address} cannot be used")
     assert "opensesame" not in str(found), "the proxy's password is told"
 
@@ -101,7 +101,7 @@ def test_loopback_is_asked_without_the_proxy(monkeypatch: pytest.MonkeyPatch) ->
     proxy = SmallHost(407)
     with proxy.running() as address, SmallHost().running() as host:
         monkeypatch.setenv("HTTP_PROXY", f"http://{address}")
-        assert not reach(f"http://{host}/", BOUND_S).problem
+        assert not probe_url(f"http://{host}/", BOUND_S).problem
     assert not proxy.asked, "the proxy was asked for loopback"
 
 
@@ -109,8 +109,8 @@ def test_a_redirect_leads_to_where_the_problem_is() -> None:
     """Archives lie on another host than the page of the release."""
     headers = {"Location": "http://archives.invalid/x"}
     with SmallHost(302, headers).running() as address:
-        problem(reach(f"http://{address}/x", BOUND_S), "archives.invalid")
-        found = reach(f"http://{address}/x", BOUND_S, follow=False)
+        problem(probe_url(f"http://{address}/x", BOUND_S), "archives.invalid")
+        found = probe_url(f"http://{address}/x", BOUND_S, follow=False)
         assert found.status == 302, found
 
 
@@ -118,5 +118,5 @@ def test_an_open_port_is_reached() -> None:
     """Nothing is said to it."""
     host = SmallHost()
     with host.running() as address:
-        assert reach_port(address, BOUND_S) == Reached(host="127.0.0.1")
+        assert probe_port(address, BOUND_S) == ProbeResult(host="127.0.0.1")
     assert not host.asked

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.api_keys import ApiKey
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.doctor import report
 from spicy_avocado_magic.doctor.context import Token
-from spicy_avocado_magic.doctor.report import Privacy, make_report, open_settings
-from spicy_avocado_magic.protocol.event_log import FILE_NAME, STARTED, Recorder
+from spicy_avocado_magic.doctor.report import Anonymizer, make_report, open_settings
+from spicy_avocado_magic.protocol.event_log import FILE_NAME, STARTED, EventLog
 from spicy_avocado_magic.protocol.finding import broken
-from spicy_avocado_magic.protocol.state import KeyState, Member, State
+from spicy_avocado_magic.protocol.state import ApiKeyState, PoolMember, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder, write_private
 from spicy_avocado_magic.system.redaction import Redactor
 
@@ -48,7 +48,7 @@ SETTINGS = Settings(
     api_key=KEY,
     metrics_token=METRICS,
     domain=DOMAIN,
-    keys=(NamedKey(name="bobby", secret=NAMED),),
+    keys=(ApiKey(name="bobby", secret=NAMED),),
     context=4096,
 )
 STATE = State(
@@ -56,8 +56,8 @@ STATE = State(
     url=f"https://{DOMAIN}",
     api_key=KEY,
     metrics_token=METRICS,
-    keys=(KeyState(name="owner"), KeyState(name="bobby")),
-    members=(Member(id="m1"),),
+    keys=(ApiKeyState(name="owner"), ApiKeyState(name="bobby")),
+    members=(PoolMember(id="m1"),),
     warnings=(f"Beware of {KEY}.",),
 )
 
@@ -79,7 +79,7 @@ def test_no_secret_and_no_name_is_in_a_report(
         folder.agent_config, json.dumps({"agent": {"authtoken": AGENTS_TOKEN}})
     )
     monkeypatch.setenv("https_proxy", f"http://me:{PROXY_PASSWORD}@proxy.example:1")
-    recorder = Recorder(folder.path / FILE_NAME, Redactor())
+    recorder = EventLog(folder.path / FILE_NAME, Redactor())
     kept = {"settings": {"keys": ["charly"], "domain": "old-name.ngrok.app"}}
     recorder.record("host", STARTED, f"at {home}/home by ann", facts=kept)
     recorder("charly asked at https://other-name.ngrok-free.app/v1")
@@ -147,7 +147,7 @@ def test_an_engine_that_logs_prompts_keeps_its_log(new_case: New) -> None:
 
 def test_names_go_only_where_they_are_words_and_home_becomes_short() -> None:
     """Also where one name begins another."""
-    clean = Privacy(["hunter22"], ["ann", "anna"], Path("/home/anna"))
+    clean = Anonymizer(["hunter22"], ["ann", "anna"], Path("/home/anna"))
     assert clean("ann, anna and hannah: /home/anna/x hunter22") == (
         "USER, USER and hannah: ~/x •••"
     )
@@ -156,15 +156,15 @@ def test_names_go_only_where_they_are_words_and_home_becomes_short() -> None:
 
 def test_without_names_and_with_root_as_home_nothing_else_goes() -> None:
     """A home of ``/`` is no part of every path."""
-    assert Privacy([], [], Path("/"))("/etc/hosts") == "/etc/hosts"
+    assert Anonymizer([], [], Path("/"))("/etc/hosts") == "/etc/hosts"
 
 
 def test_a_state_that_cannot_be_had_is_told(new_case: New) -> None:
     """In its place stands why."""
-    from spicy_avocado_magic.errors import HostUnreachable
+    from spicy_avocado_magic.errors import DaemonUnreachable
 
     def fail(_case: object) -> State:
-        raise HostUnreachable("It hangs.", "End it.")
+        raise DaemonUnreachable("It hangs.", "End it.")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "read_state", fail)

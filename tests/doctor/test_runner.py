@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.doctor.context import Case
-from spicy_avocado_magic.doctor.runner import Check, examine
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.protocol.finding import Finding, Verdict, ok
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.doctor.context import DoctorContext
+from spicy_avocado_magic.doctor.runner import Check, run_checks
+from spicy_avocado_magic.errors import UsageError
+from spicy_avocado_magic.protocol.finding import CheckStatus, Finding, ok
 
 from .conftest import New
 
@@ -29,7 +29,7 @@ def forever() -> Iterator[threading.Event]:
 def raising(error: Exception) -> Check:
     """Return a check that raises."""
 
-    def run(_case: Case) -> Finding:
+    def run(_case: DoctorContext) -> Finding:
         raise error
 
     return Check(name="raising", run=run)
@@ -37,16 +37,16 @@ def raising(error: Exception) -> Check:
 
 def test_a_check_that_raises_is_a_finding(new_case: New) -> None:
     """Our own errors tell problem and remedy; others what they are."""
-    ours, other = examine(
+    ours, other = run_checks(
         new_case(),
-        (raising(UsageMistake("It broke.", "Mend it.")), raising(KeyError(7))),
+        (raising(UsageError("It broke.", "Mend it.")), raising(KeyError(7))),
     )
     assert (ours.verdict, ours.what, ours.remedy) == (
-        Verdict.BROKEN,
+        CheckStatus.BROKEN,
         "It broke.",
         "Mend it.",
     )
-    assert other.verdict is Verdict.UNKNOWN, other
+    assert other.verdict is CheckStatus.UNKNOWN, other
     assert "KeyError" in other.what
     assert other.remedy
 
@@ -56,22 +56,22 @@ def test_a_check_that_hangs_is_a_finding_and_holds_up_no_other(
 ) -> None:
     """Each kind has its bound; what it means is told where that is known."""
 
-    def hang(_case: Case) -> Finding:
+    def hang(_case: DoctorContext) -> Finding:
         forever.wait()
         return ok("late", "")
 
-    policy = replace(Policy(), diagnosis_host_s=0.1, diagnosis_check_s=0.2)
+    policy = replace(Timeouts(), diagnosis_host_s=0.1, diagnosis_check_s=0.2)
     checks = (
-        Check(name="far", run=hang, is_far=True, if_late="Go online."),
+        Check(name="far", run=hang, is_remote=True, timeout_remedy="Go online."),
         Check(name="near", run=hang),
         Check(name="good", run=lambda _case: ok("good", "Fine.")),
     )
     began = time.monotonic()
-    far, near, good = examine(new_case(policy=policy), checks)
+    far, near, good = run_checks(new_case(policy=policy), checks)
     assert time.monotonic() - began < 5, "the bounds were not kept"
-    assert (far.verdict, far.remedy) == (Verdict.BROKEN, "Go online."), far
+    assert (far.verdict, far.remedy) == (CheckStatus.BROKEN, "Go online."), far
     assert "0.1 s" in far.what
-    assert near.verdict is Verdict.UNKNOWN, near
+    assert near.verdict is CheckStatus.UNKNOWN, near
     assert "0.2 s" in near.what
     assert good == ok("good", "Fine.")
 
@@ -80,10 +80,10 @@ def test_checks_run_side_by_side(new_case: New) -> None:
     """Two that wait for each other both come to their end."""
     meeting = threading.Barrier(2)
 
-    def meet(_case: Case) -> Finding:
+    def meet(_case: DoctorContext) -> Finding:
         meeting.wait(10)
         return ok("met", "Fine.")
 
     checks = (Check(name="one", run=meet), Check(name="two", run=meet))
-    found = examine(new_case(), checks)
-    assert [one.verdict for one in found] == [Verdict.OK] * 2, found
+    found = run_checks(new_case(), checks)
+    assert [one.verdict for one in found] == [CheckStatus.OK] * 2, found

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client import control_client
-from spicy_avocado_magic.doctor.runner import Check, examine
-from spicy_avocado_magic.doctor.service import check_service, judge
-from spicy_avocado_magic.protocol.finding import Verdict
+from spicy_avocado_magic.doctor.runner import Check, run_checks
+from spicy_avocado_magic.doctor.service import check_service, worst_finding
+from spicy_avocado_magic.protocol.finding import CheckStatus
 from spicy_avocado_magic.protocol.state import Failure, ModelState, Phase, Stage, State
-from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
+from spicy_avocado_magic.protocol.state_folder import DaemonRecord, StateFolder
 from spicy_avocado_magic.system.processes import identify
 
 from .conftest import New
@@ -31,44 +31,44 @@ SERVE = GOOD.stages[0]
 @pytest.mark.parametrize(
     ("state", "verdict", "words"),
     [
-        (GOOD, Verdict.OK, ("ready",)),
+        (GOOD, CheckStatus.OK, ("ready",)),
         (
             replace(GOOD, stages=(replace(SERVE, phase=Phase.FAILED, failure=WHY),)),
-            Verdict.BROKEN,
+            CheckStatus.BROKEN,
             ("It fell.",),
         ),
         (
             replace(GOOD, stages=(replace(SERVE, phase=Phase.BACKOFF, failure=WHY),)),
-            Verdict.WARNING,
+            CheckStatus.WARNING,
             ("engine", "It fell."),
         ),
         (
             replace(GOOD, stages=(replace(SERVE, phase=Phase.STARTING),)),
-            Verdict.WARNING,
+            CheckStatus.WARNING,
             ("being started",),
         ),
         (
             replace(GOOD, models=(replace(GOOD.models[0], gpu_bytes=0),)),
-            Verdict.WARNING,
+            CheckStatus.WARNING,
             ("tiny is on the CPU", "NVIDIA T4"),
         ),
-        (replace(GOOD, warnings=("Beware.",)), Verdict.WARNING, ("Beware.",)),
+        (replace(GOOD, warnings=("Beware.",)), CheckStatus.WARNING, ("Beware.",)),
     ],
 )
 def test_the_worst_of_a_state_is_told(
-    state: State, verdict: Verdict, words: tuple[str, ...]
+    state: State, verdict: CheckStatus, words: tuple[str, ...]
 ) -> None:
     """Failures first, then what is being mended, then the rest."""
-    found = judge(state)
+    found = worst_finding(state)
     assert found.verdict is verdict, found
     for word in words:
         assert word in found.what, found
-    assert bool(found.remedy) is (verdict is not Verdict.OK)
+    assert bool(found.remedy) is (verdict is not CheckStatus.OK)
 
 
 def test_no_service_is_no_fault(new_case: New) -> None:
     """There is nothing that could be wrong with it."""
-    assert check_service(new_case()).verdict is Verdict.OK
+    assert check_service(new_case()).verdict is CheckStatus.OK
 
 
 def test_a_host_that_hangs_is_told(
@@ -79,12 +79,12 @@ def test_a_host_that_hangs_is_told(
     monkeypatch.setattr("spicy_avocado_magic.client.launch._REFUSING_S", 0.0)
     folder, me = StateFolder.find(rehearsal=False), identify(os.getpid())
     assert me is not None
-    folder.write_record(Record(host=me))
+    folder.write_record(DaemonRecord(host=me))
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(folder.socket))
         silent.listen()
         check = Check(name="service", run=check_service)
-        found = examine(new_case(), (check,))[0]
-    assert found.verdict is Verdict.BROKEN, found
+        found = run_checks(new_case(), (check,))[0]
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "not answered" in found.what
     assert "%avocado_down" in found.remedy

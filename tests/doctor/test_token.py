@@ -7,9 +7,9 @@ import json
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.doctor.context import Request, Token, read_case
+from spicy_avocado_magic.doctor.context import DoctorRequest, Token, load_context
 from spicy_avocado_magic.doctor.token import check_token_shape
-from spicy_avocado_magic.protocol.finding import Verdict
+from spicy_avocado_magic.protocol.finding import CheckStatus
 from spicy_avocado_magic.protocol.state_folder import StateFolder, write_private
 from spicy_avocado_magic.system.platforms import PLATFORMS
 
@@ -21,20 +21,20 @@ GOOD = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 @pytest.mark.parametrize(
     ("text", "verdict", "word"),
     [
-        (GOOD, Verdict.OK, "the shape of one"),
-        (f" {GOOD}\n", Verdict.OK, "the shape of one"),
-        ("", Verdict.BROKEN, "No ngrok token"),
-        ("ak_2hrGw25xR00AovPe2eBnjyGDdAt", Verdict.BROKEN, "API key's id"),
-        ("cr_2hrGw25xR00AovPe2eBnjyGDdAt", Verdict.BROKEN, "credential's id"),
-        ("$NGROK", Verdict.BROKEN, "name of a variable"),
-        (f"ngrok config add-authtoken {GOOD}", Verdict.BROKEN, "whole command"),
-        (f'"{GOOD}"', Verdict.BROKEN, "quotes"),
-        ("short", Verdict.BROKEN, "105"),
-        ("Abcdefghijklmnopqrstu", Verdict.WARNING, "usual shape"),
+        (GOOD, CheckStatus.OK, "the shape of one"),
+        (f" {GOOD}\n", CheckStatus.OK, "the shape of one"),
+        ("", CheckStatus.BROKEN, "No ngrok token"),
+        ("ak_2hrGw25xR00AovPe2eBnjyGDdAt", CheckStatus.BROKEN, "API key's id"),
+        ("cr_2hrGw25xR00AovPe2eBnjyGDdAt", CheckStatus.BROKEN, "credential's id"),
+        ("$NGROK", CheckStatus.BROKEN, "name of a variable"),
+        (f"ngrok config add-authtoken {GOOD}", CheckStatus.BROKEN, "whole command"),
+        (f'"{GOOD}"', CheckStatus.BROKEN, "quotes"),
+        ("short", CheckStatus.BROKEN, "105"),
+        ("Abcdefghijklmnopqrstu", CheckStatus.WARNING, "usual shape"),
     ],
 )
 def test_what_is_no_token_is_told_and_never_shown(
-    new_case: New, text: str, verdict: Verdict, word: str
+    new_case: New, text: str, verdict: CheckStatus, word: str
 ) -> None:
     """With what was pasted in its place, where that can be seen."""
     found = check_token_shape(new_case(token=Token(text=text, origin="the moon")))
@@ -59,22 +59,22 @@ def test_an_api_key_is_told_by_where_it_is_kept(new_case: New) -> None:
     """Both have the same shape."""
     token = Token(text=GOOD, origin="the environment", is_api_key=True)
     found = check_token_shape(new_case(token=token))
-    assert found.verdict is Verdict.BROKEN, found
+    assert found.verdict is CheckStatus.BROKEN, found
     assert "NGROK_API_KEY" in found.what
 
 
 def test_where_no_tunnel_is_wanted_no_token_is_needed(new_case: New) -> None:
     """Neither in a rehearsal nor with ``--local``."""
     for case in (new_case(rehearsal=True), new_case(settings=Settings(local=True))):
-        assert check_token_shape(case).verdict is Verdict.OK
+        assert check_token_shape(case).verdict is CheckStatus.OK
 
 
 def test_the_running_services_token_is_looked_at_where_no_other_is() -> None:
     """It is in the agent's private configuration."""
     folder = StateFolder.find(rehearsal=False)
     write_private(folder.agent_config, json.dumps({"agent": {"authtoken": GOOD}}))
-    case = read_case(Request())
+    case = load_context(DoctorRequest())
     assert case.token.text == GOOD
     assert GOOD not in repr(case), "the token shows in a repr"
-    given = read_case(Request(token=Token(text="other", origin="--token")))
+    given = load_context(DoctorRequest(token=Token(text="other", origin="--token")))
     assert given.token.text == "other"

@@ -9,17 +9,17 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.ollama_process import EngineServer
-from spicy_avocado_magic.system.process_log import ChildLog
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.engine.ollama_process import OllamaProcess
+from spicy_avocado_magic.system.process_log import ProcessLog
 
 Serve = Callable[[web.Application], Awaitable[str]]
 
 
 @pytest.fixture
-def policy() -> Policy:
+def policy() -> Timeouts:
     """Return the product's waits, hurried."""
-    return Policy(
+    return Timeouts(
         request_s=5.0,
         stall_s=0.3,
         pull_pause_s=0.02,
@@ -50,13 +50,13 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 async def engine(
-    real_ollama: Path, tmp_path: Path, policy: Policy
-) -> AsyncIterator[EngineServer]:
+    real_ollama: Path, tmp_path: Path, policy: Timeouts
+) -> AsyncIterator[OllamaProcess]:
     """Return a real engine that runs."""
-    server = EngineServer(
+    server = OllamaProcess(
         executable=real_ollama,
         models_dir=tmp_path / "models",
-        log=ChildLog(tmp_path / "engine.log"),
+        log=ProcessLog(tmp_path / "engine.log"),
         settings=Settings(context=512),
         policy=policy,
         on_spawn=lambda _identity: None,

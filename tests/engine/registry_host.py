@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.engine.registry import Layer, source_of
+from spicy_avocado_magic.engine.registry import Layer, resolve_source
 
 WEIGHTS, CONFIG = b"weights" * 10_000, b"{}"
 
@@ -97,4 +97,4 @@ class Registry:
 
 def named(base_url: str) -> ModelName:
     """Return the one model's name at a registry."""
-    return source_of(ModelName.parse("tiny"), base_url.removeprefix("http://"))
+    return resolve_source(ModelName.parse("tiny"), base_url.removeprefix("http://"))

@@ -5,24 +5,24 @@ from __future__ import annotations
 import aiohttp
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.progress import Tally
-from spicy_avocado_magic.engine.pull import adopt
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.engine.progress import DownloadProgress
+from spicy_avocado_magic.engine.pull import pull_model
 
 
 async def pull(
-    base_url: str, source: ModelName, policy: Policy
+    base_url: str, source: ModelName, policy: Timeouts
 ) -> list[tuple[int, int]]:
     """Let an engine pull; return what was told of its progress."""
     progress: list[tuple[int, int]] = []
-    tally = Tally()
+    tally = DownloadProgress()
 
     def note(digest: str, done: int, size: int) -> None:
         tally.expect(digest, size)
-        tally.note(digest, done)
+        tally.record(digest, done)
         progress.append((tally.done_bytes, tally.total_bytes))
 
-    await adopt(
+    await pull_model(
         base_url,
         source,
         insecure=source.is_insecure,

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine import blobs
 from spicy_avocado_magic.engine.blobs import (
+    downloaded_bytes,
     fetch_blobs,
-    here_bytes,
     read_model_shape,
-    require_room,
+    require_disk_space,
 )
-from spicy_avocado_magic.engine.progress import Tally
+from spicy_avocado_magic.engine.progress import DownloadProgress
 from spicy_avocado_magic.engine.registry import Layer, Manifest, blob_path
-from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed, UsageMistake
+from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed, UsageError
 from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
 
 from .conftest import Serve
@@ -37,8 +37,8 @@ class Fetching:
     """A call of ``fetch_blobs`` and what was told of its progress."""
 
     models_dir: Path
-    policy: Policy
-    tally: Tally = field(default_factory=Tally)
+    policy: Timeouts
+    tally: DownloadProgress = field(default_factory=DownloadProgress)
     progress: list[int] = field(default_factory=list)
     watcher: Callable[[int], None] = lambda _done: None
 
@@ -54,13 +54,13 @@ class Fetching:
         )
 
     def _note(self, digest: str, done: int) -> None:
-        self.tally.note(digest, done)
+        self.tally.record(digest, done)
         self.progress.append(self.tally.done_bytes)
         self.watcher(done)
 
 
 @pytest.fixture
-def fetching(tmp_path: Path, policy: Policy) -> Fetching:
+def fetching(tmp_path: Path, policy: Timeouts) -> Fetching:
     """Return a fetch into an empty folder."""
     return Fetching(tmp_path, policy)
 
@@ -108,7 +108,7 @@ async def test_a_blob_that_was_cut_short_on_disk_is_fetched_anew(
     path = blob_path(layer_of(WEIGHTS), fetching.models_dir)
     path.parent.mkdir()
     path.write_bytes(WEIGHTS[:100])
-    assert here_bytes(layer_of(WEIGHTS), fetching.models_dir) == 0
+    assert downloaded_bytes(layer_of(WEIGHTS), fetching.models_dir) == 0
     assert await fetching.run(await serve(Registry().application()))
     assert path.read_bytes() == WEIGHTS
 
@@ -196,10 +196,10 @@ def test_models_that_do_not_fit_together_are_told_before_the_first_byte(
         )
     )
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    require_room([one], tmp_path)
-    require_room([one, three], tmp_path)
+    require_disk_space([one], tmp_path)
+    require_disk_space([one, three], tmp_path)
     with pytest.raises(DiskTooSmall, match=str(tmp_path)):
-        require_room([one, two], tmp_path)
+        require_disk_space([one, two], tmp_path)
 
 
 def test_what_is_here_already_needs_no_room(
@@ -211,27 +211,29 @@ def test_what_is_here_already_needs_no_room(
     path.parent.mkdir()
     part = path.with_name(path.name + ".part")
     part.write_bytes(WEIGHTS[:8192])
-    assert here_bytes(layer, tmp_path) == 8192
+    assert downloaded_bytes(layer, tmp_path) == 8192
     with part.open("r+b") as file:
         file.truncate(len(WEIGHTS))
-    assert here_bytes(layer, tmp_path) <= 16384, "a hole counts as bytes"
+    assert downloaded_bytes(layer, tmp_path) <= 16384, "a hole counts as bytes"
     path.write_bytes(WEIGHTS)
     usage = shutil.disk_usage("/")._replace(free=0)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    require_room([Manifest(model=ModelName.parse("x"), layers=(layer,))], tmp_path)
+    require_disk_space(
+        [Manifest(model=ModelName.parse("x"), layers=(layer,))], tmp_path
+    )
 
 
 def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
     """A mistyped folder is no bug of ours, and the remedy names the option."""
     (tmp_path / "file").touch()
     manifest = Manifest(model=ModelName.parse("x"), layers=LAYERS)
-    with pytest.raises(UsageMistake, match="models-dir") as caught:
-        require_room([manifest], tmp_path / "file")
+    with pytest.raises(UsageError, match="models-dir") as caught:
+        require_disk_space([manifest], tmp_path / "file")
     assert str(tmp_path / "file") in caught.value.problem
 
 
 async def test_a_shape_is_read_from_the_registry_and_from_the_disk(
-    tmp_path: Path, policy: Policy, serve: Serve
+    tmp_path: Path, policy: Timeouts, serve: Serve
 ) -> None:
     """The first bytes are enough, and a blob that is here costs no request."""
     from spicy_avocado_magic.engine.registry import read_manifest
@@ -251,7 +253,7 @@ async def test_a_shape_is_read_from_the_registry_and_from_the_disk(
 
 
 async def test_a_shape_that_cannot_be_had_stops_nothing(
-    tmp_path: Path, policy: Policy, serve: Serve
+    tmp_path: Path, policy: Timeouts, serve: Serve
 ) -> None:
     """No ranges, no answer, no GGUF: then there is no estimate."""
     weights = Layer(sha256=layer_of(WEIGHTS).sha256, size_bytes=70_000, is_weights=True)

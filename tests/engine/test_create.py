@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.engine import create as engine_creation
-from spicy_avocado_magic.engine.create import Creation, create
-from spicy_avocado_magic.errors import DiskTooSmall, EngineFailed, UsageMistake
+from spicy_avocado_magic.engine.create import CreateCommand, run_ollama_create
+from spicy_avocado_magic.errors import DiskTooSmall, EngineFailed, UsageError
 from spicy_avocado_magic.system.processes import Identity
 
 WAIT_S = 20.0
 TEXT = "FROM tiny\nSTOP x\n"
 
 
-def creation(folder: Path, script: str) -> Creation:
+def creation(folder: Path, script: str) -> CreateCommand:
     """Return a run of a stand-in program that does what a script says."""
     program = folder / "ollama"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    return Creation(
+    return CreateCommand(
         executable=program,
         environ=dict(os.environ),
         name="mine",
@@ -33,9 +33,9 @@ def creation(folder: Path, script: str) -> Creation:
     )
 
 
-async def run(one: Creation) -> None:
+async def run(one: CreateCommand) -> None:
     """Run it."""
-    await create(one, on_spawn=lambda _: None, on_line=lambda _: None)
+    await run_ollama_create(one, on_spawn=lambda _: None, on_line=lambda _: None)
 
 
 async def test_it_is_run_as_a_person_runs_it(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ async def test_it_is_run_as_a_person_runs_it(tmp_path: Path) -> None:
         known.touch()
 
     one = creation(tmp_path, script)
-    await create(one, on_spawn=on_spawn, on_line=lambda _: None)
+    await run_ollama_create(one, on_spawn=on_spawn, on_line=lambda _: None)
     assert (tmp_path / "called").read_text() == (
         f"create mine -f {tmp_path}/Modelfile\n"
     )
@@ -72,7 +72,9 @@ async def test_what_it_does_is_told_without_its_drawings(tmp_path: Path) -> None
         lines.append(line)
 
     one = creation(tmp_path, script)
-    await asyncio.wait_for(create(one, on_spawn=lambda _: None, on_line=on_line), 20)
+    await asyncio.wait_for(
+        run_ollama_create(one, on_spawn=lambda _: None, on_line=on_line), 20
+    )
     assert lines[-1] == "two"
 
 
@@ -95,8 +97,8 @@ async def test_an_error_is_not_told_as_what_it_does(
     monkeypatch.setattr(engine_creation, "_last_line", look)
     lines: list[str] = []
     one = creation(tmp_path, f"echo 'Error: no FROM line' >&2; cat {go_on}; exit 1")
-    with pytest.raises(UsageMistake, match="no FROM line"):
-        await create(one, on_spawn=lambda _: None, on_line=lines.append)
+    with pytest.raises(UsageError, match="no FROM line"):
+        await run_ollama_create(one, on_spawn=lambda _: None, on_line=lines.append)
     assert seen
     assert set(lines) <= {""}
 
@@ -104,8 +106,8 @@ async def test_an_error_is_not_told_as_what_it_does(
 @pytest.mark.parametrize(
     ("said", "kind", "told"),
     [
-        ("Error: (line 2): command must be one of", UsageMistake, "Line 3 of this"),
-        ("\\033[?25hError: no FROM line", UsageMistake, "no FROM line"),
+        ("Error: (line 2): command must be one of", UsageError, "Line 3 of this"),
+        ("\\033[?25hError: no FROM line", UsageError, "no FROM line"),
         ("Error: write: no space left on device", DiskTooSmall, "too small"),
         ("Killed", EngineFailed, "Killed"),
         ("", EngineFailed, "it said nothing"),
@@ -137,7 +139,9 @@ async def test_a_cancel_ends_the_program_and_what_it_started(tmp_path: Path) -> 
             started.set()
 
     one = creation(tmp_path, "trap '' TERM; sleep 60 & echo up; wait")
-    task = asyncio.create_task(create(one, on_spawn=who.append, on_line=on_line))
+    task = asyncio.create_task(
+        run_ollama_create(one, on_spawn=who.append, on_line=on_line)
+    )
     await asyncio.wait_for(started.wait(), 20)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -27,14 +27,14 @@ MEBI = 1 << 20
 INSTALL = """
 import asyncio, re, sys
 from pathlib import Path
-from spicy_avocado_magic.engine.install.release_download import Arrival
+from spicy_avocado_magic.engine.install.release_download import ReleaseDownload
 from spicy_avocado_magic.engine.install.release import Archive
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 
 url, digest, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 archive = Archive(url=url, name="a.tar.zst", version="0.34.1")
-arrival = Arrival(archive, digest, folder / "a", folder / "home", frozenset())
-asyncio.run(arrival.once(Policy(), lambda done, total: None))
+arrival = ReleaseDownload(archive, digest, folder / "a", folder / "home", frozenset())
+asyncio.run(arrival.run(Timeouts(), lambda done, total: None))
 status = Path("/proc/self/status").read_text()
 print(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
 """

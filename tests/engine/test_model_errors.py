@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.engine.hardware.memory_fit import Fit, Verdict
+from spicy_avocado_magic.engine.hardware.memory_fit import MemoryEstimate, Placement
 from spicy_avocado_magic.engine.model_errors import (
-    cannot_run,
-    gated,
+    gated_model_error,
+    insufficient_memory_error,
     load_error,
     pull_error,
     refused_name,
-    unknown_model,
+    unknown_model_error,
 )
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DiskTooSmall,
     DownloadFailed,
-    ModelRefused,
+    ModelUnavailable,
     NetworkUnreachable,
 )
 
@@ -28,11 +28,11 @@ LLAMA = ModelName.parse("llama3:999b")
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("pull model manifest: file does not exist", ModelRefused),
-        ("pull model manifest: 412: \n\nrequires a newer version", ModelRefused),
-        ('pull model manifest: 400: {"error":"not a valid quant"}', ModelRefused),
-        ("unauthorized: access denied", ModelRefused),
-        ("403: forbidden", ModelRefused),
+        ("pull model manifest: file does not exist", ModelUnavailable),
+        ("pull model manifest: 412: \n\nrequires a newer version", ModelUnavailable),
+        ('pull model manifest: 400: {"error":"not a valid quant"}', ModelUnavailable),
+        ("unauthorized: access denied", ModelUnavailable),
+        ("403: forbidden", ModelUnavailable),
         ("429: too many requests", DownloadFailed),
         ("write /x: no space left on device", DiskTooSmall),
         ("dial tcp: lookup registry.ollama.ai: no such host", NetworkUnreachable),
@@ -55,7 +55,7 @@ def test_each_text_of_a_pull_has_its_kind(text: str, kind: type[AvocadoError]) -
 )
 def test_an_unknown_model_says_where_names_are_listed(name: str, where: str) -> None:
     """The remedy fits the registry."""
-    error = unknown_model(ModelName.parse(name))
+    error = unknown_model_error(ModelName.parse(name))
     assert where in error.remedy
     assert "llama3" in error.problem
 
@@ -72,7 +72,7 @@ def test_a_misspelt_model_gets_the_nearest_well_known_one(
     name: str, remedy: str
 ) -> None:
     """Of the library alone: nobody knows what others call theirs."""
-    assert unknown_model(ModelName.parse(name)).remedy.startswith(remedy)
+    assert unknown_model_error(ModelName.parse(name)).remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize("wrap", ['{{"error": "{}"}}', "{}"])
@@ -91,21 +91,21 @@ def test_a_quantisation_that_there_is_not_is_told_in_the_registrys_words(
 
 def test_a_gated_repository_may_as_well_not_exist() -> None:
     """hf.co answers 401 for both; Ollama's library tells them apart."""
-    assert "name is wrong" in gated(ModelName.parse("hf.co/a/b")).remedy
-    assert "name is wrong" not in gated(LLAMA).remedy
+    assert "name is wrong" in gated_model_error(ModelName.parse("hf.co/a/b")).remedy
+    assert "name is wrong" not in gated_model_error(LLAMA).remedy
 
 
 @pytest.mark.parametrize("helps", [True, False])
 def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
     """Context is named only where less of it would do."""
-    fit = Fit(
-        verdict=Verdict.CANNOT,
+    fit = MemoryEstimate(
+        verdict=Placement.CANNOT,
         needed_bytes=10**10,
         free_bytes=10**9,
         context=4096,
         less_context_helps=helps,
     )
-    error = cannot_run(LLAMA, fit)
+    error = insufficient_memory_error(LLAMA, fit)
     assert "llama3:999b cannot run: about 10.0 GB" in error.problem
     assert "smaller model or quantisation" in error.remedy
     assert ("--context" in error.remedy) == helps

@@ -9,19 +9,19 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.blobs import fetch_blobs
-from spicy_avocado_magic.engine.ollama_api import Loaded, copy, warm
-from spicy_avocado_magic.engine.ollama_process import EngineServer
+from spicy_avocado_magic.engine.ollama_api import LoadedModel, load_model, rename_model
+from spicy_avocado_magic.engine.ollama_process import OllamaProcess
 from spicy_avocado_magic.engine.registry import (
     installed_manifest,
     read_manifest,
-    source_of,
+    resolve_source,
 )
 from spicy_avocado_magic.errors import (
     AvocadoError,
     EngineFailed,
-    ModelRefused,
+    ModelUnavailable,
 )
 from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
 
@@ -32,11 +32,11 @@ TINY = ModelName.parse("tiny")
 
 
 async def test_a_model_comes_from_a_registry_into_memory(
-    engine: EngineServer, serve: Serve, tmp_path: Path, policy: Policy
+    engine: OllamaProcess, serve: Serve, tmp_path: Path, policy: Timeouts
 ) -> None:
     """Blobs are fetched by us, adopted, renamed to the short name, and run."""
     registry = (await serve(create_registry())).removeprefix("http://")
-    source = source_of(TINY, registry)
+    source = resolve_source(TINY, registry)
     models_dir = tmp_path / "models"
     manifest = await read_manifest(source, policy=policy)
     assert await fetch_blobs(
@@ -44,33 +44,33 @@ async def test_a_model_comes_from_a_registry_into_memory(
     )
     progress = await pull(engine.base_url, source, policy)
     assert progress[-1] == (manifest.size_bytes, manifest.size_bytes)
-    await copy(engine.base_url, source, TINY, policy=policy)
+    await rename_model(engine.base_url, source, TINY, policy=policy)
     assert await has_model(engine.base_url, TINY)
     assert not await has_model(engine.base_url, source)
     assert installed_manifest(TINY, models_dir) is not None
-    loaded = await warm(engine.base_url, TINY, policy=policy)
+    loaded = await load_model(engine.base_url, TINY, policy=policy)
     assert loaded.memory_bytes > 0
     assert loaded.context in {0, 512}
 
 
 async def test_a_model_that_is_not_there_is_told(
-    engine: EngineServer, policy: Policy
+    engine: OllamaProcess, policy: Timeouts
 ) -> None:
     """Warming and looking for an unknown model are clear, not crashes."""
     assert not await has_model(engine.base_url, TINY)
-    with pytest.raises(ModelRefused, match="tiny:latest is not installed"):
-        await warm(engine.base_url, TINY, policy=policy)
+    with pytest.raises(ModelUnavailable, match="tiny:latest is not installed"):
+        await load_model(engine.base_url, TINY, policy=policy)
 
 
 async def test_an_engine_that_does_not_answer_is_told(
-    policy: Policy, unused_tcp_port: int
+    policy: Timeouts, unused_tcp_port: int
 ) -> None:
     """Every call maps a dead engine to one error."""
     url = f"http://127.0.0.1:{unused_tcp_port}"
     with pytest.raises(EngineFailed):
         await pull(url, TINY, policy)
     with pytest.raises(EngineFailed):
-        await warm(url, TINY, policy=policy)
+        await load_model(url, TINY, policy=policy)
 
 
 def loading_engine(status: int, text: str, loaded: str = "tiny:latest") -> Any:
@@ -98,12 +98,12 @@ def loading_engine(status: int, text: str, loaded: str = "tiny:latest") -> Any:
     [(200, ""), (400, '"tiny:latest" does not support generate')],
 )
 async def test_memory_is_told_for_models_of_every_kind(
-    policy: Policy, serve: Serve, status: int, text: str
+    policy: Timeouts, serve: Serve, status: int, text: str
 ) -> None:
     """An embedding model is loaded by the call that it supports."""
     url = await serve(loading_engine(status, text))
-    loaded = await warm(url, TINY, policy=policy)
-    assert loaded == Loaded(memory_bytes=5, gpu_bytes=3, context=7)
+    loaded = await load_model(url, TINY, policy=policy)
+    assert loaded == LoadedModel(memory_bytes=5, gpu_bytes=3, context=7)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +119,11 @@ async def test_memory_is_told_for_models_of_every_kind(
         (500, "runner process has terminated: signal: killed", EngineFailed, "memory"),
         (500, "runner process has terminated: exit status 2", EngineFailed, "crashed"),
         (500, "\x1b[31mstrange", EngineFailed, "loaded: .31mstrange|loaded: strange"),
-        (403, "remote model", ModelRefused, "cloud"),
+        (403, "remote model", ModelUnavailable, "cloud"),
     ],
 )
 async def test_why_a_model_does_not_load_is_told_plainly(
-    policy: Policy,
+    policy: Timeouts,
     serve: Serve,
     status: int,
     text: str,
@@ -133,14 +133,14 @@ async def test_why_a_model_does_not_load_is_told_plainly(
     """Memory, crashes and the cloud are told apart."""
     url = await serve(loading_engine(status, text))
     with pytest.raises(kind, match=told) as caught:
-        await warm(url, TINY, policy=policy)
+        await load_model(url, TINY, policy=policy)
     assert "\x1b" not in str(caught.value)
 
 
 async def test_a_model_that_left_memory_at_once_is_told(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """A load that leaves nothing loaded is no success."""
     url = await serve(loading_engine(200, "", loaded="other:latest"))
     with pytest.raises(EngineFailed, match="left memory"):
-        await warm(url, TINY, policy=policy)
+        await load_model(url, TINY, policy=policy)

@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine import ollama_process as server_module
-from spicy_avocado_magic.engine.ollama_process import EngineServer, free_port
+from spicy_avocado_magic.engine.ollama_process import OllamaProcess, free_port
 from spicy_avocado_magic.errors import EngineFailed
-from spicy_avocado_magic.system.process_log import ChildLog
+from spicy_avocado_magic.system.process_log import ProcessLog
 from spicy_avocado_magic.system.processes import Identity
 
 STUB = f"""#!{sys.executable}
@@ -40,28 +40,28 @@ RUNNER = (
     "pathlib.Path(os.environ['OLLAMA_MODELS'], 'runner').write_text(str(child.pid))\n"
 )
 
-MakeServer = Callable[..., EngineServer]
+MakeServer = Callable[..., OllamaProcess]
 
 
 @pytest.fixture
-async def make_server(tmp_path: Path, policy: Policy) -> AsyncIterator[MakeServer]:
+async def make_server(tmp_path: Path, policy: Timeouts) -> AsyncIterator[MakeServer]:
     """Return a function that makes an engine from a script or a program."""
-    made: list[EngineServer] = []
+    made: list[OllamaProcess] = []
 
     def make(
         program: str | Path,
         *,
-        waits: Policy = policy,
+        waits: Timeouts = policy,
         on_spawn: Callable[[Identity], None] = lambda _identity: None,
-    ) -> EngineServer:
+    ) -> OllamaProcess:
         executable = tmp_path / "ollama" if isinstance(program, str) else program
         if isinstance(program, str):
             executable.write_text(STUB + program)
             executable.chmod(0o755)
-        server = EngineServer(
+        server = OllamaProcess(
             executable=executable,
             models_dir=tmp_path / "models",
-            log=ChildLog(tmp_path / "engine.log"),
+            log=ProcessLog(tmp_path / "engine.log"),
             settings=Settings(),
             policy=waits,
             on_spawn=on_spawn,
@@ -152,7 +152,7 @@ async def test_an_older_lifes_lines_are_not_shown(
 
 
 async def test_a_silent_engine_is_not_waited_for_for_ever(
-    make_server: MakeServer, policy: Policy
+    make_server: MakeServer, policy: Timeouts
 ) -> None:
     """Neither dying nor answering has an end too."""
     waits = replace(policy, engine_start_s=0.3)
@@ -225,7 +225,7 @@ async def test_the_usual_port_is_used_where_it_is_free(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
     """Tools that look for Ollama in its usual place find it."""
-    monkeypatch.setattr(server_module, "USUAL_PORT", unused_tcp_port)
+    monkeypatch.setattr(server_module, "DEFAULT_PORT", unused_tcp_port)
     server = make_server(SERVE)
     await server.start()
     assert server.base_url == f"http://127.0.0.1:{unused_tcp_port}"
@@ -239,7 +239,7 @@ async def test_a_taken_port_is_left_to_its_owner(
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        monkeypatch.setattr(server_module, "USUAL_PORT", taken)
+        monkeypatch.setattr(server_module, "DEFAULT_PORT", taken)
         server = make_server(SERVE)
         await server.start()
     assert not server.base_url.endswith(f":{taken}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.engine.ollama_process import engine_variables
+from spicy_avocado_magic.engine.ollama_process import ollama_environ
 
 
 def variables(settings: Settings | None = None, **environ: str) -> dict[str, str]:
     """Return the variables for a port, a folder and one library folder."""
-    return engine_variables(
+    return ollama_environ(
         settings or Settings(),
         port=4711,
         models_dir=Path("/models"),

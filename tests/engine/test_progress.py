@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.engine.progress import Tally
+from spicy_avocado_magic.engine.progress import DownloadProgress
 
 DIGESTS = st.sampled_from("abcd")
 BYTES = st.integers(0, 1000)
@@ -20,7 +20,7 @@ def test_progress_never_runs_backwards(
     expected: dict[str, int], told: list[tuple[str, int, int | None]]
 ) -> None:
     """Restarted parts, shared layers and late sizes: nothing is taken back."""
-    tally = Tally()
+    tally = DownloadProgress()
     for digest, size in expected.items():
         tally.expect(digest, size)
     assert tally.total_bytes == sum(expected.values())
@@ -28,7 +28,7 @@ def test_progress_never_runs_backwards(
     for digest, here, late_size in told:
         if late_size is not None:
             tally.expect(digest, late_size)
-        tally.note(digest, here)
+        tally.record(digest, here)
         assert tally.done_bytes >= done, "bytes were taken back"
         assert tally.total_bytes >= total, "the total shrank"
         assert tally.done_bytes <= tally.total_bytes, "more is here than there is"
@@ -37,19 +37,19 @@ def test_progress_never_runs_backwards(
 
 def test_a_layer_that_two_models_share_counts_once() -> None:
     """The second model brings only what is its own."""
-    tally = Tally()
+    tally = DownloadProgress()
     for digest in ("shared", "one", "shared", "two"):
         tally.expect(digest, 10)
-    tally.note("shared", 10)
+    tally.record("shared", 10)
     assert (tally.done_bytes, tally.total_bytes) == (10, 30)
 
 
 def test_what_is_not_wanted_any_more_leaves_the_total() -> None:
     """A model that was withdrawn does not hold the bar below its end."""
-    tally = Tally()
+    tally = DownloadProgress()
     for digest in ("kept", "gone"):
         tally.expect(digest, 10)
-        tally.note(digest, 5)
+        tally.record(digest, 5)
     tally.keep_only({"kept"})
     assert (tally.done_bytes, tally.total_bytes) == (5, 10)
     tally.expect("gone", 10)

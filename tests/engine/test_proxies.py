@@ -11,10 +11,10 @@ import pytest
 import trustme
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download.http import get_text
 from spicy_avocado_magic.engine.download.verified_download import (
-    fetch,
+    download_file,
 )
 from spicy_avocado_magic.errors import NetworkUnreachable
 
@@ -88,10 +88,10 @@ async def plain_proxy(files: FileHost) -> AsyncIterator[Proxy]:
     await runner.cleanup()
 
 
-async def bring(url: str, folder: Path, policy: Policy) -> bytes:
+async def bring(url: str, folder: Path, policy: Timeouts) -> bytes:
     """Fetch the file and return it."""
     path = folder / "file"
-    await fetch(url, path, policy=policy, on_progress=lambda *_: None)
+    await download_file(url, path, policy=policy, on_progress=lambda *_: None)
     return path.read_bytes()
 
 
@@ -101,7 +101,7 @@ async def test_a_file_comes_through_a_proxy_with_the_companys_certificate(
     secure_proxy: Proxy,
     bundle: str,
     tmp_path: Path,
-    policy: Policy,
+    policy: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     proxy_variable: str,
@@ -114,7 +114,10 @@ async def test_a_file_comes_through_a_proxy_with_the_companys_certificate(
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(
-    secure_proxy: Proxy, tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+    secure_proxy: Proxy,
+    tmp_path: Path,
+    policy: Timeouts,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The message names the variable that mends it."""
     monkeypatch.setenv("HTTPS_PROXY", secure_proxy.url)
@@ -128,7 +131,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
 async def test_a_plain_file_comes_through_a_proxy(
     plain_proxy: Proxy,
     tmp_path: Path,
-    policy: Policy,
+    policy: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
@@ -143,7 +146,7 @@ async def test_a_plain_file_comes_through_a_proxy(
 async def test_a_host_that_needs_no_proxy_is_asked_directly(
     plain_proxy: Proxy,
     tmp_path: Path,
-    policy: Policy,
+    policy: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     excepted: str,

@@ -11,13 +11,13 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.ollama_process import EngineServer
-from spicy_avocado_magic.engine.registry import source_of
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.engine.ollama_process import OllamaProcess
+from spicy_avocado_magic.engine.registry import resolve_source
 from spicy_avocado_magic.errors import (
     DiskTooSmall,
     DownloadFailed,
-    ModelRefused,
+    ModelUnavailable,
     NetworkUnreachable,
 )
 from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
@@ -29,11 +29,11 @@ TINY = ModelName.parse("tiny")
 
 
 async def test_the_engine_pulls_by_itself_what_we_did_not(
-    engine: EngineServer, serve: Serve, policy: Policy
+    engine: OllamaProcess, serve: Serve, policy: Timeouts
 ) -> None:
     """The fall-back brings a whole model, with progress that never runs back."""
     registry = (await serve(create_registry())).removeprefix("http://")
-    source = source_of(TINY, registry)
+    source = resolve_source(TINY, registry)
     done = [done for done, _ in await pull(engine.base_url, source, policy)]
     assert done == sorted(done)
     assert await has_model(engine.base_url, source)
@@ -44,25 +44,27 @@ async def test_the_engine_pulls_by_itself_what_we_did_not(
     [("missing", "missing"), ("gated", "private or gated"), ("newer", "newer Ollama")],
 )
 async def test_real_refusals_of_a_pull_are_told_apart(
-    engine: EngineServer, serve: Serve, policy: Policy, name: str, text: str
+    engine: OllamaProcess, serve: Serve, policy: Timeouts, name: str, text: str
 ) -> None:
     """What the real engine says inside its stream becomes our error."""
     registry = (await serve(create_registry())).removeprefix("http://")
-    with pytest.raises(ModelRefused, match=text):
-        await pull(engine.base_url, source_of(ModelName.parse(name), registry), policy)
+    with pytest.raises(ModelUnavailable, match=text):
+        await pull(
+            engine.base_url, resolve_source(ModelName.parse(name), registry), policy
+        )
 
 
 async def test_a_registry_that_is_gone_is_told_by_a_real_pull(
-    engine: EngineServer, policy: Policy, unused_tcp_port: int
+    engine: OllamaProcess, policy: Timeouts, unused_tcp_port: int
 ) -> None:
     """The engine's words for a refused connection are understood."""
-    source = source_of(TINY, f"127.0.0.1:{unused_tcp_port}")
+    source = resolve_source(TINY, f"127.0.0.1:{unused_tcp_port}")
     with pytest.raises(NetworkUnreachable):
         await pull(engine.base_url, source, policy)
 
 
 async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
-    engine: EngineServer, serve: Serve, policy: Policy
+    engine: OllamaProcess, serve: Serve, policy: Timeouts
 ) -> None:
     """The engine waits half a minute for a dead connection; we do not."""
     let_go: list[asyncio.Event] = []
@@ -78,7 +80,7 @@ async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
     app = create_registry()
     app.middlewares.append(hold_the_first)
     registry = (await serve(app)).removeprefix("http://")
-    source = source_of(TINY, registry)
+    source = resolve_source(TINY, registry)
     try:
         async with asyncio.timeout(20):
             await pull(
@@ -129,7 +131,7 @@ SUCCESS = {"status": "success"}
 
 
 async def test_progress_of_a_pull_never_runs_backwards(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """Ollama's ``completed`` can fall; ours does not."""
     stub = PullStub([layer(5), layer(3), layer(9), SUCCESS])
@@ -139,7 +141,7 @@ async def test_progress_of_a_pull_never_runs_backwards(
 
 
 async def test_a_pull_that_stands_still_is_begun_anew(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """Lines that come while no byte does are a stall."""
     still = layer(4, repeat=1000, pause=0.02)
@@ -157,7 +159,7 @@ async def test_a_pull_that_stands_still_is_begun_anew(
     ids=["before the manifest", "between two lines"],
 )
 async def test_a_pull_that_says_nothing_is_begun_anew(
-    policy: Policy, serve: Serve, step: dict[str, Any]
+    policy: Timeouts, serve: Serve, step: dict[str, Any]
 ) -> None:
     """No line is no byte."""
     stub = PullStub([step | {"pause": 30}], [SUCCESS])
@@ -167,7 +169,7 @@ async def test_a_pull_that_says_nothing_is_begun_anew(
 
 
 async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """Not even a first line is a stall as well."""
 
@@ -183,7 +185,9 @@ async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
             await pull(url, TINY, policy)
 
 
-async def test_a_new_attempt_has_its_own_patience(policy: Policy, serve: Serve) -> None:
+async def test_a_new_attempt_has_its_own_patience(
+    policy: Timeouts, serve: Serve
+) -> None:
     """Steps that an earlier attempt told are steps again."""
     late = {"status": "pulling manifest", "pause": 0.7 * policy.stall_s}
     stub = PullStub(
@@ -195,7 +199,7 @@ async def test_a_new_attempt_has_its_own_patience(policy: Policy, serve: Serve) 
 
 
 async def test_verifying_may_take_longer_than_a_stall(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """Nothing is told for minutes while a slow disk is read."""
     verifying = {"status": "verifying sha256 digest", "pause": 3 * policy.stall_s}
@@ -205,7 +209,7 @@ async def test_verifying_may_take_longer_than_a_stall(
 
 
 async def test_bytes_that_are_fetched_again_are_no_stall(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """After a part is lost, bytes below the highest mark are still bytes."""
     again = [layer(done, pause=policy.stall_s / 2) for done in range(1, 8)]
@@ -215,7 +219,7 @@ async def test_bytes_that_are_fetched_again_are_no_stall(
 
 
 async def test_two_layers_that_take_turns_without_bytes_are_a_stall(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """Lines that differ only by their layer do not hide it."""
     one, two = layer(4, pause=0.02), layer(4, pause=0.02, status="other", digest="e")
@@ -226,7 +230,7 @@ async def test_two_layers_that_take_turns_without_bytes_are_a_stall(
 
 
 async def test_a_pull_is_asked_again_only_after_a_pause(
-    policy: Policy, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    policy: Timeouts, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked at once, the engine attaches it to the download that is dying."""
     pauses: list[float] = []
@@ -244,7 +248,7 @@ async def test_a_pull_is_asked_again_only_after_a_pause(
 
 
 async def test_a_line_that_is_no_json_is_passed_over(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """Only what we know is believed."""
     stub = PullStub([{"raw": b"<html>\n[1]\n"}, SUCCESS])
@@ -252,7 +256,7 @@ async def test_a_line_that_is_no_json_is_passed_over(
 
 
 async def test_a_pull_that_ends_early_is_begun_anew(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """Only ``success`` is success."""
     stub = PullStub([layer(9)], [{"error": "context canceled"}], [SUCCESS])
@@ -261,7 +265,7 @@ async def test_a_pull_that_ends_early_is_begun_anew(
 
 
 async def test_a_pull_that_never_works_is_given_up(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """The last error is shown in the engine's own words, freed of escapes."""
     stub = PullStub(*[[{"error": "max retries \x1b[31mexceeded"}]] * 20)
@@ -271,7 +275,7 @@ async def test_a_pull_that_never_works_is_given_up(
 
 
 async def test_a_full_disk_in_a_pull_is_not_repeated(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """What no retry can mend ends at once."""
     stub = PullStub([{"error": "write /x: no space left on device"}])

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.blobs import fetch_blobs
 from spicy_avocado_magic.engine.registry import (
     Manifest,
     blob_path,
     installed_manifest,
     read_manifest,
-    source_of,
+    resolve_source,
 )
 from spicy_avocado_magic.errors import (
     AvocadoError,
     DownloadFailed,
-    ModelRefused,
+    ModelUnavailable,
     NetworkUnreachable,
 )
 
@@ -30,23 +30,23 @@ from .registry_host import CONFIG, WEIGHTS, Registry, layer_of, named
 
 def test_names_without_a_host_are_pulled_from_the_wanted_registry() -> None:
     """Only the registry changes, and only where none was named."""
-    source = source_of(ModelName.parse("tiny:1b"), "127.0.0.1:5000")
+    source = resolve_source(ModelName.parse("tiny:1b"), "127.0.0.1:5000")
     assert source.short == "127.0.0.1:5000/library/tiny:1b"
     other = ModelName.parse("hf.co/user/repo:Q4")
-    assert source_of(other, "127.0.0.1:5000") == other
-    assert source_of(ModelName.parse("tiny"), "") == ModelName.parse("tiny")
+    assert resolve_source(other, "127.0.0.1:5000") == other
+    assert resolve_source(ModelName.parse("tiny"), "") == ModelName.parse("tiny")
 
 
 def test_a_rehearsal_reaches_for_no_real_registry() -> None:
     """Its own registry answers for every host, but not for another on loopback."""
     real = ModelName.parse("hf.co/user/repo:Q4")
-    source = source_of(real, "127.0.0.1:5000", for_all=True)
+    source = resolve_source(real, "127.0.0.1:5000", for_all=True)
     assert source.short == "127.0.0.1:5000/user/repo:Q4"
     loopback = ModelName.parse("127.0.0.1:6000/library/tiny")
-    assert source_of(loopback, "127.0.0.1:5000", for_all=True) == loopback
+    assert resolve_source(loopback, "127.0.0.1:5000", for_all=True) == loopback
 
 
-async def test_a_manifest_tells_each_blob_once(policy: Policy, serve: Serve) -> None:
+async def test_a_manifest_tells_each_blob_once(policy: Timeouts, serve: Serve) -> None:
     """Layers and config are listed with their sizes."""
     registry = Registry()
     manifest = await read_manifest(
@@ -61,15 +61,15 @@ async def test_a_manifest_tells_each_blob_once(policy: Policy, serve: Serve) -> 
 @pytest.mark.parametrize(
     ("status", "kind", "text"),
     [
-        (400, ModelRefused, "quantisation"),
-        (404, ModelRefused, "library/tiny:latest"),
-        (412, ModelRefused, "newer Ollama"),
+        (400, ModelUnavailable, "quantisation"),
+        (404, ModelUnavailable, "library/tiny:latest"),
+        (412, ModelUnavailable, "newer Ollama"),
         (429, DownloadFailed, "429"),
         (500, DownloadFailed, "HTTP 500"),
     ],
 )
 async def test_refusals_are_told_apart(
-    policy: Policy, serve: Serve, status: int, kind: type[AvocadoError], text: str
+    policy: Timeouts, serve: Serve, status: int, kind: type[AvocadoError], text: str
 ) -> None:
     """Each status has its own message and remedy."""
     url = await serve(Registry(manifest_status=status).application())
@@ -78,7 +78,7 @@ async def test_refusals_are_told_apart(
 
 
 async def test_a_registry_that_is_busy_for_a_moment_is_asked_again(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """One 503 or 429 costs a pause, and no life of the component."""
     registry = Registry(manifest_statuses=[503, 429, 502])
@@ -88,7 +88,7 @@ async def test_a_registry_that_is_busy_for_a_moment_is_asked_again(
 
 
 async def test_a_registry_that_hangs_up_is_asked_again(
-    policy: Policy, serve: Serve
+    policy: Timeouts, serve: Serve
 ) -> None:
     """A cut connection is no answer."""
     registry = Registry(manifest_cuts=2)
@@ -99,16 +99,18 @@ async def test_a_registry_that_hangs_up_is_asked_again(
         await read_manifest(source, policy=policy)
 
 
-async def test_an_unknown_model_of_the_library_points_to_it(policy: Policy) -> None:
+async def test_an_unknown_model_of_the_library_points_to_it(policy: Timeouts) -> None:
     """The remedy says where names are listed."""
-    from spicy_avocado_magic.engine.model_errors import unknown_model
+    from spicy_avocado_magic.engine.model_errors import unknown_model_error
 
-    error = unknown_model(ModelName.parse("lama3"))
+    error = unknown_model_error(ModelName.parse("lama3"))
     assert "lama3:latest" in error.problem
     assert "ollama.com/library" in error.remedy
 
 
-async def test_no_registry_is_no_network(policy: Policy, unused_tcp_port: int) -> None:
+async def test_no_registry_is_no_network(
+    policy: Timeouts, unused_tcp_port: int
+) -> None:
     """A refused connection is told as such."""
     with pytest.raises(NetworkUnreachable):
         await read_manifest(named(f"http://127.0.0.1:{unused_tcp_port}"), policy=policy)
@@ -130,7 +132,7 @@ async def test_no_registry_is_no_network(policy: Policy, unused_tcp_port: int) -
     ids=["401", "403", "not JSON", "another form", "evil digest"],
 )
 async def test_what_we_may_not_read_is_left_to_the_engine(
-    policy: Policy, serve: Serve, tmp_path: Path, registry: Registry
+    policy: Timeouts, serve: Serve, tmp_path: Path, registry: Registry
 ) -> None:
     """Such a manifest has no layers, and fetching its blobs is no work."""
     source = named(await serve(registry.application()))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from spicy_avocado_magic.engine.runner_activity import effort_of
+from spicy_avocado_magic.engine.runner_activity import runner_activity
 
 SERVER = """
 import subprocess, sys
@@ -40,23 +40,23 @@ def test_a_runner_that_computes_is_told_from_one_that_is_stopped(
     server: psutil.Process,
 ) -> None:
     """The same twice is a runner that did nothing in between."""
-    before, deadline = effort_of(server.pid), time.monotonic() + 20
-    while effort_of(server.pid) == before:
+    before, deadline = runner_activity(server.pid), time.monotonic() + 20
+    while runner_activity(server.pid) == before:
         assert time.monotonic() < deadline, "a runner at work seems idle"
     (child,) = server.children()
     child.suspend()
     while child.status() != psutil.STATUS_STOPPED:
         assert time.monotonic() < deadline, "it was not stopped"
-    stopped = effort_of(server.pid)
+    stopped = runner_activity(server.pid)
     assert stopped, "the runner is not seen"
-    assert effort_of(server.pid) == stopped, "a stopped runner seems at work"
+    assert runner_activity(server.pid) == stopped, "a stopped runner seems at work"
 
 
 def test_an_engine_without_runners_tells_nothing(server: psutil.Process) -> None:
     """Nor does one that is gone: there is nobody to judge."""
     (child,) = server.children()
-    assert effort_of(child.pid) == (), "a process without children has runners"
-    assert effort_of(2**22 + 1) == (), "a process that is not there has runners"
+    assert runner_activity(child.pid) == (), "a process without children has runners"
+    assert runner_activity(2**22 + 1) == (), "a process that is not there has runners"
 
 
 def test_a_runner_that_waits_for_a_disk_is_not_judged(
@@ -65,4 +65,6 @@ def test_a_runner_that_waits_for_a_disk_is_not_judged(
     """A model on a mounted drive may come slowly, page by page."""
     waits = psutil.STATUS_DISK_SLEEP
     monkeypatch.setattr(psutil.Process, "status", lambda _: waits)
-    assert effort_of(server.pid) == (), "it would be taken for one that does nothing"
+    assert runner_activity(server.pid) == (), (
+        "it would be taken for one that does nothing"
+    )

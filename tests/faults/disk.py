@@ -21,7 +21,7 @@ from spicy_avocado_magic.errors import (
     PlatformUnsupported,
     VersionMismatch,
 )
-from spicy_avocado_magic.protocol.state_folder import Child, Record, write_private
+from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, write_private
 from spicy_avocado_magic.system.paths import models_folder
 from spicy_avocado_magic.system.processes import Identity, identify
 from tests.main_job.home import Home
@@ -75,11 +75,11 @@ def _record_not_ours(spoil: Callable[[Path], None]) -> Callable[[Service], None]
 def _settings_world_readable(service: Service) -> Timing:
     pid = service.host
     detect_s = end_by_guard(service, lambda: os.kill(pid, signal.SIGKILL))
-    service.folder.wanted.chmod(0o644)
+    service.folder.desired_state.chmod(0o644)
     with pytest.raises(PlatformUnsupported, match=_NOT_OURS):
         service.up()
     assert not service.home.wait_no_processes(1.0), "something was started all the same"
-    service.folder.wanted.chmod(0o600)
+    service.folder.desired_state.chmod(0o600)
     return detect_s, up_again(service)
 
 
@@ -95,7 +95,7 @@ def _pid_reused(service: Service) -> Timing:
             Child(name="agent", identity=reused),
             Child(name="engine", identity=engine),
         )
-        service.folder.write_record(Record(host=reused, children=children))
+        service.folder.write_record(DaemonRecord(host=reused, children=children))
         took_s = up_again(service)
         assert not engine.is_alive, "the engine of the dead host was not swept"
         assert stranger.poll() is None, "a stranger's process was ended"

@@ -18,12 +18,12 @@ import pytest
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client import launch
 from spicy_avocado_magic.client.control_client import ANSWER_S
-from spicy_avocado_magic.client.last_exit import of_last
+from spicy_avocado_magic.client.last_exit import last_exit_report
 from spicy_avocado_magic.client.log_reader import read_logs
-from spicy_avocado_magic.errors import DiskTooSmall, HostUnreachable
+from spicy_avocado_magic.errors import DaemonUnreachable, DiskTooSmall
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.system.processes import identify
-from spicy_avocado_magic.system.rotating_file import MOST_BYTES, backup_of
+from spicy_avocado_magic.system.rotating_file import MAX_BYTES, backup_path
 from tests.main_job.home import Home
 
 from . import promises
@@ -60,7 +60,7 @@ def _killed(service: Service) -> Timing:
     pid = service.host
     detect_s = end_by_guard(service, lambda: os.kill(pid, signal.SIGKILL))
     assert status() is None, "status tells of a host that was killed"
-    last = of_last(rehearse=False)
+    last = last_exit_report(rehearse=False)
     assert last is not None, "status does not tell what happened"
     assert "was killed" in last.text, last.text
     assert "%avocado_up starts it anew" in last.text, last.text
@@ -107,7 +107,9 @@ def _guard_killed(service: Service) -> Timing:
 
 def _hung(service: Service) -> Timing:
     service.freeze(service.host)
-    with pytest.raises(HostUnreachable, match="has not answered for 5 seconds") as told:
+    with pytest.raises(
+        DaemonUnreachable, match="has not answered for 5 seconds"
+    ) as told:
         status()
     told_s = time.monotonic() - service.broken_at
     assert told_s <= ANSWER_S + _NOISE_S, f"told after {told_s:.1f} s"
@@ -229,17 +231,17 @@ def _logs_grown(service: Service) -> Timing:
     line = b"grown " * 16 + b"\n"
     for log in logs:
         with log.open("ab") as file:
-            file.write(line * (MOST_BYTES // len(line) + 1))
+            file.write(line * (MAX_BYTES // len(line) + 1))
     recover_s = 0.0
     for pid in (service.agent, service.engine):
         recover_s = promises.killed_and_whole(service, pid, WHOLE_S)
     wait_until(
-        lambda: all(log.stat().st_size < MOST_BYTES for log in logs),
+        lambda: all(log.stat().st_size < MAX_BYTES for log in logs),
         f"not begun anew: {[log.name for log in logs]}",
     )
     for log in logs:
-        kept = backup_of(log).stat().st_size
-        assert kept < 2 * MOST_BYTES, f"the backup of {log.name} has {kept} bytes"
+        kept = backup_path(log).stat().st_size
+        assert kept < 2 * MAX_BYTES, f"the backup of {log.name} has {kept} bytes"
     for component in ("engine", "tunnel"):
         shown = read_logs(service.folder, component, 20)
         told = [one for one in shown if "grown" not in one.text]

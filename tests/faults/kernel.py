@@ -169,9 +169,9 @@ child = os.fork()
 if not child:
     status = 1
     try:
-        from spicy_avocado_magic.client.up import bring_up
-        from spicy_avocado_magic.config.options import wish_from
-        again = bring_up(wish_from({"models": ("tiny",)}), show=lambda state: None)
+        from spicy_avocado_magic.client.up import run_up
+        from spicy_avocado_magic.config.options import build_up_request
+        again = run_up(build_up_request({"models": ("tiny",)}), show=lambda state: None)
         status = 0 if (again.outcome, again.url) == ("reused", avocado.url) else 2
         os.setsid()
         with open(HOME + "/forked", "w") as file:

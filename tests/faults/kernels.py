@@ -28,14 +28,14 @@ LOAD: Final = "%load_ext spicy_avocado_magic"
 UP: Final = f"{LOAD}\nTOKEN = {TOKEN!r}\n%avocado_up tiny --token $TOKEN"
 _STARTUP: Final = """\
 import functools, json
-from spicy_avocado_magic.client import bringing
+from spicy_avocado_magic.client import up
 from spicy_avocado_magic.protocol.json_codec import from_json
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.config.settings import Sources
-bringing.bring_up = functools.partial(
-    bringing.bring_up,
-    sources=from_json(Sources, json.loads({sources!r})),
-    policy=from_json(Policy, json.loads({policy!r})),
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.config.settings import Endpoints
+up.run_up = functools.partial(
+    up.run_up,
+    sources=from_json(Endpoints, json.loads({sources!r})),
+    policy=from_json(Timeouts, json.loads({policy!r})),
 )
 """
 """What IPython runs first: the magics stay as they are, the world is another."""

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.event_log import read_tail
 from spicy_avocado_magic.protocol.state import Phase, State
 from tests.main_job.home import Home
@@ -34,7 +34,7 @@ T = TypeVar("T")
 Timing = tuple[float | None, float]
 
 _WHOLE_S: Final = 20.0
-_TRIES: Final = Policy().first_start_tries
+_TRIES: Final = Timeouts().first_start_tries
 """As many as a component has that fails otherwise."""
 _LONGEST_PAUSE_S: Final = 0.4
 """In place of a minute."""

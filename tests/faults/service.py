@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE as FAULTS_VARIABLE
-from spicy_avocado_magic.rehearsal.world import World
+from spicy_avocado_magic.rehearsal.world import RehearsalWorld
 from tests.loop_thread import LoopThread
 from tests.main_job.home import PACKAGE_PARENT, Home, new_home
 from tests.real_engines import EXECUTABLES
@@ -61,7 +61,7 @@ class LoopbackWorld:
 
     def __init__(self, folder: Path) -> None:
         self._thread = LoopThread()
-        self._world = World(folder)
+        self._world = RehearsalWorld(folder)
         self.run(self._world.start())
         self.edge = self._world.edge
         self.sources = replace(self._world.sources(), rehearsal=False)
@@ -136,7 +136,7 @@ class Service:
     fault: Fault
     home: Home
     world: LoopbackWorld
-    policy: Policy
+    policy: Timeouts
     is_stand_in: bool
     folder: StateFolder
     avocado: Avocado = field(init=False)
@@ -224,9 +224,9 @@ def _thaw(process: psutil.Process) -> None:
         process.send_signal(signal.SIGCONT)
 
 
-def policy_of(fault: Fault) -> Policy:
+def policy_of(fault: Fault) -> Timeouts:
     """Return the product's policy with its waits divided as the row says."""
-    real, scaled = Policy(), Policy().scaled(fault.divisor)
+    real, scaled = Timeouts(), Timeouts().scaled(fault.divisor)
     kept = {name: getattr(real, name) for name in _UNSCALED}
     return replace(scaled, **kept | dict(fault.policy))
 

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from spicy_avocado_magic.client.control_client import Connection
-from spicy_avocado_magic.errors import HostUnreachable
+from spicy_avocado_magic.client.control_client import ControlClient
+from spicy_avocado_magic.errors import DaemonUnreachable
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
@@ -63,13 +63,13 @@ class Watch:
     def _follow(self) -> None:
         while not self._ending.is_set():
             try:
-                for state in Connection(self._folder.socket).follow():
+                for state in ControlClient(self._folder.socket).follow():
                     if self._ending.is_set():
                         return
                     with self._news:
                         self._seen.append((time.monotonic(), state))
                         self._news.notify_all()
-            except HostUnreachable:
+            except DaemonUnreachable:
                 pass
             self._ending.wait(_AGAIN_S)
 

@@ -13,9 +13,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from spicy_avocado_magic.config.limits import Limits
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.gateway.authorization import Access
+from spicy_avocado_magic.gateway.authorization import AccessPolicy
 from spicy_avocado_magic.system.redaction import Secret
 
 from ..real_engines import real_ollama
@@ -26,14 +26,14 @@ KEY: Final = "right-key-0123456789"
 PUBLIC_HOST: Final = "spicy.ngrok.app"
 PROBE_SECRET: Final = b"probe-secret"
 WITH_KEY: Final = {"Authorization": f"Bearer {KEY}"}
-OWNER: Final = Access(
+OWNER: Final = AccessPolicy(
     key=Secret(KEY), public_host=PUBLIC_HOST, models=("tiny", "user/fine:q4")
 )
 
 
 def bounds(**changes: Any) -> Limits:
     """Return the usual bounds with some of them changed."""
-    return replace(Limits.of(Policy()), **changes)
+    return replace(Limits.from_timeouts(Timeouts()), **changes)
 
 
 Reply = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
@@ -128,16 +128,16 @@ async def open_gateway(engine: Engine) -> AsyncIterator[Open]:
     fronts: list[Front] = []
 
     async def open_one(
-        access: Access = OWNER,
+        access: AccessPolicy = OWNER,
         *,
         limits: Limits | None = None,
-        policy: Policy | None = None,
+        policy: Timeouts | None = None,
         **changes: Any,
     ) -> Front:
         lines: list[str] = []
         gateway = Gateway(
             access=replace(access, **changes),
-            policy=policy or Policy(),
+            policy=policy or Timeouts(),
             probe_secret=PROBE_SECRET,
             log=lines.append,
             limits=limits,

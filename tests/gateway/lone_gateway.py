@@ -12,13 +12,13 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from spicy_avocado_magic.config.api_keys import NamedKey
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.api_keys import ApiKey
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.gateway.app import Gateway
 
 from .conftest import OWNER, PROBE_SECRET, bounds
 
-GREEDY: Final = NamedKey(name="greedy", secret="greedy-key-0123456789")
+GREEDY: Final = ApiKey(name="greedy", secret="greedy-key-0123456789")
 LIMITS: Final = bounds(
     head_wait_s=1.0,
     body_wait_s=2.0,
@@ -34,7 +34,7 @@ LIMITS: Final = bounds(
 async def _serve(engine_url: str) -> None:
     gateway = Gateway(
         access=replace(OWNER, named=(GREEDY,)),
-        policy=Policy(),
+        policy=Timeouts(),
         probe_secret=PROBE_SECRET,
         log=lambda line: None,
         limits=LIMITS,

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.gateway.access_log import AccessLog, access_line
+from spicy_avocado_magic.gateway.access_log import AccessLog, format_access_line
 from spicy_avocado_magic.gateway.authentication import Caller
-from spicy_avocado_magic.gateway.request_context import Exchange
-from spicy_avocado_magic.gateway.token_usage import Usage
-from spicy_avocado_magic.system.rotating_file import backup_of
+from spicy_avocado_magic.gateway.request_context import RequestContext
+from spicy_avocado_magic.gateway.token_usage import TokenUsage
+from spicy_avocado_magic.system.rotating_file import backup_path
 
 
 @pytest.fixture
@@ -47,31 +47,31 @@ def mode_of(path: Path) -> int:
 
 def test_a_log_line_is_one_line_of_ascii() -> None:
     """Nothing that a terminal would obey gets into the log."""
-    exchange = Exchange(method="GET\x1b[31m\n", route="/é", status=200)
-    line = access_line(exchange, sent_bytes=9)
+    exchange = RequestContext(method="GET\x1b[31m\n", route="/é", status=200)
+    line = format_access_line(exchange, sent_bytes=9)
     assert line.isascii(), "the line holds more than ASCII"
     assert line.isprintable(), "the line holds control characters"
     told = json.loads(line)
     assert (told["method"], told["route"]) == ("GET\x1b[31m\n", "/é")
     assert (told["status"], told["bytes"]) == (200, 9)
     assert (told["key"], told["model"], told["first_token_ms"]) == (None, None, None)
-    long = access_line(Exchange(method="A" * 9999), sent_bytes=0)
+    long = format_access_line(RequestContext(method="A" * 9999), sent_bytes=0)
     assert len(long) < 500, "a stranger fills the disk with one long word"
 
 
 def test_a_line_tells_who_used_what() -> None:
     """Key by its name, model, time to the first token, tokens and their kind."""
-    exchange = Exchange(
+    exchange = RequestContext(
         method="POST",
         route="/api/chat",
         caller=Caller(name="alice", digest=b"secret"),
         model="tiny:latest",
         status=200,
         is_public=True,
-        usage=Usage(tokens_in=2, tokens_out=3, is_estimate=True),
+        usage=TokenUsage(tokens_in=2, tokens_out=3, is_estimate=True),
     )
-    exchange.heard(b'{"done":false}\n' * 3)
-    told = json.loads(access_line(exchange, sent_bytes=9))
+    exchange.record_chunk(b'{"done":false}\n' * 3)
+    told = json.loads(format_access_line(exchange, sent_bytes=9))
     assert (told["key"], told["model"]) == ("alice", "tiny:latest")
     assert (told["tokens_in"], told["tokens_out"], told["is_estimate"]) == (2, 3, True)
     assert told["is_public"] is True
@@ -118,7 +118,7 @@ async def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
     for number in range(50):
         log(f"{number:09}")
         log.flush()
-    backup = backup_of(path)
+    backup = backup_path(path)
     before, now = lines_of(backup), lines_of(path)
     assert max(len(before), len(now)) <= 11, "more is kept than was said"
     assert (before + now)[-1] == f"{49:09}", "the last line is lost"

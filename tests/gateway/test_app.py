@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.gateway.authorization import Access
-from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, proof
+from spicy_avocado_magic.gateway.authorization import AccessPolicy
+from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, gateway_proof
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import (
@@ -171,7 +171,7 @@ async def test_a_probe_is_answered_even_while_the_engine_loads(
     headers = {PROBE_HEADER: "nonce-1", "Host": PUBLIC_HOST}
     status, reply, _ = await front.call("GET", "/api/version", headers=headers)
     assert status == 200
-    assert reply.headers[PROOF_HEADER] == proof(PROBE_SECRET, "nonce-1")
+    assert reply.headers[PROOF_HEADER] == gateway_proof(PROBE_SECRET, "nonce-1")
     assert front.gateway.metrics.requests == 0, "a probe was counted"
     assert front.gateway.metrics.last_tunnel_request is not None
 
@@ -279,7 +279,7 @@ async def test_without_a_key_by_choice_the_rest_still_holds(
     open_gateway: Open, engine: Engine
 ) -> None:
     """``--no-auth`` serves any caller, but no page, no foreign host, no other model."""
-    front = await open_gateway(Access(key=None, models=("tiny",)))
+    front = await open_gateway(AccessPolicy(key=None, models=("tiny",)))
     status, _, _ = await front.call("POST", "/api/chat", data=CHAT)
     assert status == 200
     for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.config.api_keys import ANYBODY, OWNER, NamedKey
-from spicy_avocado_magic.gateway.authentication import Caller, Keyring, RateLimiter
-from spicy_avocado_magic.gateway.error_responses import Refusal
+from spicy_avocado_magic.config.api_keys import ANONYMOUS, OWNER, ApiKey
+from spicy_avocado_magic.gateway.authentication import Caller, KeyStore, RateLimiter
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY
 
-ANA = NamedKey(
+ANA = ApiKey(
     name="ana",
     secret="anas-key-0123456789",
     rpm=3,
@@ -25,39 +25,45 @@ ANA = NamedKey(
     models=("tiny",),
     manage=True,
 )
-BO = NamedKey(name="bo", secret="bos-key-01234567890")
+BO = ApiKey(name="bo", secret="bos-key-01234567890")
 
 
-def keyring(*named: NamedKey, manage: bool = True) -> Keyring:
+def keyring(*named: ApiKey, manage: bool = True) -> KeyStore:
     """Return the owner's key and others."""
-    return Keyring(Secret(KEY), named, manage=manage)
+    return KeyStore(Secret(KEY), named, manage=manage)
 
 
-def refused(ring: Keyring, *keys: str) -> Refusal:
+def refused(ring: KeyStore, *keys: str) -> ErrorResponse:
     """Return how these keys are refused."""
-    with pytest.raises(Refusal) as caught:
-        ring.find(keys)
+    with pytest.raises(ErrorResponse) as caught:
+        ring.authenticate(keys)
     return caught.value
 
 
 def test_each_key_is_its_holders() -> None:
     """A caller is known by name, with the bounds that were given with the key."""
     ring = keyring(ANA, BO)
-    assert ring.find((KEY,)).name == OWNER, "the owner was not recognised"
-    ana = ring.find((ANA.secret,))
+    assert ring.authenticate((KEY,)).name == OWNER, "the owner was not recognised"
+    ana = ring.authenticate((ANA.secret,))
     assert (ana.name, ana.rpm, ana.tokens, ana.models) == ("ana", 3, 100, ("tiny",))
-    assert ring.find((BO.secret, BO.secret)).name == "bo", "the same key sent twice"
+    assert ring.authenticate((BO.secret, BO.secret)).name == "bo", (
+        "the same key sent twice"
+    )
 
 
 def test_only_keys_made_for_it_may_manage_and_only_where_it_is_possible() -> None:
     """``--manage`` of the host and of the key must both be there."""
     ring = keyring(ANA, BO)
-    assert ring.find((KEY,)).may_manage, "the owner may not"
-    assert ring.find((ANA.secret,)).may_manage, "a key made with --manage may not"
-    assert not ring.find((BO.secret,)).may_manage, "any key may"
+    assert ring.authenticate((KEY,)).may_manage, "the owner may not"
+    assert ring.authenticate((ANA.secret,)).may_manage, (
+        "a key made with --manage may not"
+    )
+    assert not ring.authenticate((BO.secret,)).may_manage, "any key may"
     closed = keyring(ANA, manage=False)
     for key in (KEY, ANA.secret):
-        assert not closed.find((key,)).may_manage, "without --manage somebody may"
+        assert not closed.authenticate((key,)).may_manage, (
+            "without --manage somebody may"
+        )
 
 
 @pytest.mark.parametrize(
@@ -104,28 +110,28 @@ def test_a_key_that_has_expired_is_wrong() -> None:
     for other in ("wrong", BO.secret):
         said = refused(ring, ANA.secret, other).message
         assert "expired" not in said, "beside another key it is not told apart"
-    assert ring.find((BO.secret,)).name == "bo", "a key expired before its time"
+    assert ring.authenticate((BO.secret,)).name == "bo", "a key expired before its time"
 
 
 def test_without_a_key_everybody_is_anybody() -> None:
     """``--no-auth``: no key is looked at, and nobody may manage."""
-    ring = Keyring(None, (), manage=True)
+    ring = KeyStore(None, (), manage=True)
     assert ring.is_open, "the door is not open"
-    assert ring.find(("whatever",)) == Caller(name=ANYBODY)
+    assert ring.authenticate(("whatever",)) == Caller(name=ANONYMOUS)
     assert not keyring().is_open, "the door is open"
 
 
 def test_a_revoked_key_is_no_longer_had() -> None:
     """By content, not by name: a new key under an old name is another one."""
-    ana = keyring(ANA).find((ANA.secret,))
+    ana = keyring(ANA).authenticate((ANA.secret,))
     assert keyring(ANA).has(ana), "a key that is still there is not had"
     assert not keyring(BO).has(ana), "a revoked key is had"
     renewed = replace(ANA, secret="another-key-0123456")
     assert not keyring(renewed).has(ana), "an old key is had under its old name"
     assert not keyring(replace(ANA, expires_at=1)).has(ana), "an expired key is had"
-    owner = keyring().find((KEY,))
-    assert Keyring(Secret("another-key-0123456"), (), manage=False).has(owner)
-    assert Keyring(None, (), manage=False).has(Caller(name=ANYBODY))
+    owner = keyring().authenticate((KEY,))
+    assert KeyStore(Secret("another-key-0123456"), (), manage=False).has(owner)
+    assert KeyStore(None, (), manage=False).has(Caller(name=ANONYMOUS))
 
 
 @pytest.mark.parametrize(
@@ -151,8 +157,8 @@ def test_every_guess_is_compared_with_every_key_at_full_length(
     monkeypatch.setattr(hmac, "compare_digest", watching)
     ring = keyring(ANA, BO)
     try:
-        ring.find(keys)
-    except Refusal:
+        ring.authenticate(keys)
+    except ErrorResponse:
         assert keys != (KEY,), "the right key was refused"
     else:
         assert keys == (KEY,), "a wrong key was let in"
@@ -175,29 +181,29 @@ def test_a_caller_may_send_its_number_in_any_minute() -> None:
     clock = Clock()
     rates = RateLimiter(clock)
     for _ in range(2):
-        rates.take("ana", 2)
+        rates.check("ana", 2)
         clock.now += 10
-    with pytest.raises(Refusal) as caught:
-        rates.take("ana", 2)
+    with pytest.raises(ErrorResponse) as caught:
+        rates.check("ana", 2)
     assert caught.value.status == 429
     assert caught.value.headers["Retry-After"] == "41", "not when a place is free"
     assert caught.value.code == "rate_limit_exceeded"
     clock.now += 40
-    rates.take("ana", 2)
-    with pytest.raises(Refusal):
-        rates.take("ana", 2)
+    rates.check("ana", 2)
+    with pytest.raises(ErrorResponse):
+        rates.check("ana", 2)
 
 
 def test_callers_do_not_use_up_each_others_requests() -> None:
     """Each is counted for itself; without a bound nobody is."""
     rates = RateLimiter(Clock())
-    rates.take("ana", 1)
-    rates.take("bo", 1)
-    with pytest.raises(Refusal):
-        rates.take("bo", 1)
-    rates.take("owner", 5)
+    rates.check("ana", 1)
+    rates.check("bo", 1)
+    with pytest.raises(ErrorResponse):
+        rates.check("bo", 1)
+    rates.check("owner", 5)
     for _ in range(9):
-        rates.take("owner", 0)
+        rates.check("owner", 0)
     assert "owner" not in rates._times, "who has no bound is remembered"
 
 
@@ -206,16 +212,16 @@ def test_a_bound_that_is_lowered_holds_at_once() -> None:
     clock = Clock()
     rates = RateLimiter(clock)
     for _ in range(3):
-        rates.take("ana", 10)
+        rates.check("ana", 10)
         clock.now += 10
-    with pytest.raises(Refusal) as caught:
-        rates.take("ana", 2)
+    with pytest.raises(ErrorResponse) as caught:
+        rates.check("ana", 2)
     # Of the requests at 0, 10 and 20 seconds the last two count; it is 30 now.
     assert caught.value.headers["Retry-After"] == "41", "the wrong ones are counted"
-    rates.take("ana", 3)
+    rates.check("ana", 3)
 
 
 def test_a_key_is_its_own_under_its_own_name_only() -> None:
     """The same secret under another name does not keep a revoked one alive."""
-    ana = keyring(ANA).find((ANA.secret,))
+    ana = keyring(ANA).authenticate((ANA.secret,))
     assert not keyring(replace(ANA, name="bo")).has(ana), "another name will do"

@@ -7,11 +7,16 @@ from dataclasses import replace
 import pytest
 from multidict import CIMultiDict
 
-from spicy_avocado_magic.config.api_keys import NamedKey
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.gateway.authorization import Access, Gate, Headers, Visit
-from spicy_avocado_magic.gateway.error_responses import Refusal
-from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level
+from spicy_avocado_magic.config.api_keys import ApiKey
+from spicy_avocado_magic.errors import UsageError
+from spicy_avocado_magic.gateway.authorization import (
+    AccessPolicy,
+    AuthorizedRequest,
+    Authorizer,
+    Headers,
+)
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
+from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Permission
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY, OWNER, PUBLIC_HOST, WITH_KEY
@@ -25,14 +30,14 @@ def head(*pairs: tuple[str, str], host: str = PUBLIC_HOST) -> Headers:
 
 
 def status(
-    access: Access, method: str, target: str, headers: Headers | None = None
+    access: AccessPolicy, method: str, target: str, headers: Headers | None = None
 ) -> int:
     """Return the status that the gate gives; 200 for one that is let in."""
-    gate = Gate(access)
-    path, path_key = gate.split(target)
+    gate = Authorizer(access)
+    path, path_key = gate.split_path_key(target)
     try:
-        gate.admit(method, path, path_key, head() if headers is None else headers)
-    except Refusal as refusal:
+        gate.authorize(method, path, path_key, head() if headers is None else headers)
+    except ErrorResponse as refusal:
         return refusal.status
     return 200
 
@@ -44,13 +49,13 @@ def target_of(label: str) -> str:
 
 def test_a_key_is_needed_unless_no_key_was_asked_for() -> None:
     """The gateway fails closed: an empty key is a mistake, never an open door."""
-    with pytest.raises(UsageMistake):
-        Access(key=Secret(""))
-    with pytest.raises(UsageMistake):
-        Access(key=None, manage=True)
-    with pytest.raises(UsageMistake):
-        Access(key=None, path_key=True)
-    assert Access(key=None).key is None, "no key can be asked for"
+    with pytest.raises(UsageError):
+        AccessPolicy(key=Secret(""))
+    with pytest.raises(UsageError):
+        AccessPolicy(key=None, manage=True)
+    with pytest.raises(UsageError):
+        AccessPolicy(key=None, path_key=True)
+    assert AccessPolicy(key=None).key is None, "no key can be asked for"
 
 
 KEY_STATES = {
@@ -78,7 +83,7 @@ def test_without_the_right_key_nothing_but_the_open_routes_is_reached(
     for row in ALL_ROUTES:
         if row is not route:
             continue
-        expected = 200 if row.level is Level.OPEN else 401
+        expected = 200 if row.level is Permission.OPEN else 401
         got = status(managed, row.methods[0], target_of(row.label), head(*headers))
         assert got == expected, f"{row.label} was answered with {got}"
 
@@ -115,7 +120,7 @@ def test_management_is_closed_even_to_the_right_key(route: object) -> None:
     """Unless the owner asked for it, what changes things does not exist."""
     for row in ALL_ROUTES:
         if row is route:
-            expected = 404 if row.level is Level.MANAGE else 200
+            expected = 404 if row.level is Permission.MANAGE else 200
             for method in row.methods:
                 got = status(
                     OWNER, method, target_of(row.label), head(*WITH_KEY.items())
@@ -126,10 +131,10 @@ def test_management_is_closed_even_to_the_right_key(route: object) -> None:
 def test_a_wrong_method_is_told_the_right_one() -> None:
     """405 names what the route has; an override in a header is not looked at."""
     override = head(*WITH_KEY.items(), ("X-HTTP-Method-Override", "POST"))
-    gate = Gate(OWNER)
+    gate = Authorizer(OWNER)
     for method in ("GET", "PUT", "PATCH", "TRACE", "CONNECT"):
-        with pytest.raises(Refusal) as caught:
-            gate.admit(method, "/api/chat", None, override)
+        with pytest.raises(ErrorResponse) as caught:
+            gate.authorize(method, "/api/chat", None, override)
         assert caught.value.status == 405, f"{method} was let in"
         assert caught.value.headers["Allow"] == "POST", "the right method is not told"
 
@@ -172,7 +177,7 @@ def test_the_public_host_and_loopback_are_answered_for(host: str) -> None:
 )
 def test_a_foreign_host_is_refused(host: str) -> None:
     """A name that a web page may bind to loopback is not ours, whatever the key."""
-    for access in (OWNER, Access(key=None, public_host=PUBLIC_HOST)):
+    for access in (OWNER, AccessPolicy(key=None, public_host=PUBLIC_HOST)):
         headers = head(*WITH_KEY.items(), host=host)
         assert status(access, "GET", "/", headers) == 403, f"{host!r} was let in"
 
@@ -182,7 +187,7 @@ def test_before_there_is_a_public_url_no_name_is_public() -> None:
     access = replace(OWNER, public_host="")
     assert status(access, "GET", "/", CIMultiDict()) == 403, "no Host was let in"
     assert status(access, "GET", "/", head(host="")) == 403, "an empty one was"
-    assert not Gate(access).is_public(CIMultiDict()), "no Host counts as public"
+    assert not Authorizer(access).is_public(CIMultiDict()), "no Host counts as public"
 
 
 def test_two_hosts_are_one_too_many() -> None:
@@ -195,7 +200,7 @@ def test_two_hosts_are_one_too_many() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_web_pages_are_refused_first_of_all(method: str, origin: str) -> None:
     """Any Origin ends it, with a key and without, before the path is looked at."""
-    for access in (OWNER, Access(key=None, public_host=PUBLIC_HOST)):
+    for access in (OWNER, AccessPolicy(key=None, public_host=PUBLIC_HOST)):
         headers = head(("Origin", origin), *WITH_KEY.items(), host="evil.example")
         assert status(access, method, "/none", headers) == 403, "a page was let in"
 
@@ -235,7 +240,7 @@ def test_a_path_key_is_taken_off_where_the_rest_is_a_route(
     target: str, path: str
 ) -> None:
     """What goes on is the route; the key stays here."""
-    assert Gate(PATH_KEYED).split(target)[0] == path
+    assert Authorizer(PATH_KEYED).split_path_key(target)[0] == path
 
 
 @pytest.mark.parametrize(
@@ -277,26 +282,26 @@ def test_a_wrong_key_beside_a_right_path_key_is_refused() -> None:
 
 def test_without_a_key_any_caller_is_served_but_no_page() -> None:
     """``--no-auth`` opens the routes, not the door to browsers or management."""
-    anyone = Access(key=None, public_host=PUBLIC_HOST, models=("tiny",))
+    anyone = AccessPolicy(key=None, public_host=PUBLIC_HOST, models=("tiny",))
     assert status(anyone, "POST", "/api/chat") == 200
     assert status(anyone, "POST", "/api/pull") == 404
 
 
 def test_the_log_names_the_route_and_never_a_strangers_path() -> None:
     """What a stranger spelled may be a key."""
-    gate = Gate(PATH_KEYED)
-    assert gate.label("/api/chat") == "/api/chat"
-    assert gate.label("/v1/models/tiny") == "/v1/models/{id}"
-    assert gate.label(f"/{KEY}/nowhere") == "-"
+    gate = Authorizer(PATH_KEYED)
+    assert gate.route_label("/api/chat") == "/api/chat"
+    assert gate.route_label("/v1/models/tiny") == "/v1/models/{id}"
+    assert gate.route_label(f"/{KEY}/nowhere") == "-"
 
 
 SHARED = replace(
     OWNER,
     manage=True,
     named=(
-        NamedKey(name="ana", secret="anas-key-0123456789", models=("tiny",)),
-        NamedKey(name="bo", secret="bos-key-01234567890", manage=True),
-        NamedKey(name="old", secret="old-key-01234567890", expires_at=1.0),
+        ApiKey(name="ana", secret="anas-key-0123456789", models=("tiny",)),
+        ApiKey(name="bo", secret="bos-key-01234567890", manage=True),
+        ApiKey(name="old", secret="old-key-01234567890", expires_at=1.0),
     ),
 )
 
@@ -319,7 +324,7 @@ def test_a_named_key_manages_only_if_it_was_made_to(route: object) -> None:
         ):
             secret = key if isinstance(key, str) else key.secret
             for method in row.methods:
-                closed = row.level is Level.MANAGE and not may
+                closed = row.level is Permission.MANAGE and not may
                 got = status(SHARED, method, target_of(row.label), with_key(secret))
                 assert got == (403 if closed else 200), f"{method} {row.label}: {got}"
     closed_again = replace(SHARED, manage=False)
@@ -336,10 +341,10 @@ def test_an_expired_key_opens_nothing() -> None:
 
 def test_a_visit_knows_what_its_caller_may_use() -> None:
     """Models, registries and management come from the key."""
-    gate = Gate(replace(SHARED, registries=("mine.example",)))
+    gate = Authorizer(replace(SHARED, registries=("mine.example",)))
 
-    def visit(secret: str) -> Visit:
-        return gate.admit("POST", "/api/chat", None, with_key(secret))
+    def visit(secret: str) -> AuthorizedRequest:
+        return gate.authorize("POST", "/api/chat", None, with_key(secret))
 
     ana, bo, owner = (
         visit(k) for k in ("anas-key-0123456789", "bos-key-01234567890", KEY)
@@ -350,9 +355,11 @@ def test_a_visit_knows_what_its_caller_may_use() -> None:
     assert [v.may_manage for v in (ana, bo, owner)] == [False, True, True]
     assert owner.registries == ("mine.example",)
     assert owner.sent_body, "the body would not be read"
-    listing = gate.admit("GET", "/api/tags", None, with_key(KEY))
+    listing = gate.authorize("GET", "/api/tags", None, with_key(KEY))
     assert not listing.sent_body, "the body of a GET would be read"
-    assert not gate.admit("GET", "/", None, head()).may_manage, "a stranger may manage"
+    assert not gate.authorize("GET", "/", None, head()).may_manage, (
+        "a stranger may manage"
+    )
 
 
 def test_a_restricted_key_sees_only_its_own_models_by_id() -> None:
@@ -374,7 +381,7 @@ def test_a_page_that_was_named_is_let_in_and_no_other() -> None:
     assert status(access, "GET", "/api/tags", head(other, *WITH_KEY.items())) == 403
     assert status(access, "OPTIONS", "/api/chat", head(other)) == 403
     assert status(access, "GET", "/", head(page, other)) == 403, "two origins"
-    gate = Gate(access)
+    gate = Authorizer(access)
     assert gate.cors(head(page))["Access-Control-Allow-Origin"] == page[1]
     assert not gate.cors(head(other)), "another page may read the refusal"
     assert not gate.cors(head()), "who is no page is told of pages"
@@ -382,7 +389,7 @@ def test_a_page_that_was_named_is_let_in_and_no_other() -> None:
 
 def test_under_no_auth_pages_and_hosts_are_still_checked() -> None:
     """Any page may be named by ``*``, but a foreign Host is still refused."""
-    anyone = Access(key=None, public_host=PUBLIC_HOST, cors=("*",))
+    anyone = AccessPolicy(key=None, public_host=PUBLIC_HOST, cors=("*",))
     page = ("Origin", "null")
     assert status(anyone, "GET", "/api/tags", head(page)) == 200
     assert status(anyone, "GET", "/api/tags", head(page, host="evil.example")) == 403
@@ -396,6 +403,6 @@ def test_the_public_host_may_be_given_in_any_case() -> None:
 
 def test_the_body_of_a_deletion_is_read() -> None:
     """What it names is checked like all else."""
-    gate = Gate(replace(OWNER, manage=True))
-    visit = gate.admit("DELETE", "/api/delete", None, with_key(KEY))
+    gate = Authorizer(replace(OWNER, manage=True))
+    visit = gate.authorize("DELETE", "/api/delete", None, with_key(KEY))
     assert visit.sent_body, "the body would not be looked at"

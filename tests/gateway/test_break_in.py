@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level
+from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Permission
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange
 
@@ -25,13 +25,13 @@ PATHS = [
 OPEN = {
     (method, r.label)
     for r in ALL_ROUTES
-    if r.level is Level.OPEN
+    if r.level is Permission.OPEN
     for method in r.methods
 }
 WITH_KEY_TOO = OPEN | {
     (method, r.label.replace("{id}", "tiny"))
     for r in ALL_ROUTES
-    if r.level is Level.KEY
+    if r.level is Permission.KEY
     for method in r.methods
 }
 

@@ -185,10 +185,10 @@ async def test_a_request_that_has_just_come_is_one(front: Front) -> None:
     connection = Connection(listener.connections, web.Server(listener._handle))
     reader, writer = await _open(front)
     connection.connection_made(writer.transport)
-    assert not connection.is_asking, "an empty connection asks"
+    assert not connection.has_pending_request, "an empty connection asks"
     connection.data_received(HELLO)
-    assert connection.is_asking, "it was not seen until it is served"
-    connection.end()
+    assert connection.has_pending_request, "it was not seen until it is served"
+    connection.abort()
     connection.connection_lost(None)
     assert await _is_ended(reader)
 

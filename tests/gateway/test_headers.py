@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from spicy_avocado_magic.gateway.headers import onward_headers, reply_headers
+from spicy_avocado_magic.gateway.headers import (
+    downstream_response_headers,
+    upstream_request_headers,
+)
 
 
 def test_what_the_engine_sees_of_a_request_is_on_a_list() -> None:
@@ -29,14 +32,17 @@ def test_what_the_engine_sees_of_a_request_is_on_a_list() -> None:
             "Connection": "close, User-Agent",
         }
     )
-    assert onward_headers(sent) == {"Accept": "*/*", "anthropic-version": "2023-06-01"}
+    assert upstream_request_headers(sent) == {
+        "Accept": "*/*",
+        "anthropic-version": "2023-06-01",
+    }
 
 
 def test_a_header_that_cannot_be_passed_on_is_left_out() -> None:
     """Bytes beyond ASCII in a header end in no error."""
-    assert onward_headers(CIMultiDict({"User-Agent": "\udcff", "Accept": "a"})) == {
-        "Accept": "a"
-    }
+    assert upstream_request_headers(
+        CIMultiDict({"User-Agent": "\udcff", "Accept": "a"})
+    ) == {"Accept": "a"}
 
 
 def test_what_belongs_to_the_engines_connection_stays_there() -> None:
@@ -56,7 +62,7 @@ def test_what_belongs_to_the_engines_connection_stays_there() -> None:
             "Server": "secret/1.0",
         }
     )
-    assert list(reply_headers(sent)) == [
+    assert list(downstream_response_headers(sent)) == [
         ("Content-Type", "application/x-ndjson"),
         ("Content-Length", "3"),
         ("X-Request-Id", "1"),
@@ -86,12 +92,15 @@ def test_what_belongs_to_the_engines_connection_stays_there() -> None:
     ],
 )
 def test_each_header_about_the_engine_itself_stays_there(name: str) -> None:
-    """Whether or not ``Connection`` names it."""
-    passed = dict(reply_headers(CIMultiDict({name: "inner"})))
+    """Whether or not ``ControlClient`` names it."""
+    passed = dict(downstream_response_headers(CIMultiDict({name: "inner"})))
     assert "inner" not in passed.values(), f"{name} went out"
 
 
 def test_what_tells_anthropics_features_reaches_the_engine() -> None:
     """Both of its headers, in the one spelling."""
     sent = CIMultiDict({"Anthropic-Beta": "a", "Anthropic-Version": "b"})
-    assert onward_headers(sent) == {"anthropic-beta": "a", "anthropic-version": "b"}
+    assert upstream_request_headers(sent) == {
+        "anthropic-beta": "a",
+        "anthropic-version": "b",
+    }

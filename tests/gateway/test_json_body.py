@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.gateway.error_responses import Refusal
-from spicy_avocado_magic.gateway.json_body import rewrite
-from spicy_avocado_magic.gateway.model_allowlist import ServedModels
-from spicy_avocado_magic.gateway.routes import Sends
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
+from spicy_avocado_magic.gateway.json_body import sanitize_json_body
+from spicy_avocado_magic.gateway.model_allowlist import ModelAllowlist
+from spicy_avocado_magic.gateway.routes import BodyKind
 
-SERVED = ServedModels(("tiny",))
+SERVED = ModelAllowlist(("tiny",))
 
 
-def _sent(raw: bytes, sends: Sends, *, manage: bool) -> Any:
-    sent = rewrite(raw, sends, SERVED, may_manage=manage).body
+def _sent(raw: bytes, sends: BodyKind, *, manage: bool) -> Any:
+    sent = sanitize_json_body(raw, sends, SERVED, may_manage=manage).body
     assert isinstance(sent, bytes)
     return json.loads(sent)
 
@@ -26,18 +26,18 @@ def _sent(raw: bytes, sends: Sends, *, manage: bool) -> Any:
 def call(raw: str | bytes, *, manage: bool = False) -> Any:
     """Return what the engine would get of an inference call."""
     raw = raw if isinstance(raw, bytes) else raw.encode()
-    return _sent(raw, Sends.MODEL_CALL, manage=manage)
+    return _sent(raw, BodyKind.MODEL_CALL, manage=manage)
 
 
 def order(body: Any) -> Any:
     """Return what the engine would get of an order."""
     raw = json.dumps(body).encode()
-    return _sent(raw, Sends.ORDER, manage=True)
+    return _sent(raw, BodyKind.ORDER, manage=True)
 
 
 def refused(raw: str | bytes) -> int:
     """Return the status with which an inference call is refused."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ErrorResponse) as caught:
         call(raw)
     return caught.value.status
 
@@ -164,7 +164,7 @@ def test_text_survives_the_way() -> None:
 )
 def test_orders_reach_known_registries_only(body: Any, status: int) -> None:
     """A pull from anywhere else could reach into the cloud's metadata service."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ErrorResponse) as caught:
         order(body)
     assert caught.value.status == status, f"{body} went through"
 
@@ -185,10 +185,14 @@ def test_an_order_may_name_a_registry_that_the_owner_named() -> None:
     """``--registry HOST`` opens that one, whatever its case."""
     raw = b'{"model":"Mine.Example:5000/a/b","from":"hf.co/a/b"}'
     there = ("mine.example:5000",)
-    sent = rewrite(raw, Sends.ORDER, SERVED, may_manage=True, registries=there)
+    sent = sanitize_json_body(
+        raw, BodyKind.ORDER, SERVED, may_manage=True, registries=there
+    )
     assert sent.model == "Mine.Example:5000/a/b:latest"
-    with pytest.raises(Refusal):
-        rewrite(raw, Sends.ORDER, SERVED, may_manage=True, registries=("mine.example",))
+    with pytest.raises(ErrorResponse):
+        sanitize_json_body(
+            raw, BodyKind.ORDER, SERVED, may_manage=True, registries=("mine.example",)
+        )
 
 
 @pytest.mark.parametrize(
@@ -203,28 +207,28 @@ def test_an_order_may_name_a_registry_that_the_owner_named() -> None:
 )
 def test_a_key_for_some_models_changes_only_those(body: Any) -> None:
     """Else it could copy any other model to a name that it may use."""
-    only = ServedModels(("tiny", "other")).restricted(("tiny",))
+    only = ModelAllowlist(("tiny", "other")).restricted(("tiny",))
     raw = json.dumps(body).encode()
-    with pytest.raises(Refusal) as caught:
-        rewrite(raw, Sends.ORDER, only, may_manage=True)
+    with pytest.raises(ErrorResponse) as caught:
+        sanitize_json_body(raw, BodyKind.ORDER, only, may_manage=True)
     assert caught.value.status == 404, f"{body} went through"
     assert "other:latest," not in caught.value.message, "models are named that it lacks"
 
 
 def test_a_key_for_some_models_may_change_those() -> None:
     """Under every spelling of the engine's."""
-    only = ServedModels(("other",)).restricted(("tiny",))
+    only = ModelAllowlist(("other",)).restricted(("tiny",))
     raw = b'{"model":"library/TINY","from":"tiny:latest"}'
-    sent = rewrite(raw, Sends.ORDER, only, may_manage=True)
+    sent = sanitize_json_body(raw, BodyKind.ORDER, only, may_manage=True)
     assert sent.model == "TINY:latest"
 
 
 def test_an_echo_of_a_name_is_short() -> None:
     """A name of megabytes is not sent back, nor what a terminal would obey."""
     for raw in (b'{"model":"' + b" x" * 10**6 + b'"}', b'{"model":"\\u001b[31m x"}'):
-        for sends in (Sends.ORDER, Sends.MODEL_CALL):
-            with pytest.raises(Refusal) as caught:
-                rewrite(raw, sends, SERVED, may_manage=True)
+        for sends in (BodyKind.ORDER, BodyKind.MODEL_CALL):
+            with pytest.raises(ErrorResponse) as caught:
+                sanitize_json_body(raw, sends, SERVED, may_manage=True)
             assert len(caught.value.message) < 300, "a long name is echoed whole"
             assert "\x1b" not in caught.value.message, "control characters are echoed"
 
@@ -251,7 +255,9 @@ def test_a_body_of_very_many_values_is_not_parsed(value: bytes) -> None:
 def test_text_does_not_grow_on_its_way() -> None:
     """What is not ASCII needs no escapes."""
     raw = '{"model":"tiny","prompt":"' + "ü🥑" * 1000 + '"}'
-    sent = rewrite(raw.encode(), Sends.MODEL_CALL, SERVED, may_manage=False)
+    sent = sanitize_json_body(
+        raw.encode(), BodyKind.MODEL_CALL, SERVED, may_manage=False
+    )
     assert sent.body == raw.encode(), "it was escaped"
     assert sent.length == len(raw.encode()), "the length is wrong"
 
@@ -265,7 +271,7 @@ def test_a_stream_is_one_that_the_engine_would_make(
 ) -> None:
     """Comments may only stand in what the client reads as events."""
     raw = f'{{"model":"tiny","Stream":{stream}}}'.encode()
-    sent = rewrite(raw, Sends.MODEL_CALL, SERVED, may_manage=False)
+    sent = sanitize_json_body(raw, BodyKind.MODEL_CALL, SERVED, may_manage=False)
     assert sent.is_stream is expected
     assert (sent.model, sent.content_type) == ("tiny:latest", "application/json")
 
@@ -280,7 +286,7 @@ def test_no_body_names_another_model(pairs: list[tuple[str, str]]) -> None:
     raw = "{" + ",".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in pairs) + "}"
     try:
         body = call(raw)
-    except Refusal:
+    except ErrorResponse:
         return
     names = [v for k, v in body.items() if k.lower() in {"model", "name"} and v]
     assert names, "a body without a model went on"

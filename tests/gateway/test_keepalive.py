@@ -13,12 +13,12 @@ import openai
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, Reply, exchange
 
 IMPATIENT: Final = replace(
-    Policy(), comment_after_s=0.05, space_after_s=0.05, comment_every_s=0.05
+    Timeouts(), comment_after_s=0.05, space_after_s=0.05, comment_every_s=0.05
 )
 LATE_S: Final = 0.2
 """Some signs of life later."""

@@ -13,7 +13,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.api_keys import ApiKey
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, until
 
@@ -237,8 +237,8 @@ async def test_bodies_take_so_much_memory_together(
 
 async def test_a_key_has_so_many_requests_a_minute(open_gateway: Open) -> None:
     """Its own bound, or else the one for everybody; other keys do not suffer."""
-    ann = NamedKey(name="ann", secret="anns-key-0123456789", rpm=1)
-    bob = NamedKey(name="bob", secret="bobs-key-0123456789")
+    ann = ApiKey(name="ann", secret="anns-key-0123456789", rpm=1)
+    bob = ApiKey(name="bob", secret="bobs-key-0123456789")
     front = await open_gateway(limits=bounds(rpm=2), named=(ann, bob))
     assert [(await _chat(front, ann.secret))[0] for _ in range(2)] == [200, 429]
     assert [(await _chat(front, bob.secret))[0] for _ in range(3)] == [200, 200, 429]
@@ -250,7 +250,7 @@ async def test_a_key_has_so_many_requests_a_minute(open_gateway: Open) -> None:
 
 async def test_a_key_has_so_many_tokens(open_gateway: Open, engine: Engine) -> None:
     """Once they are used it is told so, and others go on."""
-    ann = NamedKey(name="ann", secret="anns-key-0123456789", tokens=5)
+    ann = ApiKey(name="ann", secret="anns-key-0123456789", tokens=5)
 
     async def says(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         return web.json_response(
@@ -271,7 +271,7 @@ async def test_a_stock_client_asks_once_with_a_key_that_is_used_up(
     open_gateway: Open, engine: Engine
 ) -> None:
     """Left to itself it would retry a 429, which brings no token back."""
-    ann = NamedKey(name="ann", secret="anns-key-0123456789", tokens=1)
+    ann = ApiKey(name="ann", secret="anns-key-0123456789", tokens=1)
 
     async def says(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         return web.json_response({"usage": {"prompt_tokens": 1, "total_tokens": 1}})
@@ -297,7 +297,7 @@ async def test_a_stream_ends_when_its_key_is_used_up(
     open_gateway: Open, engine: Engine
 ) -> None:
     """An endless answer does not cost more than the key may cost."""
-    ann = NamedKey(name="ann", secret="anns-key-0123456789", tokens=5)
+    ann = ApiKey(name="ann", secret="anns-key-0123456789", tokens=5)
 
     async def endless(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

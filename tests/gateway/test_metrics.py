@@ -12,16 +12,16 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from spicy_avocado_magic.config.api_keys import OWNER, NamedKey
+from spicy_avocado_magic.config.api_keys import OWNER, ApiKey
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.metrics import (
     FIRST_TOKEN_BOUNDS_S,
     MOST_MODELS,
     OTHERS,
-    FirstTokenWaits,
     Metrics,
+    TimeToFirstToken,
 )
-from spicy_avocado_magic.gateway.request_context import Exchange
+from spicy_avocado_magic.gateway.request_context import RequestContext
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Front, Open
 
@@ -59,25 +59,27 @@ class Desk:
         *,
         model: str = "m",
         is_public: bool = False,
-    ) -> Exchange:
+    ) -> RequestContext:
         """Let a request in."""
-        exchange = Exchange(
+        exchange = RequestContext(
             method="POST", caller=caller, model=model, is_public=is_public
         )
-        self.metrics.opened(exchange, cast("AbstractStreamWriter", _Writer()))
+        self.metrics.request_started(exchange, cast("AbstractStreamWriter", _Writer()))
         if caller is not None:
             self.metrics.admitted(exchange)
         return exchange
 
-    def answer(self, exchange: Exchange, *, tokens: int = 3, told: bool = True) -> None:
+    def answer(
+        self, exchange: RequestContext, *, tokens: int = 3, told: bool = True
+    ) -> None:
         """Answer it with a stream of so many tokens."""
         for _ in range(tokens):
-            exchange.heard(b'{"response":"x","done":false}\n')
+            exchange.record_chunk(b'{"response":"x","done":false}\n')
         if told:
             done = {"done": True, "prompt_eval_count": 5, "eval_count": tokens}
-            exchange.heard(json.dumps(done).encode() + b"\n")
+            exchange.record_chunk(json.dumps(done).encode() + b"\n")
         exchange.status = 200
-        self.metrics.closed(exchange)
+        self.metrics.request_finished(exchange)
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_counts_of_our_own_are_marked(desk: Desk) -> None:
 def test_a_key_that_has_gone_is_forgotten_and_the_sums_stay(desk: Desk) -> None:
     """Revoked keys pile up nowhere, and no counter runs backwards."""
     late = desk.open()
-    desk.metrics.keep([])
+    desk.metrics.retain_keys([])
     assert "alice" not in desk.metrics.keys, "a revoked key is still listed"
     desk.answer(late)
     assert "alice" not in desk.metrics.keys, "its last answer brought it back"
@@ -167,7 +169,7 @@ def test_tokens_a_second_are_those_of_the_last_ones(desk: Desk) -> None:
     metrics.tick()
     exchange = desk.open()
     for _ in range(20):
-        exchange.heard(b'{"response":"x","done":false}\n')
+        exchange.record_chunk(b'{"response":"x","done":false}\n')
     desk.clock.now += 2
     assert metrics.tokens_a_second == 10, "an open stream is not counted"
     desk.answer(exchange, tokens=0, told=False)
@@ -181,7 +183,7 @@ def test_tokens_a_second_are_those_of_the_last_ones(desk: Desk) -> None:
 
 def test_waits_are_told_as_quantiles_and_in_buckets() -> None:
     """Half and most of the last clients had their first token within these."""
-    waits = FirstTokenWaits()
+    waits = TimeToFirstToken()
     assert waits.quantile_s(0.5) is None, "a wait was made up"
     for number in range(1, 101):
         waits.add(number / 100)
@@ -197,7 +199,7 @@ def test_waits_are_told_as_quantiles_and_in_buckets() -> None:
 def test_only_streams_tell_how_long_a_first_token_takes(desk: Desk) -> None:
     """The first byte of a whole object comes with its last."""
     whole = desk.open()
-    whole.heard(b'{"response":"x","done":true,"eval_count":1}')
+    whole.record_chunk(b'{"response":"x","done":true,"eval_count":1}')
     desk.answer(whole, tokens=0, told=False)
     assert sum(desk.metrics.waits.buckets) == 0, "a whole object was counted"
     desk.answer(desk.open())
@@ -236,7 +238,7 @@ async def test_a_cut_stream_counts_for_what_was_sent(
     open_gateway: Open, engine: Engine
 ) -> None:
     """A client that leaves early has used what it had."""
-    key = NamedKey(name="alice", secret="alices-key-0123456789")
+    key = ApiKey(name="alice", secret="alices-key-0123456789")
     front = await open_gateway(named=(key,))
 
     async def endless(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
@@ -272,7 +274,7 @@ async def test_an_engine_is_waited_for_only_by_uses_of_a_model(
         return web.json_response({"ok": True})
 
     engine.reply = late
-    assert not front.gateway.waits_for_engine, "nobody has asked for anything"
+    assert not front.gateway.is_blocked_on_engine, "nobody has asked for anything"
     asked = []
     for path, is_waiting in (("/api/chat", True), ("/api/show", False)):
         engine.arrived.clear()
@@ -280,7 +282,7 @@ async def test_an_engine_is_waited_for_only_by_uses_of_a_model(
         call = front.call("POST", path, data=data, headers=WITH_KEY)
         asked.append(asyncio.ensure_future(call))
         await engine.arrived.wait()
-        assert front.gateway.waits_for_engine is is_waiting, path
+        assert front.gateway.is_blocked_on_engine is is_waiting, path
     go_on.set()
     await asyncio.gather(*asked)
-    assert not front.gateway.waits_for_engine, "all have been answered"
+    assert not front.gateway.is_blocked_on_engine, "all have been answered"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.gateway.error_responses import Refusal
-from spicy_avocado_magic.gateway.model_allowlist import ServedModels
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
+from spicy_avocado_magic.gateway.model_allowlist import ModelAllowlist
 
-SERVED = ServedModels(("tiny", "user/fine:q4", "big:cloud", "big:671b-cloud"))
+SERVED = ModelAllowlist(("tiny", "user/fine:q4", "big:cloud", "big:671b-cloud"))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_cloud_model_is_never_served(name: str) -> None:
 
 def test_a_refusal_names_the_models_that_are_served() -> None:
     """Whoever asks for a wrong model reads which ones there are, in plain text."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ErrorResponse) as caught:
         SERVED.require("\x1b[31mother" + "x" * 1000)
     assert caught.value.status == 404, "not the status of a missing model"
     assert "tiny:latest, user/fine:q4" in caught.value.message, "models are not named"
@@ -74,32 +74,32 @@ def test_a_listing_tells_of_served_models_only() -> None:
         {},
         "tiny",
     ]
-    kept = SERVED.only_served(listed)
+    kept = SERVED.filter_listing(listed)
     assert kept == [listed[0], listed[2]], "the listing tells too much or too little"
-    assert SERVED.only_served(None) == [], "an empty listing may be null"
+    assert SERVED.filter_listing(None) == [], "an empty listing may be null"
 
 
 def test_any_model_serves_all_but_those_of_the_cloud() -> None:
     """``--any-model`` opens what is installed, not the machine's account."""
-    everything = ServedModels(("tiny",), any_model=True)
+    everything = ModelAllowlist(("tiny",), any_model=True)
     for name in ("tiny", "other", "user/x:q4", "hf.co/user/repo:Q4"):
         assert everything.has(name), f"{name} is not served"
     for name in ("other:cloud", "gpt-oss:120b-CLOUD", "a b", ""):
         assert not everything.has(name), f"{name!r} is served"
     listed = [{"name": "other:latest"}, {"name": "x:cloud"}]
-    assert everything.only_served(listed) == listed[:1]
+    assert everything.filter_listing(listed) == listed[:1]
 
 
 @pytest.mark.parametrize("any_model", [False, True])
 def test_a_restriction_takes_away_and_never_adds(any_model: object) -> None:
     """A key for some models has those of them that are served."""
-    served = ServedModels(("tiny", "user/fine:q4"), any_model=bool(any_model))
+    served = ModelAllowlist(("tiny", "user/fine:q4"), any_model=bool(any_model))
     only = served.restricted(("TINY", "third", "big:cloud"))
     assert only.has("library/tiny:latest"), "its own model is not served"
     assert not only.has("user/fine:q4"), "another model is served"
     assert only.has("third") is any_model, "what is not served became so, or not"
     assert not only.has("big:cloud"), "a cloud model is served"
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ErrorResponse) as caught:
         only.require("user/fine:q4")
     assert "user/fine" not in caught.value.message.partition(";")[2], "others are told"
     assert "tiny:latest" in caught.value.message, "its own are not told"
@@ -108,7 +108,7 @@ def test_a_restriction_takes_away_and_never_adds(any_model: object) -> None:
 def test_no_restriction_is_none() -> None:
     """A key without ``--models`` has what everybody has."""
     assert SERVED.restricted(()).has("user/fine:q4"), "it has less"
-    assert ServedModels((), any_model=True).restricted(()).has("x"), "it has less"
+    assert ModelAllowlist((), any_model=True).restricted(()).has("x"), "it has less"
 
 
 @pytest.mark.parametrize(
@@ -134,23 +134,23 @@ def test_an_id_has_two_spellings(text: str, expected: object) -> None:
 
 def test_what_is_no_entry_is_no_model() -> None:
     """Nor where all models are served, is a missing name one."""
-    everything = ServedModels((), any_model=True)
-    assert everything.only_served([{}, {"name": None}, 1, None]) == []
+    everything = ModelAllowlist((), any_model=True)
+    assert everything.filter_listing([{}, {"name": None}, 1, None]) == []
 
 
 def test_while_nothing_is_served_a_refusal_says_so() -> None:
     """There is no name to give."""
-    with pytest.raises(Refusal, match="none yet"):
-        ServedModels(()).require("tiny")
+    with pytest.raises(ErrorResponse, match="none yet"):
+        ModelAllowlist(()).require("tiny")
 
 
 def test_a_model_that_is_on_its_way_is_asked_for_again() -> None:
     """404 would tell a client for good that there is no such model."""
-    served = ServedModels(("tiny",), awaited=("tiny", "big"))
-    with pytest.raises(Refusal) as refused:
+    served = ModelAllowlist(("tiny",), awaited=("tiny", "big"))
+    with pytest.raises(ErrorResponse) as refused:
         served.require("big:latest")
     assert refused.value.status == 503, "a model that comes is told as none"
     assert "Retry-After" in refused.value.headers
-    with pytest.raises(Refusal) as unknown:
+    with pytest.raises(ErrorResponse) as unknown:
         served.restricted(("tiny",)).require("big")
     assert unknown.value.status == 404, "a restricted key learns of other models"

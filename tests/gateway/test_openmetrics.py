@@ -9,20 +9,20 @@ from aiohttp import web
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from spicy_avocado_magic.config.api_keys import NamedKey
-from spicy_avocado_magic.gateway.admission import Places
+from spicy_avocado_magic.config.api_keys import ApiKey
+from spicy_avocado_magic.gateway.admission import AdmissionQueue
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.gateway.metrics import Metrics, Use
-from spicy_avocado_magic.gateway.openmetrics import Exposition
+from spicy_avocado_magic.gateway.metrics import Metrics, UsageTotals
+from spicy_avocado_magic.gateway.openmetrics import MetricsCollector
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Open, bounds
 
-ALICE = NamedKey(name="alice", secret="alices-key-0123456789")
+ALICE = ApiKey(name="alice", secret="alices-key-0123456789")
 
 
-def families_of(metrics: Metrics, places: Places) -> dict[str, Metric]:
+def families_of(metrics: Metrics, places: AdmissionQueue) -> dict[str, Metric]:
     """Return the families by name, as the official parser reads the page."""
-    _, text = Exposition(metrics, places).page()
+    _, text = MetricsCollector(metrics, places).page()
     read: Any = text_string_to_metric_families
     return {family.name: family for family in read(text.decode())}
 
@@ -39,10 +39,10 @@ def values_of(gateway: Gateway) -> dict[str, float]:
 
 async def test_a_page_without_any_traffic_is_a_proper_one() -> None:
     """The format holds from the first second, every family with type and help."""
-    content_type, text = Exposition(Metrics(), Places(bounds())).page()
+    content_type, text = MetricsCollector(Metrics(), AdmissionQueue(bounds())).page()
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert text.endswith(b"# EOF\n"), "a scraper takes it for a cut answer"
-    families = families_of(Metrics(), Places(bounds()))
+    families = families_of(Metrics(), AdmissionQueue(bounds()))
     assert len(families) >= 12, "families are missing"
     for name, family in families.items():
         assert name.startswith("avocado_"), f"{name} could be anybody's"
@@ -93,19 +93,21 @@ async def test_a_scraper_sees_what_went_through(
 
 async def test_what_waits_and_runs_now_is_told() -> None:
     """A queue shows at once, not when it has gone."""
-    places = Places(bounds(concurrent=1))
-    await places.take("ann")
-    waiting = asyncio.create_task(places.take("ann"))
+    places = AdmissionQueue(bounds(concurrent=1))
+    await places.acquire("ann")
+    waiting = asyncio.create_task(places.acquire("ann"))
     await asyncio.sleep(0)
     queued = families_of(Metrics(), places)["avocado_queued_requests"]
     assert [sample.value for sample in queued.samples] == [1]
-    places.give()
+    places.release()
     await waiting
 
 
 async def test_a_name_with_quotes_cannot_break_the_page() -> None:
     """Labels are escaped, whatever a model is called."""
     name = 'a"}\n# EOF\n\\'
-    families = families_of(Metrics(models={name: Use(requests=1)}), Places(bounds()))
+    families = families_of(
+        Metrics(models={name: UsageTotals(requests=1)}), AdmissionQueue(bounds())
+    )
     (sample,) = families["avocado_model_requests"].samples
     assert sample.labels == {"model": name}

@@ -10,8 +10,8 @@ from typing import Final
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.errors import PortTaken
-from spicy_avocado_magic.gateway.openmetrics import ScrapePort
+from spicy_avocado_magic.errors import PortInUse
+from spicy_avocado_magic.gateway.openmetrics import MetricsServer
 from spicy_avocado_magic.system.redaction import Secret
 
 from .conftest import KEY, WITH_KEY, bounds, exchange
@@ -41,9 +41,9 @@ class Scraper:
             return reply.status, reply, await reply.read()
 
 
-def port_with(**changes: float) -> ScrapePort:
+def port_with(**changes: float) -> MetricsServer:
     """Return a port that is not open yet."""
-    return ScrapePort(lambda: PAGE, Secret(TOKEN), bounds(**changes))
+    return MetricsServer(lambda: PAGE, Secret(TOKEN), bounds(**changes))
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_a_taken_port_is_an_error_that_says_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(PortTaken):
+        with pytest.raises(PortInUse):
             await port_with().start("127.0.0.1", taken.getsockname()[1])
 
 

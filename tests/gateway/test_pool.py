@@ -12,9 +12,9 @@ from spicy_avocado_magic.protocol.pool import (
     POOL_HEADER,
     PROBE_HEADER,
     PROOF_HEADER,
-    Card,
+    MemberInfo,
     Pool,
-    proof,
+    gateway_proof,
 )
 
 from .conftest import OWNER, PROBE_SECRET, WITH_KEY, Engine, Front, exchange
@@ -30,8 +30,8 @@ async def test_a_member_of_the_pool_gets_a_proof_and_our_models(front: Front) ->
     asked = theirs.ask("nonce-1", ["other"])
     headers = {PROBE_HEADER: "nonce-1", POOL_HEADER: asked}
     _, reply, _ = await front.call("GET", "/api/version", headers=headers)
-    card = theirs.accept("nonce-1", reply.headers[PROOF_HEADER])
-    assert card == Card(member=ours.member, models=OWNER.models)
+    card = theirs.verify_answer("nonce-1", reply.headers[PROOF_HEADER])
+    assert card == MemberInfo(member=ours.member, models=OWNER.models)
     known = ours.members((), within_s=60)
     assert [(one.id, one.models) for one in known[1:]] == [(theirs.member, ("other",))]
 
@@ -49,7 +49,7 @@ async def test_a_stranger_gets_nothing_to_try_keys_against(
     headers = {PROBE_HEADER: "nonce-1"}
     headers |= {} if asked is None else {POOL_HEADER: asked}
     _, reply, body = await front.call("GET", "/api/version", headers=headers)
-    assert reply.headers[PROOF_HEADER] == proof(PROBE_SECRET, "nonce-1")
+    assert reply.headers[PROOF_HEADER] == gateway_proof(PROBE_SECRET, "nonce-1")
     assert b"tiny" not in body, "a stranger was told the models"
     assert len(front.gateway.pool.members((), within_s=60)) == 1, "it counts as one"
 

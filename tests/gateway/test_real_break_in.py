@@ -15,7 +15,7 @@ import aiohttp
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.api_keys import ApiKey
 
 from .conftest import KEY, OWNER, Front, exchange
 from .real_gateway import FEW, LOG, done, real_gateway
@@ -23,7 +23,7 @@ from .test_break_in import EXTRAS, METHODS, OPEN, TARGETS, WITH_KEY_TOO
 
 __all__ = ["real_gateway"]
 
-ANA: Final = NamedKey(name="ana", secret="anas-key-0123456789", models=("tiny",))
+ANA: Final = ApiKey(name="ana", secret="anas-key-0123456789", models=("tiny",))
 EVE: Final = replace(ANA, name="eve", secret="eves-key-0123456789", manage=True)
 SHARED: Final = replace(
     OWNER, path_key=True, named=(ANA, EVE), models=("tiny", "mine"), manage=False
@@ -45,7 +45,7 @@ class Watch:
     """Looks at the engine past the gateway."""
 
     def __init__(self, front: Front, log: Path) -> None:
-        self.url = front.gateway._upstream.now()
+        self.url = front.gateway._upstream.base_url()
         self._log = log
         self._from = log.stat().st_size
 

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 
-from spicy_avocado_magic.gateway.admission import Hold, Places
-from spicy_avocado_magic.gateway.error_responses import Refusal
+from spicy_avocado_magic.gateway.admission import AdmissionQueue, MemoryReservation
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
 from spicy_avocado_magic.gateway.request_body import read_body
 
 from .conftest import bounds
@@ -20,9 +20,9 @@ from .conftest import bounds
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
-        (web.RequestPayloadError, Refusal),
+        (web.RequestPayloadError, ErrorResponse),
         (RuntimeError("Connection closed."), ConnectionError),
-        (TimeoutError, Refusal),
+        (TimeoutError, ErrorResponse),
     ],
 )
 async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
@@ -35,10 +35,10 @@ async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
 
     content = SimpleNamespace(readany=broken, is_eof=lambda: False)
     request = SimpleNamespace(content_length=None, content=content)
-    hold = Hold(Places(bounds()))
+    hold = MemoryReservation(AdmissionQueue(bounds()))
     with pytest.raises(expected) as caught:
         await read_body(cast("web.BaseRequest", request), bounds(), hold)
-    if isinstance(caught.value, Refusal):
+    if isinstance(caught.value, ErrorResponse):
         stalled = isinstance(raised, type) and issubclass(raised, TimeoutError)
         assert caught.value.status == (408 if stalled else 400)
 
@@ -50,8 +50,10 @@ async def test_a_body_that_broke_with_its_last_byte_is_not_taken_for_whole() -> 
     content.feed_eof()
     content.set_exception(web.RequestPayloadError())
     request = SimpleNamespace(content_length=None, content=content)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ErrorResponse) as caught:
         await read_body(
-            cast("web.BaseRequest", request), bounds(), Hold(Places(bounds()))
+            cast("web.BaseRequest", request),
+            bounds(),
+            MemoryReservation(AdmissionQueue(bounds())),
         )
     assert caught.value.status == 400

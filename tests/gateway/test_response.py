@@ -15,7 +15,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.api_keys import ApiKey
 
 from .conftest import KEY, OWNER, WITH_KEY, Engine, Front, Open, Reply, bounds, until
 
@@ -25,7 +25,7 @@ ASKED = (
     f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
     f"Content-Length: {len(CHAT)}\r\n\r\n"
 ).encode()
-ANN = NamedKey(name="ann", secret="anns-key-0123456789")
+ANN = ApiKey(name="ann", secret="anns-key-0123456789")
 LINE = json.dumps(
     {"model": "tiny", "message": {"role": "assistant", "content": "yes"}, "done": False}
 )
@@ -368,7 +368,7 @@ async def test_a_key_whose_request_waits_is_revoked_with_a_proper_answer(
             headers={"x-api-key": ANN.secret},
         )
     )
-    await until(lambda: front.gateway._upstream.held)
+    await until(lambda: front.gateway._upstream.waiting)
     front.gateway.access = OWNER
     status, _, body = await asked
     assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_api_key")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.gateway.response import has_end
+from spicy_avocado_magic.gateway.response import is_stream_complete
 
 RECORDED = json.loads(Path(__file__).with_name("recorded_replies.json").read_text())
 ROUTES = {
@@ -30,11 +30,13 @@ def test_what_engines_were_heard_to_say_is_whole_and_half_of_it_is_not(
     route: str, stream: bytes
 ) -> None:
     """Recorded of real engines, and cut at each event but the last ones."""
-    assert has_end(route, stream[-500:]), f"taken for cut: {stream[-500:]!r}"
+    assert is_stream_complete(route, stream[-500:]), f"taken for cut: {stream[-500:]!r}"
     *events, _last, _nothing = stream.split(b"\n\n")
     for count in range(1, len(events)):
         cut = b"\n\n".join(events[:count])
-        assert not has_end(route, cut[-500:]), f"taken for whole: {cut[-500:]!r}"
+        assert not is_stream_complete(route, cut[-500:]), (
+            f"taken for whole: {cut[-500:]!r}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -49,9 +51,9 @@ def test_a_stream_that_tells_why_it_ends_needs_no_second_error(
     route: str, error: bytes
 ) -> None:
     """The engine's own words are the better ones."""
-    assert has_end(route, error)
+    assert is_stream_complete(route, error)
 
 
 def test_streams_of_other_routes_end_as_they_like() -> None:
     """Nothing is known of them."""
-    assert has_end("/api/pull", b"")
+    assert is_stream_complete("/api/pull", b"")

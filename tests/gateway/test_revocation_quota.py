@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.gateway.request_context import Exchange
-from spicy_avocado_magic.gateway.revocation import end_overdrawn
+from spicy_avocado_magic.gateway.request_context import RequestContext
+from spicy_avocado_magic.gateway.revocation import cancel_over_quota
 
 LINE = b'{"response":"x","done":false}\n'
 
@@ -22,14 +22,14 @@ class _Task:
         self.is_cancelled = True
 
 
-def _open(metrics: Metrics, caller: Caller | None, lines: int) -> Exchange:
+def _open(metrics: Metrics, caller: Caller | None, lines: int) -> RequestContext:
     task = cast("Any", _Task())
-    exchange = Exchange(method="POST", caller=caller, model="tiny", task=task)
-    metrics.opened(exchange, cast("Any", _Task()))
+    exchange = RequestContext(method="POST", caller=caller, model="tiny", task=task)
+    metrics.request_started(exchange, cast("Any", _Task()))
     if caller is not None:
         metrics.admitted(exchange)
     for _ in range(lines):
-        exchange.heard(LINE)
+        exchange.record_chunk(LINE)
     return exchange
 
 
@@ -44,7 +44,7 @@ def test_only_the_requests_of_a_key_that_is_used_up_are_ended() -> None:
         _open(metrics, Caller(name="owner", digest=b"o"), 50),
         _open(metrics, None, 50),
     ]
-    end_overdrawn(metrics)
+    cancel_over_quota(metrics)
     assert all(e.ended is not None and e.ended.status == 429 for e in over)
     assert not any(e.ended for e in others), "the wrong request was ended"
 
@@ -53,9 +53,9 @@ def test_what_was_used_before_counts_with_what_is_used_now() -> None:
     """The bound is over the key's lifetime."""
     metrics = Metrics()
     ann = Caller(name="ann", tokens=10, digest=b"a")
-    metrics.closed(_open(metrics, ann, 6))
+    metrics.request_finished(_open(metrics, ann, 6))
     now = _open(metrics, ann, 4)
-    end_overdrawn(metrics)
+    cancel_over_quota(metrics)
     assert now.ended is not None, "what was used before is forgotten"
 
 
@@ -64,9 +64,9 @@ def test_a_late_request_of_an_old_key_leaves_the_new_ones_use_alone() -> None:
     metrics = Metrics()
     old, new = (Caller(name="ann", tokens=10, digest=d) for d in (b"old", b"new"))
     _open(metrics, old, 3)
-    metrics.closed(_open(metrics, new, 6))
+    metrics.request_finished(_open(metrics, new, 6))
     used = metrics.tokens_of(new)
-    end_overdrawn(metrics)
+    cancel_over_quota(metrics)
     assert metrics.tokens_of(old) == 3
     assert metrics.tokens_of(new) == used > 0, "the new key's use was wiped out"
 
@@ -75,7 +75,7 @@ def test_a_request_that_has_used_nothing_yet_goes_on() -> None:
     """It is refused or served by what was left when it began."""
     metrics = Metrics()
     ann = Caller(name="ann", tokens=10, digest=b"a")
-    metrics.closed(_open(metrics, ann, 60))
+    metrics.request_finished(_open(metrics, ann, 60))
     now = _open(metrics, ann, 0)
-    end_overdrawn(metrics)
+    cancel_over_quota(metrics)
     assert now.ended is None

@@ -10,30 +10,30 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from spicy_avocado_magic.config.api_keys import NamedKey
+from spicy_avocado_magic.config.api_keys import ApiKey
 from spicy_avocado_magic.gateway.authentication import Caller
-from spicy_avocado_magic.gateway.authorization import Access
+from spicy_avocado_magic.gateway.authorization import AccessPolicy
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.gateway.request_context import Exchange
+from spicy_avocado_magic.gateway.request_context import RequestContext
 
 from .conftest import OWNER, Engine, Open, exchange
 
-ANN = NamedKey(name="ann", secret="anns-key-0123456789")
-BOB = NamedKey(name="bob", secret="bobs-key-0123456789")
+ANN = ApiKey(name="ann", secret="anns-key-0123456789")
+BOB = ApiKey(name="bob", secret="bobs-key-0123456789")
 CHAT = {"model": "tiny"}
 
 
-def sharing(*named: NamedKey, **changes: Any) -> Access:
+def sharing(*named: ApiKey, **changes: Any) -> AccessPolicy:
     """Return access for the owner and these."""
     return replace(OWNER, named=named, **changes)
 
 
-def header(key: NamedKey) -> dict[str, str]:
+def header(key: ApiKey) -> dict[str, str]:
     """Return what its holder sends."""
     return {"x-api-key": key.secret}
 
 
-async def _begin(front: Any, engine: Engine, key: NamedKey) -> asyncio.Task[bytes]:
+async def _begin(front: Any, engine: Engine, key: ApiKey) -> asyncio.Task[bytes]:
     """Send a request that the engine has received and does not answer."""
     engine.arrived.clear()
 
@@ -127,14 +127,14 @@ def test_a_request_is_charged_to_the_key_it_came_with() -> None:
     """Not to a new one of that name, however late the old one's request ends."""
     metrics = Metrics()
     old, new = (Caller(name="ann", digest=digest) for digest in (b"old", b"new"))
-    requests = [Exchange(method="POST", caller=caller) for caller in (old, new)]
+    requests = [RequestContext(method="POST", caller=caller) for caller in (old, new)]
     for request in requests:
         request.model = "tiny"
-        metrics.opened(request, cast("Any", SimpleNamespace(output_size=0)))
+        metrics.request_started(request, cast("Any", SimpleNamespace(output_size=0)))
         metrics.admitted(request)
-        request.heard(b'{"response":"x","done":false}\n')
+        request.record_chunk(b'{"response":"x","done":false}\n')
     assert metrics.keys["ann"].requests == 1, "the new key inherits requests"
-    metrics.closed(requests[0])
+    metrics.request_finished(requests[0])
     assert metrics.keys["ann"].tokens_out == 0, "the new key pays for the old one"
-    metrics.closed(requests[1])
+    metrics.request_finished(requests[1])
     assert metrics.keys["ann"].tokens_out > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Level, find_route
+from spicy_avocado_magic.gateway.routes import ALL_ROUTES, Permission, find_route
 
 IDS = frozenset({"tiny:latest", "tiny"})
 HAS = IDS.__contains__
@@ -81,7 +81,7 @@ def test_what_changes_things_exists_for_those_who_manage_only() -> None:
 
 def test_only_the_greeting_and_the_version_need_no_key() -> None:
     """A stranger learns that a server is there, and which version."""
-    open_routes = {r.label for r in ALL_ROUTES if r.level is Level.OPEN}
+    open_routes = {r.label for r in ALL_ROUTES if r.level is Permission.OPEN}
     assert open_routes == {"/", "/api/version"}, "the set of open routes has changed"
 
 

@@ -10,8 +10,8 @@ import time
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import PortTaken
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import PortInUse
 from spicy_avocado_magic.gateway.app import Gateway
 
 from .conftest import KEY, OWNER, PROBE_SECRET, Engine, Front, exchange
@@ -28,8 +28,8 @@ def request(line: str, *headers: str, body: bytes = b"") -> bytes:
 
 async def test_a_port_that_is_taken_is_told_with_its_remedy(front: Front) -> None:
     """A given port is taken or the user hears of it; no other one is chosen."""
-    second = Gateway(access=OWNER, policy=Policy(), probe_secret=PROBE_SECRET)
-    with pytest.raises(PortTaken, match=rf"{front.port}.*--port"):
+    second = Gateway(access=OWNER, policy=Timeouts(), probe_secret=PROBE_SECRET)
+    with pytest.raises(PortInUse, match=rf"{front.port}.*--port"):
         await second.start(front.port)
     await second.stop(0)
 

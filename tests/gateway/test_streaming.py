@@ -12,11 +12,11 @@ from aiohttp import web
 from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 
-from spicy_avocado_magic.gateway.streaming import Pump
+from spicy_avocado_magic.gateway.streaming import BodyStreamer
 from spicy_avocado_magic.gateway.upstream_client import (
-    EngineBroke,
-    EngineLink,
-    EngineSilent,
+    ReadTimeout,
+    RemoteProtocolError,
+    UpstreamClient,
 )
 
 from .conftest import Engine, Front
@@ -60,13 +60,13 @@ class Stand:
 
     async def serve(self, request: web.BaseRequest, url: str, silence_s: float) -> None:
         """Pass the engine's body on."""
-        link = EngineLink(1)
+        link = UpstreamClient(1)
         self.transport = request.transport
-        reply = await link.ask(url, "GET /", CIMultiDict(), None, 5)
+        reply = await link.request(url, "GET /", CIMultiDict(), None, 5)
         response = web.StreamResponse()
         await response.prepare(request)
         try:
-            await Pump(reply, request, self.hear).run(silence_s)
+            await BodyStreamer(reply, request, self.hear).run(silence_s)
         except BaseException as error:
             self.outcome.set_result(error)
             raise
@@ -193,7 +193,7 @@ async def test_an_engine_that_falls_silent_midway_is_told() -> None:
         await never.wait()
 
     async with stand.open(stall, silence_s=0.1):
-        assert isinstance(await stand.ended(), EngineSilent)
+        assert isinstance(await stand.ended(), ReadTimeout)
         never.set()
 
 
@@ -205,7 +205,7 @@ async def test_an_engine_that_breaks_off_is_told() -> None:
         await write(HEAD + chunk(b"one") + b"5\r\ntw")
 
     async with stand.open(broken):
-        assert isinstance(await stand.ended(), EngineBroke)
+        assert isinstance(await stand.ended(), RemoteProtocolError)
         assert b"".join(stand.heard) == b"onetw", "what had come was held back"
 
 

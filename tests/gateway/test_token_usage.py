@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.gateway.token_usage import TokenMeter, Usage
+from spicy_avocado_magic.gateway.token_usage import TokenCounter, TokenUsage
 
 RECORDED: Final[dict[str, dict[str, Any]]] = json.loads(
     Path(__file__).with_name("recorded_replies.json").read_text()
@@ -58,22 +58,22 @@ FAKES: Final = (
 )
 
 
-def metered(chunks: Iterable[bytes]) -> Usage:
+def metered(chunks: Iterable[bytes]) -> TokenUsage:
     """Return what a meter makes of these chunks."""
-    meter = TokenMeter()
+    meter = TokenCounter()
     for chunk in chunks:
         meter.feed(chunk)
     return meter.usage()
 
 
-def told(tokens_in: int, tokens_out: int) -> Usage:
+def told(tokens_in: int, tokens_out: int) -> TokenUsage:
     """Return counts that the engine told."""
-    return Usage(tokens_in=tokens_in, tokens_out=tokens_out)
+    return TokenUsage(tokens_in=tokens_in, tokens_out=tokens_out)
 
 
-def counted(tokens_out: int, tokens_in: int = 0) -> Usage:
+def counted(tokens_out: int, tokens_in: int = 0) -> TokenUsage:
     """Return a count of our own."""
-    return Usage(tokens_in=tokens_in, tokens_out=tokens_out, is_estimate=True)
+    return TokenUsage(tokens_in=tokens_in, tokens_out=tokens_out, is_estimate=True)
 
 
 @pytest.mark.parametrize("name", REPLIES)
@@ -113,7 +113,7 @@ def native(text: str, *, done: bool) -> dict[str, Any]:
     return line | ({"prompt_eval_count": 7, "eval_count": 3} if done else {})
 
 
-def streams_with(text: str) -> dict[str, tuple[bytes, Usage]]:
+def streams_with(text: str) -> dict[str, tuple[bytes, TokenUsage]]:
     """Return replies in which the model says this, with what they cost."""
 
     def sse(*events: Any) -> bytes:
@@ -221,7 +221,7 @@ def test_a_reply_of_any_length_is_held_in_bounded_memory() -> None:
     """500 streams of a megabyte each cost as much as short ones."""
     line = json.dumps(native("x" * 100, done=False)).encode() + b"\n"
     for reply in ([line] * 5000, [b"[" + b"0.123," * 1000] * 100):
-        meter = TokenMeter()
+        meter = TokenCounter()
         for chunk in reply:
             meter.feed(chunk)
         held = len(meter._tail) + len(meter._head)
@@ -230,10 +230,10 @@ def test_a_reply_of_any_length_is_held_in_bounded_memory() -> None:
 
 def test_a_running_stream_is_counted_as_it_comes() -> None:
     """A key whose tokens are used up is stopped in the middle of an answer."""
-    meter = TokenMeter()
+    meter = TokenCounter()
     for number in range(1, 200):
         meter.feed(json.dumps(native("word", done=False)).encode() + b"\n")
-        assert meter.counted == number, "the count does not follow the stream"
-    events = TokenMeter()
+        assert meter.event_count == number, "the count does not follow the stream"
+    events = TokenCounter()
     events.feed(REPLIES["0.34.1 messages"])
-    assert 4 <= events.counted <= 10, "lines of SSE were counted for events"
+    assert 4 <= events.event_count <= 10, "lines of SSE were counted for events"

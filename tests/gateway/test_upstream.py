@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from spicy_avocado_magic.gateway.error_responses import Refusal
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
 from spicy_avocado_magic.gateway.upstream import Upstream
 
 from .conftest import bounds
@@ -23,22 +23,22 @@ async def test_an_engine_that_is_there_is_told_at_once() -> None:
     """Without its slash, and even past the deadline."""
     upstream = Upstream(bounds(hold=0))
     upstream.set(f"{URL}/")
-    assert upstream.now() == URL
+    assert upstream.base_url() == URL
     assert await upstream.wait(soon(-1)) == URL
 
 
 async def test_an_engine_that_is_not_there_is_503() -> None:
     """With the time after which to ask again; one that has gone counts as well."""
     upstream = Upstream(bounds())
-    with pytest.raises(Refusal) as caught:
-        upstream.now()
+    with pytest.raises(ErrorResponse) as caught:
+        upstream.base_url()
     assert caught.value.status == 503
     assert int(caught.value.headers["Retry-After"]) > 0
     upstream.set(URL)
     upstream.set(None)
-    with pytest.raises(Refusal):
-        upstream.now()
-    with pytest.raises(Refusal):
+    with pytest.raises(ErrorResponse):
+        upstream.base_url()
+    with pytest.raises(ErrorResponse):
         await upstream.wait(soon(0.01))
 
 
@@ -48,10 +48,10 @@ async def test_who_waits_is_told_when_it_comes() -> None:
     waiting = [asyncio.create_task(upstream.wait(soon())) for _ in range(2)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert upstream.held == 2
+    assert upstream.waiting == 2
     upstream.set(URL)
     assert await asyncio.gather(*waiting) == [URL, URL]
-    assert upstream.held == 0, "who was told is still counted"
+    assert upstream.waiting == 0, "who was told is still counted"
 
 
 async def test_no_more_wait_than_may() -> None:
@@ -59,12 +59,12 @@ async def test_no_more_wait_than_may() -> None:
     upstream = Upstream(bounds(hold=1))
     first = asyncio.create_task(upstream.wait(soon()))
     await asyncio.sleep(0)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(ErrorResponse) as caught:
         await upstream.wait(soon())
     assert caught.value.status == 503
     first.cancel()
     await asyncio.wait([first])
-    assert upstream.held == 0, "who left is still counted"
+    assert upstream.waiting == 0, "who left is still counted"
 
 
 async def test_nobody_waits_for_an_engine_that_was_given_up() -> None:
@@ -72,10 +72,10 @@ async def test_nobody_waits_for_an_engine_that_was_given_up() -> None:
     upstream = Upstream(bounds())
     waiting = asyncio.create_task(upstream.wait(soon()))
     await asyncio.sleep(0)
-    upstream.give_up()
-    with pytest.raises(Refusal, match="has failed"):
+    upstream.mark_failed()
+    with pytest.raises(ErrorResponse, match="has failed"):
         await asyncio.wait_for(waiting, 1)
-    with pytest.raises(Refusal, match="has failed") as caught:
+    with pytest.raises(ErrorResponse, match="has failed") as caught:
         await asyncio.wait_for(upstream.wait(soon()), 1)
     assert caught.value.status == 503
     assert "Retry-After" in caught.value.headers
@@ -94,5 +94,5 @@ async def test_an_engine_that_goes_again_before_the_waiter_wakes_is_503() -> Non
     await asyncio.sleep(0)
     upstream.set(URL)
     upstream.set(None)
-    with pytest.raises(Refusal):
+    with pytest.raises(ErrorResponse):
         await waiting

@@ -10,11 +10,11 @@ import pytest
 from multidict import CIMultiDict
 
 from spicy_avocado_magic.gateway.upstream_client import (
-    EngineBroke,
-    EngineLink,
-    EngineSilent,
-    EngineUnreachable,
-    Reply,
+    ConnectError,
+    ReadTimeout,
+    RemoteProtocolError,
+    UpstreamClient,
+    UpstreamResponse,
 )
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -57,14 +57,14 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
-async def get(link: EngineLink, url: str, silence_s: float = 5) -> Reply:
+async def get(link: UpstreamClient, url: str, silence_s: float = 5) -> UpstreamResponse:
     """Ask for something without a body."""
-    return await link.ask(url, "GET /", CIMultiDict(Host="x"), None, silence_s)
+    return await link.request(url, "GET /", CIMultiDict(Host="x"), None, silence_s)
 
 
 async def test_a_connection_is_used_again_after_a_whole_reply() -> None:
     """One client after the other costs one connection."""
-    link = EngineLink(1)
+    link = UpstreamClient(1)
     async with engine(answering(WHOLE)) as (url, callers):
         for _ in range(3):
             reply = await get(link, url)
@@ -87,7 +87,7 @@ async def test_a_connection_is_not_used_again_where_bytes_could_be_left(
     first: bytes,
 ) -> None:
     """What is left of one reply must not be read as the next client's."""
-    link = EngineLink(1)
+    link = UpstreamClient(1)
     async with engine(answering(first)) as (url, callers):
         for _ in range(2):
             reply = await get(link, url)
@@ -99,7 +99,7 @@ async def test_a_connection_is_not_used_again_where_bytes_could_be_left(
 
 async def test_the_engines_connections_are_those_of_its_present_address() -> None:
     """An engine that was started anew elsewhere gets none of the old ones."""
-    link = EngineLink(1)
+    link = UpstreamClient(1)
     async with (
         engine(answering(WHOLE)) as (old, _),
         engine(answering(WHOLE)) as (new, callers),
@@ -115,15 +115,15 @@ async def test_no_connection_means_that_nothing_was_heard() -> None:
     """A port where nobody listens may be asked again later."""
     async with engine(answering(WHOLE)) as (url, _):
         pass
-    with pytest.raises(EngineUnreachable):
-        await get(EngineLink(1), url)
+    with pytest.raises(ConnectError):
+        await get(UpstreamClient(1), url)
 
 
 async def test_a_head_that_does_not_come_is_silence() -> None:
     """The wait for the head is bounded."""
     async with engine(answering()) as (url, _):
-        with pytest.raises(EngineSilent):
-            await get(EngineLink(1), url, silence_s=0.05)
+        with pytest.raises(ReadTimeout):
+            await get(UpstreamClient(1), url, silence_s=0.05)
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 O"])
@@ -135,15 +135,15 @@ async def test_what_is_no_reply_is_a_break(said: bytes) -> None:
         writer.write(said)
 
     async with engine(once) as (url, _):
-        with pytest.raises(EngineBroke):
-            await get(EngineLink(1), url)
+        with pytest.raises(RemoteProtocolError):
+            await get(UpstreamClient(1), url)
 
 
 async def test_interim_replies_are_not_the_reply() -> None:
     """A ``100 Continue`` before the head is passed over."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     async with engine(answering(interim, WHOLE)) as (url, _):
-        reply = await get(EngineLink(1), url)
+        reply = await get(UpstreamClient(1), url)
         assert reply.status == 200, f"the reply is {reply.status}"
         reply.close()
 
@@ -163,7 +163,9 @@ async def test_a_body_goes_out_piece_by_piece() -> None:
         yield b"three"
 
     async with engine(listen) as (url, _):
-        reply = await EngineLink(1).ask(url, "POST /", CIMultiDict(), pieces(), 5)
+        reply = await UpstreamClient(1).request(
+            url, "POST /", CIMultiDict(), pieces(), 5
+        )
         assert (await seen).endswith(b"3\r\none\r\n5\r\nthree\r\n0\r\n\r\n")
         reply.close()
 
@@ -177,7 +179,7 @@ async def test_a_body_that_fails_is_told_by_its_own_error() -> None:
 
     async with engine(answering()) as (url, _):
         with pytest.raises(LookupError, match="stalled"):
-            await EngineLink(1).ask(url, "POST /", CIMultiDict(), stalled(), 5)
+            await UpstreamClient(1).request(url, "POST /", CIMultiDict(), stalled(), 5)
 
 
 async def test_an_early_reply_ends_a_body_that_still_comes() -> None:
@@ -192,9 +194,9 @@ async def test_an_early_reply_ends_a_body_that_still_comes() -> None:
         finally:
             ended.set()
 
-    link = EngineLink(1)
+    link = UpstreamClient(1)
     async with engine(answering(WHOLE)) as (url, callers):
-        reply = await link.ask(url, "POST /", CIMultiDict(), endless(), 5)
+        reply = await link.request(url, "POST /", CIMultiDict(), endless(), 5)
         assert await reply.content.read() == b"ok"
         reply.close()
         async with asyncio.timeout(5):
@@ -219,8 +221,8 @@ async def test_a_long_upload_is_no_silence() -> None:
         writer.write(WHOLE)
 
     async with engine(listen) as (url, _):
-        link = EngineLink(1)
-        reply = await link.ask(url, "POST /", CIMultiDict(), slowly(), 0.25)
+        link = UpstreamClient(1)
+        reply = await link.request(url, "POST /", CIMultiDict(), slowly(), 0.25)
         assert reply.status == 200
         reply.close()
 
@@ -237,8 +239,10 @@ async def test_an_engine_that_says_nothing_after_an_upload_is_silent() -> None:
         await reader.read()
 
     async with engine(listen) as (url, _), asyncio.timeout(5):
-        with pytest.raises(EngineSilent):
-            await EngineLink(1).ask(url, "POST /", CIMultiDict(), pieces(), 0.05)
+        with pytest.raises(ReadTimeout):
+            await UpstreamClient(1).request(
+                url, "POST /", CIMultiDict(), pieces(), 0.05
+            )
 
 
 async def test_a_large_body_arrives_whole() -> None:
@@ -254,7 +258,7 @@ async def test_a_large_body_arrives_whole() -> None:
         writer.write(WHOLE)
 
     async with engine(listen) as (url, _):
-        reply = await EngineLink(1).ask(url, "POST /", CIMultiDict(), body, 5)
+        reply = await UpstreamClient(1).request(url, "POST /", CIMultiDict(), body, 5)
         head, received = await seen
         assert received == body, "the body is not what was sent"
         assert f"Content-Length: {len(body)}".encode() in head, f"the head is {head!r}"

@@ -58,7 +58,7 @@ def test_an_interrupt_ends_the_answer_and_the_engines_work(kernel: Kernel) -> No
 def test_an_unknown_model_is_two_lines(kernel: Kernel) -> None:
     """With the nearest name, and no traceback."""
     output = kernel.run("%%avocado_ask tinny\nHi")
-    assert output.error == "UsageMistake"
+    assert output.error == "UsageError"
     assert len(output.traceback) == 2
     assert "Did you mean tiny?" in output.text
 
@@ -71,7 +71,7 @@ def test_a_model_is_made_and_answers(kernel: Kernel) -> None:
     assert "Changed models" in text
     assert "avocado" in good(kernel.run("%%avocado_ask mine\navocado"))
     bad = kernel.run("%%avocado_model mine\n\nFROM tiny\nSTOP x\n")
-    assert bad.error == "UsageMistake"
+    assert bad.error == "UsageError"
     assert "Line 4 of this cell, 'STOP x'" in bad.text
     assert len(bad.traceback) == 2
 
@@ -101,7 +101,7 @@ def test_the_handle_makes_a_client_that_is_ready(kernel: Kernel, package: str) -
     """Where the package is installed; else it says how to install it."""
     output = kernel.run(f"client = avocado.{package}()\nprint({CLIENTS[package]})")
     if importlib.util.find_spec(package) is None:
-        assert output.error == "UserMustAct"
+        assert output.error == "UserActionRequired"
         assert f"%pip install {package}" in output.text
     else:
         assert "avocado" in good(output)

@@ -48,7 +48,7 @@ with view:
         view.show(State(sequence=step, stages=tuple(stages), models=models))
     done = [replace(stage, phase=Phase.READY, progress=None) for stage in stages]
     state = State(stages=tuple(done), models=models, url="https://a.example")
-    view.hand_over(state, "Launched in 30 min 0 s.", show_key=True)
+    view.show_ready(state, "Launched in 30 min 0 s.", show_key=True)
 """
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.notebook.line.commands import COMMANDS, Command
+from spicy_avocado_magic.notebook.line.commands import COMMANDS, CommandSpec
 from tests.main_job.home import Home
 
 from .cells import failed, good, loaded_kernel, new_kernel_home
@@ -93,7 +93,7 @@ def test_config_completes_by_itself(same_kernel: Kernel) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
-def test_help_is_there_by_every_way(same_kernel: Kernel, command: Command) -> None:
+def test_help_is_there_by_every_way(same_kernel: Kernel, command: CommandSpec) -> None:
     """`?`, `--help` and Shift-Tab tell every option, with examples; one `%` will do."""
     kernel = same_kernel
     plain = re.compile(r"\x1b\[[0-9;]*m")

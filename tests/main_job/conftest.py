@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 
 from .counting_world import CountingWorld
 from .home import Home, new_home, running_world
@@ -44,7 +44,7 @@ def running(same_home: Home) -> Avocado:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Run a release host, registry and edge that the product takes for the real."""
     with running_world(tmp_path_factory.mktemp("world")) as sources:
         yield sources

@@ -11,7 +11,7 @@ from typing import Self
 
 from aiohttp import web
 
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
 from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
@@ -34,7 +34,7 @@ class CountingWorld:
         """Bytes by the last part of their address."""
         self.is_held = threading.Event()
         """Set when as many bytes of two files as are let through have been sent."""
-        self.sources = Sources()
+        self.sources = Endpoints()
         self._folder = folder
         self._released = asyncio.Event()
 
@@ -63,7 +63,7 @@ class CountingWorld:
         releases = create_releases(engine_tree=tree)
         registry = create_registry(noise.randbytes(SIZE))
         self._runners: list[web.AppRunner] = []
-        self.sources = Sources(
+        self.sources = Endpoints(
             releases_url=f"http://{await self._open(releases)}{RELEASES_PATH}",
             registry=await self._open(registry),
         )

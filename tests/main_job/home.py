@@ -18,10 +18,10 @@ import psutil
 
 from spicy_avocado_magic.client.api import down
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.client.up import bring_up
-from spicy_avocado_magic.config.options import wish_from
-from spicy_avocado_magic.config.settings import Sources
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.client.up import run_up
+from spicy_avocado_magic.config.options import build_up_request
+from spicy_avocado_magic.config.settings import Endpoints
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.json_codec import from_json
 from spicy_avocado_magic.protocol.state import State
 
@@ -43,8 +43,8 @@ class Home:
     def up(
         self,
         *models: str,
-        sources: Sources | None = None,
-        policy: Policy | None = None,
+        sources: Endpoints | None = None,
+        policy: Timeouts | None = None,
         show: Callable[[State], None] | None = None,
         **options: object,
     ) -> Avocado:
@@ -52,8 +52,8 @@ class Home:
         parsed = {"models": models} if models else {}
         if sources is None:
             options = {"rehearse": True} | options
-        return bring_up(
-            wish_from(parsed | options),
+        return run_up(
+            build_up_request(parsed | options),
             show=show or (lambda _: None),
             sources=sources,
             policy=policy,
@@ -145,7 +145,7 @@ def without_ollama(path: str) -> str:
 
 
 @contextlib.contextmanager
-def running_world(folder: Path) -> Iterator[Sources]:
+def running_world(folder: Path) -> Iterator[Endpoints]:
     """Run the loopback world as a process and yield where its parts are."""
     command = [sys.executable, "-P", "-m", "spicy_avocado_magic.rehearsal", str(folder)]
     # A runtime folder of its own, by which it is told from what runs in a home.
@@ -160,6 +160,6 @@ def running_world(folder: Path) -> Iterator[Sources]:
         assert process.stdout is not None
         line = process.stdout.readline()
         # As the real world: the product must not treat it as a rehearsal.
-        yield replace(from_json(Sources, json.loads(line)), rehearsal=False)
+        yield replace(from_json(Endpoints, json.loads(line)), rehearsal=False)
         process.stdin.close()
         assert process.wait(5) == 0, "the world did not end when its input closed"

@@ -22,24 +22,24 @@ import psutil
 import pytest
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.client.up import bring_up
-from spicy_avocado_magic.config.options import wish_from
-from spicy_avocado_magic.config.settings import Sources
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.client.up import run_up
+from spicy_avocado_magic.config.options import build_up_request
+from spicy_avocado_magic.config.settings import Endpoints
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import (
     AvocadoError,
+    ChecksumMismatch,
     DiskTooSmall,
-    DownloadAltered,
-    EndpointRefused,
+    EndpointUnavailable,
     EngineFailed,
-    ModelRefused,
+    InvalidToken,
+    ModelUnavailable,
     NetworkUnreachable,
-    PortTaken,
+    PortInUse,
     SecretMissing,
-    StillStarting,
-    TokenRefused,
-    UsageMistake,
-    UserMustAct,
+    StartTimeout,
+    UsageError,
+    UserActionRequired,
     VersionMismatch,
 )
 from spicy_avocado_magic.protocol.json_codec import to_json
@@ -52,7 +52,7 @@ from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home
 
 TOKEN = "token-for-the-loopback-edge-0001"
-QUICK = Policy(
+QUICK = Timeouts(
     backoff_first_s=0.05, backoff_jitter_s=0.05, agent_start_s=4.0, probe_s=2.0
 )
 
@@ -74,18 +74,18 @@ def _refuse(
 
 def test_no_model_is_told(home: Home) -> None:
     """`%avocado_up` alone, with nothing running."""
-    _refuse(home, UsageMistake)
+    _refuse(home, UsageError)
 
 
 def test_a_malformed_model_is_told(home: Home) -> None:
     """A name that the engine would not accept."""
-    error = _refuse(home, UsageMistake, "ti ny//x")
+    error = _refuse(home, UsageError, "ti ny//x")
     assert "ti ny" in error.problem
 
 
 def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
     """The registry's 404 becomes a sentence that names the model."""
-    error = _refuse(home, ModelRefused, "missing-model")
+    error = _refuse(home, ModelUnavailable, "missing-model")
     assert "missing-model" in error.problem
 
 
@@ -101,55 +101,55 @@ def test_each_refusal_of_a_registry_is_told_apart(
     home: Home, name: str, problem: str
 ) -> None:
     """Each says what is wrong with which model, and what to do."""
-    error = _refuse(home, ModelRefused, name, local=True)
+    error = _refuse(home, ModelUnavailable, name, local=True)
     assert problem in error.problem, error
     model = name.rsplit("/", maxsplit=1)[-1].split(":", maxsplit=1)[0]
     assert model in error.problem, error
 
 
-def test_no_token_is_told(home: Home, world: Sources) -> None:
+def test_no_token_is_told(home: Home, world: Endpoints) -> None:
     """Nobody to ask, and nowhere a token."""
     _refuse(home, SecretMissing, "tiny", sources=world)
 
 
 def test_a_token_among_the_notebooks_variables_is_found(
-    home: Home, world: Sources
+    home: Home, world: Endpoints
 ) -> None:
     """It goes before the environment; a second `up` needs none at all."""
-    wish = wish_from({"models": ("tiny",)})
+    wish = build_up_request({"models": ("tiny",)})
     variables = {"NGROK_AUTHTOKEN": TOKEN}
-    bring_up(wish, show=lambda _: None, namespace=variables, sources=world)
+    run_up(wish, show=lambda _: None, namespace=variables, sources=world)
     config = home.state_folders[0] / "ngrok.yml"
     assert TOKEN in config.read_text()
     assert home.up("other", sources=world).outcome == "changed"
 
 
 def test_a_malformed_token_is_told_before_anything_starts(
-    home: Home, world: Sources
+    home: Home, world: Endpoints
 ) -> None:
     """105: refused by its shape, without its text in the message."""
-    error = _refuse(home, TokenRefused, "tiny", sources=world, token="short one")
+    error = _refuse(home, InvalidToken, "tiny", sources=world, token="short one")
     assert "short one" not in str(error)
     assert not home.state_folders[0].joinpath("host.log").exists(), "a host was started"
 
 
-def test_a_revoked_token_is_told(home: Home, world: Sources) -> None:
+def test_a_revoked_token_is_told(home: Home, world: Endpoints) -> None:
     """107: the service refuses it; the message does not carry it."""
     token = "revoked-token-0123456789abcdef"
-    error = _refuse(home, TokenRefused, "tiny", sources=world, token=token)
+    error = _refuse(home, InvalidToken, "tiny", sources=world, token=token)
     assert "107" in str(error)
     assert token not in str(error)
     assert not any(token in line for line in error.log_tail)
 
 
-def test_a_url_that_is_taken_is_told(home: Home, world: Sources) -> None:
+def test_a_url_that_is_taken_is_told(home: Home, world: Endpoints) -> None:
     """334: somebody else's endpoint is at this domain."""
     with _other_host(home, world):
         error = _refuse_beside(home, world, "334")
-    assert isinstance(error, EndpointRefused)
+    assert isinstance(error, EndpointUnavailable)
 
 
-def test_no_network_is_told_and_waited_for(home: Home, world: Sources) -> None:
+def test_no_network_is_told_and_waited_for(home: Home, world: Endpoints) -> None:
     """Neither edge, release host nor registry answers; the host goes on trying."""
     nowhere = replace(
         world,
@@ -163,7 +163,7 @@ def test_no_network_is_told_and_waited_for(home: Home, world: Sources) -> None:
         told.update({s.name: s.failure.kind for s in state.stages if s.failure})
 
     policy = replace(QUICK, stalled_s=6.0)
-    with pytest.raises(StillStarting, match="goes on trying"):
+    with pytest.raises(StartTimeout, match="goes on trying"):
         home.up("tiny", sources=nowhere, token=TOKEN, policy=policy, show=show)
     assert {"install", "pull"} <= set(told), f"only these were told: {told}"
     assert set(told.values()) == {NetworkUnreachable.__name__}, f"told: {told}"
@@ -172,18 +172,18 @@ def test_no_network_is_told_and_waited_for(home: Home, world: Sources) -> None:
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt"])
 def test_a_damaged_archive_is_told_and_never_run(
-    home: Home, world: Sources, damage: str
+    home: Home, world: Endpoints, damage: str
 ) -> None:
     """A wrong checksum, twice, ends the install; no file of it is placed."""
     with _damaged_releases(damage) as url:
         sources = replace(world, releases_url=url)
-        _refuse(home, DownloadAltered, "tiny", sources=sources, token=TOKEN)
+        _refuse(home, ChecksumMismatch, "tiny", sources=sources, token=TOKEN)
     placed = list((home.path / "cache").rglob("bin/ollama"))
     assert not placed, f"a damaged engine was placed: {placed}"
 
 
 def test_a_disk_too_small_for_the_model_is_told_before_the_first_byte(
-    home: Home, world: Sources
+    home: Home, world: Endpoints
 ) -> None:
     """The manifest's sizes are held against the disk."""
     with _huge_registry() as (registry, asked):
@@ -197,21 +197,21 @@ def test_a_port_that_is_taken_is_told(home: Home) -> None:
     """`--port` of another program."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        error = _refuse(home, PortTaken, "tiny", port=port)
+        error = _refuse(home, PortInUse, "tiny", port=port)
     assert str(port) in error.problem
 
 
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
-        ('echo "ngrok version 3.3.1"', UserMustAct),
+        ('echo "ngrok version 3.3.1"', UserActionRequired),
         ("exit 3", AvocadoError),
         ("sleep 600", AvocadoError),
     ],
     ids=["too old", "broken", "silent"],
 )
 def test_an_agent_that_cannot_be_used_is_told(
-    home: Home, world: Sources, tmp_path: Path, script: str, kind: type[AvocadoError]
+    home: Home, world: Endpoints, tmp_path: Path, script: str, kind: type[AvocadoError]
 ) -> None:
     """An old, broken or silent ngrok program."""
     agent = _program(tmp_path / "ngrok", script)
@@ -221,7 +221,7 @@ def test_an_agent_that_cannot_be_used_is_told(
 
 
 def test_an_engine_that_dies_at_start_shows_its_last_lines(
-    home: Home, world: Sources, tmp_path: Path
+    home: Home, world: Endpoints, tmp_path: Path
 ) -> None:
     """The engine's own words come with the error."""
     script = (
@@ -280,7 +280,7 @@ def test_a_host_of_another_protocol_is_told_and_can_be_replaced(home: Home) -> N
 
 @pytest.mark.parametrize("where", ["option", "environment"])
 def test_the_token_is_in_its_file_and_nowhere_else(
-    home: Home, world: Sources, monkeypatch: pytest.MonkeyPatch, where: str
+    home: Home, world: Endpoints, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """No process shows it in argv or environment, no other file or output has it."""
     texts: list[str] = []
@@ -320,18 +320,18 @@ def _closed_port() -> int:
 
 
 @contextlib.contextmanager
-def _other_host(home: Home, world: Sources) -> Iterator[None]:
+def _other_host(home: Home, world: Endpoints) -> Iterator[None]:
     """Let another notebook, with a state folder of its own, hold the URL."""
     script = (
         "import json, sys\n"
-        "from spicy_avocado_magic.client.up import bring_up\n"
+        "from spicy_avocado_magic.client.up import run_up\n"
         "from spicy_avocado_magic.client.api import down\n"
         "from spicy_avocado_magic.protocol.json_codec import from_json\n"
-        "from spicy_avocado_magic.config.options import wish_from\n"
-        "from spicy_avocado_magic.config.settings import Sources\n"
-        "sources = from_json(Sources, json.loads(sys.argv[1]))\n"
-        "wish = wish_from({'models': ('tiny',), 'token': sys.argv[2]})\n"
-        "bring_up(wish, show=lambda s: None, sources=sources)\n"
+        "from spicy_avocado_magic.config.options import build_up_request\n"
+        "from spicy_avocado_magic.config.settings import Endpoints\n"
+        "sources = from_json(Endpoints, json.loads(sys.argv[1]))\n"
+        "wish = build_up_request({'models': ('tiny',), 'token': sys.argv[2]})\n"
+        "run_up(wish, show=lambda s: None, sources=sources)\n"
         "print('up', flush=True)\n"
         "sys.stdin.read()\n"
         "down()\n"
@@ -352,7 +352,7 @@ def _other_host(home: Home, world: Sources) -> Iterator[None]:
         other.communicate(timeout=20)
 
 
-def _refuse_beside(home: Home, world: Sources, code: str) -> AvocadoError:
+def _refuse_beside(home: Home, world: Endpoints, code: str) -> AvocadoError:
     with pytest.raises(AvocadoError, match=code) as caught:
         home.up("tiny", sources=world, token=TOKEN, policy=QUICK)
     assert status() is None
@@ -419,7 +419,7 @@ def _huge_registry() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_the_quick_policy_is_still_patient_enough_for_success(
-    home: Home, world: Sources
+    home: Home, world: Endpoints
 ) -> None:
     """The policy of these tests lets a sound world come up; it does not fail all."""
     began = time.monotonic()

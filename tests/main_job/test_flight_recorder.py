@@ -13,13 +13,13 @@ import pytest
 from spicy_avocado_magic import down, logs, status
 from spicy_avocado_magic.client import last_exit
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.event_log import (
-    CALLED,
     ENDED,
     ENDING,
+    REQUESTED,
     STARTED,
-    Entry,
+    EventRecord,
     read_last_life,
 )
 from spicy_avocado_magic.protocol.state_folder import StateFolder
@@ -30,11 +30,13 @@ from .home import Home
 WITHIN_S = 15.0
 
 
-def _entries() -> tuple[Entry, ...]:
+def _entries() -> tuple[EventRecord, ...]:
     return read_last_life(StateFolder.find(rehearsal=True).path)
 
 
-def _wait_for(component: str, phase: str, after: int = 0, text: str = "") -> Entry:
+def _wait_for(
+    component: str, phase: str, after: int = 0, text: str = ""
+) -> EventRecord:
     """Return the first event of a component after another one."""
     deadline = time.monotonic() + WITHIN_S
     while True:
@@ -87,7 +89,7 @@ def test_calls_and_their_effects_are_recorded(home: Home) -> None:
     """A changed setting, keys given and taken back, and the end with its reason."""
     avocado = home.up("tiny", local=True)
     home.up("tiny", "other", local=True)
-    called = next(entry for entry in _entries() if entry.what == CALLED)
+    called = next(entry for entry in _entries() if entry.what == REQUESTED)
     assert called.text == "up: models"
     assert _wait_for("models", "waiting").because == called.number
     avocado.add_key("ann")
@@ -99,7 +101,7 @@ def test_calls_and_their_effects_are_recorded(home: Home) -> None:
     assert not home.wait_no_processes()
     ending, *_, ended = [e for e in _entries() if e.what in (ENDING, ENDED)]
     assert (ending.text, ended.text) == ("got SIGTERM", "got SIGTERM")
-    told = last_exit.of_last(rehearse=True)
+    told = last_exit.last_exit_report(rehearse=True)
     assert told is not None
     assert "got SIGTERM" in told.text
 
@@ -111,7 +113,7 @@ def test_status_after_a_killed_host_tells_what_happened(home: Home) -> None:
     os.kill(pid, signal.SIGKILL)
     assert not home.wait_no_processes(), "something outlived the host"
     assert status() is None
-    told = last_exit.of_last(rehearse=False)
+    told = last_exit.last_exit_report(rehearse=False)
     assert told is not None
     assert told.rehearsal
     assert re.search(rf"\(pid {pid}\) was killed at \d{{4}}", told.text), told
@@ -122,13 +124,13 @@ def test_status_after_a_killed_host_tells_what_happened(home: Home) -> None:
     assert logs("engine", count=500), "what came before is gone"
     down()
     assert logs() == []
-    assert last_exit.of_last(rehearse=False) is None
+    assert last_exit.last_exit_report(rehearse=False) is None
 
 
 def test_no_log_holds_a_secret_or_a_control_character(home: Home) -> None:
     """Not the owner's key, a named key, the token, a prompt or an escape sequence."""
     avocado = home.up("tiny", token="rehearsal-token-0123456789")
-    secret = avocado.add_key("ann").open()
+    secret = avocado.add_key("ann").get_secret_value()
     secrets = (avocado.api_key, secret, "rehearsal-token-0123456789")
     assert stream_chat(avocado.url, secret)
     _kill("agent")
@@ -145,7 +147,7 @@ def test_no_log_holds_a_secret_or_a_control_character(home: Home) -> None:
 @pytest.mark.parametrize("name", ["host", "engine"])
 def test_a_log_that_has_grown_is_begun_anew(home: Home, name: str) -> None:
     """A flood does not fill the disk, and the service does not notice."""
-    policy = replace(Policy(), logs_check_every_s=0.05)
+    policy = replace(Timeouts(), logs_check_every_s=0.05)
     avocado = home.up("tiny", policy=policy, local=True)
     path = StateFolder.find(rehearsal=True).log(name)
     with path.open("ab") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.system.paths import engines_folder
@@ -40,7 +40,7 @@ def libraries(flavour: str) -> set[str]:
     ],
 )
 def test_a_gpu_gets_its_libraries_and_no_others(
-    home: Home, world: Sources, card: Path, told: str, folder: str
+    home: Home, world: Endpoints, card: Path, told: str, folder: str
 ) -> None:
     """One folder for the card; vulkan and the other one are left out."""
     card.write_text(told)
@@ -52,7 +52,7 @@ def test_a_gpu_gets_its_libraries_and_no_others(
 
 
 def test_a_driver_that_is_too_old_is_told_before_anything_is_fetched(
-    home: Home, world: Sources, card: Path
+    home: Home, world: Endpoints, card: Path
 ) -> None:
     """The warning says what works instead, and stays; no library is installed."""
     card.write_text("Tesla T4, 535.104.05, 7.5")
@@ -68,7 +68,7 @@ def test_a_driver_that_is_too_old_is_told_before_anything_is_fetched(
 
 
 def test_the_older_version_that_is_named_works_without_a_warning(
-    home: Home, world: Sources, card: Path
+    home: Home, world: Endpoints, card: Path
 ) -> None:
     """What the warning advises is right."""
     card.write_text("Tesla T4, 535.104.05, 7.5")

@@ -13,7 +13,7 @@ import pytest
 
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
@@ -114,7 +114,7 @@ def test_a_killed_child_comes_back_with_url_key_and_models(
 
 def test_a_killed_guard_is_replaced(home: Home) -> None:
     """The host never lives without one."""
-    home.up("tiny", policy=Policy(heartbeat_s=0.1))
+    home.up("tiny", policy=Timeouts(heartbeat_s=0.1))
     (old,) = _guards(home)
     os.kill(old.pid, signal.SIGKILL)
     deadline = time.monotonic() + 5
@@ -148,12 +148,12 @@ def test_a_terminated_host_ends_in_order_and_leaves_nothing(home: Home) -> None:
 def test_the_host_ends_after_its_owner(home: Home) -> None:
     """A host without `--detach` does not outlive the program that owns it."""
     script = (
-        "from spicy_avocado_magic.client.up import bring_up\n"
-        "from spicy_avocado_magic.config.options import wish_from\n"
-        "from spicy_avocado_magic.config.timeouts import Policy\n"
-        "policy = Policy(owner_check_every_s=0.1, owner_gone_s=0.3)\n"
-        "wish = wish_from({'models': ('tiny',), 'rehearse': True})\n"
-        "bring_up(wish, show=lambda state: None, policy=policy)\n"
+        "from spicy_avocado_magic.client.up import run_up\n"
+        "from spicy_avocado_magic.config.options import build_up_request\n"
+        "from spicy_avocado_magic.config.timeouts import Timeouts\n"
+        "policy = Timeouts(owner_check_every_s=0.1, owner_gone_s=0.3)\n"
+        "wish = build_up_request({'models': ('tiny',), 'rehearse': True})\n"
+        "run_up(wish, show=lambda state: None, policy=policy)\n"
     )
     subprocess.run(
         [sys.executable, "-c", script],

@@ -16,18 +16,18 @@ import pytest
 import requests
 
 from spicy_avocado_magic import down
-from spicy_avocado_magic.client.control_client import Connection
+from spicy_avocado_magic.client.control_client import ControlClient
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.api_keys import MOST_KEYS
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import ModelRefused, UsageMistake
-from spicy_avocado_magic.protocol.state import KeyState, State
+from spicy_avocado_magic.config.api_keys import MAX_NAMED_KEYS
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import ModelUnavailable, UsageError
+from spicy_avocado_magic.protocol.state import ApiKeyState, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 from .chat import stream_chat
 from .home import Home
 
-QUICK = Policy(usage_every_s=0.05)
+QUICK = Timeouts(usage_every_s=0.05)
 LONG = "word " * 3000
 """What the rehearsal's engine takes half a minute to repeat."""
 
@@ -38,7 +38,7 @@ def _state(avocado: Avocado) -> State:
     return state
 
 
-def _key(avocado: Avocado, name: str) -> KeyState:
+def _key(avocado: Avocado, name: str) -> ApiKeyState:
     keys = avocado.keys()
     return keys[[key.name for key in keys].index(name)]
 
@@ -97,7 +97,7 @@ def _written(name: str) -> int:
 def test_a_key_opens_until_it_is_taken_back_and_the_url_stays(lent: Avocado) -> None:
     """Nothing but who is let in changes: not the URL, not a component, not the host."""
     before, asked = _state(lent), _key(lent, "owner").requests
-    key = lent.add_key("ann").open()
+    key = lent.add_key("ann").get_secret_value()
     assert stream_chat(lent.url, key), "the new key does not open at once"
     assert stream_chat(lent.url, lent.api_key), "the owner's key stopped opening"
     ann, owner = _key(lent, "ann"), _key(lent, "owner")
@@ -118,7 +118,7 @@ def test_a_key_opens_until_it_is_taken_back_and_the_url_stays(lent: Avocado) -> 
 
 def test_a_key_is_bounded_in_requests_a_minute(lent: Avocado) -> None:
     """The one too many is told when the next is free; others are not held up."""
-    key = lent.add_key("ann", rpm=2).open()
+    key = lent.add_key("ann", rpm=2).get_secret_value()
     tags = f"{lent.local_url}/api/tags"
     head = {"x-api-key": key}
     codes = [requests.get(tags, headers=head, timeout=5) for _ in range(3)]
@@ -130,13 +130,13 @@ def test_a_key_is_bounded_in_requests_a_minute(lent: Avocado) -> None:
 
 def test_a_key_is_bounded_in_tokens_over_its_lifetime(lent: Avocado) -> None:
     """What is used up stays so; a new key of the same name starts at zero."""
-    key = lent.add_key("ann", tokens=2).open()
+    key = lent.add_key("ann", tokens=2).get_secret_value()
     with pytest.raises(openai.APIError, match="tokens"):
         stream_chat(lent.url, key)
     assert _key(lent, "ann").tokens_out >= 2, "the tokens were not counted"
     assert _code(_chat(lent, key)) == (429, "insufficient_quota")
     lent.revoke_key("ann")
-    again = lent.add_key("ann", tokens=1000).open()
+    again = lent.add_key("ann", tokens=1000).get_secret_value()
     assert _key(lent, "ann").tokens_out == 0, "a new key inherits what was used"
     assert stream_chat(lent.url, again)
 
@@ -144,7 +144,7 @@ def test_a_key_is_bounded_in_tokens_over_its_lifetime(lent: Avocado) -> None:
 def test_a_key_is_bounded_to_its_models(home: Home) -> None:
     """Any other model does not exist for it, nor in its listings."""
     avocado = home.up("tiny", "other")
-    key = avocado.add_key("ann", models=["other"]).open()
+    key = avocado.add_key("ann", models=["other"]).get_secret_value()
     assert stream_chat(avocado.url, key, "other")
     with pytest.raises(openai.NotFoundError):
         stream_chat(avocado.url, key, "tiny")
@@ -158,7 +158,7 @@ def test_a_key_that_expires_lets_nobody_in_and_makes_room_for_another(
     lent: Avocado,
 ) -> None:
     """It ends a stream that is open, is told as expired, and its name is free."""
-    key = lent.add_key("ann", expires=1.5).open()
+    key = lent.add_key("ann", expires=1.5).get_secret_value()
     assert stream_chat(lent.url, key), "it does not open before its time"
     began = time.monotonic()
     with pytest.raises((openai.APIError, requests.RequestException)):
@@ -170,7 +170,7 @@ def test_a_key_that_expires_lets_nobody_in_and_makes_room_for_another(
     expires_in_s = _key(lent, "ann").expires_in_s
     assert expires_in_s is not None
     assert expires_in_s <= 0, "it is not told as expired"
-    again = lent.add_key("ann").open()
+    again = lent.add_key("ann").get_secret_value()
     assert stream_chat(lent.url, again)
     assert _names(lent) == ["owner", "ann"]
 
@@ -192,7 +192,7 @@ def _words(avocado: Avocado, key: str, url: str = "") -> Iterator[str]:
 def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> None:
     """A stream with that key ends with an error; one with another key goes on."""
     avocado = home.up("tiny", engine_env=(("OLLAMA_NUM_PARALLEL", "2"),))
-    keys = {one: avocado.add_key(one).open() for one in ("ann", "bob")}
+    keys = {one: avocado.add_key(one).get_secret_value() for one in ("ann", "bob")}
     errors: dict[str, tuple[float, Exception]] = {}
     said = {one: threading.Event() for one in keys}
 
@@ -224,9 +224,9 @@ def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> 
 def test_keys_and_what_they_used_outlive_a_killed_host(home: Home) -> None:
     """`up` after a crash: the same keys open, and their tokens count on."""
     avocado = home.up("tiny", policy=QUICK)
-    key = avocado.add_key("ann", tokens=2, rpm=100).open()
-    other = avocado.add_key("carl", expires="1h").open()
-    gone = avocado.add_key("bob").open()
+    key = avocado.add_key("ann", tokens=2, rpm=100).get_secret_value()
+    other = avocado.add_key("carl", expires="1h").get_secret_value()
+    gone = avocado.add_key("bob").get_secret_value()
     with pytest.raises(openai.APIError, match="tokens"):
         stream_chat(avocado.url, key)
     avocado.revoke_key("bob")
@@ -258,7 +258,7 @@ def test_keys_and_what_they_used_outlive_a_killed_host(home: Home) -> None:
 def test_a_new_key_of_an_old_name_starts_at_zero_after_a_crash(home: Home) -> None:
     """The counts of another key, even under the same name, are not its own."""
     avocado = home.up("tiny", policy=QUICK, local=True)
-    key = avocado.add_key("ann").open()
+    key = avocado.add_key("ann").get_secret_value()
     assert stream_chat(avocado.local_url, key)
     _wait_for(lambda: _written("ann"))
     counts = _folder().usage.read_text()
@@ -273,7 +273,7 @@ def test_a_new_key_of_an_old_name_starts_at_zero_after_a_crash(home: Home) -> No
 def test_keys_and_use_outlive_restart_and_changes_of_the_service(home: Home) -> None:
     """What is asked of `up`, even another owner's key, leaves named keys alone."""
     avocado = home.up("tiny")
-    key = avocado.add_key("ann", tokens=100_000).open()
+    key = avocado.add_key("ann", tokens=100_000).get_secret_value()
     assert stream_chat(avocado.url, key)
     used = _key(avocado, "ann").tokens_out
     home.up("other", api_key="second-key-0123456789")
@@ -287,10 +287,10 @@ def test_keys_and_use_outlive_restart_and_changes_of_the_service(home: Home) -> 
 def test_an_up_that_is_taken_back_leaves_keys_given_in_between(home: Home) -> None:
     """Only what that `up` asked for is undone."""
     avocado = home.up("tiny", local=True)
-    gone = avocado.add_key("bob").open()
-    host = Connection(_folder().socket)
+    gone = avocado.add_key("bob").get_secret_value()
+    host = ControlClient(_folder().socket)
     change = host.post("/up", given={"path_key": True}, only=False)["change"]
-    key = avocado.add_key("ann").open()
+    key = avocado.add_key("ann").get_secret_value()
     avocado.revoke_key("bob")
     assert host.post("/withdraw", change=change)["done"]
     assert stream_chat(avocado.local_url, key), "a key given in between was undone"
@@ -305,12 +305,12 @@ def test_an_up_that_fails_after_the_host_has_gone_does_not_lose_the_keys(
 ) -> None:
     """What that `up` had begun is taken back, a token it was given too; no more."""
     avocado = home.up("tiny", policy=QUICK, local=True)
-    owner, key = avocado.api_key, avocado.add_key("ann").open()
+    owner, key = avocado.api_key, avocado.add_key("ann").get_secret_value()
     assert stream_chat(avocado.local_url, key)
     _wait_for(lambda: _written("ann"))
     if not is_restart:
         _kill(home, avocado)
-    with pytest.raises(ModelRefused):
+    with pytest.raises(ModelUnavailable):
         home.up("missing-one", restart=is_restart, local=False)
     assert not home.wait_no_processes(), "something of the failed up still runs"
     assert not _folder().agent_config.exists(), "the token of the failed up is kept"
@@ -325,8 +325,8 @@ def test_a_key_of_somebody_else_cannot_become_the_owners(
     lent: Avocado, same_home: Home
 ) -> None:
     """One key stands for one caller."""
-    key = lent.add_key("ann").open()
-    with pytest.raises(UsageMistake, match="somebody else"):
+    key = lent.add_key("ann").get_secret_value()
+    with pytest.raises(UsageError, match="somebody else"):
         same_home.up(api_key=key)
 
 
@@ -334,7 +334,7 @@ def test_requests_side_by_side_share_what_a_key_may_use(home: Home) -> None:
     """All of them end soon after their tokens are used up together."""
     parallel = (("OLLAMA_NUM_PARALLEL", "8"),)
     avocado = home.up("tiny", engine_env=parallel, local=True)
-    key = avocado.add_key("ann", tokens=1500).open()
+    key = avocado.add_key("ann", tokens=1500).get_secret_value()
     errors = []
 
     def listen() -> None:
@@ -358,7 +358,7 @@ def test_requests_side_by_side_share_what_a_key_may_use(home: Home) -> None:
 def test_down_removes_keys_and_their_use(home: Home) -> None:
     """A key dies with the service; no secret of it was ever logged."""
     avocado = home.up("tiny", policy=QUICK, local=True)
-    key = avocado.add_key("ann").open()
+    key = avocado.add_key("ann").get_secret_value()
     assert stream_chat(avocado.local_url, key)
     _wait_for(lambda: _written("ann"))
     texts = {p.name: p.read_text() for p in _folder().path.iterdir() if p.is_file()}
@@ -366,11 +366,11 @@ def test_down_removes_keys_and_their_use(home: Home) -> None:
     assert holders == ["wanted.json"], f"the key is in {holders}"
     down()
     assert [p.name for p in _folder().path.iterdir()] == ["lock"]
-    with pytest.raises(UsageMistake, match="Nothing is running"):
+    with pytest.raises(UsageError, match="Nothing is running"):
         avocado.keys()
-    with pytest.raises(UsageMistake, match="Nothing is running"):
+    with pytest.raises(UsageError, match="Nothing is running"):
         avocado.add_key("ann")
-    with pytest.raises(UsageMistake, match="Nothing is running"):
+    with pytest.raises(UsageError, match="Nothing is running"):
         avocado.revoke_key("ann")
     home.up("tiny", local=True)
     assert _names(avocado) == ["owner"]
@@ -391,13 +391,13 @@ def test_no_key_is_given_where_it_would_have_no_use(home: Home) -> None:
         ({"name": "bob", "expires": "soon"}, "duration"),
         ({"name": "bo b"}, "name of a key"),
     ):
-        with pytest.raises(UsageMistake, match=words):
+        with pytest.raises(UsageError, match=words):
             avocado.add_key(**arguments)
-    with pytest.raises(UsageMistake, match="Did you mean ann"):
+    with pytest.raises(UsageError, match="Did you mean ann"):
         avocado.revoke_key("anne")
     assert _names(avocado) == ["owner", "ann"]
     home.up(no_auth=True)
-    with pytest.raises(UsageMistake, match="--no-auth"):
+    with pytest.raises(UsageError, match="--no-auth"):
         avocado.add_key("bob")
     assert _names(avocado) == ["anybody"]
     home.up(no_auth=False)
@@ -406,9 +406,12 @@ def test_no_key_is_given_where_it_would_have_no_use(home: Home) -> None:
 
 def test_there_are_so_many_keys_and_no_more(lent: Avocado) -> None:
     """Each request is compared with all of them."""
-    keys = [lent.add_key(f"k{number}").open() for number in range(MOST_KEYS)]
-    assert len(set(keys)) == MOST_KEYS
-    with pytest.raises(UsageMistake, match=str(MOST_KEYS)):
+    keys = [
+        lent.add_key(f"k{number}").get_secret_value()
+        for number in range(MAX_NAMED_KEYS)
+    ]
+    assert len(set(keys)) == MAX_NAMED_KEYS
+    with pytest.raises(UsageError, match=str(MAX_NAMED_KEYS)):
         lent.add_key("one-more")
     assert stream_chat(lent.local_url, keys[-1])
 
@@ -417,8 +420,8 @@ def test_only_a_key_made_to_manage_may_manage(home: Home) -> None:
     """The service must be brought up to be managed, and the key given for it."""
     avocado = home.up("tiny", manage=True, local=True)
     keys = {
-        "ann": avocado.add_key("ann").open(),
-        "bob": avocado.add_key("bob", manage=True).open(),
+        "ann": avocado.add_key("ann").get_secret_value(),
+        "bob": avocado.add_key("bob", manage=True).get_secret_value(),
     }
     copy = {"source": "tiny", "destination": "again"}
     url = f"{avocado.local_url}/api/copy"

@@ -18,9 +18,9 @@ import pytest
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.create_model import create_model
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.errors import AvocadoError, ModelRefused, UsageMistake
+from spicy_avocado_magic.errors import AvocadoError, ModelUnavailable, UsageError
 from spicy_avocado_magic.protocol.state import Phase
-from spicy_avocado_magic.protocol.state_folder import Child, Record, StateFolder
+from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
 from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
 
@@ -116,7 +116,7 @@ def test_a_real_engines_mistakes_are_told_with_the_line(
     real: Avocado, text: str, told: str
 ) -> None:
     """In the engine's words, old and new."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         real.create_model("bad", text)
     assert told in caught.value.problem
     assert "bad:latest" not in served(real)
@@ -147,7 +147,7 @@ def test_a_rehearsal_makes_models_too(home: Home) -> None:
     avocado.create_model("mine", "FROM llama3:8b\nSYSTEM Be brief.\n")
     assert served(avocado) == {"tiny:latest", "mine:latest"}
     assert "avocado" in stream_chat(avocado.url, avocado.api_key, "mine")
-    with pytest.raises(UsageMistake, match="Line 3 of this cell"):
+    with pytest.raises(UsageError, match="Line 3 of this cell"):
         avocado.create_model("bad", "FROM tiny\nSTOP x\n")
     left = [file.name for file in StateFolder.find(rehearsal=True).path.iterdir()]
     assert not {"Modelfile", "create.output"} & set(left), "a Modelfile was left behind"
@@ -190,7 +190,7 @@ def hanging(
     assert not cell.is_alive(), "the cell waits on for a host that has gone"
 
 
-def _children(record: Record | None) -> tuple[Child, ...]:
+def _children(record: DaemonRecord | None) -> tuple[Child, ...]:
     return record.children if record else ()
 
 
@@ -220,6 +220,6 @@ def test_a_base_that_no_registry_has_is_refused(
 ) -> None:
     """In our words, and the service goes on as it was."""
     avocado = home.up("tiny")
-    with pytest.raises(ModelRefused):
+    with pytest.raises(ModelUnavailable):
         avocado.create_model("mine", "FROM missing\n")
     assert served(avocado) == {"tiny:latest"}

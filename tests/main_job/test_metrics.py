@@ -14,7 +14,7 @@ import requests
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import State
 
 from .chat import stream_chat
@@ -111,7 +111,7 @@ def test_the_access_log_is_a_private_file_of_its_own(
     home: Home, state_folder: Path
 ) -> None:
     """One line a request; the host's own log stays readable."""
-    avocado = home.up("tiny", policy=Policy(access_log_every_s=0.01))
+    avocado = home.up("tiny", policy=Timeouts(access_log_every_s=0.01))
     stream_chat(avocado.url, avocado.api_key)
     requests.get(f"{avocado.local_url}/none", timeout=PATIENT)
     log = state_folder / "access.log"

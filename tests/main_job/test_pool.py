@@ -18,9 +18,9 @@ import requests
 from spicy_avocado_magic import status
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.client.state_text import status_text
-from spicy_avocado_magic.config.settings import Sources
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import EndpointRefused, UsageMistake
+from spicy_avocado_magic.config.settings import Endpoints
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import EndpointUnavailable, UsageError
 from spicy_avocado_magic.protocol.pool import MEMBER_HEADER
 from spicy_avocado_magic.protocol.state import State
 
@@ -30,7 +30,7 @@ DOMAIN = "pool.ngrok.app"
 KEY = "one-key-for-all-of-the-pool"
 MESSAGES = [{"role": "user", "content": "Hello there"}]
 TOKEN = "token-for-the-loopback-edge-0001"
-QUICK = Policy(
+QUICK = Timeouts(
     backoff_first_s=0.05, backoff_jitter_s=0.05, heartbeat_s=0.2, probe_s=5.0
 )
 
@@ -40,7 +40,7 @@ class Notebook:
     """One of several, with a home of its own."""
 
     home: Home
-    sources: Sources
+    sources: Endpoints
     enter: Callable[[], None]
     """Lets what this test calls act in this notebook's home."""
 
@@ -67,7 +67,7 @@ Notebooks = Callable[[], Notebook]
 
 
 @pytest.fixture
-def notebook(world: Sources, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebooks]:
+def notebook(world: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebooks]:
     """Open notebooks, each as on a machine of its own; at the end nothing is left."""
     with contextlib.ExitStack() as stack:
 
@@ -214,7 +214,7 @@ def test_another_key_is_refused_and_nobody_is_disturbed(notebook: Notebooks) -> 
     """The notebook that comes with it is told, and leaves the URL again."""
     first, second = notebook(), notebook()
     avocado = first.up("tiny")
-    with pytest.raises(EndpointRefused, match="different key"):
+    with pytest.raises(EndpointUnavailable, match="different key"):
         second.up("tiny", api_key="quite-another-key-than-theirs")
     assert first.state().is_ready, "the pool fell with the stranger"
     with Load(avocado.url) as load:
@@ -226,7 +226,7 @@ def test_who_does_not_pool_is_told_how_to_share_the_url(notebook: Notebooks) -> 
     """The service's 334 names both ways out; it holds in either order."""
     first, second = notebook(), notebook()
     first.up("tiny")
-    with pytest.raises(EndpointRefused, match="334") as refused:
+    with pytest.raises(EndpointUnavailable, match="334") as refused:
         second.up("tiny", pool=False)
     assert "--pool" in refused.value.remedy
     assert "--domain" in refused.value.remedy
@@ -235,13 +235,13 @@ def test_who_does_not_pool_is_told_how_to_share_the_url(notebook: Notebooks) -> 
 
 def test_a_plan_without_pooling_is_told(notebook: Notebooks) -> None:
     """The service's own refusal becomes a sentence with a way out."""
-    with pytest.raises(EndpointRefused, match="18019") as refused:
+    with pytest.raises(EndpointUnavailable, match="18019") as refused:
         notebook().up("tiny", token="unpooled-account-of-the-edge-001")
     assert "--pool" in refused.value.remedy
 
 
 def test_a_pool_without_a_key_of_ones_own_is_not_begun(notebook: Notebooks) -> None:
     """A key that each made for itself would be another one in each."""
-    with pytest.raises(UsageMistake) as refused:
+    with pytest.raises(UsageError) as refused:
         notebook().up("tiny", api_key="")
     assert "--api-key" in refused.value.remedy

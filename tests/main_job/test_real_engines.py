@@ -15,7 +15,7 @@ import requests
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.errors import UserMustAct
+from spicy_avocado_magic.errors import UserActionRequired
 from spicy_avocado_magic.protocol.state import Phase
 
 from .chat import stream_chat
@@ -70,7 +70,7 @@ def test_stock_clients_work_with_url_and_key_alone(avocado: Avocado) -> None:
         )
     assert said.done, "ollama for Python got no whole answer"
     if _is_older(avocado):
-        with pytest.raises(UserMustAct, match="and later do"):
+        with pytest.raises(UserActionRequired, match="and later do"):
             avocado.anthropic()
     else:
         with anthropic.Anthropic(base_url=avocado.url, api_key=avocado.api_key) as api:

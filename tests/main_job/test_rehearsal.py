@@ -15,10 +15,14 @@ import requests
 
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client.api import up
-from spicy_avocado_magic.client.control_client import Connection
+from spicy_avocado_magic.client.control_client import ControlClient
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.client.state_text import curl_line, handover_text, status_text
-from spicy_avocado_magic.errors import ModelRefused, UsageMistake
+from spicy_avocado_magic.client.state_text import (
+    connection_details,
+    curl_line,
+    status_text,
+)
+from spicy_avocado_magic.errors import ModelUnavailable, UsageError
 from spicy_avocado_magic.protocol.state import COMPONENTS, STAGES, Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.paths import engines_folder, models_folder
@@ -38,7 +42,7 @@ def test_up_gives_a_public_url_that_chats_until_down(home: Home) -> None:
     assert state.is_ready, status_text(state)
     assert state.rehearsal, "a rehearsal does not say that it is one"
     assert state.requests == 2, "the chat and our health check are not counted"
-    assert "REHEARSAL" in handover_text(state, show_key=True)
+    assert "REHEARSAL" in connection_details(state, show_key=True)
     assert "REHEARSAL" in status_text(state)
     assert len(seen) > 1, "no stage was shown as it happened"
     (ended,) = down()
@@ -127,7 +131,7 @@ def test_a_model_that_does_not_exist_is_taken_back_and_the_rest_serves_on(
     """A failed change of a running host leaves it as it was."""
     avocado = home.up("tiny")
     url, key = avocado.url, avocado.api_key
-    with pytest.raises(ModelRefused, match="missing-one"):
+    with pytest.raises(ModelUnavailable, match="missing-one"):
         home.up("missing-one")
     assert avocado.models == ("tiny",), "the unknown model is still wanted"
     assert stream_chat(url, key), "the first model stopped serving"
@@ -137,7 +141,7 @@ def test_a_model_that_does_not_exist_is_taken_back_and_the_rest_serves_on(
 def test_only_the_last_change_can_be_taken_back(home: Home) -> None:
     """A cell that fails late does not undo what another one did since."""
     avocado = home.up("tiny", local=True)
-    host = Connection(StateFolder.find(rehearsal=True).socket)
+    host = ControlClient(StateFolder.find(rehearsal=True).socket)
     first = host.post("/up", given={"models": ["second"]}, only=False)["change"]
     second = host.post("/up", given={"models": ["third"]}, only=False)["change"]
     assert not host.post("/withdraw", change=first)["done"]
@@ -154,7 +158,7 @@ def test_a_key_that_the_user_gives_is_the_key(home: Home) -> None:
         stream_chat(avocado.url, "another-key-0123456789")
     state = avocado.status()
     assert state is not None
-    for text in (handover_text(state, show_key=True), status_text(state)):
+    for text in (connection_details(state, show_key=True), status_text(state)):
         assert "given-key-0123456789" not in text, "a given key was shown"
 
 
@@ -178,7 +182,7 @@ def test_no_auth_serves_without_a_key(home: Home) -> None:
     assert requests.get(f"{avocado.url}/api/tags", timeout=5).status_code == 200
     state = avocado.status()
     assert state is not None
-    assert "anybody" in handover_text(state, show_key=True)
+    assert "anybody" in connection_details(state, show_key=True)
 
 
 def test_local_opens_no_tunnel(home: Home) -> None:
@@ -236,7 +240,7 @@ def test_a_models_folder_that_outlives_the_session_is_used_again(
 def test_a_models_folder_that_takes_nothing_is_told(home: Home, tmp_path: Path) -> None:
     """The error names the folder and the option."""
     (tmp_path / "file").touch()
-    with pytest.raises(UsageMistake, match="--models-dir"):
+    with pytest.raises(UsageError, match="--models-dir"):
         home.up("tiny", models_dir=str(tmp_path / "file" / "models"), local=True)
 
 
@@ -337,5 +341,5 @@ def test_two_launches_in_the_same_instant_become_one_host(home: Home) -> None:
 
 def test_python_up_names_the_nearest_option(home: Home) -> None:
     """A misspelt option of `up()` is an error that helps."""
-    with pytest.raises(UsageMistake, match="domain"):
+    with pytest.raises(UsageError, match="domain"):
         up("tiny", domian="x.ngrok.app", rehearse=True)

@@ -7,19 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from spicy_avocado_magic.client.up import REHEARSAL_TOKEN
-from spicy_avocado_magic.config.settings import Sources
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.settings import Endpoints
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import Phase, State
 
 from .counting_world import CountingWorld
 from .home import Home
 
-POLICY = replace(Policy(), stalled_s=30.0)
+POLICY = replace(Timeouts(), stalled_s=30.0)
 """What waits for what never comes is ended as that, long before the test is."""
 
 
 def test_archive_model_and_tunnel_come_at_the_same_time(
-    home: Home, world: Sources, counting: CountingWorld
+    home: Home, world: Endpoints, counting: CountingWorld
 ) -> None:
     """The URL is proved while both downloads are under way."""
     sources = replace(
@@ -42,7 +42,7 @@ def test_archive_model_and_tunnel_come_at_the_same_time(
 
 
 def test_the_first_model_is_loaded_while_the_tunnel_comes_up(
-    home: Home, world: Sources, tmp_path: Path
+    home: Home, world: Endpoints, tmp_path: Path
 ) -> None:
     """An agent that takes its time holds up nothing but the URL."""
     go, agent = tmp_path / "go", tmp_path / "slow-ngrok"

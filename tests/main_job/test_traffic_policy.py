@@ -12,7 +12,7 @@ import requests
 
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.client.state_text import status_text
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER
 
@@ -107,7 +107,7 @@ def test_where_no_header_is_needed_there_is_no_rule(home: Home) -> None:
 
 
 def test_a_plan_without_traffic_policy_has_its_tunnel_and_one_warning(
-    home: Home, world: Sources
+    home: Home, world: Endpoints
 ) -> None:
     """What the edge does not do, the gateway does."""
     token = "ruleless-account-of-the-edge-0001"

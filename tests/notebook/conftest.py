@@ -15,9 +15,9 @@ from traitlets.config import Config
 
 import spicy_avocado_magic
 from spicy_avocado_magic.client import api, up
-from spicy_avocado_magic.client.down import Ended
+from spicy_avocado_magic.client.down import DownResult
 from spicy_avocado_magic.client.handle import Avocado
-from spicy_avocado_magic.config.options import Wish
+from spicy_avocado_magic.config.options import UpRequest
 from spicy_avocado_magic.protocol.state import ModelState, Phase, Progress, Stage, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
@@ -56,13 +56,13 @@ class Service:
     state: State | None = None
     outcome: str = "launched"
     error: BaseException | None = None
-    wishes: list[Wish] = field(default_factory=list)
+    wishes: list[UpRequest] = field(default_factory=list)
     asks: list[Any] = field(default_factory=list)
     namespaces: list[Mapping[str, Any]] = field(default_factory=list)
 
     def bring_up(
         self,
-        wish: Wish,
+        wish: UpRequest,
         *,
         show: Callable[[State], None],
         ask: Any = None,
@@ -84,12 +84,14 @@ class Service:
         """Return where things are."""
         return self.state
 
-    def down(self, *, rehearse: bool = False, purge: bool = False) -> tuple[Ended, ...]:
+    def down(
+        self, *, rehearse: bool = False, purge: bool = False
+    ) -> tuple[DownResult, ...]:
         """End it."""
         if self.state is None:
             return ()
         is_rehearsal, self.state = self.state.rehearsal, None
-        one = Ended(
+        one = DownResult(
             was_running=True,
             processes=("host", "engine"),
             seconds=1.25,
@@ -157,7 +159,7 @@ def bare(
 def service(bare: Session, monkeypatch: pytest.MonkeyPatch) -> Service:
     """A service that the magics find in place of a real one."""
     fake = Service(StateFolder.find(rehearsal=False))
-    monkeypatch.setattr(up, "bring_up", fake.bring_up)
+    monkeypatch.setattr(up, "run_up", fake.bring_up)
     monkeypatch.setattr(api, "status", fake.status)
     monkeypatch.setattr(api, "down", fake.down)
     monkeypatch.setattr(Avocado, "status", lambda _handle: fake.state)

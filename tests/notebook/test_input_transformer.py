@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import spicy_avocado_magic
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.notebook.input_transformer import as_line_magic
+from spicy_avocado_magic.errors import UsageError
+from spicy_avocado_magic.notebook.input_transformer import cell_to_line_magic
 from spicy_avocado_magic.notebook.line.commands import ASK, UP
 
 from .conftest import READY, Service, Session
@@ -30,7 +30,7 @@ def test_only_a_magic_of_ours_that_stands_alone_is_changed(
     cell: str, becomes: str
 ) -> None:
     """What stands in a cell's body is the user's own."""
-    assert "".join(as_line_magic(cell.splitlines(keepends=True))) == becomes
+    assert "".join(cell_to_line_magic(cell.splitlines(keepends=True))) == becomes
 
 
 def test_a_cell_magic_with_nothing_below_is_understood(
@@ -46,7 +46,7 @@ def test_a_cell_magic_with_nothing_below_is_understood(
     service.state = READY
     session.run("%avocado_status;")
     assert READY.url in session.printed()
-    assert isinstance(session.fail("%%avocado_ask"), UsageMistake)
+    assert isinstance(session.fail("%%avocado_ask"), UsageError)
 
 
 def test_a_terminal_waits_for_the_body(session: Session) -> None:
@@ -58,7 +58,7 @@ def test_a_terminal_waits_for_the_body(session: Session) -> None:
 def test_unloading_leaves_cells_alone(session: Session) -> None:
     """And loading again does it once."""
     found = session.shell.input_transformers_cleanup
-    assert found.count(as_line_magic) == 1
+    assert found.count(cell_to_line_magic) == 1
     spicy_avocado_magic.unload_ipython_extension(session.shell)
     spicy_avocado_magic.unload_ipython_extension(session.shell)
-    assert as_line_magic not in found
+    assert cell_to_line_magic not in found

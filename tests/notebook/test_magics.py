@@ -14,15 +14,15 @@ from spicy_avocado_magic.client import up
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.errors import (
-    AvocadoBug,
+    InternalError,
     Interrupted,
+    InvalidToken,
     SecretMissing,
-    TokenRefused,
-    UsageMistake,
+    UsageError,
 )
 from spicy_avocado_magic.notebook.line.commands import DOWN, STATUS, UP
 from spicy_avocado_magic.protocol.state import PROTOCOL
-from spicy_avocado_magic.protocol.state_folder import Record, StateFolder
+from spicy_avocado_magic.protocol.state_folder import DaemonRecord, StateFolder
 from spicy_avocado_magic.system.processes import identify
 
 from . import conftest
@@ -36,7 +36,7 @@ def run_a_host(*, rehearsal: bool = False, protocol: int = PROTOCOL) -> None:
     me = identify(os.getpid())
     assert me is not None
     folder = StateFolder.find(rehearsal=rehearsal)
-    folder.write_record(Record(host=me, protocol=protocol))
+    folder.write_record(DaemonRecord(host=me, protocol=protocol))
 
 
 def test_up_hands_over_url_key_and_handle(session: Session, service: Service) -> None:
@@ -184,7 +184,7 @@ def test_help_is_printed_and_nothing_is_done(
 @pytest.mark.parametrize(
     "error",
     [
-        TokenRefused("No.", "Another."),
+        InvalidToken("No.", "Another."),
         Interrupted("Stopped.", "Again."),
     ],
 )
@@ -204,12 +204,13 @@ def test_our_errors_show_two_lines_and_fail_the_cell(
 
 def test_an_unknown_option_starts_nothing(session: Session, service: Service) -> None:
     """A mistake is told before anything begins."""
-    assert isinstance(session.fail("%avocado_up llama3 --tokn x"), UsageMistake)
+    assert isinstance(session.fail("%avocado_up llama3 --tokn x"), UsageError)
     assert service.wishes == []
 
 
 @pytest.mark.parametrize(
-    ("raised", "shown"), [(KeyboardInterrupt(), Interrupted), (KeyError(1), AvocadoBug)]
+    ("raised", "shown"),
+    [(KeyboardInterrupt(), Interrupted), (KeyError(1), InternalError)],
 )
 def test_no_other_error_gets_out(
     session: Session,
@@ -339,7 +340,7 @@ def test_the_token_for_scrapers_is_handed_over_by_the_up_that_made_it(
         avocado.has_new_token = is_new
         return avocado
 
-    monkeypatch.setattr(up, "bring_up", with_new_token)
+    monkeypatch.setattr(up, "run_up", with_new_token)
     for is_new in (True, False):
         for outcome in ("launched", "accepted"):
             service.outcome = outcome

@@ -9,28 +9,28 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.protocol.event_log import (
-    CALLED,
-    CHANGED,
     FILE_NAME,
     NOTED,
+    REQUESTED,
     STARTED,
-    Entry,
-    Recorder,
+    TRANSITIONED,
+    EventLog,
+    EventRecord,
     entry_text,
     parse_entry,
     read_tail,
 )
 from spicy_avocado_magic.protocol.state import Failure
 from spicy_avocado_magic.system.redaction import Redactor
-from spicy_avocado_magic.system.rotating_file import backup_of
+from spicy_avocado_magic.system.rotating_file import backup_path
 
 SECRET = "token-of-somebody-1234"
 
 
-def recorder_in(folder: Path, **options: float) -> Recorder:
+def recorder_in(folder: Path, **options: float) -> EventLog:
     """Return a recorder that knows a secret, at a fixed time."""
     most_bytes = int(options.get("most_bytes", 2**20))
-    return Recorder(
+    return EventLog(
         folder / FILE_NAME,
         Redactor([SECRET]),
         most_bytes=most_bytes,
@@ -43,10 +43,10 @@ def test_an_entry_holds_all_that_a_reader_asks_for(tmp_path: Path) -> None:
     """What is written is what is read, each field of it."""
     record = recorder_in(tmp_path)
     failure = Failure(kind="EngineFailed", problem="It died.", remedy="Wait.")
-    first = record.record("engine", CHANGED, "It died.", failure=failure)
+    first = record.record("engine", TRANSITIONED, "It died.", failure=failure)
     second = record.record(
         "engine",
-        CHANGED,
+        TRANSITIONED,
         "up again",
         step=("serve", "ready"),
         because=first,
@@ -60,7 +60,7 @@ def test_an_entry_holds_all_that_a_reader_asks_for(tmp_path: Path) -> None:
     assert (back.stage, back.phase, back.after_s) == ("serve", "ready", 0.81)
     assert back.facts == {"status": -9}
     line = (tmp_path / FILE_NAME).read_text().splitlines()[-1]
-    known = {part.name for part in fields(Entry)}
+    known = {part.name for part in fields(EventRecord)}
     assert set(json.loads(line)) <= known, "a field is written that nobody reads"
 
 
@@ -101,7 +101,7 @@ def test_the_file_is_rotated_and_the_tail_goes_over_both(tmp_path: Path) -> None
         record(f"note {number}")
     path = tmp_path / FILE_NAME
     assert path.stat().st_size < 2500, "the file grows on"
-    assert backup_of(path).stat().st_size < 2500, "the backup grows on"
+    assert backup_path(path).stat().st_size < 2500, "the backup grows on"
     assert [e.text for e in read_tail(tmp_path, 12)] == [
         f"note {number}" for number in range(188, 200)
     ]
@@ -122,17 +122,17 @@ def test_the_last_call_is_what_later_events_follow_from(tmp_path: Path) -> None:
     started = record.record("host", STARTED)
     record("a note")
     assert record.last_call == started
-    called = record.record("host", CALLED, "up: models")
+    called = record.record("host", REQUESTED, "up: models")
     assert record.last_call == called
 
 
 def test_an_entry_reads_as_a_sentence() -> None:
     """Stage, phase, text, time taken, cause and remedy, in that order."""
-    entry = Entry(
+    entry = EventRecord(
         time="",
         number=7,
         component="engine",
-        what=CHANGED,
+        what=TRANSITIONED,
         stage="serve",
         phase="ready",
         text="on CPU",
@@ -140,5 +140,5 @@ def test_an_entry_reads_as_a_sentence() -> None:
         after_s=0.84,
     )
     assert entry_text(entry) == ("#7 serve: ready: on CPU, after 0.8 s (because of #6)")
-    note = Entry(time="", text="two\nlines", remedy="Do it.")
+    note = EventRecord(time="", text="two\nlines", remedy="Do it.")
     assert entry_text(note) == "two lines → Do it."

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.settings import Endpoints, Settings
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import (
     Event,
@@ -43,9 +43,9 @@ STATE = State(
     [
         STATE,
         State(),
-        Policy().scaled(3),
+        Timeouts().scaled(3),
         Settings(models=("a", "b"), engine_env=(("OLLAMA_DEBUG", "1"),), ttl_s=7.0),
-        Sources(rehearsal=True),
+        Endpoints(rehearsal=True),
         Event(
             sequence=1, at_s=2.0, component="c", stage="s", phase=Phase.OFF, text="t"
         ),

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.protocol.pool import Card, Pool, derive_secret, seal, unseal
+from spicy_avocado_magic.protocol.pool import (
+    MemberInfo,
+    Pool,
+    derive_secret,
+    sign_member_info,
+    verify_member_info,
+)
 
 SECRET = b"derived from the key"
-CARD = Card(member="0a1b", models=("tiny", "user/fine:q4"))
+CARD = MemberInfo(member="0a1b", models=("tiny", "user/fine:q4"))
 
 
 def test_key_and_domain_make_the_secret() -> None:
@@ -22,10 +28,10 @@ def test_key_and_domain_make_the_secret() -> None:
 
 def test_a_card_arrives_as_it_was_sealed() -> None:
     """As a header's value: plain ASCII without spaces."""
-    sealed = seal(SECRET, "ask", "nonce", CARD)
+    sealed = sign_member_info(SECRET, "ask", "nonce", CARD)
     assert sealed.isascii()
     assert sealed.split() == [sealed]
-    assert unseal(SECRET, "ask", "nonce", sealed) == CARD
+    assert verify_member_info(SECRET, "ask", "nonce", sealed) == CARD
 
 
 @pytest.mark.parametrize(
@@ -35,17 +41,17 @@ def test_a_card_arrives_as_it_was_sealed() -> None:
         ".",
         "é.é",
         "no-dot",
-        seal(b"of another key", "ask", "nonce", CARD),
-        seal(SECRET, "ask", "an older nonce", CARD),
-        seal(SECRET, "answer", "nonce", CARD),
-        seal(SECRET, "ask", "nonce", CARD)[:-1],
-        "x" + seal(SECRET, "ask", "nonce", CARD),
-        seal(SECRET, "ask", "nonce", CARD).partition(".")[0] + ".",
+        sign_member_info(b"of another key", "ask", "nonce", CARD),
+        sign_member_info(SECRET, "ask", "an older nonce", CARD),
+        sign_member_info(SECRET, "answer", "nonce", CARD),
+        sign_member_info(SECRET, "ask", "nonce", CARD)[:-1],
+        "x" + sign_member_info(SECRET, "ask", "nonce", CARD),
+        sign_member_info(SECRET, "ask", "nonce", CARD).partition(".")[0] + ".",
     ],
 )
 def test_no_card_is_taken_that_a_member_did_not_seal_for_this(forged: str) -> None:
     """Another key, nonce or direction, a part of one, or none at all."""
-    assert unseal(SECRET, "ask", "nonce", forged) is None
+    assert verify_member_info(SECRET, "ask", "nonce", forged) is None
 
 
 def test_two_members_meet_by_one_probe() -> None:
@@ -55,7 +61,9 @@ def test_two_members_meet_by_one_probe() -> None:
     assert left.member != right.member
     answered = right.answer("n", left.ask("n", ["a"]), ["b"])
     assert answered is not None
-    assert left.accept("n", answered) == Card(member=right.member, models=("b",))
+    assert left.verify_answer("n", answered) == MemberInfo(
+        member=right.member, models=("b",)
+    )
     now[0] += 7
     own, other = left.members(["a"], within_s=60)
     assert (own.id, own.models, own.seen_s) == (left.member, ("a",), None)
@@ -72,7 +80,7 @@ def test_a_stranger_is_neither_answered_nor_remembered() -> None:
     """Without the secret there is no proof to be had."""
     member, stranger = Pool(SECRET), Pool(b"of another key")
     assert member.answer("n", stranger.ask("n", []), ["tiny"]) is None
-    assert member.accept("n", stranger.ask("n", [])) is None
+    assert member.verify_answer("n", stranger.ask("n", [])) is None
     assert len(member.members([], within_s=60)) == 1
 
 
@@ -97,7 +105,7 @@ def test_we_were_seen_when_our_own_probe_or_a_request_came_back_to_us() -> None:
     pool = Pool(SECRET, clock=lambda: now[0])
     answered = pool.answer("n", pool.ask("n", []), [])
     assert answered is not None
-    assert pool.accept("n", answered) is not None
+    assert pool.verify_answer("n", answered) is not None
     now[0] = 150.0
     (own,) = pool.members([], within_s=10)
     assert own.seen_s == 50, "our own probe does not count"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from spicy_avocado_magic.protocol.pool import proof
+from spicy_avocado_magic.protocol.pool import gateway_proof
 
 
 def test_the_proof_depends_on_secret_and_nonce() -> None:
     """Nobody answers for another gateway, and no answer serves twice."""
-    proofs = {proof(secret, nonce) for secret in (b"a", b"b") for nonce in ("x", "y")}
+    proofs = {
+        gateway_proof(secret, nonce) for secret in (b"a", b"b") for nonce in ("x", "y")
+    }
     assert len(proofs) == 4
-    assert proof(b"a", "x") == proof(b"a", "x")
+    assert gateway_proof(b"a", "x") == gateway_proof(b"a", "x")

@@ -12,7 +12,7 @@ import pytest
 from spicy_avocado_magic.errors import PlatformUnsupported
 from spicy_avocado_magic.protocol.state_folder import (
     Child,
-    Record,
+    DaemonRecord,
     StateFolder,
     hold_lock,
     read_private,
@@ -42,7 +42,9 @@ def test_a_rehearsal_and_a_host_do_not_share_a_folder(
 
 def test_a_record_is_read_as_it_was_written(folder: StateFolder) -> None:
     """A kernel finds host and children."""
-    record = Record(host=ME, version="1", children=(Child(name="e", identity=ME),))
+    record = DaemonRecord(
+        host=ME, version="1", children=(Child(name="e", identity=ME),)
+    )
     folder.write_record(record)
     assert folder.read_record() == record
 
@@ -69,7 +71,7 @@ def test_a_record_in_bytes_that_are_no_text_is_none(folder: StateFolder) -> None
 @pytest.mark.parametrize("mode", [0o644, 0o620, 0o602])
 def test_a_file_open_to_others_is_not_trusted(folder: StateFolder, mode: int) -> None:
     """Who else could write it could choose what we kill."""
-    folder.write_record(Record(host=ME))
+    folder.write_record(DaemonRecord(host=ME))
     folder.record_path.chmod(mode)
     with pytest.raises(PlatformUnsupported):
         folder.read_record()
@@ -78,8 +80,8 @@ def test_a_file_open_to_others_is_not_trusted(folder: StateFolder, mode: int) ->
 def test_a_link_is_not_followed(folder: StateFolder, tmp_path: Path) -> None:
     """A link in place of the file leads nowhere."""
     write_private(tmp_path / "other", "text")
-    folder.wanted.symlink_to(tmp_path / "other")
-    assert read_private(folder.wanted) is None
+    folder.desired_state.symlink_to(tmp_path / "other")
+    assert read_private(folder.desired_state) is None
 
 
 def test_a_private_file_is_replaced_in_one_step(tmp_path: Path) -> None:
@@ -135,8 +137,8 @@ def test_all_is_removed_but_the_lock_and_what_is_kept(folder: StateFolder) -> No
 
 def test_what_a_killed_host_leaves_is_known_by_name(folder: StateFolder) -> None:
     """Settings, token and use; each text with a secret can be put back."""
-    write_private(folder.wanted, "keys")
+    write_private(folder.desired_state, "keys")
     write_private(folder.usage, "counts")
-    assert folder.read_secrets() == {folder.wanted: "keys"}
-    folder.remove(keep=folder.for_next_host)
-    assert set(folder.path.iterdir()) == {folder.wanted, folder.usage}
+    assert folder.read_secrets() == {folder.desired_state: "keys"}
+    folder.remove(keep=folder.restart_files)
+    assert set(folder.path.iterdir()) == {folder.desired_state, folder.usage}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.rehearsal.fake_ngrok.agent import main
-from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE, switched
+from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE, active_faults
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_a_file_there_is_no_fault(file: Path) -> None:
     """Nor where it is being written."""
-    assert switched() == {}
+    assert active_faults() == {}
     file.write_text('{"status": 5')
-    assert switched() == {}, "half a file was taken"
+    assert active_faults() == {}, "half a file was taken"
 
 
 def test_faults_of_another_process_are_not_ours(file: Path) -> None:
     """So a fault can end with the process that has it."""
     file.write_text(json.dumps({"status": 500, "pid": os.getpid() + 1}))
-    assert switched() == {}, "another's fault was taken"
+    assert active_faults() == {}, "another's fault was taken"
     file.write_text(json.dumps({"status": 500, "pid": os.getpid()}))
-    assert switched(), "our own fault was not taken"
+    assert active_faults(), "our own fault was not taken"
 
 
 def test_the_agent_can_say_that_it_is_old(

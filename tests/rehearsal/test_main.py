@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.config.settings import Sources
+from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.protocol.json_codec import from_json
 
 from .conftest import call
@@ -23,7 +23,7 @@ def _left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-async def _start(folder: Path) -> tuple[asyncio.subprocess.Process, Sources]:
+async def _start(folder: Path) -> tuple[asyncio.subprocess.Process, Endpoints]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "spicy_avocado_magic.rehearsal", str(folder)),
         stdin=asyncio.subprocess.PIPE,
@@ -33,7 +33,7 @@ async def _start(folder: Path) -> tuple[asyncio.subprocess.Process, Sources]:
     )
     assert process.stdout is not None
     line = await asyncio.wait_for(process.stdout.readline(), 10)
-    return process, from_json(Sources, json.loads(line))
+    return process, from_json(Endpoints, json.loads(line))
 
 
 @pytest.mark.parametrize("how", ["stdin", "SIGTERM", "SIGINT"])

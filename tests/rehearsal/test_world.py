@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.rehearsal.world import World
+from spicy_avocado_magic.rehearsal.world import RehearsalWorld
 
 from .conftest import call
 
@@ -19,7 +19,7 @@ def _left_in(folder: Path) -> list[str]:
 
 async def test_the_world_has_all_that_the_product_needs(tmp_path: Path) -> None:
     """Releases, models, an edge and an agent, all on loopback."""
-    world = World(tmp_path / "world")
+    world = RehearsalWorld(tmp_path / "world")
     await world.start()
     try:
         sources = world.sources()
@@ -36,7 +36,7 @@ async def test_the_world_has_all_that_the_product_needs(tmp_path: Path) -> None:
 
 async def test_a_closed_world_is_gone(tmp_path: Path) -> None:
     """Ports and files are free again; closing twice does no harm."""
-    world = World(tmp_path / "world")
+    world = RehearsalWorld(tmp_path / "world")
     await world.start()
     registry = world.sources().registry
     await world.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.errors import PlatformUnsupported, UsageMistake
+from spicy_avocado_magic.errors import PlatformUnsupported, UsageError
 from spicy_avocado_magic.system.paths import (
     cache_folder,
     engines_folder,
@@ -20,8 +20,8 @@ from spicy_avocado_magic.system.paths import (
     models_folder,
     owner_pid,
     private_folder,
-    require_mounted,
-    require_supported,
+    require_drive_mounted,
+    require_posix,
     runtime_folder,
 )
 from spicy_avocado_magic.system.platforms import PLATFORMS
@@ -29,10 +29,10 @@ from spicy_avocado_magic.system.platforms import PLATFORMS
 
 def test_windows_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """One clear error in place of many odd ones."""
-    require_supported()
+    require_posix()
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(PlatformUnsupported, match="WSL"):
-        require_supported()
+        require_posix()
 
 
 def mode_of(path: Path) -> int:
@@ -213,13 +213,13 @@ def test_a_drive_that_is_not_mounted_is_told(
 ) -> None:
     """Models would land on the local disk, and be gone with the session."""
     colab = replace(PLATFORMS[1], drive=str(tmp_path))
-    with pytest.raises(UsageMistake, match="not mounted") as caught:
-        require_mounted(tmp_path / "MyDrive" / "models", colab)
+    with pytest.raises(UsageError, match="not mounted") as caught:
+        require_drive_mounted(tmp_path / "MyDrive" / "models", colab)
     assert f"drive.mount('{tmp_path}')" in caught.value.remedy
-    require_mounted(tmp_path.parent / "elsewhere", colab)
-    require_mounted(tmp_path / "models", PLATFORMS[-1])
+    require_drive_mounted(tmp_path.parent / "elsewhere", colab)
+    require_drive_mounted(tmp_path / "models", PLATFORMS[-1])
     monkeypatch.setattr(os.path, "ismount", lambda path: path == str(tmp_path))
-    require_mounted(tmp_path / "MyDrive" / "models", colab)
+    require_drive_mounted(tmp_path / "MyDrive" / "models", colab)
 
 
 def test_the_owner_is_the_server_of_a_kernel_else_the_program(

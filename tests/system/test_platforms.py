@@ -20,16 +20,16 @@ from spicy_avocado_magic.system.paths import models_folder
 from spicy_avocado_magic.system.platforms import (
     PLATFORMS,
     Platform,
-    Traces,
+    PlatformSignals,
     datadog_example,
     detect_platform,
     detect_platforms,
-    first_words,
+    first_run_notices,
 )
 
 from ..main_job.home import PACKAGE_PARENT
 
-NOWHERE: Final = Traces(
+NOWHERE: Final = PlatformSignals(
     environ={}, exists=lambda _path: False, modules=frozenset(), names=frozenset()
 )
 KERNEL: Final = {"JPY_PARENT_PID": "7"}
@@ -49,9 +49,9 @@ class Place:
     modules: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
 
-    def traces(self) -> Traces:
+    def traces(self) -> PlatformSignals:
         """Return them as the table reads them."""
-        return Traces(
+        return PlatformSignals(
             environ=dict(self.environ),
             exists=self.files.__contains__,
             modules=self.modules,
@@ -193,7 +193,7 @@ def test_a_row_can_be_used_where_its_folders_are_not(
 def words(*names: str) -> tuple[str, ...]:
     """Return what the first ``up`` says where these rows hold."""
     rows = {row.name: row for row in PLATFORMS}
-    return first_words([rows[name] for name in names])
+    return first_run_notices([rows[name] for name in names])
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,9 @@ def test_an_agent_of_datadog_is_offered_the_metrics_wherever_it_is() -> None:
     assert offer == line
     assert "Colab" in terms
     (agent,) = (row for row in PLATFORMS if row.name == DATADOG)
-    assert first_words([agent], wants_metrics=True) == (), "it is offered once more"
+    assert first_run_notices([agent], wants_metrics=True) == (), (
+        "it is offered once more"
+    )
 
 
 def test_the_example_for_datadog_is_where_the_offer_says(tmp_path: Path) -> None:
@@ -295,10 +297,10 @@ def test_a_file_is_looked_for_on_this_machine(tmp_path: Path) -> None:
     """Socket, file or folder: whatever is there tells."""
     mark = tmp_path / "metadata" / "resource.json"
     row = Platform(name="somewhere", files=(str(mark),))
-    assert not Traces().tell(row)
+    assert not PlatformSignals().matches(row)
     mark.parent.mkdir()
     mark.touch()
-    assert Traces().tell(row)
+    assert PlatformSignals().matches(row)
 
 
 def test_looking_imports_nothing() -> None:

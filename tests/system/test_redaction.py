@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.errors import SecretMissing, TokenRefused
+from spicy_avocado_magic.errors import InvalidToken, SecretMissing
 from spicy_avocado_magic.system.credentials import check_token, find_token, resolve
 from spicy_avocado_magic.system.platforms import PLATFORMS
-from spicy_avocado_magic.system.redaction import Redactor, Secret, masked, plain_text
+from spicy_avocado_magic.system.redaction import (
+    Redactor,
+    Secret,
+    mask,
+    strip_control_chars,
+)
 
 TOKEN = "2abcDEFghiJKLmnoPQRstuVWXyz_1234567890"
 
@@ -20,7 +25,7 @@ def test_a_secret_shows_nothing_of_itself() -> None:
     secret = Secret(TOKEN)
     for shown in (repr(secret), str(secret), f"{secret}", f"{[secret]}"):
         assert TOKEN[:4] not in shown
-    assert secret.open() == TOKEN
+    assert secret.get_secret_value() == TOKEN
 
 
 def test_secrets_compare_by_what_they_hold() -> None:
@@ -73,13 +78,13 @@ def test_very_short_texts_are_not_redacted() -> None:
 )
 def test_what_a_terminal_would_obey_is_stripped(text: str, plain: str) -> None:
     """A log line from outside cannot move the cursor or rewrite the screen."""
-    assert plain_text(text) == plain
+    assert strip_control_chars(text) == plain
 
 
 def test_a_masked_key_shows_its_head_only_when_long() -> None:
     """A short key is hidden whole."""
-    assert masked("avocado-0123456789") == "avoc…"
-    assert masked("secret-key12") == "•••"
+    assert mask("avocado-0123456789") == "avoc…"
+    assert mask("secret-key12") == "•••"
 
 
 @pytest.mark.parametrize("text", ["$NGROK", "${NGROK}"])
@@ -152,6 +157,6 @@ def test_a_token_with_a_pasted_blank_is_accepted() -> None:
 @pytest.mark.parametrize("token", ["", "short", f"{TOKEN} x", f"{TOKEN}'", "é" * 30])
 def test_a_malformed_token_is_refused_without_repeating_it(token: str) -> None:
     """It never reaches the agent, nor the screen."""
-    with pytest.raises(TokenRefused, match="ERR_NGROK_105") as caught:
+    with pytest.raises(InvalidToken, match="ERR_NGROK_105") as caught:
         check_token(token)
     assert not token or token not in str(caught.value)

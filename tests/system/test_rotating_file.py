@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.system.rotating_file import BoundedFile, backup_of, tail_lines
+from spicy_avocado_magic.system.rotating_file import (
+    RotatingFile,
+    backup_path,
+    tail_lines,
+)
 
 
 @pytest.fixture
@@ -21,10 +25,10 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
     """The disk use is bounded, whatever comes, and the last lines are kept."""
-    file = BoundedFile(path, most_bytes=100)
+    file = RotatingFile(path, most_bytes=100)
     for number in range(50):
         assert file.append([f"{number:09}"])
-    backup = backup_of(path)
+    backup = backup_path(path)
     assert path.stat().st_size + backup.stat().st_size <= 220, "it grows on"
     assert set(path.parent.iterdir()) <= {path, backup}, "strays are left"
     assert backup.match("*.log"), "the state folder would not know it for a log"
@@ -36,7 +40,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(
     path: Path, partly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lines are lost and counted; the next ones are whole when there is room."""
-    file = BoundedFile(path)
+    file = RotatingFile(path)
     file.append(["before"])
     write = os.write
 
@@ -58,13 +62,13 @@ def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None
     """Nobody makes us write elsewhere."""
     target = tmp_path / "elsewhere"
     path.symlink_to(target)
-    assert not BoundedFile(path).append(["line"])
+    assert not RotatingFile(path).append(["line"])
     assert not target.exists(), "the link was followed"
 
 
 def test_the_tail_is_exact_over_blocks_and_the_backup(path: Path) -> None:
     """The last lines are found wherever they begin."""
-    backup_of(path).write_text("".join(f"old {n}\n" for n in range(3)))
+    backup_path(path).write_text("".join(f"old {n}\n" for n in range(3)))
     path.write_text("".join(f"{n} {'x' * 1000}\n" for n in range(200)))
     assert [line.split()[0] for line in tail_lines(path, 150)] == [
         str(number) for number in range(50, 200)

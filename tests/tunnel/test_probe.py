@@ -10,9 +10,9 @@ from aiohttp import web
 
 from spicy_avocado_magic.errors import (
     AvocadoError,
-    EndpointRefused,
+    EndpointUnavailable,
     NetworkUnreachable,
-    PolicyRefused,
+    TrafficPolicyRejected,
     TunnelFailed,
 )
 from spicy_avocado_magic.protocol.pool import (
@@ -20,9 +20,9 @@ from spicy_avocado_magic.protocol.pool import (
     POOL_HEADER,
     PROBE_HEADER,
     PROOF_HEADER,
-    Card,
+    MemberInfo,
     Pool,
-    proof,
+    gateway_proof,
 )
 from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER
 from spicy_avocado_magic.tunnel.probe import probe, probe_member
@@ -47,7 +47,7 @@ def _gateway(answer: Answer) -> web.Application:
 
 
 def _proven(_call: int, request: web.Request) -> web.Response:
-    answer = proof(SECRET, request.headers[PROBE_HEADER])
+    answer = gateway_proof(SECRET, request.headers[PROBE_HEADER])
     return web.Response(headers={PROOF_HEADER: answer})
 
 
@@ -56,7 +56,7 @@ def _edge_says(code: str, status: int = 404) -> web.Response:
 
 
 async def _probe(url: str, deadline_s: float = 0.3) -> None:
-    expect = proof(SECRET, NONCE)
+    expect = gateway_proof(SECRET, NONCE)
     await probe(url, nonce=NONCE, expect=expect, deadline_s=deadline_s)
 
 
@@ -84,7 +84,7 @@ async def test_the_edges_own_answers_are_told_apart(
         await _probe(url)
 
 
-@pytest.mark.parametrize("answer", ["", "0" * 64, proof(b"of another", NONCE)])
+@pytest.mark.parametrize("answer", ["", "0" * 64, gateway_proof(b"of another", NONCE)])
 async def test_a_stranger_behind_the_url_is_not_taken_for_the_gateway(
     answer: str,
 ) -> None:
@@ -119,7 +119,7 @@ async def test_what_no_wait_mends_is_told_at_once() -> None:
         return _edge_says("ERR_NGROK_727", 403)
 
     async with serving(_gateway(answer)) as url:
-        with pytest.raises(EndpointRefused, match="727"):
+        with pytest.raises(EndpointUnavailable, match="727"):
             await _probe(url, deadline_s=5)
     assert calls == [1]
 
@@ -167,11 +167,11 @@ async def test_a_member_is_told_from_a_stranger() -> None:
 
         return answer
 
-    async def ask(url: str) -> Card | None:
+    async def ask(url: str) -> MemberInfo | None:
         return await probe_member(url, pool=pool, models=[], deadline_s=5)
 
     async with serving(_gateway(answer_as(member))) as url:
-        assert await ask(url) == Card(member=member.member, models=("tiny",))
+        assert await ask(url) == MemberInfo(member=member.member, models=("tiny",))
     async with serving(_gateway(answer_as(stranger))) as url:
         assert await ask(url) is None
     assert len(set(nonces)) == len(nonces) == 4, "a nonce was used twice"
@@ -197,6 +197,6 @@ async def test_a_denial_by_our_own_rule_is_told_at_once() -> None:
         return web.Response(status=401, headers={DENIED_HEADER: "denied"})
 
     async with serving(_gateway(answer)) as url:
-        with pytest.raises(PolicyRefused):
+        with pytest.raises(TrafficPolicyRejected):
             await _probe(url, deadline_s=5)
     assert calls == [1]

@@ -7,36 +7,41 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ...config.timeouts import Policy
-from ...engine.hardware.nvidia import choose_libraries, list_nvidia_cards
+from ...config.timeouts import Timeouts
+from ...engine.hardware.nvidia import list_nvidia_cards, select_gpu_libraries
 from ...engine.install.installer import install
-from ...engine.install.release import Installed, examine, find_on_path, resolve_version
-from ...engine.ollama_process import EngineServer
-from ...engine.runner_activity import effort_of
+from ...engine.install.release import (
+    OllamaInstall,
+    find_on_path,
+    read_version,
+    resolve_version,
+)
+from ...engine.ollama_process import OllamaProcess
+from ...engine.runner_activity import runner_activity
 from ...errors import LOG_LINES_SHOWN, EngineFailed
 from ...gateway.app import Gateway
 from ...protocol.state import Phase
-from ...system.process_log import ChildLog
+from ...system.process_log import ProcessLog
 from ...system.processes import Identity
-from ..context import Context
-from ..restart_loop import Readiness, race
+from ..context import DaemonContext
+from ..restart_loop import Readiness, first_completed
 
 
-class EngineLife:
+class EngineComponent:
     """Brings the engine up; while it is down the gateway says so."""
 
-    def __init__(self, context: Context, gateway: Gateway) -> None:
+    def __init__(self, context: DaemonContext, gateway: Gateway) -> None:
         self._context = context
         self._gateway = gateway
-        self.log = ChildLog(context.folder.log("engine"))
-        self._server: EngineServer | None = None
+        self.log = ProcessLog(context.folder.log("engine"))
+        self._server: OllamaProcess | None = None
         self.executable: Path | None = None
         """The engine's program, by which models can be made; None before the first."""
         self._warnings: tuple[str, ...] = ()
         """What was known of the GPU before the engine looked for it."""
 
     @property
-    def server(self) -> EngineServer | None:
+    def server(self) -> OllamaProcess | None:
         """The engine that runs; None while there is none."""
         return self._server
 
@@ -45,14 +50,14 @@ class EngineLife:
         """Where the running engine answers; empty while there is none."""
         return self._server.base_url if self._server else ""
 
-    async def live(self, ready: Readiness) -> None:
+    async def run(self, ready: Readiness) -> None:
         """Install, serve, and watch until the engine exits or hangs."""
         context = self._context
         self._gateway.set_upstream(None)
         installed = await self._install()
         self.executable = installed.path
         context.board.stage("serve", Phase.STARTING, "starting the engine")
-        server = EngineServer(
+        server = OllamaProcess(
             executable=installed.path,
             models_dir=context.models_folder,
             log=self.log,
@@ -67,18 +72,18 @@ class EngineLife:
             self._server = server
             self._describe(installed, server)
             self._gateway.set_upstream(server.base_url)
-            ready.rise()
-            await race(_until_ended(server), self._until_hung(server))
+            ready.set_ready()
+            await first_completed(_until_ended(server), self._until_hung(server))
         except _Hung as hung:
             grace_s = 0.0  # it would not hear that it is to end
             context.board.fail("engine", hung.error, again=True)
             raise hung.error from None
         finally:
-            ready.fall()
+            ready.set_unready()
             self._server = None
             self._gateway.set_upstream(None)
             await server.stop(grace_s)
-            context.children.done("engine")
+            context.children.remove("engine")
 
     def _on_spawn(self, identity: Identity) -> None:
         self._context.children.add("engine", identity)
@@ -87,14 +92,14 @@ class EngineLife:
         path = self._context.platform.library_path
         return (path,) if path and Path(path).is_dir() else ()
 
-    async def _install(self) -> Installed:
+    async def _install(self) -> OllamaInstall:
         board, settings = self._context.board, self._context.settings
         board.stage("install", Phase.STARTING, "looking for ollama")
         self._warnings = ()
         installed = None
         if settings.sources.engine_path:
             path = Path(settings.sources.engine_path)
-            installed = await asyncio.to_thread(examine, path, origin="given")
+            installed = await asyncio.to_thread(read_version, path, origin="given")
             if installed is None:
                 raise EngineFailed(f"{path} is no ollama.", "Name another program.")
         elif not settings.ollama_version:
@@ -105,13 +110,13 @@ class EngineLife:
         board.stage("install", Phase.READY, origin)
         return installed
 
-    async def _install_release(self) -> Installed:
+    async def _install_release(self) -> OllamaInstall:
         """Install a release with what this machine's GPU can use of it."""
         board, settings = self._context.board, self._context.settings
         releases_url, policy = settings.sources.releases_url, self._context.policy
         number = await resolve_version(settings.ollama_version, releases_url, policy)
         cards = await asyncio.to_thread(list_nvidia_cards)
-        libraries = choose_libraries(cards, number)
+        libraries = select_gpu_libraries(cards, number)
         if libraries.warning:
             self._warnings = (libraries.warning,)
             board.warn("engine", *self._warnings)
@@ -125,7 +130,7 @@ class EngineLife:
             on_detail=lambda text: board.stage("install", Phase.STARTING, text),
         )
 
-    def _describe(self, installed: Installed, server: EngineServer) -> None:
+    def _describe(self, installed: OllamaInstall, server: OllamaProcess) -> None:
         board, compute = self._context.board, server.compute()
         board.update(
             engine=f"Ollama {installed.version}",
@@ -135,8 +140,10 @@ class EngineLife:
         what = f"Ollama {installed.version} on {compute.text or 'CPU'}"
         board.stage("serve", Phase.READY, what)
 
-    async def _until_hung(self, server: EngineServer) -> None:
-        raise _Hung(await until_hung(server, self._gateway, self._context.policy))
+    async def _until_hung(self, server: OllamaProcess) -> None:
+        raise _Hung(
+            await wait_until_unresponsive(server, self._gateway, self._context.policy)
+        )
 
 
 class _Hung(Exception):
@@ -147,7 +154,7 @@ class _Hung(Exception):
         self.error = error
 
 
-async def _until_ended(server: EngineServer) -> None:
+async def _until_ended(server: OllamaProcess) -> None:
     await server.wait_exit()
     raise EngineFailed(
         f"The engine ended by itself ({server.exit_text}).",
@@ -159,13 +166,13 @@ async def _until_ended(server: EngineServer) -> None:
 _REMEDY: Final = "It is started again; requests that were running are lost."
 
 
-async def until_hung(
-    server: EngineServer, gateway: Gateway, policy: Policy
+async def wait_until_unresponsive(
+    server: OllamaProcess, gateway: Gateway, policy: Timeouts
 ) -> EngineFailed:
     """Return why the engine must be taken for hung, as soon as it must."""
     silent = _until_silent(server, policy)
     stuck = _until_stuck(server, gateway, policy)
-    if await race(silent, stuck) == 0:
+    if await first_completed(silent, stuck) == 0:
         misses = policy.engine_misses
         problem = f"The engine has not answered {misses} times in a row."
     else:
@@ -174,7 +181,7 @@ async def until_hung(
     return EngineFailed(problem, _REMEDY, log_tail=tail)
 
 
-async def _until_silent(server: EngineServer, policy: Policy) -> None:
+async def _until_silent(server: OllamaProcess, policy: Timeouts) -> None:
     """Return after misses in a row; after a first one it is asked again at once."""
     missed, pause_s = 0, policy.engine_check_every_s
     while missed < policy.engine_misses:
@@ -187,7 +194,9 @@ async def _until_silent(server: EngineServer, policy: Policy) -> None:
             pause_s = max(0.0, policy.engine_check_timeout_s - took_s)
 
 
-async def _until_stuck(server: EngineServer, gateway: Gateway, policy: Policy) -> None:
+async def _until_stuck(
+    server: OllamaProcess, gateway: Gateway, policy: Timeouts
+) -> None:
     """Return once requests wait, nothing comes, and no runner does anything."""
     loop = asyncio.get_running_loop()
     before: tuple[object, ...] = ()
@@ -195,8 +204,8 @@ async def _until_stuck(server: EngineServer, gateway: Gateway, policy: Policy) -
     while True:
         await asyncio.sleep(policy.engine_check_every_s)
         effort: tuple[object, ...] = ()
-        if server.identity is not None and gateway.waits_for_engine:
-            effort = await asyncio.to_thread(effort_of, server.identity.pid)
+        if server.identity is not None and gateway.is_blocked_on_engine:
+            effort = await asyncio.to_thread(runner_activity, server.identity.pid)
         now = (effort, gateway.metrics.bytes_out)
         if not effort or now != before:
             before, since = now, loop.time()

@@ -10,18 +10,18 @@ from ...config.limits import Limits
 from ...config.settings import Settings
 from ...gateway.access_log import AccessLog
 from ...gateway.app import Gateway
-from ...gateway.authorization import Access
+from ...gateway.authorization import AccessPolicy
 from ...protocol.state import Phase
 from ...system.redaction import Secret
-from ..context import Context
+from ..context import DaemonContext
 from ..restart_loop import Readiness
-from ..traffic import facts_of
+from ..traffic import traffic_fields
 
 
-class GatewayLife:
+class GatewayComponent:
     """Opens the gateway and keeps its access rules in step with the settings."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: DaemonContext) -> None:
         self._context = context
         self._access_log = AccessLog(
             context.folder.log("access"),
@@ -34,7 +34,7 @@ class GatewayLife:
             log=self._access_log,
             limits=self._limits(),
         )
-        context.board.live_facts = self._counts
+        context.board.live_fields = self._counts
 
     def refresh(self) -> None:
         """Let the present settings decide from the next request on."""
@@ -44,19 +44,21 @@ class GatewayLife:
             public_host=now.public_host,
             models=now.models,
         )
-        self.gateway.metrics.keep([key.name for key in self._context.settings.keys])
-        self.gateway.limits = Limits.of(
+        self.gateway.metrics.retain_keys(
+            [key.name for key in self._context.settings.keys]
+        )
+        self.gateway.limits = Limits.from_timeouts(
             self._context.policy, self._context.settings.limits
         )
 
     def _limits(self) -> Limits:
-        return Limits.of(self._context.policy, self._context.settings.limits)
+        return Limits.from_timeouts(self._context.policy, self._context.settings.limits)
 
     def serve(self, models: tuple[str, ...]) -> None:
         """Let clients use exactly these models."""
         self.gateway.access = replace(self.gateway.access, models=models)
 
-    def announce(self, public_host: str) -> None:
+    def set_public_host(self, public_host: str) -> None:
         """Accept requests for this public host."""
         access = replace(self.gateway.access, public_host=public_host)
         self.gateway.access = access
@@ -70,7 +72,7 @@ class GatewayLife:
             guarded = "no key" if context.settings.no_auth else "key required"
             context.board.update(local_url=local_url)
             context.board.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
-            ready.rise()
+            ready.set_ready()
             while True:
                 self.gateway.metrics.tick()
                 await asyncio.sleep(context.policy.metrics_every_s)
@@ -80,7 +82,7 @@ class GatewayLife:
 
     def _counts(self) -> dict[str, Any]:
         gateway, settings = self.gateway, self._context.settings
-        return facts_of(
+        return traffic_fields(
             gateway.metrics,
             settings,
             queued=gateway.places.queued,
@@ -88,9 +90,9 @@ class GatewayLife:
         )
 
 
-def access_of(settings: Settings) -> Access:
+def access_of(settings: Settings) -> AccessPolicy:
     """Return the access rules that the settings ask for."""
-    return Access(
+    return AccessPolicy(
         key=None if settings.no_auth else Secret(settings.api_key),
         path_key=settings.path_key,
         manage=settings.manage,

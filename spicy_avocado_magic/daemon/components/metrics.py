@@ -9,21 +9,21 @@ import asyncio
 import contextlib
 
 from ...config.limits import Limits
-from ...errors import AvocadoError, PortTaken
+from ...errors import AvocadoError, PortInUse
 from ...gateway.app import Gateway
-from ...gateway.openmetrics import Exposition, ScrapePort
+from ...gateway.openmetrics import MetricsCollector, MetricsServer
 from ...system.redaction import Secret
-from ..context import Context
+from ..context import DaemonContext
 
 
-class MetricsLife:
+class MetricsEndpoint:
     """Keeps the port for scrapers in step with the settings."""
 
-    def __init__(self, context: Context, gateway: Gateway) -> None:
+    def __init__(self, context: DaemonContext, gateway: Gateway) -> None:
         self._context, self._gateway = context, gateway
         self._changed = asyncio.Event()
         self._open_with: tuple[str, str] | None = None
-        self._port: ScrapePort | None = None
+        self._port: MetricsServer | None = None
 
     def refresh(self) -> None:
         """Let the present settings decide; must be told of every change."""
@@ -55,7 +55,7 @@ class MetricsLife:
                 await self._open(*wanted)
             except AvocadoError as error:
                 why = "is in use by another program"
-                if not isinstance(error, PortTaken):
+                if not isinstance(error, PortInUse):
                     why = "cannot be had"
                 mend = "Choose another with --metrics-port N; the rest goes on."
                 warnings = [f"No metrics: {settings.metrics_port} {why}. {mend}"]
@@ -66,9 +66,9 @@ class MetricsLife:
 
     async def _open(self, address: str, token: str) -> None:
         host, _, number = address.rpartition(":")
-        page = Exposition(self._gateway.metrics, self._gateway.places)
-        limits = Limits.of(self._context.policy)
-        port = ScrapePort(page.page, Secret(token), limits)
+        page = MetricsCollector(self._gateway.metrics, self._gateway.places)
+        limits = Limits.from_timeouts(self._context.policy)
+        port = MetricsServer(page.page, Secret(token), limits)
         url = await port.start(host, int(number))
         self._port = port
         self._context.board.update(metrics_url=url)

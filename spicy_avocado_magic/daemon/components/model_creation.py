@@ -11,27 +11,27 @@ from typing import Final
 from ...config.model_name import ModelName
 from ...config.modelfile import base_models, with_absolute_paths
 from ...engine import ollama_api as engine_models
-from ...engine.create import Creation, create
-from ...engine.ollama_process import engine_variables
-from ...engine.progress import Tally
-from ...engine.pull import adopt
-from ...engine.registry import installed_manifest, source_of
-from ...errors import UsageMistake
-from ...formatting import bytes_text
+from ...engine.create import CreateCommand, run_ollama_create
+from ...engine.ollama_process import ollama_environ
+from ...engine.progress import DownloadProgress
+from ...engine.pull import pull_model
+from ...engine.registry import installed_manifest, resolve_source
+from ...errors import UsageError
+from ...formatting import format_bytes
 from ...protocol.state import Phase
 from ...protocol.state_folder import write_private
 from ...system.processes import Identity
-from ..context import Context
-from .engine import EngineLife
+from ..context import DaemonContext
+from .engine import EngineComponent
 
 _CHILD: Final = "create"
 _Tell = Callable[[str], None]
 
 
-class Creating:
+class ModelBuilder:
     """Has our engine make models; what it makes is not served by that alone."""
 
-    def __init__(self, context: Context, engine: EngineLife) -> None:
+    def __init__(self, context: DaemonContext, engine: EngineComponent) -> None:
         self._context, self._engine = context, engine
         self._one = asyncio.Lock()
 
@@ -50,13 +50,13 @@ class Creating:
             The models that it is made from and that were pulled for it.
 
         Raises:
-            UsageMistake: If name or Modelfile cannot be right, or it is too early.
+            UsageError: If name or Modelfile cannot be right, or it is too early.
             AvocadoError: If the model it is made from cannot be had.
             EngineFailed: If the engine does not make it.
         """
         ModelName.parse(name)
         if self._one.locked():
-            raise UsageMistake(
+            raise UsageError(
                 "Another model is just being made.", "Run this cell again after it."
             )
         async with self._one:
@@ -78,23 +78,23 @@ class Creating:
         base_url = self._base_url()
         if context.board.snapshot().component("models") is not Phase.READY:
             # Two pulls of one digest at once break each other.
-            raise UsageMistake(
+            raise UsageError(
                 f"{base.short} is not here, and other models are still on their way.",
                 "Run this cell again once %avocado_status says that all is ready.",
             )
-        sources, tally = context.settings.sources, Tally()
-        source = source_of(base, sources.registry, for_all=sources.rehearsal)
+        sources, tally = context.settings.sources, DownloadProgress()
+        source = resolve_source(base, sources.registry, for_all=sources.rehearsal)
 
         def tell_progress(digest: str, done: int, size: int) -> None:
             tally.expect(digest, size)
-            tally.note(digest, done)
+            tally.record(digest, done)
             done_text, total_text = map(
-                bytes_text, (tally.done_bytes, tally.total_bytes)
+                format_bytes, (tally.done_bytes, tally.total_bytes)
             )
             tell(f"Ollama pulls {base.short}: {done_text} of {total_text}")
 
         tell(f"Ollama pulls {base.short}, which is not here yet")
-        await adopt(
+        await pull_model(
             base_url,
             source,
             insecure=source.is_insecure,
@@ -102,14 +102,16 @@ class Creating:
             on_progress=tell_progress,
         )
         if source != base:
-            await engine_models.copy(base_url, source, base, policy=context.policy)
+            await engine_models.rename_model(
+                base_url, source, base, policy=context.policy
+            )
 
     async def _run(self, name: str, text: str, tell: _Tell) -> None:
         context, executable = self._context, self._engine.executable
         port = int(self._base_url().rpartition(":")[2])
         if executable is None:
             raise _too_early()
-        environ = engine_variables(
+        environ = ollama_environ(
             context.settings,
             port=port,
             models_dir=context.models_folder,
@@ -121,8 +123,8 @@ class Creating:
         tell(f"Ollama makes {name}")
         try:
             await asyncio.to_thread(write_private, modelfile, text)
-            await create(
-                Creation(
+            await run_ollama_create(
+                CreateCommand(
                     executable=executable,
                     environ=environ,
                     name=name,
@@ -134,7 +136,7 @@ class Creating:
                 on_line=lambda line: tell(f"Ollama makes {name}: {line}"),
             )
         finally:
-            context.children.done(_CHILD)
+            context.children.remove(_CHILD)
             for path in (modelfile, output):
                 path.unlink(missing_ok=True)
 
@@ -147,8 +149,8 @@ class Creating:
         return self._engine.base_url
 
 
-def _too_early() -> UsageMistake:
-    return UsageMistake(
+def _too_early() -> UsageError:
+    return UsageError(
         "The engine is not up, so it can make no model.",
         "Run this cell again once %avocado_status says that it serves.",
     )

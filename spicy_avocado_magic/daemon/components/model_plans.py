@@ -10,19 +10,30 @@ from dataclasses import dataclass, field, replace
 
 from ...config.model_name import ModelName
 from ...config.validators import OLLAMA_VERSION
-from ...engine.blobs import here_bytes, read_model_shape, require_room
+from ...engine.blobs import downloaded_bytes, read_model_shape, require_disk_space
 from ...engine.hardware.memory import list_gpus, read_memory, visible
-from ...engine.hardware.memory_fit import Fit, Memory, Verdict, demand_of, judge
-from ...engine.hardware.nvidia import choose_libraries, list_nvidia_cards
-from ...engine.install.release import MINIMUM
-from ...engine.model_errors import cannot_run
-from ...engine.progress import Tally
-from ...engine.registry import Manifest, installed_manifest, read_manifest, source_of
-from ..context import Context
+from ...engine.hardware.memory_fit import (
+    AvailableMemory,
+    MemoryEstimate,
+    Placement,
+    demand_of,
+    estimate_placement,
+)
+from ...engine.hardware.nvidia import list_nvidia_cards, select_gpu_libraries
+from ...engine.install.release import MIN_VERSION
+from ...engine.model_errors import insufficient_memory_error
+from ...engine.progress import DownloadProgress
+from ...engine.registry import (
+    Manifest,
+    installed_manifest,
+    read_manifest,
+    resolve_source,
+)
+from ..context import DaemonContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ModelPlan:
     """A wanted model: its names, what it consists of, and how far it is."""
 
     text: str
@@ -33,7 +44,7 @@ class Plan:
     manifest: Manifest
     is_installed: bool
     """Whether the engine had it before."""
-    fit: Fit | None = None
+    fit: MemoryEstimate | None = None
     """What is expected of it in memory; None where its size is not known."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its blobs are here, as far as we may bring them."""
@@ -46,7 +57,9 @@ class Plan:
         return self.manifest.size_bytes
 
 
-async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
+async def plan_models(
+    context: DaemonContext, *, held: AvailableMemory
+) -> list[ModelPlan]:
     """Look up every wanted model, and whether all of them can be had here.
 
     Args:
@@ -54,8 +67,8 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
         held: What our own engine has in memory now; it makes room if it must.
 
     Raises:
-        ModelRefused, NetworkUnreachable, DownloadFailed: If one cannot be had.
-        DiskTooSmall, UsageMistake: If they have no room in the models folder.
+        ModelUnavailable, NetworkUnreachable, DownloadFailed: If one cannot be had.
+        DiskTooSmall, UsageError: If they have no room in the models folder.
         MemoryTooSmall: If one to be fetched can never be loaded.
     """
     # A driver that sleeps takes seconds to answer, so it is asked meanwhile.
@@ -65,12 +78,12 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
         asyncio.to_thread(list_gpus),
         asyncio.to_thread(list_nvidia_cards),
     )
-    if cards and not choose_libraries(cards, _oldest_engine(context)).folders:
+    if cards and not select_gpu_libraries(cards, _oldest_engine(context)).folders:
         gpus = ()
     missing = [plan.manifest for plan in plans if not plan.is_installed]
-    await asyncio.to_thread(require_room, missing, context.models_folder)
+    await asyncio.to_thread(require_disk_space, missing, context.models_folder)
     free = await asyncio.to_thread(read_memory, visible(gpus, os.environ))
-    memory = Memory(
+    memory = AvailableMemory(
         vram_total=free.vram_total,
         vram_free=free.vram_free + held.vram_free,
         gpus=free.gpus,
@@ -80,7 +93,7 @@ async def plan_models(context: Context, *, held: Memory) -> list[Plan]:
     return [replace(plan, fit=fit) for plan, fit in zip(plans, fits, strict=True)]
 
 
-def _oldest_engine(context: Context) -> str:
+def _oldest_engine(context: DaemonContext) -> str:
     """Return the version of the engine to be; the oldest where that is not known."""
     settings = context.settings
     if settings.ollama_version == "latest":
@@ -88,16 +101,16 @@ def _oldest_engine(context: Context) -> str:
     if settings.ollama_version:
         return settings.ollama_version
     has_own = settings.sources.engine_path or shutil.which("ollama")
-    return MINIMUM if has_own else OLLAMA_VERSION
+    return MIN_VERSION if has_own else OLLAMA_VERSION
 
 
-async def _look_up(context: Context, text: str) -> Plan:
+async def _look_up(context: DaemonContext, text: str) -> ModelPlan:
     name, sources = ModelName.parse(text), context.settings.sources
-    source = source_of(name, sources.registry, for_all=sources.rehearsal)
+    source = resolve_source(name, sources.registry, for_all=sources.rehearsal)
     folder = context.models_folder
     present = await asyncio.to_thread(installed_manifest, name, folder)
     manifest = present or await read_manifest(source, policy=context.policy)
-    plan = Plan(
+    plan = ModelPlan(
         text=text,
         name=name,
         source=source,
@@ -110,7 +123,9 @@ async def _look_up(context: Context, text: str) -> Plan:
     return plan
 
 
-async def _expect(context: Context, plan: Plan, memory: Memory) -> Fit | None:
+async def _expect(
+    context: DaemonContext, plan: ModelPlan, memory: AvailableMemory
+) -> MemoryEstimate | None:
     """Judge a model's memory and say so; None where its size is not known.
 
     Raises:
@@ -121,14 +136,16 @@ async def _expect(context: Context, plan: Plan, memory: Memory) -> Fit | None:
         return None
     folder, policy = context.models_folder, context.policy
     shape = await read_model_shape(plan.manifest, folder, policy=policy)
-    fit = judge(weights_bytes, shape, memory, demand_of(context.settings))
+    fit = estimate_placement(weights_bytes, shape, memory, demand_of(context.settings))
     context.board.model(plan.text, fit=fit.text)
-    if fit.verdict is Verdict.CANNOT and not plan.is_installed:
-        raise cannot_run(plan.name, fit)
+    if fit.verdict is Placement.CANNOT and not plan.is_installed:
+        raise insufficient_memory_error(plan.name, fit)
     return fit
 
 
-async def count_here(tally: Tally, plans: Sequence[Plan], context: Context) -> None:
+async def count_downloaded(
+    tally: DownloadProgress, plans: Sequence[ModelPlan], context: DaemonContext
+) -> None:
     """Count the blobs of these models, and of no others.
 
     What earlier tries brought counts as done before the first byte comes, so that
@@ -139,6 +156,8 @@ async def count_here(tally: Tally, plans: Sequence[Plan], context: Context) -> N
         tally.keep_only({layer.sha256 for one in manifests for layer in one.layers})
     for plan in plans:
         for layer in () if plan.is_installed else plan.manifest.layers:
-            here = await asyncio.to_thread(here_bytes, layer, context.models_folder)
+            here = await asyncio.to_thread(
+                downloaded_bytes, layer, context.models_folder
+            )
             tally.expect(layer.sha256, layer.size_bytes)
-            tally.note(layer.sha256, here)
+            tally.record(layer.sha256, here)

@@ -10,39 +10,39 @@ from collections.abc import Sequence
 from ...engine import ollama_api as engine_models
 from ...engine.blobs import fetch_blobs
 from ...engine.hardware.gpu_offload import (
+    confirmed_gpu_bytes,
     no_gpu_warning,
     offloaded_layers,
-    proved_gpu_bytes,
-    spill_warning,
+    partial_offload_warning,
 )
 from ...engine.hardware.memory import list_gpus
-from ...engine.hardware.memory_fit import Memory
-from ...engine.progress import Tally
-from ...engine.pull import adopt
+from ...engine.hardware.memory_fit import AvailableMemory
+from ...engine.progress import DownloadProgress
+from ...engine.pull import pull_model
 from ...engine.registry import Manifest, installed_manifest
 from ...errors import EngineFailed
-from ...formatting import bytes_text
+from ...formatting import format_bytes
 from ...protocol.state import Phase
-from ..context import Context
-from ..restart_loop import Readiness, race
-from .engine import EngineLife
-from .gateway import GatewayLife
-from .model_plans import Plan, count_here, plan_models
+from ..context import DaemonContext
+from ..restart_loop import Readiness, first_completed
+from .engine import EngineComponent
+from .gateway import GatewayComponent
+from .model_plans import ModelPlan, count_downloaded, plan_models
 
 
-class ModelsLife:
+class ModelsComponent:
     """Brings every wanted model; blobs need no engine, so they start at once."""
 
     def __init__(
         self,
-        context: Context,
-        gateway: GatewayLife,
-        engine: EngineLife,
+        context: DaemonContext,
+        gateway: GatewayComponent,
+        engine: EngineComponent,
         engine_ready: Readiness,
     ) -> None:
         self._context, self._gateway = context, gateway
         self._engine, self._engine_ready = engine, engine_ready
-        self._tally = Tally()
+        self._tally = DownloadProgress()
         """Over all tries until everything is here."""
         self._layers: dict[str, tuple[int, int] | None] = {}
         """Layers on the GPU, and of how many, by model key, as the log told."""
@@ -53,21 +53,23 @@ class ModelsLife:
         plans = await plan_models(self._context, held=self._held())
         # What was served may have been deleted meanwhile.
         self._serve_adopted(plans)
-        await count_here(self._tally, plans, self._context)
+        await count_downloaded(self._tally, plans, self._context)
         self._show_progress()
-        await race(self._fetch_all(plans), self._serve_while_up(plans, ready))
+        await first_completed(
+            self._fetch_all(plans), self._serve_while_up(plans, ready)
+        )
 
-    def _held(self) -> Memory:
+    def _held(self) -> AvailableMemory:
         """Return what our own engine has in memory."""
         models = self._context.board.snapshot().models
         if not self._engine_ready.is_up:
-            return Memory()
-        return Memory(
+            return AvailableMemory()
+        return AvailableMemory(
             vram_free=sum(model.gpu_bytes for model in models),
             ram_free=sum(model.memory_bytes - model.gpu_bytes for model in models),
         )
 
-    async def _fetch_all(self, plans: Sequence[Plan]) -> None:
+    async def _fetch_all(self, plans: Sequence[ModelPlan]) -> None:
         """Bring the blobs of one model after the other, the first one first."""
         context, board = self._context, self._context.board
         for plan in plans:
@@ -96,7 +98,7 @@ class ModelsLife:
     def _tell_progress(self, digest: str, done: int, size: int | None = None) -> None:
         if size is not None:
             self._tally.expect(digest, size)
-        self._tally.note(digest, done)
+        self._tally.record(digest, done)
         self._show_progress()
 
     def _show_progress(self) -> None:
@@ -104,13 +106,17 @@ class ModelsLife:
         if total:
             self._context.board.progress("pull", done, total)
 
-    async def _serve_while_up(self, plans: Sequence[Plan], ready: Readiness) -> None:
+    async def _serve_while_up(
+        self, plans: Sequence[ModelPlan], ready: Readiness
+    ) -> None:
         """Serve what has arrived; a fall of the engine does not stop the fetching."""
-        while not ready.has_risen:
-            await self._engine_ready.up()
-            await race(self._serve_all(plans, ready), self._engine_ready.down())
+        while not ready.was_ready:
+            await self._engine_ready.wait_ready()
+            await first_completed(
+                self._serve_all(plans, ready), self._engine_ready.wait_unready()
+            )
 
-    async def _serve_all(self, plans: Sequence[Plan], ready: Readiness) -> None:
+    async def _serve_all(self, plans: Sequence[ModelPlan], ready: Readiness) -> None:
         """Adopt and warm; the first model is usable before the others are there."""
         board = self._context.board
         for plan in plans:
@@ -125,16 +131,16 @@ class ModelsLife:
                 board.stage("warm", Phase.STARTING, f"loading {plan.name.short}")
                 await self._warm(plan)
         self._say_pulled(plans)
-        ready.rise()
+        ready.set_ready()
         while await self._are_on_disk(plans):
             await asyncio.sleep(self._context.policy.engine_check_every_s)
             # Whether the engine is well is for its own component to judge.
             with contextlib.suppress(EngineFailed):
                 await self._tell_memory(plans)
 
-    async def _adopt(self, plan: Plan) -> None:
+    async def _adopt(self, plan: ModelPlan) -> None:
         policy, base_url = self._context.policy, self._engine.base_url
-        await adopt(
+        await pull_model(
             base_url,
             plan.source,
             insecure=plan.source.is_insecure,
@@ -142,18 +148,20 @@ class ModelsLife:
             on_progress=self._tell_progress,
         )
         if plan.source != plan.name:
-            await engine_models.copy(base_url, plan.source, plan.name, policy=policy)
+            await engine_models.rename_model(
+                base_url, plan.source, plan.name, policy=policy
+            )
         # The engine tells of bytes now and then only, and not of the last ones.
         for layer in (await self._on_disk(plan)).layers:
             self._tell_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
         plan.adopted.set()
 
-    async def _on_disk(self, plan: Plan) -> Manifest:
+    async def _on_disk(self, plan: ModelPlan) -> Manifest:
         folder = self._context.models_folder
         found = await asyncio.to_thread(installed_manifest, plan.name, folder)
         return found or plan.manifest
 
-    async def _are_on_disk(self, plans: Sequence[Plan]) -> bool:
+    async def _are_on_disk(self, plans: Sequence[ModelPlan]) -> bool:
         folder = self._context.models_folder
         for plan in plans:
             if not await asyncio.to_thread(installed_manifest, plan.name, folder):
@@ -161,31 +169,31 @@ class ModelsLife:
                 return False
         return True
 
-    async def _offer(self, plan: Plan, plans: Sequence[Plan]) -> None:
+    async def _offer(self, plan: ModelPlan, plans: Sequence[ModelPlan]) -> None:
         """Let clients use a model, beside those that they may use already."""
         size_bytes = plan.size_bytes or (await self._on_disk(plan)).size_bytes
         self._context.board.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
         self._serve_adopted(plans)
 
-    def _serve_adopted(self, plans: Sequence[Plan]) -> None:
+    def _serve_adopted(self, plans: Sequence[ModelPlan]) -> None:
         here = tuple(one.text for one in plans if one.adopted.is_set())
         self._gateway.serve(here)
 
-    def _say_pulled(self, plans: Sequence[Plan]) -> None:
+    def _say_pulled(self, plans: Sequence[ModelPlan]) -> None:
         here = ", ".join(plan.name.short for plan in plans)
         total = self._tally.total_bytes
-        how = f"{bytes_text(total)} fetched"
+        how = f"{format_bytes(total)} fetched"
         if all(plan.is_installed for plan in plans):
             total = sum(plan.size_bytes for plan in plans)
-            how = f"{bytes_text(total)}, already on disk"
+            how = f"{format_bytes(total)}, already on disk"
         self._context.board.stage("pull", Phase.READY, f"{here}: {how}")
-        self._tally = Tally()
+        self._tally = DownloadProgress()
 
-    async def _warm(self, plan: Plan) -> None:
+    async def _warm(self, plan: ModelPlan) -> None:
         """Load a model, and tell where it went; what is not as it should be, loudly."""
         board, server = self._context.board, self._engine.server
         logged = server.log_size() if server else 0
-        loaded = await engine_models.warm(
+        loaded = await engine_models.load_model(
             self._engine.base_url, plan.name, policy=self._context.policy
         )
         load_log = server.log_since(logged) if server else ""
@@ -194,17 +202,17 @@ class ModelsLife:
         board.model(plan.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
         share = gpu_bytes / loaded.memory_bytes if loaded.memory_bytes else 0.0
         where = f"{share:.0%} on the GPU" if gpu_bytes else "on the CPU"
-        size = bytes_text(loaded.memory_bytes)
+        size = format_bytes(loaded.memory_bytes)
         board.stage("warm", Phase.READY, f"{plan.name.short}: {size}, {where}")
         if self._engine_has_gpu():
-            self._warn(spill_warning(plan.name.short, loaded, gpu_bytes))
+            self._warn(partial_offload_warning(plan.name.short, loaded, gpu_bytes))
         elif server:
             gpus = await asyncio.to_thread(list_gpus)
             told = board.snapshot().warnings
             log, environ = server.log_head(), self._environ()
             self._warn(no_gpu_warning(gpus, log, environ, told))
 
-    async def _tell_memory(self, plans: Sequence[Plan]) -> None:
+    async def _tell_memory(self, plans: Sequence[ModelPlan]) -> None:
         """Keep in step with models that requests load and the engine unloads."""
         board, base_url = self._context.board, self._engine.base_url
         loaded = await engine_models.list_loaded(base_url, policy=self._context.policy)
@@ -216,8 +224,8 @@ class ModelsLife:
                 gpu_bytes=self._on_gpu(plan, now) if now else 0,
             )
 
-    def _on_gpu(self, plan: Plan, loaded: engine_models.Loaded) -> int:
-        return proved_gpu_bytes(
+    def _on_gpu(self, plan: ModelPlan, loaded: engine_models.LoadedModel) -> int:
+        return confirmed_gpu_bytes(
             loaded,
             engine_has_gpu=self._engine_has_gpu(),
             layers=self._layers.get(plan.name.key),

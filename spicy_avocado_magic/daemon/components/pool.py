@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ...config.model_name import ModelName
-from ...errors import EndpointRefused, UsageMistake
-from ...protocol.pool import Card, Pool, derive_secret
-from ...protocol.state import Member
+from ...errors import EndpointUnavailable, UsageError
+from ...protocol.pool import MemberInfo, Pool, derive_secret
+from ...protocol.state import PoolMember
 from ...tunnel.probe import probe_member
-from ..context import Context
-from .gateway import GatewayLife
+from ..context import DaemonContext
+from .gateway import GatewayComponent
 
 _STRANGER: Final = (
     "Something else is behind this URL, too: a notebook with a different key, or "
@@ -30,10 +30,10 @@ _ONE_KEY: Final = (
 )
 
 
-class PoolLife:
+class PoolMembership:
     """One host's part in a pool; does nothing while none is wanted."""
 
-    def __init__(self, context: Context, gateway: GatewayLife) -> None:
+    def __init__(self, context: DaemonContext, gateway: GatewayComponent) -> None:
         self._context, self._gateway = context, gateway
         self._pool: Pool | None = None
         self._made_for: tuple[str, str] | None = None
@@ -60,8 +60,8 @@ class PoolLife:
         Who was proved once stays, whoever else turns up.
 
         Raises:
-            EndpointRefused: If at the first time a stranger is there, too.
-            NetworkUnreachable, TunnelFailed, UserMustAct: If nobody answers.
+            EndpointUnavailable: If at the first time a stranger is there, too.
+            NetworkUnreachable, TunnelFailed, UserActionRequired: If nobody answers.
         """
         pool, policy = self._pool, self._context.policy
         if pool is None:
@@ -69,7 +69,7 @@ class PoolLife:
         count = 1 if self._is_proved else policy.pool_start_probes
         answers = await self._ask_often(url, pool, count)
         if None in answers and not self._is_proved:
-            raise EndpointRefused(_STRANGER, _ONE_KEY)
+            raise EndpointUnavailable(_STRANGER, _ONE_KEY)
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         if len(failures) == count:
             raise failures[0]
@@ -110,7 +110,7 @@ class PoolLife:
 
     async def _ask_often(
         self, url: str, pool: Pool, count: int
-    ) -> list[Card | BaseException | None]:
+    ) -> list[MemberInfo | BaseException | None]:
         """Ask at once as often as told; each question reaches any member."""
         self._told = self._gateway.gateway.access.models
         deadline_s = self._context.policy.probe_s
@@ -126,7 +126,7 @@ class PoolLife:
         return answers
 
 
-def differences(members: Sequence[Member]) -> tuple[str, ...]:
+def differences(members: Sequence[PoolMember]) -> tuple[str, ...]:
     """Return a warning if two members serve different models; one that loads has none.
 
     A request goes to any member, so what only one of them serves fails at times.
@@ -145,5 +145,5 @@ def differences(members: Sequence[Member]) -> tuple[str, ...]:
 def _key(model: str) -> str:
     try:
         return ModelName.parse(model).key
-    except UsageMistake:
+    except UsageError:
         return model  # of a member with another version of us

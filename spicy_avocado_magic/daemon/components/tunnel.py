@@ -9,19 +9,19 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ...config.timeouts import Policy
-from ...errors import LOG_LINES_SHOWN, AvocadoError, PolicyRefused, TunnelFailed
+from ...config.timeouts import Timeouts
+from ...errors import LOG_LINES_SHOWN, AvocadoError, TrafficPolicyRejected, TunnelFailed
 from ...gateway.metrics import Metrics
-from ...protocol.pool import proof
+from ...protocol.pool import gateway_proof
 from ...protocol.state import Phase
 from ...system.processes import Identity
-from ...tunnel.ngrok.agent import Agent, classify
-from ...tunnel.ngrok.traffic_policy import key_required
+from ...tunnel.ngrok.agent import NgrokAgent, session_event
+from ...tunnel.ngrok.traffic_policy import require_key_policy
 from ...tunnel.probe import probe
-from ..context import Context, Log
-from ..restart_loop import Readiness, race
-from .gateway import GatewayLife
-from .pool import PoolLife
+from ..context import DaemonContext, RedactedLog
+from ..restart_loop import Readiness, first_completed
+from .gateway import GatewayComponent
+from .pool import PoolMembership
 
 _UNGUARDED: Final = (
     "So requests without any key reach this notebook, which refuses them itself."
@@ -36,24 +36,24 @@ class _Hung(Exception):
         self.error = error
 
 
-class TunnelLife:
+class TunnelComponent:
     """Keeps one public URL leading to the gateway."""
 
     def __init__(
         self,
-        context: Context,
-        gateway: GatewayLife,
+        context: DaemonContext,
+        gateway: GatewayComponent,
         gateway_ready: Readiness,
         models_ready: Readiness,
     ) -> None:
         self._context, self._gateway = context, gateway
         self._gateway_ready, self._models_ready = gateway_ready, models_ready
         self._session = Readiness()
-        self._pool = PoolLife(context, gateway)
-        counts = context.board.live_facts
-        context.board.live_facts = lambda: {**counts(), **self._facts()}
+        self._pool = PoolMembership(context, gateway)
+        counts = context.board.live_fields
+        context.board.live_fields = lambda: {**counts(), **self._facts()}
         self._without_rule = ""
-        self._agent_log = Log(context.folder.log("agent"), context.redact)
+        self._agent_log = RedactedLog(context.folder.log("agent"), context.redact)
 
     async def live(self, ready: Readiness) -> None:
         """Fetch the agent, connect, prove the URL, and watch all three."""
@@ -63,7 +63,7 @@ class TunnelLife:
         if settings.local:
             await self._stay_off(ready)
         board.stage("tunnel", Phase.STARTING, "getting the ngrok agent")
-        agent = Agent(
+        agent = NgrokAgent(
             ngrok_path=settings.sources.ngrok_path,
             config_path=context.folder.agent_config,
             policy=policy,
@@ -73,34 +73,34 @@ class TunnelLife:
         grace_s = policy.tunnel_stop_s
         try:
             version = await agent.fetch()
-            await self._gateway_ready.up()
+            await self._gateway_ready.wait_ready()
             if settings.pool:
                 # The others' clients must not reach one that cannot answer yet.
                 board.stage("tunnel", Phase.WAITING, "joins the pool with its models")
-                await self._models_ready.up()
-                self._gateway.announce(settings.domain)
+                await self._models_ready.wait_ready()
+                self._gateway.set_public_host(settings.domain)
             board.stage("tunnel", Phase.STARTING, f"ngrok {version}: connecting")
             url = await self._open(agent, version)
             board.update(url=url)
-            ready.rise()
-            await race(
+            ready.set_ready()
+            await first_completed(
                 self._watch_exit(agent),
                 self._watch_session(url),
                 self._pool.watch(url),
                 self._watch_health(agent, url),
-                self._gateway_ready.down(),
+                self._gateway_ready.wait_unready(),
             )
         except _Hung as hung:
             grace_s = 0.0  # it would not hear that it is to end
             board.fail("tunnel", hung.error, again=True)
             raise hung.error from None
         finally:
-            ready.fall()
-            self._gateway.announce("")
+            ready.set_unready()
+            self._gateway.set_public_host("")
             await agent.close(grace_s)
-            context.children.done("agent")
+            context.children.remove("agent")
 
-    async def _open(self, agent: Agent, version: str) -> str:
+    async def _open(self, agent: NgrokAgent, version: str) -> str:
         """Connect and prove the URL; without our rule if ngrok has a problem with it.
 
         It asks for a key's header, so there is none where clients need not send one.
@@ -109,13 +109,15 @@ class TunnelLife:
         self._without_rule = ""
         if not (settings.no_auth or settings.path_key):
             try:
-                return await self._connect(agent, version, key_required())
-            except PolicyRefused as error:
+                return await self._connect(agent, version, require_key_policy())
+            except TrafficPolicyRejected as error:
                 self._context.log(f"tunnel: {error}")
                 self._without_rule = f"{error.problem} {_UNGUARDED}"
         return await self._connect(agent, version, "")
 
-    async def _connect(self, agent: Agent, version: str, traffic_policy: str) -> str:
+    async def _connect(
+        self, agent: NgrokAgent, version: str, traffic_policy: str
+    ) -> str:
         board, settings = self._context.board, self._context.settings
         url = await agent.connect(
             board.snapshot().local_url,
@@ -123,8 +125,8 @@ class TunnelLife:
             pool=settings.pool,
             traffic_policy=traffic_policy,
         )
-        self._session.rise()
-        self._gateway.announce(urlsplit(url).netloc)
+        self._session.set_ready()
+        self._gateway.set_public_host(urlsplit(url).netloc)
         board.stage("tunnel", Phase.READY, f"ngrok {version}")
         await self._prove(url)
         return url
@@ -138,7 +140,7 @@ class TunnelLife:
         self._context.board.update(url="")
         for stage in ("tunnel", "probe"):
             self._context.board.stage(stage, Phase.OFF, "not wanted (--local)")
-        ready.rise()
+        ready.set_ready()
         await asyncio.Event().wait()
 
     async def _prove(self, url: str) -> None:
@@ -152,15 +154,15 @@ class TunnelLife:
 
     async def _call(self, url: str, within_s: float) -> None:
         nonce = secrets.token_hex(16)
-        expect = proof(self._context.probe_secret, nonce)
+        expect = gateway_proof(self._context.probe_secret, nonce)
         await probe(url, nonce=nonce, expect=expect, deadline_s=within_s)
 
-    async def _watch_health(self, agent: Agent, url: str) -> None:
+    async def _watch_health(self, agent: NgrokAgent, url: str) -> None:
         metrics, policy = self._gateway.gateway.metrics, self._context.policy
         prove = partial(self._call, url)
-        raise _Hung(await until_hung(agent, metrics, prove, policy))
+        raise _Hung(await wait_until_unresponsive(agent, metrics, prove, policy))
 
-    async def _watch_exit(self, agent: Agent) -> None:
+    async def _watch_exit(self, agent: NgrokAgent) -> None:
         await agent.wait_exit()
         raise TunnelFailed(
             "The ngrok agent ended by itself.",
@@ -176,7 +178,7 @@ class TunnelLife:
                 await self._idle_or_lost(policy.probe_idle_s)
             if not self._session.is_up:
                 board.stage("probe", Phase.BACKOFF, "the tunnel is reconnecting")
-                await self._session.up()
+                await self._session.wait_ready()
             await self._prove(url)
 
     async def _idle_or_lost(self, idle_s: float) -> None:
@@ -185,7 +187,7 @@ class TunnelLife:
         while self._session.is_up and loop.time() < deadline:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await self._session.down()
+                    await self._session.wait_unready()
             except TimeoutError:
                 # Requests that came through the tunnel are proof enough.
                 deadline = max(deadline, (metrics.last_tunnel_request or 0) + idle_s)
@@ -195,20 +197,20 @@ class TunnelLife:
 
     def _hear(self, line: str) -> None:
         self._agent_log(line)
-        match classify(line):
+        match session_event(line):
             case "lost":
-                self._session.fall()
+                self._session.set_unready()
             case "established":
-                self._session.rise()
+                self._session.set_ready()
             case None:
                 return
 
 
-async def until_hung(
-    agent: Agent,
+async def wait_until_unresponsive(
+    agent: NgrokAgent,
     metrics: Metrics,
     prove: Callable[[float], Awaitable[None]],
-    policy: Policy,
+    policy: Timeouts,
 ) -> TunnelFailed:
     """Return once neither the agent's API answers nor the URL leads here.
 
@@ -239,7 +241,7 @@ async def until_hung(
         await asyncio.sleep(policy.probe_idle_s)
 
 
-async def _answers_once(agent: Agent, policy: Policy) -> bool:
+async def _answers_once(agent: NgrokAgent, policy: Timeouts) -> bool:
     """Whether one of so many checks in a row is answered."""
     loop = asyncio.get_running_loop()
     for _ in range(policy.agent_misses):

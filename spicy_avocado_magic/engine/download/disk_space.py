@@ -24,7 +24,8 @@ def require_space(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed_bytes > free:
         raise DiskTooSmall(
-            f"{folder} needs {amount(needed_bytes)}, but only {amount(free)} are free.",
+            f"{folder} needs {format_bytes(needed_bytes)}, "
+            f"but only {format_bytes(free)} are free.",
             "Free some space, choose a smaller model, or point --models-dir at a "
             "larger disk.",
         )
@@ -41,7 +42,7 @@ def disk_full(folder: Path, error: OSError) -> DiskTooSmall | None:
     )
 
 
-def amount(size_bytes: int) -> str:
+def format_bytes(size_bytes: int) -> str:
     """Return a size as people read it."""
     if size_bytes >= _GIB:
         return f"{size_bytes / _GIB:.1f} GiB"

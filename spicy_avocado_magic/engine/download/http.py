@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import certifi
 
-from ...config.timeouts import Policy
-from ...errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UsageMistake
+from ...config.timeouts import Timeouts
+from ...errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UsageError
 
 READ_BYTES: Final = 1 << 18
 """Also the most that is lost when a connection is cut: aiohttp drops its buffer."""
@@ -28,7 +28,7 @@ _TEXT_BYTES: Final = 4 << 20
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class StatusRefused(Exception):
+class HTTPStatusError(Exception):
     """An HTTP status in place of what was asked for; never leaves this room."""
 
     def __init__(self, status: int, text: str = "") -> None:
@@ -37,14 +37,14 @@ class StatusRefused(Exception):
         self.text = text
 
 
-def open_session(url: str, policy: Policy) -> aiohttp.ClientSession:
+def open_session(url: str, policy: Timeouts) -> aiohttp.ClientSession:
     """Return a session for one server; the caller closes it.
 
     Proxy variables are honoured, but never on the way to loopback, where no proxy
     could lead. A read without a byte for ``policy.stall_s`` ends with an error.
 
     Raises:
-        UsageMistake: If ``REQUESTS_CA_BUNDLE`` names a file that is not there.
+        UsageError: If ``REQUESTS_CA_BUNDLE`` names a file that is not there.
     """
     return aiohttp.ClientSession(
         trust_env=not is_loopback(url),
@@ -91,13 +91,13 @@ def _ssl_context(bundle: str, *_: str | None) -> ssl.SSLContext:
             return ssl.create_default_context(capath=bundle)
         return ssl.create_default_context(cafile=bundle)
     except OSError as error:
-        raise UsageMistake(
+        raise UsageError(
             f"REQUESTS_CA_BUNDLE names {bundle}, which is no certificate file.",
             "Correct the variable or remove it.",
         ) from error
 
 
-def asked_pause_s(response: aiohttp.ClientResponse) -> float:
+def retry_after_s(response: aiohttp.ClientResponse) -> float:
     """Return the seconds that ``Retry-After`` asks to wait; 0 if it does not."""
     told = response.headers.get("Retry-After", "")
     if told.isascii() and told.isdigit():
@@ -110,7 +110,7 @@ def asked_pause_s(response: aiohttp.ClientResponse) -> float:
 
 
 @contextlib.contextmanager
-def failures_of(url: str) -> Iterator[None]:
+def map_http_errors(url: str) -> Iterator[None]:
     """Turn what aiohttp raises on the way to ``url`` into our errors.
 
     Raises:
@@ -148,14 +148,14 @@ def _meaning(host: str, error: Exception) -> ComponentFailed:
     )
 
 
-async def get_text(url: str, policy: Policy, *, accept: str = "*/*") -> str:
+async def get_text(url: str, policy: Timeouts, *, accept: str = "*/*") -> str:
     """Return a small text.
 
     Raises:
         StatusRefused: If the server answers with another status than 200.
         NetworkUnreachable, DownloadFailed: If nothing whole arrives.
     """
-    with failures_of(url):
+    with map_http_errors(url):
         async with (
             asyncio.timeout(policy.request_s),
             open_session(url, policy) as session,
@@ -168,5 +168,5 @@ async def get_text(url: str, policy: Policy, *, accept: str = "*/*") -> str:
                     break
     text = body.decode("utf-8", "replace")
     if response.status != 200:  # noqa: PLR2004  (HTTP's "OK")
-        raise StatusRefused(response.status, text)
+        raise HTTPStatusError(response.status, text)
     return text

@@ -16,11 +16,11 @@ from .disk_space import require_space
 _HASH_CHUNK_BYTES: Final = 1 << 20
 
 
-class WrongDigest(Exception):
+class ChecksumError(Exception):
     """What arrived is not what was published; never leaves this room."""
 
 
-class Rewound(Exception):
+class FileRestarted(Exception):
     """The file has begun anew, so that what was read of it does not count."""
 
 
@@ -28,7 +28,7 @@ class PartClosed(Exception):
     """No more will come of the file."""
 
 
-class Part:
+class PartialFile:
     """``<destination>.part``, appended to and hashed; all methods may block.
 
     Args:
@@ -49,7 +49,7 @@ class Part:
         self.size = size
         self.done = 0
         """Bytes that are written and hashed."""
-        self.turn = 0
+        self.generation = 0
         """Grows when the file begins anew."""
         self.is_closed = False
         self.changed = threading.Condition()
@@ -80,7 +80,7 @@ class Part:
     def _require_space(self, size: int) -> None:
         require_space(self.path.parent, size - self.done + self._beside(size))
 
-    def announce(self, size: int) -> None:
+    def set_size(self, size: int) -> None:
         """Take note of how long the server says the file is.
 
         Raises:
@@ -124,7 +124,7 @@ class Part:
     def restart(self) -> None:
         """Forget what is there."""
         with self.changed:
-            self.turn += 1
+            self.generation += 1
             self._file.truncate(0)
             self._hash = hashlib.sha256()
             self.done = 0
@@ -139,9 +139,9 @@ class Part:
         if self._sha256 is None or self._hash.hexdigest() == self._sha256:
             return
         self.path.unlink(missing_ok=True)
-        raise WrongDigest(self._destination.name)
+        raise ChecksumError(self._destination.name)
 
-    def place(self) -> None:
+    def commit(self) -> None:
         """Give the file its name, if it is what it must be.
 
         Raises:
@@ -160,7 +160,9 @@ class Part:
 
 
 @contextlib.asynccontextmanager
-async def opened(open_part: Callable[[], Part]) -> AsyncIterator[Part]:
+async def open_partial_file(
+    open_part: Callable[[], PartialFile],
+) -> AsyncIterator[PartialFile]:
     """Open a part in a thread, and close it at the end.
 
     A cancel while it is being opened waits for that: the thread goes on in any case,
@@ -180,15 +182,15 @@ async def opened(open_part: Callable[[], Part]) -> AsyncIterator[Part]:
         part.close()
 
 
-class Follower:
+class PartialFileReader:
     """Reads a part from its beginning while it grows; blocks at what is missing.
 
     Close it when done, as it holds a file of its own.
     """
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: PartialFile) -> None:
         self._part = part
-        self._turn = part.turn
+        self._turn = part.generation
         self._position = 0
         self._file = part.path.open("rb", buffering=0)
 
@@ -203,15 +205,15 @@ class Follower:
         while True:
             if part.is_closed:
                 raise PartClosed
-            if part.done > self._position and part.turn == self._turn:
+            if part.done > self._position and part.generation == self._turn:
                 chunk = self._file.read(min(size, part.done - self._position))
                 self._position += len(chunk)
                 # Nothing is read where the part has just been emptied.
                 if chunk:
                     return chunk
             with part.changed:
-                if part.turn != self._turn:
-                    raise Rewound
+                if part.generation != self._turn:
+                    raise FileRestarted
                 if part.done == part.size == self._position:
                     return b""
                 if part.done == self._position and not part.is_closed:

@@ -11,19 +11,19 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from ...config.timeouts import Policy
+from ...config.timeouts import Timeouts
 from ...errors import ComponentFailed, DownloadFailed
 from .http import (
     TRANSIENT_STATUSES,
-    StatusRefused,
-    asked_pause_s,
-    failures_of,
+    HTTPStatusError,
+    map_http_errors,
     open_session,
+    retry_after_s,
 )
-from .partial_file import Part
-from .retry import Interrupted, keep_trying
-from .slow_connections import Meter, Pace, Replaced
-from .window import Segment, Window
+from .partial_file import PartialFile
+from .retry import RetryableError, retry_while_progressing
+from .slow_connections import ConnectionTooSlow, SlowConnectionDetector, TransferMeter
+from .window import DownloadWindow, Segment
 
 CONNECTIONS: Final = 12
 """File hosts cap each connection; Ollama's own puller opens 16."""
@@ -34,7 +34,7 @@ _LINK_EXPIRED: Final = frozenset({401, 403, 404, 410})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-class _Crowded(Exception):
+class _TooManyConnections(Exception):
     """The server wants fewer connections."""
 
     def __init__(self, pause_s: float) -> None:
@@ -42,8 +42,12 @@ class _Crowded(Exception):
         self.pause_s = pause_s
 
 
-async def transfer(
-    url: str, part: Part, *, policy: Policy, on_progress: Callable[[int, int], None]
+async def download_ranges(
+    url: str,
+    part: PartialFile,
+    *,
+    policy: Timeouts,
+    on_progress: Callable[[int, int], None],
 ) -> None:
     """Bring what a part lacks; it is written in order, and its size is known then.
 
@@ -66,9 +70,9 @@ class _Transfer:
     def __init__(
         self,
         url: str,
-        part: Part,
+        part: PartialFile,
         session: aiohttp.ClientSession,
-        policy: Policy,
+        policy: Timeouts,
         on_progress: Callable[[int, int], None],
     ) -> None:
         self._url = self._address = URL(url)
@@ -76,8 +80,10 @@ class _Transfer:
         self._session = session
         self._policy = policy
         self._on_progress = on_progress
-        self._window = Window(part.done, part.size)
-        self._pace = Pace(policy.slow_s, asyncio.get_running_loop().time)
+        self._window = DownloadWindow(part.done, part.size)
+        self._pace = SlowConnectionDetector(
+            policy.slow_s, asyncio.get_running_loop().time
+        )
         self._writing = asyncio.Lock()
         self._has_ranges = asyncio.Event()
         self._is_plain = False
@@ -88,7 +94,7 @@ class _Transfer:
         workers = [self._work(is_first=index == 0) for index in range(CONNECTIONS)]
         tasks = [asyncio.create_task(one) for one in (self._pace.watch(), *workers)]
         for task in tasks:
-            task.add_done_callback(self._heed)
+            task.add_done_callback(self._propagate_failure)
         try:
             while await self._window.readable():
                 async with self._writing:
@@ -100,7 +106,7 @@ class _Transfer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _heed(self, task: asyncio.Task[None]) -> None:
+    def _propagate_failure(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._window.fail(error)
 
@@ -115,12 +121,12 @@ class _Transfer:
             rest_s = 0.0
             self._active += 1
             try:
-                await keep_trying(
+                await retry_while_progressing(
                     lambda segment=segment: self._bring(segment),  # type: ignore[misc]
                     position=lambda: self._window.received,
                     policy=self._policy,
                 )
-            except _Crowded as crowded:
+            except _TooManyConnections as crowded:
                 self._window.give_back(segment)
                 rest_s = max(crowded.pause_s, self._policy.backoff_max_s)
             finally:
@@ -136,12 +142,12 @@ class _Transfer:
         """
         is_answered = False
         while not is_answered:
-            with contextlib.suppress(Replaced), self._interruptions():
+            with contextlib.suppress(ConnectionTooSlow), self._interruptions():
                 async with self._pace.metered() as meter:
                     await self._request(segment, meter)
                 is_answered = True
         if not segment.is_whole:
-            raise Interrupted(
+            raise RetryableError(
                 DownloadFailed(
                     f"{self._url} ended after {self._window.received} of "
                     f"{self._window.size} bytes.",
@@ -149,7 +155,7 @@ class _Transfer:
                 )
             )
 
-    async def _request(self, segment: Segment, meter: Meter) -> None:
+    async def _request(self, segment: Segment, meter: TransferMeter) -> None:
         headers = {"Accept-Encoding": "identity"}
         if not self._is_plain and segment.stop is not None:
             headers["Range"] = f"bytes={segment.position}-{segment.stop - 1}"
@@ -157,7 +163,7 @@ class _Transfer:
         async with self._session.get(address, headers=headers) as response:
             await self._accept(response, segment, address)
             while not segment.is_whole:
-                await self._window.room()
+                await self._window.wait_for_capacity()
                 chunk = await response.content.readany()
                 if not chunk:
                     break
@@ -198,24 +204,24 @@ class _Transfer:
             return
         if response.status in (_OK, _PARTIAL, _RANGE_PAST_END):
             self._is_plain = not is_open
-            raise Interrupted(_refusal(response))
+            raise RetryableError(_refusal(response))
         self._refuse(response, address)
 
     def _refuse(self, response: aiohttp.ClientResponse, address: URL) -> None:
         status, refused = response.status, _refusal(response)
         if status in _CROWDED and self._active > 1:
-            raise _Crowded(asked_pause_s(response))
+            raise _TooManyConnections(retry_after_s(response))
         if status in _LINK_EXPIRED and address != self._url:
             # Links that redirects lead to are good for minutes only.
             if self._address == address:
                 self._address = self._url
-            raise Interrupted(refused)
+            raise RetryableError(refused)
         if status in TRANSIENT_STATUSES:
-            raise Interrupted(refused, pause_s=asked_pause_s(response))
-        raise refused from StatusRefused(status)
+            raise RetryableError(refused, pause_s=retry_after_s(response))
+        raise refused from HTTPStatusError(status)
 
     async def _announce(self, total: int) -> None:
-        await asyncio.to_thread(self._part.announce, total)
+        await asyncio.to_thread(self._part.set_size, total)
         self._window.end_at(total)
         self._on_progress(self._window.received, total)
 
@@ -225,7 +231,7 @@ class _Transfer:
         async with self._writing:
             if self._part.done:
                 await asyncio.to_thread(self._part.restart)
-            self._window.begin_anew(segment, self._part.size)
+            self._window.restart(segment, self._part.size)
         if length is not None:
             await self._announce(length)
 
@@ -233,11 +239,11 @@ class _Transfer:
     def _interruptions(self) -> Iterator[None]:
         """Mark failures of the connection, and only those, as worth another try."""
         try:
-            with failures_of(str(self._url)):
+            with map_http_errors(str(self._url)):
                 yield
         except ComponentFailed as error:
             if isinstance(error.__cause__, aiohttp.ClientError | OSError):
-                raise Interrupted(error) from error
+                raise RetryableError(error) from error
             raise
 
 

@@ -16,14 +16,14 @@ from tenacity import (
     wait_random,
 )
 
-from ...config.timeouts import Policy
+from ...config.timeouts import Timeouts
 from ...errors import ComponentFailed
 
 TRIES: Final = 5
 """Attempts in a row that bring nothing, before it may be given up."""
 
 
-class Interrupted(Exception):
+class RetryableError(Exception):
     """An attempt ended early but another may go on.
 
     Args:
@@ -37,13 +37,13 @@ class Interrupted(Exception):
         self.pause_s = pause_s
 
 
-async def keep_trying(
+async def retry_while_progressing(
     attempt: Callable[[], Awaitable[None]],
     *,
     position: Callable[[], int],
-    policy: Policy,
+    policy: Timeouts,
 ) -> None:
-    """Repeat an attempt that raises ``Interrupted``, with growing pauses.
+    """Repeat an attempt that raises ``RetryableError``, with growing pauses.
 
     An attempt after which ``position()`` is higher than before counts as the
     first failure: Ollama's own puller never forgets one, and so gives up on a
@@ -63,7 +63,7 @@ async def keep_trying(
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked_s = error.pause_s if isinstance(error, Interrupted) else 0.0
+        asked_s = error.pause_s if isinstance(error, RetryableError) else 0.0
         return max(growing(state), min(asked_s, policy.backoff_max_s))
 
     def stop(state: RetryCallState) -> bool:
@@ -71,7 +71,7 @@ async def keep_trying(
         return state.attempt_number >= TRIES and is_patience_over
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(Interrupted),
+        retry=retry_if_exception_type(RetryableError),
         stop=stop,
         wait=wait,
         reraise=True,
@@ -86,5 +86,5 @@ async def keep_trying(
                     if position() > before:
                         moved_at = clock()
                         trial.retry_state.attempt_number = 1
-    except Interrupted as interrupted:
+    except RetryableError as interrupted:
         raise interrupted.error from interrupted.error.__cause__

@@ -14,7 +14,7 @@ _ENOUGH: Final = 3
 _COLLAPSED: Final = 8.0
 
 
-class Replaced(Exception):
+class ConnectionTooSlow(Exception):
     """A connection was given up on, since a new one will be faster."""
 
 
@@ -30,7 +30,7 @@ def is_collapsed(rate: float, finished: deque[float]) -> bool:
     return rate * _COLLAPSED < statistics.median(finished)
 
 
-class Meter:
+class TransferMeter:
     """Bytes of one request."""
 
     def __init__(self, scope: asyncio.Timeout, began_s: float) -> None:
@@ -49,7 +49,7 @@ class Meter:
         return None if marked is None else self.bytes - marked
 
 
-class Pace:
+class SlowConnectionDetector:
     """Watches the requests of one download and ends those that lag far behind.
 
     A rate that was given up on counts as well: where the whole link has become
@@ -63,11 +63,11 @@ class Pace:
     def __init__(self, interval_s: float, clock: Callable[[], float]) -> None:
         self._interval_s = interval_s
         self._clock = clock
-        self._meters: set[Meter] = set()
+        self._meters: set[TransferMeter] = set()
         self._finished: deque[float] = deque(maxlen=_REMEMBERED)
 
     @contextlib.asynccontextmanager
-    async def metered(self) -> AsyncIterator[Meter]:
+    async def metered(self) -> AsyncIterator[TransferMeter]:
         """Measure one request.
 
         Raises:
@@ -76,7 +76,7 @@ class Pace:
         scope = asyncio.timeout(None)
         try:
             async with scope:
-                meter = Meter(scope, self._clock())
+                meter = TransferMeter(scope, self._clock())
                 self._meters.add(meter)
                 try:
                     yield meter
@@ -87,7 +87,7 @@ class Pace:
                     self._finished.append(meter.bytes / spent_s)
         except TimeoutError as error:
             if scope.expired():
-                raise Replaced from error
+                raise ConnectionTooSlow from error
             raise
 
     async def watch(self) -> None:

@@ -9,23 +9,23 @@ from typing import Final
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
-from ...config.timeouts import Policy
-from ...errors import DownloadAltered
+from ...config.timeouts import Timeouts
+from ...errors import ChecksumMismatch
 from .disk_space import disk_full
-from .http import StatusRefused
-from .partial_file import Part, WrongDigest, opened
-from .ranged_download import transfer
+from .http import HTTPStatusError
+from .partial_file import ChecksumError, PartialFile, open_partial_file
+from .ranged_download import download_ranges
 
 _DIGEST_TRIES: Final = 2
 
 
-async def fetch(
+async def download_file(
     url: str,
     destination: Path,
     *,
     size: int | None = None,
     sha256: str | None = None,
-    policy: Policy,
+    policy: Timeouts,
     on_progress: Callable[[int, int], None],
 ) -> None:
     """Bring a file, going on from what an earlier call left in ``<name>.part``.
@@ -44,18 +44,20 @@ async def fetch(
     Raises:
         NetworkUnreachable: If the server cannot be reached.
         DownloadFailed: If it does not send this file, or not whole.
-        DownloadAltered: If it arrives with a wrong digest twice.
+        ChecksumMismatch: If it arrives with a wrong digest twice.
         DiskTooSmall: If it does not fit; before the first byte where size is known.
     """
 
     async def once() -> None:
-        async with opened(lambda: Part(destination, size, sha256)) as part:
-            await transfer(url, part, policy=policy, on_progress=on_progress)
-            await asyncio.to_thread(part.place)
+        async with open_partial_file(
+            lambda: PartialFile(destination, size, sha256)
+        ) as part:
+            await download_ranges(url, part, policy=policy, on_progress=on_progress)
+            await asyncio.to_thread(part.commit)
         on_progress(part.done, part.done)
 
     try:
-        await try_twice(once)
+        await retry_on_checksum_mismatch(once)
     except OSError as error:
         full = disk_full(destination.parent, error)
         if full is None:
@@ -63,16 +65,16 @@ async def fetch(
         raise full from error
 
 
-async def try_twice(once: Callable[[], Awaitable[None]]) -> None:
+async def retry_on_checksum_mismatch(once: Callable[[], Awaitable[None]]) -> None:
     """Fetch, and once more from the first byte if the digest is wrong.
 
     What an earlier host left may be damaged, so the first time proves nothing.
 
     Raises:
-        DownloadAltered: If it is wrong again.
+        ChecksumMismatch: If it is wrong again.
     """
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(WrongDigest),
+        retry=retry_if_exception_type(ChecksumError),
         stop=stop_after_attempt(_DIGEST_TRIES),
         reraise=True,
     )
@@ -80,8 +82,8 @@ async def try_twice(once: Callable[[], Awaitable[None]]) -> None:
         async for trial in retrying:
             with trial:
                 await once()
-    except WrongDigest as wrong:
-        raise DownloadAltered(
+    except ChecksumError as wrong:
+        raise ChecksumMismatch(
             f"{wrong} arrived twice with a wrong checksum: it is not the file that "
             f"was published.",
             "Something on this network alters downloads: try from another one, or "
@@ -92,4 +94,4 @@ async def try_twice(once: Callable[[], Awaitable[None]]) -> None:
 def refused_status(error: BaseException) -> int:
     """Return the HTTP status that a failed ``fetch`` was refused with, else 0."""
     cause = error.__cause__
-    return cause.status if isinstance(cause, StatusRefused) else 0
+    return cause.status if isinstance(cause, HTTPStatusError) else 0

@@ -35,7 +35,7 @@ class Segment:
         return self.position == self.stop
 
 
-class Window:
+class DownloadWindow:
     """What may be asked for, what has come, and what can be written next.
 
     Args:
@@ -88,7 +88,7 @@ class Window:
         if segment is self._segments[0]:
             self._may_write.set()
 
-    async def room(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Wait until less than a window is in memory."""
         while self.received - self._written >= WINDOW_BYTES:
             self._may_claim.clear()
@@ -139,7 +139,7 @@ class Window:
         self._may_claim.set()
         self._may_write.set()
 
-    def begin_anew(self, segment: Segment, size: int | None) -> None:
+    def restart(self, segment: Segment, size: int | None) -> None:
         """Forget all, and let one segment be the whole file."""
         segment.start, segment.stop, segment.position = 0, size, 0
         segment.chunks = []

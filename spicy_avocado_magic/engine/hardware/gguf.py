@@ -28,7 +28,7 @@ _SCALARS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class ModelArchitecture:
     """What of a model's architecture decides the size of its context."""
 
     values_per_token: int
@@ -41,7 +41,7 @@ class Shape:
     """Part of the layers that keep the whole context; None where it is not told."""
 
 
-def read_shape(head: bytes) -> Shape | None:
+def read_architecture(head: bytes) -> ModelArchitecture | None:
     """Return a model's shape from the first bytes of its file; None if not told.
 
     By ``docs/gguf.md`` in ggml-org/ggml; the keys are those of ``gguf-py`` in
@@ -60,7 +60,7 @@ def read_shape(head: bytes) -> Shape | None:
         key_length = fact("attention.key_length", head_length)
         value_length = fact("attention.value_length", head_length)
         per_layer = heads_kv if isinstance(heads_kv, list) else [heads_kv] * layers
-        return Shape(
+        return ModelArchitecture(
             values_per_token=sum(per_layer) * (key_length + value_length),
             trained_context=int(fact("context_length", 0)),
             window=int(fact("attention.sliding_window", 0)),

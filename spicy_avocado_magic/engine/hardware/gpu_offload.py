@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ...system.redaction import plain_text
-from ..ollama_api import Loaded
+from ...system.redaction import strip_control_chars
+from ..ollama_api import LoadedModel
 from .memory import Gpu, visible
 
 _OFFLOADED: Final = re.compile(r"offloaded\s+(\d+)/(\d+)\s+layers to GPU")
@@ -28,8 +28,8 @@ def offloaded_layers(log_text: str) -> tuple[int, int] | None:
     return (int(found[-1][0]), int(found[-1][1])) if found else None
 
 
-def proved_gpu_bytes(
-    loaded: Loaded, *, engine_has_gpu: bool, layers: tuple[int, int] | None
+def confirmed_gpu_bytes(
+    loaded: LoadedModel, *, engine_has_gpu: bool, layers: tuple[int, int] | None
 ) -> int:
     """Return how much of a model is on the GPU for all that is known.
 
@@ -87,7 +87,7 @@ def _cause(gpus: tuple[Gpu, ...], engine_log: str, environ: Mapping[str, str]) -
     )
 
 
-def spill_warning(name: str, loaded: Loaded, gpu_bytes: int) -> str:
+def partial_offload_warning(name: str, loaded: LoadedModel, gpu_bytes: int) -> str:
     """Return the warning for a model that is not wholly on a GPU that there is."""
     if gpu_bytes >= loaded.memory_bytes:
         return ""
@@ -103,7 +103,7 @@ _PAIR: Final = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compute:
+class DetectedDevices:
     """What the engine found, in words for people."""
 
     text: str = ""
@@ -111,7 +111,7 @@ class Compute:
     warnings: tuple[str, ...] = ()
 
 
-def parse_compute(log_text: str) -> Compute:
+def parse_devices(log_text: str) -> DetectedDevices:
     """Read the devices and warnings from an engine's log.
 
     The lines are those of ``LogDetails`` (discover/types.go) and
@@ -128,13 +128,13 @@ def parse_compute(log_text: str) -> Compute:
                 has_found_cpu = True
                 continue
             name = fields.get("description") or fields.get("name", "GPU")
-            devices[plain_text(name), fields.get("total", "")] += 1
+            devices[strip_control_chars(name), fields.get("total", "")] += 1
         elif message == "NVIDIA driver too old":
             warnings[_driver_warning(fields)] = None
         elif "watchdog timed out" in message:
             warnings[_GAVE_UP] = None
     text = ", ".join(_device(*device, count) for device, count in devices.items())
-    return Compute(
+    return DetectedDevices(
         text=text or ("CPU" if has_found_cpu else ""), warnings=tuple(warnings)
     )
 
@@ -146,7 +146,7 @@ def _device(name: str, total: str, count: int) -> str:
 
 
 def _driver_warning(fields: dict[str, str]) -> str:
-    device = plain_text(fields.get("device", "GPU"))
+    device = strip_control_chars(fields.get("device", "GPU"))
     return (
         f"The NVIDIA driver ({fields.get('driver', '?')}) is too old for this Ollama "
         f"on {device}: it wants {fields.get('required_driver', 'a newer one')}. "

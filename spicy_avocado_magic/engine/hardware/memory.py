@@ -13,8 +13,8 @@ from typing import Final
 
 import psutil
 
-from ...system.redaction import plain_text
-from .memory_fit import Memory
+from ...system.redaction import strip_control_chars
+from .memory_fit import AvailableMemory
 from .nvidia import query_nvidia_smi
 
 _MIB: Final = 1 << 20
@@ -57,7 +57,9 @@ def parse_gpus(text: str) -> tuple[Gpu, ...]:
         if len(sizes) != 2 or not all(map(_SIZE.fullmatch, sizes)):  # noqa: PLR2004
             continue
         total, free = (int(size) * _MIB if size.isdigit() else 0 for size in sizes)
-        found.append(Gpu(name=plain_text(name), total_bytes=total, free_bytes=free))
+        found.append(
+            Gpu(name=strip_control_chars(name), total_bytes=total, free_bytes=free)
+        )
     return tuple(found)
 
 
@@ -73,7 +75,7 @@ def visible(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...
     return () if listed.strip() in {"", "-1"} else gpus
 
 
-def read_memory(gpus: tuple[Gpu, ...]) -> Memory:
+def read_memory(gpus: tuple[Gpu, ...]) -> AvailableMemory:
     """Return what is free now for models that use these GPUs; blocks."""
     machine = psutil.virtual_memory()
     limit = cgroup_free(CGROUPS)
@@ -86,7 +88,9 @@ def read_memory(gpus: tuple[Gpu, ...]) -> Memory:
         total = int(machine.total * share)
         total_free = min(free, total)
         free -= total_free
-    return Memory(vram_total=total, vram_free=total_free, gpus=len(gpus), ram_free=free)
+    return AvailableMemory(
+        vram_total=total, vram_free=total_free, gpus=len(gpus), ram_free=free
+    )
 
 
 def cgroup_free(root: Path) -> int | None:

@@ -7,8 +7,8 @@ from enum import Enum
 from typing import Final
 
 from ...config.settings import Settings
-from ...formatting import bytes_text
-from .gguf import Shape
+from ...formatting import format_bytes
+from .gguf import ModelArchitecture
 
 GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
@@ -38,7 +38,7 @@ _UNTOLD_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class AvailableMemory:
     """What this machine has for models, in bytes."""
 
     vram_total: int = 0
@@ -50,7 +50,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class ContextDemand:
     """What the settings ask of the engine that costs memory."""
 
     context: int = 0
@@ -62,7 +62,7 @@ class Demand:
     """Kept free on each GPU."""
 
 
-class Verdict(Enum):
+class Placement(Enum):
     """How a model will run, in words for people."""
 
     FITS = "fits on the GPU"
@@ -73,10 +73,10 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class MemoryEstimate:
     """What was expected of a model, and why."""
 
-    verdict: Verdict
+    verdict: Placement
     needed_bytes: int
     """With its context; for ``CANNOT`` the least that it could do with."""
     free_bytes: int
@@ -89,19 +89,19 @@ class Fit:
     @property
     def text(self) -> str:
         """The verdict with its figures."""
-        is_by_vram = self.verdict in (Verdict.FITS, Verdict.SPILLS)
+        is_by_vram = self.verdict in (Placement.FITS, Placement.SPILLS)
         where = "GPU memory" if is_by_vram else "memory"
         return (
-            f"{self.verdict.value}: about {bytes_text(self.needed_bytes)} with "
-            f"{self.context} tokens of context, {bytes_text(self.free_bytes)} of "
+            f"{self.verdict.value}: about {format_bytes(self.needed_bytes)} with "
+            f"{self.context} tokens of context, {format_bytes(self.free_bytes)} of "
             f"{where} free"
         )
 
 
-def demand_of(settings: Settings) -> Demand:
+def demand_of(settings: Settings) -> ContextDemand:
     """Return what the settings ask; the engine passes over values it cannot read."""
     variables = dict(settings.engine_env)
-    return Demand(
+    return ContextDemand(
         context=settings.context or _number(variables.get("OLLAMA_CONTEXT_LENGTH")),
         slots=max(1, _number(variables.get("OLLAMA_NUM_PARALLEL"))),
         cache_type=variables.get("OLLAMA_KV_CACHE_TYPE", "").lower(),
@@ -119,7 +119,11 @@ def default_context(vram_bytes: int) -> int:
 
 
 def cache_bytes(
-    shape: Shape, context: int, demand: Demand, *, is_least: bool = False
+    shape: ModelArchitecture,
+    context: int,
+    demand: ContextDemand,
+    *,
+    is_least: bool = False,
 ) -> int:
     """Return the size of the key-value cache.
 
@@ -138,9 +142,12 @@ def cache_bytes(
     return int(shape.values_per_token * kept * demand.slots * per_value)
 
 
-def judge(
-    weights_bytes: int, shape: Shape | None, memory: Memory, demand: Demand
-) -> Fit:
+def estimate_placement(
+    weights_bytes: int,
+    shape: ModelArchitecture | None,
+    memory: AvailableMemory,
+    demand: ContextDemand,
+) -> MemoryEstimate:
     """Return how a model will run.
 
     It is expected to run as the likely estimate says, but only called unable to
@@ -165,12 +172,12 @@ def judge(
     everything = memory.vram_free + memory.ram_free
     cannot = least > everything
     if cannot:
-        verdict = Verdict.CANNOT
+        verdict = Placement.CANNOT
     elif not memory.gpus:
-        verdict = Verdict.ON_CPU
+        verdict = Placement.ON_CPU
     else:
-        verdict = Verdict.FITS if needed <= memory.vram_free else Verdict.SPILLS
-    return Fit(
+        verdict = Placement.FITS if needed <= memory.vram_free else Placement.SPILLS
+    return MemoryEstimate(
         verdict=verdict,
         needed_bytes=least if cannot else needed,
         free_bytes=everything if cannot or not memory.gpus else memory.vram_free,

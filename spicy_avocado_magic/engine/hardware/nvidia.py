@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...system.redaction import plain_text
+from ...system.redaction import strip_control_chars
 
 _QUERIES: Final = ("name,driver_version,compute_cap", "name,driver_version")
 """The second for drivers before 510, which do not tell the compute capability."""
@@ -62,13 +62,13 @@ def _card(line: str) -> NvidiaCard | None:
         return None
     compute = re.fullmatch(r"(\d+)\.(\d+)", numbers[-1]) if numbers[1:] else None
     return NvidiaCard(
-        name=plain_text(name),
+        name=strip_control_chars(name),
         driver=int(driver[0]),
         compute=None if compute is None else (int(compute[1]), int(compute[2])),
     )
 
 
-def choose_libraries(cards: Sequence[NvidiaCard], version: str) -> GpuLibraries:
+def select_gpu_libraries(cards: Sequence[NvidiaCard], version: str) -> GpuLibraries:
     """Return the folder that a release needs for these cards: one, or none.
 
     ``cuda_v12`` has native code for compute capability 6.0 to 12.0, ``cuda_v13``

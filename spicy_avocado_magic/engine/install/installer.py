@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ...config.timeouts import Policy
+from ...config.timeouts import Timeouts
 from ...errors import DownloadFailed
 from ...system.paths import ENGINES_LOCK
-from ..download.http import TRANSIENT_STATUSES, StatusRefused, get_text
-from ..download.retry import Interrupted, keep_trying
-from ..download.verified_download import try_twice
-from .release import Archive, Installed, archive_for, no_such_release
-from .release_download import Arrival
+from ..download.http import TRANSIENT_STATUSES, HTTPStatusError, get_text
+from ..download.retry import RetryableError, retry_while_progressing
+from ..download.verified_download import retry_on_checksum_mismatch
+from .release import Archive, OllamaInstall, archive_for, no_such_release
+from .release_download import ReleaseDownload
 from .unpack import TEMPORARY_PREFIX
 
 ORIGIN: Final = "the release archive"
@@ -34,11 +34,11 @@ async def install(
     *,
     releases_url: str,
     engines: Path,
-    policy: Policy,
+    policy: Timeouts,
     gpu_libraries: frozenset[str],
     on_progress: Callable[[int, int], None],
     on_detail: Callable[[str], None],
-) -> Installed:
+) -> OllamaInstall:
     """Return an installed release, fetching it if it is not there.
 
     A release's folder appears in one step and is named after what is in it, so
@@ -54,11 +54,11 @@ async def install(
         on_detail: Told in plain words what is being done.
 
     Raises:
-        UsageMistake: If there is no such release.
+        UsageError: If there is no such release.
         PlatformUnsupported: If there is no archive for this machine.
         DiskTooSmall: If it does not fit.
         NetworkUnreachable, DownloadFailed: If it does not arrive whole.
-        DownloadAltered: If its checksum is wrong twice.
+        ChecksumMismatch: If its checksum is wrong twice.
     """
     archive = archive_for(number, releases_url, platform.system(), platform.machine())
     flavour = "+".join(sorted(gpu_libraries)) or "cpu"
@@ -70,9 +70,9 @@ async def install(
             await asyncio.to_thread(_clear_parts, engines, file.name)
             on_detail(f"fetching Ollama {number}")
             sha256 = await _published_digest(archive, policy)
-            arrival = Arrival(archive, sha256, file, home, gpu_libraries)
-            await try_twice(partial(arrival.once, policy, on_progress))
-    return Installed(path=_executable(home), version=number, origin=ORIGIN)
+            arrival = ReleaseDownload(archive, sha256, file, home, gpu_libraries)
+            await retry_on_checksum_mismatch(partial(arrival.run, policy, on_progress))
+    return OllamaInstall(path=_executable(home), version=number, origin=ORIGIN)
 
 
 def _clear(engines: Path) -> None:
@@ -88,14 +88,14 @@ def _clear_parts(engines: Path, name: str) -> None:
             left.unlink()
 
 
-async def _published_digest(archive: Archive, policy: Policy) -> str:
+async def _published_digest(archive: Archive, policy: Timeouts) -> str:
     """Return the archive's digest from the release's own list of them."""
     listings: list[str] = []
 
     async def attempt() -> None:
         listings.append(await _list_digests(archive, policy))
 
-    await keep_trying(attempt, position=lambda: 0, policy=policy)
+    await retry_while_progressing(attempt, position=lambda: 0, policy=policy)
     for line in listings[0].splitlines():
         digest, _, name = line.partition(" ")
         if name.strip().removeprefix("*").removeprefix("./") == archive.name:
@@ -106,21 +106,21 @@ async def _published_digest(archive: Archive, policy: Policy) -> str:
     )
 
 
-async def _list_digests(archive: Archive, policy: Policy) -> str:
+async def _list_digests(archive: Archive, policy: Timeouts) -> str:
     """Ask once; what may pass by itself is an interruption."""
     try:
         return await get_text(archive.checksums_url, policy)
-    except StatusRefused as refused:
+    except HTTPStatusError as refused:
         if refused.status == _NOT_FOUND:
             raise no_such_release(archive) from refused
         error = DownloadFailed(
             f"The release host answers HTTP {refused.status}.", "Try again later."
         )
         if refused.status in TRANSIENT_STATUSES:
-            raise Interrupted(error) from refused
+            raise RetryableError(error) from refused
         raise error from refused
     except DownloadFailed as broken:
-        raise Interrupted(broken) from broken
+        raise RetryableError(broken) from broken
 
 
 def _executable(home: Path) -> Path:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...config.timeouts import Policy
+from ...config.timeouts import Timeouts
 from ...config.validators import OLLAMA_VERSION
-from ...errors import DownloadFailed, PlatformUnsupported, UsageMistake
-from ..download.http import failures_of, open_session
+from ...errors import DownloadFailed, PlatformUnsupported, UsageError
+from ..download.http import map_http_errors, open_session
 
-MINIMUM: Final = "0.11.4"
+MIN_VERSION: Final = "0.11.4"
 """Older servers lack parts of the API that the gateway offers."""
 
 _ZSTD_SINCE: Final = "0.14.0"
@@ -33,7 +33,7 @@ _TAG = re.compile(r"/tag/v(\d+\.\d+\.\d+(?:-rc\d+)?)/?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
+class OllamaInstall:
     """An ``ollama`` that can be started."""
 
     path: Path
@@ -57,17 +57,17 @@ class Archive:
         return self.url.removesuffix(self.name) + "sha256sum.txt"
 
 
-def find_on_path(minimum: str = MINIMUM) -> Installed | None:
+def find_on_path(minimum: str = MIN_VERSION) -> OllamaInstall | None:
     """Return the ``ollama`` on PATH if it is new enough; blocks up to 10 s."""
     found = shutil.which("ollama")
-    installed = None if found is None else examine(Path(found), origin="PATH")
+    installed = None if found is None else read_version(Path(found), origin="PATH")
     if installed is None:
         return None
     is_new_enough = _order(installed.version) >= _order(minimum)
     return installed if is_new_enough or installed.version == _UNVERSIONED else None
 
 
-def examine(executable: Path, *, origin: str) -> Installed | None:
+def read_version(executable: Path, *, origin: str) -> OllamaInstall | None:
     """Ask an executable for its version; None if it does not tell; blocks.
 
     It is pointed at a port where no server can be, since it would otherwise tell
@@ -91,7 +91,7 @@ def examine(executable: Path, *, origin: str) -> Installed | None:
     match = _CLIENT.search(text) or _SERVER.search(text)
     if match is None or not re.match(r"\d+\.\d+\.\d+", match[1]):
         return None
-    return Installed(path=executable, version=match[1], origin=origin)
+    return OllamaInstall(path=executable, version=match[1], origin=origin)
 
 
 def archive_for(version: str, releases_url: str, system: str, machine: str) -> Archive:
@@ -115,36 +115,36 @@ def archive_for(version: str, releases_url: str, system: str, machine: str) -> A
     return Archive(url=url, name=name, version=version)
 
 
-def no_such_release(archive: Archive) -> UsageMistake:
+def no_such_release(archive: Archive) -> UsageError:
     """Return the error for a release, or an archive of it, that is not there."""
-    return UsageMistake(
+    return UsageError(
         f"There is no Ollama release {archive.version} with {archive.name}.",
         "Leave --ollama-version out, or name one from github.com/ollama/ollama.",
     )
 
 
-async def resolve_version(requested: str, releases_url: str, policy: Policy) -> str:
+async def resolve_version(requested: str, releases_url: str, policy: Timeouts) -> str:
     """Return the version to install: ours, the one asked for, or the latest.
 
     ``latest`` is where the release page redirects to.
 
     Raises:
-        UsageMistake: If it is older than ``MINIMUM``.
+        UsageError: If it is older than ``MINIMUM``.
         NetworkUnreachable, DownloadFailed: If the latest cannot be learned.
     """
     version = requested or OLLAMA_VERSION
     if version == "latest":
         version = await _latest(f"{releases_url}/latest", policy)
-    if _order(version) < _order(MINIMUM):
-        raise UsageMistake(
+    if _order(version) < _order(MIN_VERSION):
+        raise UsageError(
             f"Ollama {version} is too old for this program.",
-            f"Use --ollama-version {MINIMUM} or newer, or leave it out.",
+            f"Use --ollama-version {MIN_VERSION} or newer, or leave it out.",
         )
     return version
 
 
-async def _latest(url: str, policy: Policy) -> str:
-    with failures_of(url):
+async def _latest(url: str, policy: Timeouts) -> str:
+    with map_http_errors(url):
         async with (
             open_session(url, policy) as session,
             session.get(url, allow_redirects=False) as response,

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from ...config.timeouts import Policy
+from ...config.timeouts import Timeouts
 from ...errors import DownloadFailed
 from ..download.disk_space import disk_full
-from ..download.partial_file import Follower, Part, Rewound, opened
-from ..download.ranged_download import transfer
+from ..download.partial_file import (
+    FileRestarted,
+    PartialFile,
+    PartialFileReader,
+    open_partial_file,
+)
+from ..download.ranged_download import download_ranges
 from ..download.verified_download import refused_status
 from .release import Archive, no_such_release
 from .unpack import unpack
@@ -23,7 +28,7 @@ _GPU_FOLDERS: Final = ("cuda_", "rocm", "vulkan", "mlx_cuda")
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ReleaseDownload:
     """One archive on its way to one folder."""
 
     archive: Archive
@@ -32,23 +37,28 @@ class Arrival:
     home: Path
     gpu_libraries: frozenset[str]
 
-    async def once(
-        self, policy: Policy, on_progress: Callable[[int, int], None]
+    async def run(
+        self, policy: Timeouts, on_progress: Callable[[int, int], None]
     ) -> None:
         """Fetch and unpack side by side; what came stays for the next try.
 
         Raises:
             WrongDigest: If it is not what was published; it is forgotten then.
         """
-        async with opened(self._part) as part:
+        async with open_partial_file(self._part) as part:
             await self._bring(part, policy, on_progress)
 
     async def _bring(
-        self, part: Part, policy: Policy, on_progress: Callable[[int, int], None]
+        self,
+        part: PartialFile,
+        policy: Timeouts,
+        on_progress: Callable[[int, int], None],
     ) -> None:
         unpacking = asyncio.create_task(self._unpack(part))
         arriving = asyncio.create_task(
-            transfer(self.archive.url, part, policy=policy, on_progress=on_progress)
+            download_ranges(
+                self.archive.url, part, policy=policy, on_progress=on_progress
+            )
         )
         both = {unpacking, arriving}
         try:
@@ -75,17 +85,17 @@ class Arrival:
             arriving.cancel()
             await asyncio.gather(*both, return_exceptions=True)
 
-    def _part(self) -> Part:
-        return Part(self.file, None, self.sha256, beside=self._unpacked_bytes)
+    def _part(self) -> PartialFile:
+        return PartialFile(self.file, None, self.sha256, beside=self._unpacked_bytes)
 
     def _unpacked_bytes(self, archive_bytes: int) -> int:
         # Libraries of GPUs are most of an archive, and unpack to 3.5 times the size.
         return 3 * archive_bytes if self.gpu_libraries else archive_bytes // 2
 
-    async def _unpack(self, part: Part) -> None:
+    async def _unpack(self, part: PartialFile) -> None:
         """Unpack in a thread; it ends by itself once the part is closed."""
         while True:
-            follower = Follower(part)
+            follower = PartialFileReader(part)
             try:
                 await asyncio.to_thread(
                     unpack,
@@ -95,7 +105,7 @@ class Arrival:
                     verify=part.verify,
                     keep=lambda path: is_wanted(path, self.gpu_libraries),
                 )
-            except Rewound:
+            except FileRestarted:
                 continue
             finally:
                 follower.close()

@@ -15,7 +15,7 @@ REMEDY: Final = "Run %avocado_up again; if it stays so, choose another version."
 _SET_ID_BITS: Final = 0o6000
 
 
-def normal(name: str) -> PurePosixPath:
+def normalize_member_path(name: str) -> PurePosixPath:
     """Return a member's path without ``.`` parts.
 
     Raises:
@@ -31,7 +31,7 @@ def _refused(name: str, why: str) -> DownloadFailed:
     return DownloadFailed(f"The archive's member {name!r} is refused: {why}.", REMEDY)
 
 
-class Tree:
+class SafeExtractor:
     """What has been unpacked so far, and the rules for what may come next.
 
     Files and links are made exclusively, so that what comes twice is damage, also
@@ -55,7 +55,7 @@ class Tree:
             DownloadFailed: If it is not what a release may hold.
             FileExistsError, NotADirectoryError: If it collides with another.
         """
-        path = normal(member.name)
+        path = normalize_member_path(member.name)
         self._check(path, member)
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Tree:
             raise _refused(member.name, "it is larger than any release")
 
     def _add_hard_link(self, path: PurePosixPath, name: str) -> None:
-        source = normal(name)
+        source = normalize_member_path(name)
         if source not in self._files:
             raise _refused(str(path), "it links to what is not in the archive")
         os.link(self._root / source, self._root / path)

@@ -16,7 +16,7 @@ import zstandard
 
 from ...errors import DownloadFailed
 from ..download.disk_space import disk_full
-from .safe_extract import REMEDY, Tree, normal
+from .safe_extract import REMEDY, SafeExtractor, normalize_member_path
 
 MAX_UNPACKED_BYTES: Final = 16 << 30
 """Four times what a release unpacks to; more is a bomb, not a release."""
@@ -74,11 +74,11 @@ def unpack(
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=destination.parent))
     try:
         with _damage_of(name), contextlib.ExitStack() as stack:
-            plain = _Plain(stack.enter_context(_decompressed(source, name)))
+            plain = _ForwardReader(stack.enter_context(_decompressed(source, name)))
             tar = stack.enter_context(tarfile.TarFile(fileobj=plain))  # type: ignore[arg-type]  # it reads, tells and seeks, no more
-            tree = Tree(temporary, max_bytes)
+            tree = SafeExtractor(temporary, max_bytes)
             for member in tar:
-                if keep(str(normal(member.name))):
+                if keep(str(normalize_member_path(member.name))):
                     tree.add(member, plain.views(member.size))
             plain.drain()
         verify()
@@ -113,7 +113,7 @@ def _damage_of(name: str) -> Iterator[None]:
         ) from error
 
 
-class _Plain:
+class _ForwardReader:
     """What ``tarfile`` reads headers from; seeks only forward.
 
     Files are handed out as views of one small buffer, since copies of a gigabyte

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ...config.options import Wish, parse_flag
+from ...config.options import UpRequest, parse_flag
 from ...config.validators import validate_model
-from ...errors import AvocadoError, UsageMistake
+from ...errors import AvocadoError, UsageError
 from ...protocol.state_folder import StateFolder
-from ..display.view import say
+from ..display.view import print_line
 from ..line.commands import MODEL
-from ..line.parser import sort_words
-from ..line.variables import Names
+from ..line.parser import parse_line
+from ..line.variables import VariableResolver
 
 if TYPE_CHECKING:
-    from ..display.throttle import Pace
+    from ..display.throttle import RedrawThrottle
 
 _HOW: Final = "Write %%avocado_model NAME, with two %, and the Modelfile below."
 
@@ -23,10 +23,10 @@ _HOW: Final = "Write %%avocado_model NAME, with two %, and the Modelfile below."
 def run_model(
     line: str,
     cell: str | None,
-    names: Names,
+    names: VariableResolver,
     *,
     in_notebook: bool,
-    bring_up: Callable[[Wish, Pace], None],
+    bring_up: Callable[[UpRequest, RedrawThrottle], None],
 ) -> None:
     """Do what a cell asks for.
 
@@ -38,32 +38,32 @@ def run_model(
         bring_up: Does what ``%avocado_up`` does, and shows it.
 
     Raises:
-        UsageMistake: If it cannot be right, or no service runs.
+        UsageError: If it cannot be right, or no service runs.
         SecretMissing: If a ``$NAME`` is nowhere.
         AvocadoError: If the model cannot be made or served.
     """
-    typed = sort_words(line, MODEL)
+    typed = parse_line(line, MODEL)
     if typed is None:
-        say(MODEL.help())
+        print_line(MODEL.help())
         return
     if cell is None:
-        raise UsageMistake("The Modelfile below is missing.", _HOW)
+        raise UsageError("The Modelfile below is missing.", _HOW)
     words = typed.words
     if len(words) != 1:
-        raise UsageMistake(
+        raise UsageError(
             f"{words[1]!r} is one word too many." if words else "The name is missing.",
             _HOW,
         )
     name = validate_model(names.resolve(words[0]))
     from ...client import api, chat, create_model
-    from ..display.progress_line import LiveLine
-    from ..display.throttle import Pace
+    from ..display.progress_line import ProgressLine
+    from ..display.throttle import RedrawThrottle
 
     rehearse = parse_flag(names.resolve(typed.options.get("--rehearse", "false")))
     state = chat.require_running(api.status(rehearse=rehearse))
     folder = StateFolder.find(rehearsal=state.rehearsal)
-    pace = Pace(ends=2)
-    told = LiveLine(state, in_notebook=in_notebook, pace=pace)
+    pace = RedrawThrottle(ends=2)
+    told = ProgressLine(state, in_notebook=in_notebook, pace=pace)
     try:
         pulled = create_model.create_model(folder, name, cell, show=told.show)
     except AvocadoError:
@@ -72,4 +72,4 @@ def run_model(
         raise
     before = f"pulled {', '.join(pulled)} and " if pulled else ""
     told.end(f"Ollama has {before}made {name}.")
-    bring_up(Wish(given={"models": (name,)}, rehearse=state.rehearsal), pace)
+    bring_up(UpRequest(given={"models": (name,)}, rehearse=state.rehearsal), pace)

@@ -5,30 +5,30 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from ...config.timeouts import Policy
-from ...errors import UsageMistake
+from ...config.timeouts import Timeouts
+from ...errors import UsageError
 from ...protocol.json_codec import to_json
 from ...protocol.state import State
 from ...protocol.state_folder import StateFolder
-from ...system.redaction import masked
+from ...system.redaction import mask
 from ..display.status import status_picture
-from ..display.terminal import Screen
-from ..display.updatable import Drawing
-from ..display.view import say
+from ..display.terminal import TerminalScreen
+from ..display.updatable import UpdatableOutput
+from ..display.view import print_line
 from ..line.commands import STATUS
-from ..line.parser import read_switches
+from ..line.parser import parse_flags
 from ..session import is_notebook
-from ..user_namespace import give_back
+from ..user_namespace import rebind_handle
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import PastError
+    from ...client.recent_errors import RecentError
 
 ENDED: Final = "The service has ended."
 _SECRETS: Final = ("api_key", "metrics_token")
 
 
 def run_status(
-    line: str, shell: Any, *, nothing_runs: str, policy: Policy | None = None
+    line: str, shell: Any, *, nothing_runs: str, policy: Timeouts | None = None
 ) -> dict[str, Any] | None:
     """Do what a line asks for; an interrupt ends the watching, quietly.
 
@@ -43,14 +43,14 @@ def run_status(
         last; nothing where none runs.
 
     Raises:
-        UsageMistake: If it cannot be right.
+        UsageError: If it cannot be right.
     """
-    asked = read_switches(line, STATUS)
+    asked = parse_flags(line, STATUS)
     if asked is None:
-        say(STATUS.help())
+        print_line(STATUS.help())
         return None
     if asked["json"] and asked["watch"]:
-        raise UsageMistake(
+        raise UsageError(
             "--json returns a dict once, and --watch shows what comes.",
             "Use one of them.",
         )
@@ -58,27 +58,27 @@ def run_status(
 
     state = api.status(rehearse=asked["rehearse"])
     if state is None:
-        last = last_exit.of_last(rehearse=asked["rehearse"])
+        last = last_exit.last_exit_report(rehearse=asked["rehearse"])
         is_rehearsal = last.rehearsal if last else asked["rehearse"]
-        say(last.text if last else nothing_runs, rehearsal=is_rehearsal)
+        print_line(last.text if last else nothing_runs, rehearsal=is_rehearsal)
         return {} if asked["json"] else None
-    give_back(shell, rehearsal=state.rehearsal)
+    rebind_handle(shell, rehearsal=state.rehearsal)
     if asked["json"]:
         errors = to_json(_errors_of(state))
         return _without_secrets(state) | {"last_errors": errors}
     in_notebook = is_notebook(shell)
     if asked["watch"]:
-        _watch(asked["rehearse"], _Place(in_notebook=in_notebook), policy or Policy())
+        _watch(asked["rehearse"], _Place(in_notebook=in_notebook), policy or Timeouts())
         return None
     picture = status_picture(state, _errors_of(state))
     if in_notebook:
-        Drawing().draw(picture)
+        UpdatableOutput().update(picture)
     else:
-        say(picture.text)
+        print_line(picture.text)
     return None
 
 
-def _watch(rehearse: bool, place: _Place, policy: Policy) -> None:
+def _watch(rehearse: bool, place: _Place, policy: Timeouts) -> None:
     """Show the service for as long as it runs, or until interrupted."""
     from ...client.wait_ready import watch
 
@@ -92,30 +92,30 @@ def _watch(rehearse: bool, place: _Place, policy: Policy) -> None:
         place.leave()
         return
     place.leave()
-    say(ENDED)
+    print_line(ENDED)
 
 
 def _without_secrets(state: State) -> dict[str, Any]:
     plain: dict[str, Any] = to_json(state)
     for name in _SECRETS:
-        plain[name] = masked(plain[name]) if plain[name] else ""
+        plain[name] = mask(plain[name]) if plain[name] else ""
     return plain
 
 
-def _errors_of(state: State) -> tuple[PastError, ...]:
-    from ...client.recent_errors import last_errors
+def _errors_of(state: State) -> tuple[RecentError, ...]:
+    from ...client.recent_errors import recent_errors
 
-    return last_errors(StateFolder.find(rehearsal=state.rehearsal))
+    return recent_errors(StateFolder.find(rehearsal=state.rehearsal))
 
 
 class _Place:
     """Where one watches: a display, a terminal's last lines, or a pipe."""
 
     def __init__(self, *, in_notebook: bool) -> None:
-        self._drawing = Drawing() if in_notebook else None
-        self._screen = Screen()
+        self._drawing = UpdatableOutput() if in_notebook else None
+        self._screen = TerminalScreen()
         self._last: State | None = None
-        self._errors: tuple[PastError, ...] = ()
+        self._errors: tuple[RecentError, ...] = ()
         self._has_changed = False
 
     def show(self, state: State) -> None:
@@ -129,14 +129,14 @@ class _Place:
         self._has_changed = is_changed
         picture = status_picture(state, self._errors, is_moving=True)
         if self._drawing is not None:
-            self._drawing.draw(picture)
+            self._drawing.update(picture)
         elif self._screen.is_terminal:
             self._screen.replace(picture.text.splitlines())
         elif is_news:
-            say(picture.text)
+            print_line(picture.text)
 
     def leave(self) -> None:
         """Leave the last state as it is shown once, with its folds."""
         self._screen.leave()
         if self._drawing is not None and self._last is not None:
-            self._drawing.draw(status_picture(self._last, self._errors))
+            self._drawing.update(status_picture(self._last, self._errors))

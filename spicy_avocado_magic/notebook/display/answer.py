@@ -7,11 +7,11 @@ from typing import Final, Protocol
 
 from ...client.state_text import REHEARSAL_MARK
 from ...protocol.state import State
-from ...system.redaction import plain_text
+from ...system.redaction import strip_control_chars
 from .markdown import markdown_html
-from .progress_line import UpdatedDisplay
-from .throttle import Pace
-from .view import say
+from .progress_line import ThrottledOutput
+from .throttle import RedrawThrottle
+from .view import print_line
 
 SHOWN_WHILE_IT_COMES: Final = 1_200
 """Characters, the latest: so no update is over 20 kB, however long the answer."""
@@ -29,11 +29,11 @@ class AnswerView(Protocol):
         """Show all of it, and a note below."""
 
 
-class AnswerCard:
+class NotebookAnswer:
     """One display, updated in place."""
 
-    def __init__(self, state: State, pace: Pace | None = None) -> None:
-        self._display = UpdatedDisplay(state, pace or Pace())
+    def __init__(self, state: State, pace: RedrawThrottle | None = None) -> None:
+        self._display = ThrottledOutput(state, pace or RedrawThrottle())
         self._text = ""
 
     def add(self, text: str, *, thought: str = "") -> None:
@@ -50,27 +50,27 @@ class AnswerCard:
         self._draw(self._text, note)
 
     def _draw(self, text: str, note: str) -> None:
-        shown, below = plain_text(text), plain_text(note)
+        shown, below = strip_control_chars(text), strip_control_chars(note)
         markup = markdown_html(text) if text else ""
         foot = f'<div style="{_NOTE}">{html.escape(below)}</div>'
         self._display.draw(markup + foot, f"{shown}\n{below}" if text else below)
 
 
-class AnswerWords:
+class TerminalAnswer:
     """The words as they come, for terminals."""
 
     def __init__(self, state: State) -> None:
         self._is_thinking = False
         if state.rehearsal:
-            say(REHEARSAL_MARK)
+            print_line(REHEARSAL_MARK)
 
     def add(self, text: str, *, thought: str = "") -> None:
         """Print them; a first thought is mentioned."""
         if thought and not self._is_thinking:
             self._is_thinking = True
-            say(THINKING)
-        print(plain_text(text), end="", flush=True)  # noqa: T201
+            print_line(THINKING)
+        print(strip_control_chars(text), end="", flush=True)  # noqa: T201
 
     def close(self, note: str) -> None:
         """Print the note on a line of its own."""
-        say(f"\n{plain_text(note)}")
+        print_line(f"\n{strip_control_chars(note)}")

@@ -9,9 +9,15 @@ from typing import Self
 
 from ...errors import AvocadoError
 from ...protocol.state import Failure, State
-from .render import Snippet, accepted, live, over, ready
-from .throttle import Pace
-from .updatable import Drawing
+from .render import (
+    SnippetLike,
+    render_accepted,
+    render_progress,
+    render_ready,
+    render_stopped,
+)
+from .throttle import RedrawThrottle
+from .updatable import UpdatableOutput
 
 
 class CardView:
@@ -26,15 +32,15 @@ class CardView:
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        pace: Pace | None = None,
+        pace: RedrawThrottle | None = None,
         *,
         is_attended: bool = False,
     ) -> None:
         self._clock = clock
-        self._pace = pace or Pace(clock)
+        self._pace = pace or RedrawThrottle(clock)
         self._is_attended = is_attended
         self._began = clock()
-        self._drawing = Drawing()
+        self._drawing = UpdatableOutput()
         self._last: State | None = None
         self._is_pending = False
 
@@ -44,19 +50,19 @@ class CardView:
         if self._pace.is_due:
             self._draw_pending()
 
-    def hand_over(
+    def show_ready(
         self,
         state: State,
         headline: str,
         *,
         show_key: bool,
         show_token: bool = False,
-        snippets: Sequence[Snippet] = (),
+        snippets: Sequence[SnippetLike] = (),
     ) -> None:
         """Collapse into a summary: URL, key, and code that uses them in folds."""
         self._is_pending = False
-        self._drawing.draw(
-            ready(
+        self._drawing.update(
+            render_ready(
                 state,
                 headline,
                 show_key=show_key,
@@ -65,7 +71,7 @@ class CardView:
             )
         )
 
-    def accept(
+    def show_accepted(
         self,
         state: State,
         headline: str,
@@ -75,8 +81,8 @@ class CardView:
     ) -> None:
         """Say what goes on without this cell, and nothing that will not stay true."""
         self._is_pending = False
-        self._drawing.draw(
-            accepted(state, headline, show_key=show_key, show_token=show_token)
+        self._drawing.update(
+            render_accepted(state, headline, show_key=show_key, show_token=show_token)
         )
 
     def __enter__(self) -> Self:
@@ -96,7 +102,7 @@ class CardView:
     def _draw_pending(self) -> None:
         if self._last is not None and self._is_pending:
             self._is_pending = False
-            self._drawing.draw(live(self._last, seconds=self._seconds()))
+            self._drawing.update(render_progress(self._last, seconds=self._seconds()))
             self._pace.note()
 
     def _leave(self, state: State, error: BaseException) -> None:
@@ -109,8 +115,10 @@ class CardView:
                 remedy=error.remedy,
                 log_tail=error.log_tail,
             )
-            error.is_told = self._is_attended
-        self._drawing.draw(over(state, seconds=self._seconds(), failure=failure))
+            error.is_displayed = self._is_attended
+        self._drawing.update(
+            render_stopped(state, seconds=self._seconds(), failure=failure)
+        )
 
     def _seconds(self) -> float:
         return self._clock() - self._began

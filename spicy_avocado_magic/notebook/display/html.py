@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...system.redaction import plain_text
+from ...system.redaction import strip_control_chars
 
 MOST_BYTES: Final = 20_000
 """Of one message to a notebook, both forms together."""
@@ -17,7 +17,7 @@ MOST_CHARS: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class RichOutput:
     """What a display shows: markup, and its twin for where there is only text."""
 
     html: str
@@ -34,28 +34,28 @@ class Picture:
         return len(json.dumps(self.bundle, ensure_ascii=False).encode())
 
 
-def clipped(text: str, most_chars: int = MOST_CHARS) -> str:
+def truncate(text: str, most_chars: int = MOST_CHARS) -> str:
     """Return a text without control characters, cut where it is too long."""
-    plain = plain_text(text)
+    plain = strip_control_chars(text)
     return plain if len(plain) <= most_chars else f"{plain[: most_chars - 1]}…"
 
 
 def one_line(text: str, most_chars: int = MOST_CHARS) -> str:
     """Return a text as one line of plain text."""
-    return clipped(" ".join(plain_text(text).split()), most_chars)
+    return truncate(" ".join(strip_control_chars(text).split()), most_chars)
 
 
-def escaped(text: str, most_chars: int = MOST_CHARS) -> str:
+def escape_line(text: str, most_chars: int = MOST_CHARS) -> str:
     """Return a text as one line that markup shows as it is, in attributes as well."""
     return html.escape(one_line(text, most_chars))
 
 
 def preformatted(text: str, most_chars: int = MOST_CHARS) -> str:
     """Return lines that markup shows as they are, one below the other."""
-    return f'<pre class="avocado-code">{html.escape(clipped(text, most_chars))}</pre>'
+    return f'<pre class="avocado-code">{html.escape(truncate(text, most_chars))}</pre>'
 
 
-def fold(title: str, markup: str, *, is_open: bool = False, kind: str = "") -> str:
+def details(title: str, markup: str, *, is_open: bool = False, kind: str = "") -> str:
     """Return markup under a title that opens and closes it.
 
     Args:
@@ -65,10 +65,10 @@ def fold(title: str, markup: str, *, is_open: bool = False, kind: str = "") -> s
         kind: Told as ``data-fold``, so that one fold can be found among others.
     """
     opened = " open" if is_open else ""
-    named = f' data-fold="{escaped(kind)}"' if kind else ""
+    named = f' data-fold="{escape_line(kind)}"' if kind else ""
     return (
         f'<details class="avocado-fold"{named}{opened}>'
-        f"<summary>{escaped(title)}</summary>{markup}</details>"
+        f"<summary>{escape_line(title)}</summary>{markup}</details>"
     )
 
 
@@ -79,10 +79,10 @@ def facts_table(
 
     A click selects a value whole.
     """
-    cells = [(name, f"<code>{escaped(value)}</code>") for name, value in facts]
-    cells += [(name, escaped(value)) for name, value in prose]
+    cells = [(name, f"<code>{escape_line(value)}</code>") for name, value in facts]
+    cells += [(name, escape_line(value)) for name, value in prose]
     rows = "".join(
-        f'<tr><th scope="row">{escaped(name)}</th><td>{value}</td></tr>'
+        f'<tr><th scope="row">{escape_line(name)}</th><td>{value}</td></tr>'
         for name, value in cells
     )
     return f'<table class="avocado-facts"><tbody>{rows}</tbody></table>'
@@ -92,21 +92,21 @@ def columns_table(
     title: str, head: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> str:
     """Return a table with a title, which a narrow page scrolls sideways."""
-    heads = "".join(f'<th scope="col">{escaped(name)}</th>' for name in head)
+    heads = "".join(f'<th scope="col">{escape_line(name)}</th>' for name in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{escape_line(cell)}</td>" for cell in row) + "</tr>"
         for row in rows
     )
     return (
         '<div class="avocado-scroll"><table class="avocado-table">'
-        f"<caption>{escaped(title)}</caption>"
+        f"<caption>{escape_line(title)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def lines_of(lines: Iterable[str], kind: str) -> str:
     """Return plain lines, each a paragraph of this kind."""
-    return "".join(f'<div class="avocado-{kind}">{escaped(x)}</div>' for x in lines)
+    return "".join(f'<div class="avocado-{kind}">{escape_line(x)}</div>' for x in lines)
 
 
 def few(items: Sequence[str], most: int) -> list[str]:

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Final
 
 from ...client.state_text import REHEARSAL_MARK, curl_line
-from ...config.api_key_options import Grant
-from ...config.api_keys import ANYBODY
-from ...formatting import seconds_text
-from ...protocol.state import KeyState, ModelState, State
-from ...system.redaction import Secret, plain_text
-from .html import Picture, columns_table, lines_of
-from .theme import framed
-from .updatable import Drawing
-from .view import say
+from ...config.api_key_options import ApiKeyRequest
+from ...config.api_keys import ANONYMOUS
+from ...formatting import format_duration
+from ...protocol.state import ApiKeyState, ModelState, State
+from ...system.redaction import Secret, strip_control_chars
+from .html import RichOutput, columns_table, lines_of
+from .theme import wrap_card
+from .updatable import UpdatableOutput
+from .view import print_line
 
 HEAD: Final = ("name", "limits", "requests", "tokens in / out", "last used", "expires")
 POOLED: Final = (
@@ -25,34 +25,34 @@ POOLED: Final = (
 NO_AUTH: Final = "Under --no-auth anybody is let in; named keys have no use."
 
 
-def show_keys(state: State, keys: Sequence[KeyState], *, in_notebook: bool) -> None:
+def show_keys(state: State, keys: Sequence[ApiKeyState], *, in_notebook: bool) -> None:
     """Show who may use a service, within which limits, and what each has used."""
     rows = [key_cells(key) for key in keys]
-    notes = [NO_AUTH] if keys and keys[0].name == ANYBODY else []
+    notes = [NO_AUTH] if keys and keys[0].name == ANONYMOUS else []
     text = "\n".join([*_columns([HEAD, *rows]), *notes])
     if not in_notebook:
-        say(text, rehearsal=state.rehearsal)
+        print_line(text, rehearsal=state.rehearsal)
         return
     marked = f"{REHEARSAL_MARK}\n{text}" if state.rehearsal else text
-    markup = framed(
+    markup = wrap_card(
         columns_table("Keys", HEAD, rows) + lines_of(notes, "warning"),
         phase="ready",
         label="Keys",
         rehearsal=state.rehearsal,
     )
-    Drawing().draw(Picture(html=markup, text=marked))
+    UpdatableOutput().update(RichOutput(html=markup, text=marked))
 
 
-def new_key_text(state: State, grant: Grant, secret: Secret) -> str:
+def new_key_text(state: State, grant: ApiKeyRequest, secret: Secret) -> str:
     """Return a new key in full, and a line for its holder that works when pasted."""
     theirs = replace(
-        state, api_key=secret.open(), key_is_generated=True, hide_key=False
+        state, api_key=secret.get_secret_value(), key_is_generated=True, hide_key=False
     )
     if grant.models:
         models = tuple(ModelState(name=name) for name in grant.models)
         theirs = replace(theirs, models=models)
     limits = limits_text(
-        KeyState(
+        ApiKeyState(
             name=grant.name,
             manage=grant.manage,
             models=grant.models,
@@ -62,10 +62,10 @@ def new_key_text(state: State, grant: Grant, secret: Secret) -> str:
     )
     expires = "never"
     if grant.expires_s:
-        expires = f"in {seconds_text(grant.expires_s)}"
+        expires = f"in {format_duration(grant.expires_s)}"
     lines = [
         f"A key for {grant.name}, which is shown this once:",
-        f"key     {secret.open()}",
+        f"key     {secret.get_secret_value()}",
         f"limits  {limits}",
         f"expires {expires}",
         "",
@@ -74,7 +74,7 @@ def new_key_text(state: State, grant: Grant, secret: Secret) -> str:
     return "\n".join([*lines, *(["", POOLED] if state.members else [])])
 
 
-def limits_text(key: KeyState) -> str:
+def limits_text(key: ApiKeyState) -> str:
     """Return in a line what a key may do."""
     parts = []
     if key.rpm:
@@ -85,15 +85,15 @@ def limits_text(key: KeyState) -> str:
         parts.append(", ".join(key.models))
     if key.manage:
         parts.append("manages models")
-    return plain_text("; ".join(parts) or "none")
+    return strip_control_chars("; ".join(parts) or "none")
 
 
-def key_cells(key: KeyState) -> tuple[str, ...]:
+def key_cells(key: ApiKeyState) -> tuple[str, ...]:
     """Return a key's row under ``HEAD``."""
     about = "≈" if key.is_estimate else ""
-    used = "never" if key.idle_s is None else f"{seconds_text(key.idle_s)} ago"
+    used = "never" if key.idle_s is None else f"{format_duration(key.idle_s)} ago"
     return (
-        plain_text(key.name),
+        strip_control_chars(key.name),
         limits_text(key),
         str(key.requests),
         f"{about}{key.tokens_in} / {about}{key.tokens_out}",
@@ -105,7 +105,7 @@ def key_cells(key: KeyState) -> tuple[str, ...]:
 def _expiry(expires_in_s: float | None) -> str:
     if expires_in_s is None:
         return "never"
-    return f"in {seconds_text(expires_in_s)}" if expires_in_s > 0 else "expired"
+    return f"in {format_duration(expires_in_s)}" if expires_in_s > 0 else "expired"
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from ...system.redaction import plain_text
+from ...system.redaction import strip_control_chars
 from .theme import NO_FORMULAS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def markdown_html(text: str) -> str:
 
     HTML in it is text, images are links, and links lead to web pages alone.
     """
-    plain = plain_text(text)
+    plain = strip_control_chars(text)
     if len(plain) > LONGEST_RENDERED:
         markup = f'<div style="white-space:pre-wrap">{html.escape(plain)}</div>'
     else:

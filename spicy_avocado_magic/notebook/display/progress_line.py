@@ -7,15 +7,15 @@ from typing import Final
 
 from ...client.state_text import REHEARSAL_MARK
 from ...protocol.state import State
-from ...system.redaction import plain_text
-from .html import Picture
-from .theme import framed
-from .throttle import Pace
-from .updatable import Drawing
-from .view import say
+from ...system.redaction import strip_control_chars
+from .html import RichOutput
+from .theme import wrap_card
+from .throttle import RedrawThrottle
+from .updatable import UpdatableOutput
+from .view import print_line
 
 
-class LiveLine:
+class ProgressLine:
     """A display of a notebook; in a terminal, a line for each new step.
 
     Args:
@@ -25,10 +25,12 @@ class LiveLine:
     """
 
     def __init__(
-        self, state: State, *, in_notebook: bool, pace: Pace | None = None
+        self, state: State, *, in_notebook: bool, pace: RedrawThrottle | None = None
     ) -> None:
         self._rehearsal = state.rehearsal
-        self._display = UpdatedDisplay(state, pace or Pace()) if in_notebook else None
+        self._display = (
+            ThrottledOutput(state, pace or RedrawThrottle()) if in_notebook else None
+        )
         self._step = ""
         self._pending = ""
         self.has_begun = False
@@ -58,18 +60,18 @@ class LiveLine:
         is_new, self._step = step != self._step, step
         if text and is_new:
             self.has_begun = True
-            say(plain_text(text), rehearsal=self._rehearsal)
+            print_line(strip_control_chars(text), rehearsal=self._rehearsal)
 
-    def _draw(self, display: UpdatedDisplay, text: str) -> None:
+    def _draw(self, display: ThrottledOutput, text: str) -> None:
         self._pending, self.has_begun = "", True
-        shown = plain_text(text)
+        shown = strip_control_chars(text)
         display.draw(f"<div>{html.escape(shown)}</div>", shown)
 
 
 LABEL: Final = "Spicy Avocado"
 
 
-class UpdatedDisplay:
+class ThrottledOutput:
     """Drawn in our frame, with a plain twin; a rehearsal is marked in both.
 
     Args:
@@ -77,9 +79,9 @@ class UpdatedDisplay:
         pace: How often it may be drawn while it moves.
     """
 
-    def __init__(self, state: State, pace: Pace) -> None:
+    def __init__(self, state: State, pace: RedrawThrottle) -> None:
         self._state, self._pace = state, pace
-        self._drawing = Drawing()
+        self._drawing = UpdatableOutput()
 
     @property
     def is_due(self) -> bool:
@@ -90,9 +92,11 @@ class UpdatedDisplay:
         """Show safe markup, and a text from which control characters are gone."""
         is_rehearsal = self._state.rehearsal
         mark = f"{REHEARSAL_MARK}\n" if is_rehearsal else ""
-        self._drawing.draw(
-            Picture(
-                html=framed(markup, phase="ready", label=LABEL, rehearsal=is_rehearsal),
+        self._drawing.update(
+            RichOutput(
+                html=wrap_card(
+                    markup, phase="ready", label=LABEL, rehearsal=is_rehearsal
+                ),
                 text=f"{mark}{text}",
             )
         )

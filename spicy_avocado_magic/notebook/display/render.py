@@ -8,26 +8,26 @@ from typing import Final, Protocol
 from ...client.state_text import (
     NO_PORT_YET,
     REHEARSAL_MARK,
+    connection_details,
     curl_line,
     failure_lines,
-    handover_text,
     key_text,
     metrics_text,
 )
 from ...errors import Interrupted
-from ...formatting import seconds_text
+from ...formatting import format_duration
 from ...protocol.state import Failure, Phase, Stage, State
-from ...system.redaction import plain_text
+from ...system.redaction import strip_control_chars
 from .html import (
     MOST_BYTES,
-    Picture,
-    clipped,
+    RichOutput,
     cut_to_bytes,
+    details,
     facts_table,
     few,
-    fold,
     one_line,
     preformatted,
+    truncate,
 )
 from .stages import (
     LINE_CHARS,
@@ -37,7 +37,7 @@ from .stages import (
     stages_text,
     warnings_list,
 )
-from .theme import framed, headed
+from .theme import card_header, wrap_card
 
 _MODELS_NAMED: Final = 3
 _CODE_CHARS: Final = 2_000
@@ -47,7 +47,7 @@ _TWIN_BYTES: Final = 6_000
 """Of a text that is shown in both forms because the markup would be too large."""
 
 
-class Snippet(Protocol):
+class SnippetLike(Protocol):
     """A piece of code that uses the service."""
 
     @property
@@ -59,7 +59,7 @@ class Snippet(Protocol):
         """The code itself, filled in."""
 
 
-def live(state: State, *, seconds: float) -> Picture:
+def render_progress(state: State, *, seconds: float) -> RichOutput:
     """Return the card of something that is under way.
 
     Args:
@@ -69,22 +69,24 @@ def live(state: State, *, seconds: float) -> Picture:
     title = f"Starting {models_text(state)}"
     if state.is_ready:
         title = f"Serving {models_text(state)}"
-    took = seconds_text(seconds)
+    took = format_duration(seconds)
     markup = (
-        headed(title, took) + stages_list(state.stages) + warnings_list(state.warnings)
+        card_header(title, took)
+        + stages_list(state.stages)
+        + warnings_list(state.warnings)
     )
     lines = [f"{title} · {took}", *stages_text(state), *_warnings_text(state)]
-    return card(state, markup, lines, phase="starting", label=title)
+    return bounded_output(state, markup, lines, phase="starting", label=title)
 
 
-def ready(
+def render_ready(
     state: State,
     headline: str,
     *,
     show_key: bool,
     show_token: bool = False,
-    snippets: Sequence[Snippet] = (),
-) -> Picture:
+    snippets: Sequence[SnippetLike] = (),
+) -> RichOutput:
     """Return the calm card of a service that is ready.
 
     Args:
@@ -97,7 +99,7 @@ def ready(
     """
     curl = curl_line(state, show_key=show_key)
     folds = "".join(
-        fold(one.title, preformatted(one.code, _CODE_CHARS), kind="snippet")
+        details(one.title, preformatted(one.code, _CODE_CHARS), kind="snippet")
         for one in snippets
     )
     if folds and len(folds.encode()) <= _FOLDS_BYTES:
@@ -105,13 +107,13 @@ def ready(
     else:
         folds = preformatted(curl, _CODE_CHARS)
     markup = (
-        headed(f"✓ {headline}")
+        card_header(f"✓ {headline}")
         + facts_table(_facts(state, show_key=show_key, show_token=show_token))
         + warnings_list(state.warnings)
         + f'<div class="avocado-folds">{folds}</div>'
-        + fold(_how_long(state.stages), stages_list(state.stages), kind="stages")
+        + details(_how_long(state.stages), stages_list(state.stages), kind="stages")
     )
-    told = handover_text(state, show_key=show_key, show_token=show_token)
+    told = connection_details(state, show_key=show_key, show_token=show_token)
     lines = [
         *stages_text(state),
         *_warnings_text(state),
@@ -119,10 +121,14 @@ def ready(
         f"✓ {one_line(headline)}",
         told.removeprefix(REHEARSAL_MARK).lstrip(),
     ]
-    return card(state, markup, lines, phase="ready", label="Spicy Avocado is ready")
+    return bounded_output(
+        state, markup, lines, phase="ready", label="Spicy Avocado is ready"
+    )
 
 
-def over(state: State, *, seconds: float, failure: Failure | None) -> Picture:
+def render_stopped(
+    state: State, *, seconds: float, failure: Failure | None
+) -> RichOutput:
     """Return the card of something that ended before it was ready; it stays so.
 
     Args:
@@ -133,14 +139,14 @@ def over(state: State, *, seconds: float, failure: Failure | None) -> Picture:
     is_stopped = failure is None or failure.kind == Interrupted.__name__
     phase = "stopped" if is_stopped else "failed"
     how = "■ Stopped" if is_stopped else "✗ Not started"
-    title, after = f"{how}: {models_text(state)}", f"after {seconds_text(seconds)}"
+    title, after = f"{how}: {models_text(state)}", f"after {format_duration(seconds)}"
     panel, lines = "", []
     if failure is not None:
-        lines = [clipped(line, LINE_CHARS) for line in failure_lines(failure)]
+        lines = [truncate(line, LINE_CHARS) for line in failure_lines(failure)]
         told = {stage.failure.problem for stage in state.stages if stage.failure}
         panel = "" if failure.problem in told else failure_panel(failure)
     markup = (
-        headed(title, after)
+        card_header(title, after)
         + panel
         + stages_list(state.stages, is_over=True)
         + warnings_list(state.warnings)
@@ -151,28 +157,28 @@ def over(state: State, *, seconds: float, failure: Failure | None) -> Picture:
         *_warnings_text(state),
         *lines,
     ]
-    return card(state, markup, lines, phase=phase, label=title)
+    return bounded_output(state, markup, lines, phase=phase, label=title)
 
 
-def card(
+def bounded_output(
     state: State, markup: str, lines: Sequence[str], *, phase: str, label: str
-) -> Picture:
+) -> RichOutput:
     """Return a picture of bounded size, marked if it is of a rehearsal.
 
     One that would be too large shows its twin in plain text, cut.
     """
     marked = [REHEARSAL_MARK, *lines] if state.rehearsal else lines
-    text = plain_text("\n".join(marked))
-    whole = Picture(
-        html=framed(markup, phase=phase, label=label, rehearsal=state.rehearsal),
+    text = strip_control_chars("\n".join(marked))
+    whole = RichOutput(
+        html=wrap_card(markup, phase=phase, label=label, rehearsal=state.rehearsal),
         text=text,
     )
     most_bytes = _TWIN_BYTES
     while whole.size_bytes > MOST_BYTES:
         short = cut_to_bytes(text, most_bytes)
         code = preformatted(short, len(short))
-        whole = Picture(
-            html=framed(code, phase=phase, label=label, rehearsal=state.rehearsal),
+        whole = RichOutput(
+            html=wrap_card(code, phase=phase, label=label, rehearsal=state.rehearsal),
             text=short,
         )
         most_bytes //= 2
@@ -203,7 +209,7 @@ def _how_long(stages: Sequence[Stage]) -> str:
     longest = max(done, key=lambda stage: stage.elapsed_s, default=None)
     title = f"{len(done)} stages ready" if len(done) != 1 else "1 stage ready"
     if longest is not None and longest.elapsed_s:
-        title += f", the longest {longest.name}: {seconds_text(longest.elapsed_s)}"
+        title += f", the longest {longest.name}: {format_duration(longest.elapsed_s)}"
     return title
 
 
@@ -211,14 +217,16 @@ def _warnings_text(state: State) -> list[str]:
     return [f"! {one_line(warning)}" for warning in few(state.warnings, WARNINGS_SHOWN)]
 
 
-def accepted(
+def render_accepted(
     state: State, headline: str, *, show_key: bool, show_token: bool = False
-) -> Picture:
+) -> RichOutput:
     """Return a card that nobody will redraw, so it does not say how far things are."""
     facts = _accepted_facts(state, show_key=show_key, show_token=show_token)
     told = accepted_text(state, headline, show_key=show_key, show_token=show_token)
-    markup = headed(f"→ {headline}") + facts_table(facts)
-    return card(state, markup, [told], phase="starting", label="Spicy Avocado")
+    markup = card_header(f"→ {headline}") + facts_table(facts)
+    return bounded_output(
+        state, markup, [told], phase="starting", label="Spicy Avocado"
+    )
 
 
 def accepted_text(
@@ -226,7 +234,7 @@ def accepted_text(
 ) -> str:
     """Return the same as lines of plain text."""
     facts = _accepted_facts(state, show_key=show_key, show_token=show_token)
-    lines = [f"{name:<6} {plain_text(value)}" for name, value in facts]
+    lines = [f"{name:<6} {strip_control_chars(value)}" for name, value in facts]
     return "\n".join([f"→ {one_line(headline)}", *lines])
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Final
 
 from ...client.state_text import MARKS, progress_text, stage_line
-from ...formatting import seconds_text
+from ...formatting import format_duration
 from ...protocol.state import Failure, Phase, Stage, State
-from ...system.redaction import plain_text
-from .html import clipped, escaped, few, fold, lines_of, preformatted
+from ...system.redaction import strip_control_chars
+from .html import details, escape_line, few, lines_of, preformatted, truncate
 
 STOPPED: Final = "stopped"
 """What a stage is that was under way when its cell ended."""
@@ -51,7 +51,7 @@ def stages_text(state: State, *, is_over: bool = False) -> list[str]:
     lines = []
     for stage in state.stages:
         shown = _at_rest(stage) if is_over else stage
-        line = plain_text(stage_line(shown))
+        line = strip_control_chars(stage_line(shown))
         if is_over and stage.phase in _UNDER_WAY:
             line = f"{_STOPPED_MARK}{line[1:]}"
         lines.append(line)
@@ -66,14 +66,14 @@ def failure_panel(failure: Failure, *, has_log: bool = True) -> str:
         has_log: Whether the log belongs here; a fold that is redrawn would close.
     """
     markup = (
-        f'<div class="avocado-problem">{escaped(failure.problem)}</div>'
-        f'<div class="avocado-remedy">→ {escaped(failure.remedy)}</div>'
+        f'<div class="avocado-problem">{escape_line(failure.problem)}</div>'
+        f'<div class="avocado-remedy">→ {escape_line(failure.remedy)}</div>'
     )
     if failure.log_tail and has_log:
         count = len(failure.log_tail)
         title = f"Last {count} lines of its log" if count > 1 else "Its last line"
-        log = "\n".join(clipped(line, LINE_CHARS) for line in failure.log_tail)
-        markup += fold(title, preformatted(log, len(log)), kind="log")
+        log = "\n".join(truncate(line, LINE_CHARS) for line in failure.log_tail)
+        markup += details(title, preformatted(log, len(log)), kind="log")
     return f'<div class="avocado-failure">{markup}</div>'
 
 
@@ -94,9 +94,9 @@ def bar(name: str, fraction: float, told: str, *, role: str = "progressbar") -> 
     """
     percent = f"{min(1.0, max(0.0, fraction)):.0%}"
     return (
-        f'<span class="avocado-bar" role="{role}" aria-label="{escaped(name)}" '
+        f'<span class="avocado-bar" role="{role}" aria-label="{escape_line(name)}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent[:-1]}" '
-        f'aria-valuetext="{escaped(told)}">'
+        f'aria-valuetext="{escape_line(told)}">'
         f'<span style="width:{percent}"></span></span>'
     )
 
@@ -109,7 +109,7 @@ def _row(stage: Stage, *, is_over: bool, has_panel: bool) -> str:
     is_running = stage.phase is Phase.STARTING and not is_over
     took = ""
     if stage.elapsed_s and stage.phase is not Phase.WAITING:
-        took = seconds_text(stage.elapsed_s)
+        took = format_duration(stage.elapsed_s)
     detail = stage.detail
     panel = ""
     if stage.failure is not None and stage.phase in _TROUBLED and has_panel:
@@ -120,10 +120,10 @@ def _row(stage: Stage, *, is_over: bool, has_panel: bool) -> str:
     amount = _amount(stage if is_running else _at_rest(stage), is_running=is_running)
     return (
         f'<div class="avocado-stage" role="listitem" '
-        f'data-stage="{escaped(stage.name)}" data-phase="{phase}">'
+        f'data-stage="{escape_line(stage.name)}" data-phase="{phase}">'
         f'<span class="avocado-mark" role="img" aria-label="{spoken}">{mark}</span> '
-        f'<span class="avocado-name">{escaped(stage.name)}</span> '
-        f'<span class="avocado-detail">{escaped(detail)}{amount}</span> '
+        f'<span class="avocado-name">{escape_line(stage.name)}</span> '
+        f'<span class="avocado-detail">{escape_line(detail)}{amount}</span> '
         f'<span class="avocado-time">{took}</span>{panel}</div>'
     )
 
@@ -144,4 +144,4 @@ def _amount(stage: Stage, *, is_running: bool) -> str:
     if is_running:
         told = f"{progress.fraction:.0%} · {told}"
         drawn = bar(stage.name, progress.fraction, told)
-    return f'{drawn}<span class="avocado-amount">{escaped(told)}</span>'
+    return f'{drawn}<span class="avocado-amount">{escape_line(told)}</span>'

@@ -12,10 +12,10 @@ from ...client.state_text import (
     metrics_text,
     status_text,
 )
-from ...formatting import bytes_text, seconds_text
+from ...formatting import format_bytes, format_duration
 from ...protocol.state import COMPONENTS, Failure, ModelState, Phase, Stage, State
-from .html import Picture, facts_table, fold, one_line
-from .render import card, models_text
+from .html import RichOutput, details, facts_table, one_line
+from .render import bounded_output, models_text
 from .stages import failure_panel, stages_list, warnings_list
 from .status_tables import (
     errors_table,
@@ -26,15 +26,15 @@ from .status_tables import (
     quota_bars,
     tokens_text,
 )
-from .theme import headed
+from .theme import card_header
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import PastError
+    from ...client.recent_errors import RecentError
 
 
 def status_picture(
-    state: State, errors: Sequence[PastError] = (), *, is_moving: bool = False
-) -> Picture:
+    state: State, errors: Sequence[RecentError] = (), *, is_moving: bool = False
+) -> RichOutput:
     """Return everything about a service.
 
     Args:
@@ -45,7 +45,7 @@ def status_picture(
     phase = _phase(state)
     title = f"{_said(phase)} {models_text(state)}"
     markup = (
-        headed(title, _uptime(state))
+        card_header(title, _uptime(state))
         + _components(state)
         + _failures(state, has_log=not is_moving)
         + warnings_list(state.warnings)
@@ -59,12 +59,12 @@ def status_picture(
     if not is_moving:
         stages = stages_list(state.stages, has_panels=False)
         is_open = phase != "ready"
-        markup += fold("Stages", stages, is_open=is_open, kind="stages")
+        markup += details("Stages", stages, is_open=is_open, kind="stages")
     lines = [status_text(state).partition("\n")[2] if state.rehearsal else ""]
     if not state.rehearsal:
         lines = [status_text(state)]
     lines += [f"error    {line}" for line in _past_lines(errors)]
-    return card(state, markup, lines, phase=phase, label=title)
+    return bounded_output(state, markup, lines, phase=phase, label=title)
 
 
 def _phase(state: State) -> str:
@@ -82,8 +82,8 @@ def _said(phase: str) -> str:
 def _uptime(state: State) -> str:
     ends = ""
     if state.ends_in_s is not None:
-        ends = f", ends in {seconds_text(state.ends_in_s)}"
-    return f"up {seconds_text(state.uptime_s)}{ends}"
+        ends = f", ends in {format_duration(state.ends_in_s)}"
+    return f"up {format_duration(state.uptime_s)}{ends}"
 
 
 def _components(state: State) -> str:
@@ -136,15 +136,15 @@ def _now(state: State) -> str:
         f"{traffic.in_flight} in flight, {traffic.queued} waiting"
     )
     if traffic.first_token_p50_s is not None and traffic.first_token_p95_s is not None:
-        half = seconds_text(traffic.first_token_p50_s)
-        most = seconds_text(traffic.first_token_p95_s)
+        half = format_duration(traffic.first_token_p50_s)
+        most = format_duration(traffic.first_token_p95_s)
         text += f"; first token after {half} (half), {most} (95 %)"
     return text
 
 
 def _so_far(state: State) -> str:
     traffic = state.traffic
-    sent, tokens = bytes_text(state.bytes_out), tokens_text(traffic)
+    sent, tokens = format_bytes(state.bytes_out), tokens_text(traffic)
     text = f"{state.requests} requests let in, {state.refused} refused, {sent} sent"
     text += f", {tokens} tokens in / out"
     if traffic.lost_lines:
@@ -152,5 +152,5 @@ def _so_far(state: State) -> str:
     return text
 
 
-def _past_lines(errors: Sequence[PastError]) -> list[str]:
+def _past_lines(errors: Sequence[RecentError]) -> list[str]:
     return [one_line(f"{x.at} {x.component}: {problem_text(x)}") for x in errors]

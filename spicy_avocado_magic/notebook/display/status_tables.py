@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Final
 
 from ...client.state_text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH
 from ...config.model_name import ModelName
-from ...errors import UsageMistake
-from ...formatting import bytes_text, seconds_text
-from ...protocol.state import KeyState, Member, ModelState, ModelUse, State, Traffic
-from ...system.redaction import plain_text
-from .html import columns_table, escaped, lines_of
+from ...errors import UsageError
+from ...formatting import format_bytes, format_duration
+from ...protocol.state import (
+    ApiKeyState,
+    ModelState,
+    ModelUsage,
+    PoolMember,
+    State,
+    TrafficStats,
+)
+from ...system.redaction import strip_control_chars
+from .html import columns_table, escape_line, lines_of
 from .keys import HEAD as KEYS_HEAD
 from .keys import key_cells
 from .stages import bar
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import PastError
+    from ...client.recent_errors import RecentError
 
 _MODELS_SHOWN: Final = 10
 _KEYS_SHOWN: Final = 10
@@ -27,7 +34,7 @@ _MEMBERS_HEAD: Final = ("member", "models", "answered")
 _ERRORS_HEAD: Final = ("when", "part", "what")
 
 
-def tokens_text(use: KeyState | ModelUse | Traffic) -> str:
+def tokens_text(use: ApiKeyState | ModelUsage | TrafficStats) -> str:
     """Return tokens in and out; those that were counted, not told, are marked."""
     about = "≈" if use.is_estimate else ""
     return f"{about}{use.tokens_in} / {about}{use.tokens_out}"
@@ -46,30 +53,30 @@ def _key(name: str) -> str:
     """Return what two spellings of a model have in common: ``a`` and ``a:latest``."""
     try:
         return ModelName.parse(name).key
-    except UsageMistake:
+    except UsageError:
         return name
 
 
-def _model_cells(model: ModelState, use: ModelUse | None) -> tuple[str, ...]:
+def _model_cells(model: ModelState, use: ModelUsage | None) -> tuple[str, ...]:
     gpu, cpu = "not loaded", "not loaded"
     if model.memory_bytes:
-        gpu = bytes_text(model.gpu_bytes)
-        cpu = bytes_text(max(0, model.memory_bytes - model.gpu_bytes))
+        gpu = format_bytes(model.gpu_bytes)
+        cpu = format_bytes(max(0, model.memory_bytes - model.gpu_bytes))
     return (
         model.name,
         model.phase.value,
-        bytes_text(model.size_bytes) if model.size_bytes else "",
+        format_bytes(model.size_bytes) if model.size_bytes else "",
         gpu,
         cpu,
-        *_use_cells(use or ModelUse(name=model.name)),
+        *_use_cells(use or ModelUsage(name=model.name)),
     )
 
 
-def _use_cells(use: ModelUse) -> tuple[str, str]:
+def _use_cells(use: ModelUsage) -> tuple[str, str]:
     return str(use.requests), tokens_text(use)
 
 
-def keys_table(keys: Sequence[KeyState]) -> str:
+def keys_table(keys: Sequence[ApiKeyState]) -> str:
     """Return who may use the service, and what each has used."""
     if not keys:
         return ""
@@ -77,13 +84,13 @@ def keys_table(keys: Sequence[KeyState]) -> str:
     return _table("Keys", KEYS_HEAD, rows, _KEYS_SHOWN, " (%avocado_keys lists all)")
 
 
-def members_table(members: Sequence[Member]) -> str:
+def members_table(members: Sequence[PoolMember]) -> str:
     """Return the notebooks behind a pool's URL; nothing without ``--pool``."""
     rows = []
     for member in members:
         seen = "never"
         if member.seen_s is not None:
-            seen = f"{seconds_text(member.seen_s)} ago"
+            seen = f"{format_duration(member.seen_s)} ago"
         whose = " (this one)" if member.is_self else ""
         models = ", ".join(member.models) or "no model yet"
         rows.append((f"{member.id}{whose}", models, seen))
@@ -108,7 +115,7 @@ def quota_bars(state: State) -> str:
     if not traffic.public_requests:
         return ""
     requests, sent_bytes = traffic.public_requests, traffic.public_bytes_out
-    free = bytes_text(PUBLIC_BYTES_A_MONTH)
+    free = format_bytes(PUBLIC_BYTES_A_MONTH)
     shares = (
         (
             "requests",
@@ -118,19 +125,19 @@ def quota_bars(state: State) -> str:
         (
             "bytes",
             sent_bytes / PUBLIC_BYTES_A_MONTH,
-            f"{bytes_text(sent_bytes)} of {free} sent",
+            f"{format_bytes(sent_bytes)} of {free} sent",
         ),
     )
     bars = "".join(
-        f'<div class="avocado-share">{escaped(told)}'
+        f'<div class="avocado-share">{escape_line(told)}'
         f"{bar(f'quota: {name}', share, told, role='meter')}</div>"
         for name, share, told in shares
     )
     title = "ngrok's free month, as far as this service has used it"
-    return f'<div class="avocado-quota"><b>{escaped(title)}</b>{bars}</div>'
+    return f'<div class="avocado-quota"><b>{escape_line(title)}</b>{bars}</div>'
 
 
-def errors_table(errors: Sequence[PastError]) -> str:
+def errors_table(errors: Sequence[RecentError]) -> str:
     """Return what went wrong since the service began; nothing if nothing did."""
     if not errors:
         return ""
@@ -138,7 +145,7 @@ def errors_table(errors: Sequence[PastError]) -> str:
     return columns_table("Last errors", _ERRORS_HEAD, rows)
 
 
-def problem_text(error: PastError) -> str:
+def problem_text(error: RecentError) -> str:
     """Return what went wrong, what to do, and how often in a row it did."""
     times = f" ({error.times} times)" if error.times > 1 else ""
-    return plain_text(f"{error.problem} → {error.remedy}{times}")
+    return strip_control_chars(f"{error.problem} → {error.remedy}{times}")

@@ -12,22 +12,22 @@ from typing import Final, Self, TextIO
 
 from ...client.state_text import (
     REHEARSAL_MARK,
-    handover_text,
-    narrate,
+    connection_details,
+    print_progress,
     progress_text,
     stage_line,
 )
 from ...protocol.state import Phase, Stage, State
-from ...system.redaction import plain_text
+from ...system.redaction import strip_control_chars
 from .html import few, one_line
-from .render import Snippet, accepted_text
+from .render import SnippetLike, accepted_text
 
 _SETTLED: Final = (Phase.READY, Phase.BACKOFF, Phase.FAILED)
 _CLEAR_LINE: Final = "\r\x1b[K"
 _CLEAR_BELOW: Final = "\x1b[J"
 
 
-class Screen:
+class TerminalScreen:
     """A terminal's last lines, which are written over.
 
     Args:
@@ -51,13 +51,15 @@ class Screen:
 
     def settle(self, text: str) -> None:
         """Write lines that stay."""
-        self._write(f"{self._rewound()}{plain_text(text)}\n")
+        self._write(f"{self._rewound()}{strip_control_chars(text)}\n")
 
     def replace(self, lines: Sequence[str]) -> None:
         """Write lines that the next ones replace; what does not fit is cut off."""
         size = self._size()
         width, height = max(20, size.columns - 1), max(2, size.lines - 1)
-        shown = [_fitted(plain_text(line), width) for line in few(lines, height - 1)]
+        shown = [
+            _fitted(strip_control_chars(line), width) for line in few(lines, height - 1)
+        ]
         text = self._rewound() + "\n".join(shown)
         self._height = len(shown)
         self._write(text)
@@ -88,9 +90,11 @@ class TerminalView:
     something new to say.
     """
 
-    def __init__(self, screen: Screen | None = None) -> None:
-        self._screen = screen or Screen()
-        self._narrate = narrate(lambda text: self._screen.settle(text.rstrip("\n")))
+    def __init__(self, screen: TerminalScreen | None = None) -> None:
+        self._screen = screen or TerminalScreen()
+        self._narrate = print_progress(
+            lambda text: self._screen.settle(text.rstrip("\n"))
+        )
         self._told: dict[str, tuple[Phase, str]] = {}
         self._warned: set[str] = set()
         self._is_marked = False
@@ -102,23 +106,23 @@ class TerminalView:
             return
         for line in self._news(state):
             self._screen.settle(line)
-        under_way = live_line(state)
+        under_way = progress_line(state)
         self._screen.replace([under_way] if under_way else [])
 
-    def hand_over(
+    def show_ready(
         self,
         state: State,
         headline: str,
         *,
         show_key: bool,
         show_token: bool = False,
-        snippets: Sequence[Snippet] = (),  # noqa: ARG002  (a curl line says enough)
+        snippets: Sequence[SnippetLike] = (),  # noqa: ARG002  (a curl line says enough)
     ) -> None:
         """Write URL, key and the rest."""
-        text = handover_text(state, show_key=show_key, show_token=show_token)
+        text = connection_details(state, show_key=show_key, show_token=show_token)
         self._screen.settle(f"\n{headline}\n{text}")
 
-    def accept(
+    def show_accepted(
         self,
         state: State,
         headline: str,
@@ -156,7 +160,7 @@ class TerminalView:
         return lines
 
 
-def live_line(state: State) -> str:
+def progress_line(state: State) -> str:
     """Return in a line what is under way, the largest download first."""
     running = [stage for stage in state.stages if stage.phase is Phase.STARTING]
     running.sort(key=lambda stage: stage.progress is None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...client.state_text import REHEARSAL_MARK
-from .html import escaped
+from .html import escape_line
 
 LIGHT: Final = {
     "good": "#1a7f37",
@@ -140,7 +140,7 @@ STYLE: Final = (
 )
 
 
-def framed(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
+def wrap_card(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
     """Return a card around markup.
 
     Args:
@@ -151,20 +151,20 @@ def framed(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
     """
     mark = ""
     if rehearsal:
-        mark = f'<div class="avocado-rehearsal">{escaped(REHEARSAL_MARK)}</div>'
+        mark = f'<div class="avocado-rehearsal">{escape_line(REHEARSAL_MARK)}</div>'
     # In a notebook converted to Markdown, a line below would be Markdown again, and
     # an image that a log line names would be fetched.
     one_line = f"{mark}{markup}".replace(">\n<", "> <").replace("\n", "&#10;")
     return (
         f'<style>{STYLE}</style><div class="{NO_FORMULAS}">'
-        f'<div class="avocado-card" data-phase="{escaped(phase)}" role="group" '
-        f'aria-label="{escaped(label)}">{one_line}</div></div>'
+        f'<div class="avocado-card" data-phase="{escape_line(phase)}" role="group" '
+        f'aria-label="{escape_line(label)}">{one_line}</div></div>'
     )
 
 
-def headed(title: str, aside: str = "") -> str:
+def card_header(title: str, aside: str = "") -> str:
     """Return the first line of a card, with something muted at its right end."""
     return (
-        f'<div class="avocado-head"><span>{escaped(title)}</span> '
-        f"<span>{escaped(aside)}</span></div>"
+        f'<div class="avocado-head"><span>{escape_line(title)}</span> '
+        f"<span>{escape_line(aside)}</span></div>"
     )

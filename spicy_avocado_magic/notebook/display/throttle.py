@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ...config.timeouts import Policy
+from ...config.timeouts import Timeouts
 
 _WINDOW_S: Final = 1.0
 
 
-class Pace:
+class RedrawThrottle:
     """Evenly spread drawings, of which no second has more than the policy allows.
 
     The last drawing of a display waits for nothing, so a place is kept for it.
@@ -25,12 +25,12 @@ class Pace:
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        policy: Policy | None = None,
+        policy: Timeouts | None = None,
         *,
         ends: int = 1,
     ) -> None:
         self._clock = clock
-        self._most = max(1, (policy or Policy()).draws_a_second - ends)
+        self._most = max(1, (policy or Timeouts()).draws_a_second - ends)
         self._drawn_s: list[float] = []
 
     @property

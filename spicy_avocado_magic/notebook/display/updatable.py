@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .html import Picture
+from .html import RichOutput
 
 
-class Drawing:
+class UpdatableOutput:
     """Shows pictures one after the other at the same place.
 
     The notebook's file holds the last one only: a frontend replaces the output that
@@ -16,9 +16,9 @@ class Drawing:
 
     def __init__(self) -> None:
         self._handle: Any = None
-        self._shown: Picture | None = None
+        self._shown: RichOutput | None = None
 
-    def draw(self, picture: Picture) -> None:
+    def update(self, picture: RichOutput) -> None:
         """Show a picture; the same one again is not sent."""
         from IPython.display import DisplayHandle
 

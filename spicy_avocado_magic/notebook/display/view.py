@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ...client.state_text import REHEARSAL_MARK
-from ...formatting import bytes_text, seconds_text
+from ...formatting import format_bytes, format_duration
 from ...protocol.state import State
-from ..session import is_attended, is_notebook
+from ..session import is_interactive, is_notebook
 
 if TYPE_CHECKING:
-    from ...client.down import Ended
-    from .render import Snippet
-    from .throttle import Pace
+    from ...client.down import DownResult
+    from .render import SnippetLike
+    from .throttle import RedrawThrottle
 
 
 class View(Protocol):
@@ -23,18 +23,18 @@ class View(Protocol):
     def show(self, state: State) -> None:
         """Show where things are."""
 
-    def hand_over(
+    def show_ready(
         self,
         state: State,
         headline: str,
         *,
         show_key: bool,
         show_token: bool = False,
-        snippets: Sequence[Snippet] = (),
+        snippets: Sequence[SnippetLike] = (),
     ) -> None:
         """Show URL, key and how to use them."""
 
-    def accept(
+    def show_accepted(
         self,
         state: State,
         headline: str,
@@ -54,7 +54,7 @@ class View(Protocol):
     ) -> None: ...
 
 
-def view_for(shell: Any, pace: Pace | None = None) -> View:
+def view_for(shell: Any, pace: RedrawThrottle | None = None) -> View:
     """Return a card in a notebook, and lines in a terminal.
 
     Args:
@@ -67,23 +67,23 @@ def view_for(shell: Any, pace: Pace | None = None) -> View:
 
     if not is_notebook(shell):
         return TerminalView()
-    return CardView(pace=pace, is_attended=is_attended(shell))
+    return CardView(pace=pace, is_attended=is_interactive(shell))
 
 
-def say(text: str, *, rehearsal: bool = False) -> None:
+def print_line(text: str, *, rehearsal: bool = False) -> None:
     """Print a plain line, marked if it is of a rehearsal."""
     print(f"{REHEARSAL_MARK}\n{text}" if rehearsal else text)  # noqa: T201
 
 
-def ended_text(ended: Ended) -> str:
+def ended_text(ended: DownResult) -> str:
     """Return in a line what was ended, and that nothing is left."""
     if ended.purged is not None:
         names = ", ".join(ended.purged.releases) or "nothing: no Ollama was installed"
-        freed = bytes_text(ended.purged.freed_bytes)
+        freed = format_bytes(ended.purged.freed_bytes)
         return f"Removed {names}. {freed} freed; your models are untouched."
     if not ended.was_running:
         return f"Cleared what a dead service had left: {', '.join(ended.processes)}."
     return (
-        f"Ended in {seconds_text(ended.seconds)}: {', '.join(ended.processes)}. "
+        f"Ended in {format_duration(ended.seconds)}: {', '.join(ended.processes)}. "
         "Nothing is left: no process, no open port, no file with a secret."
     )

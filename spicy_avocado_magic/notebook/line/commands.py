@@ -8,14 +8,14 @@ from typing import Final
 
 from ...config.api_key_options import KEY_OPTIONS
 from ...config.options import OPTIONS, Option, parse_flag, parse_folder
-from ...errors import UsageMistake
+from ...errors import UsageError
 
 _COLUMN: Final = 32
 _WIDTH: Final = 88
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class CommandSpec:
     """One magic: what it is called, what it takes and what it is for."""
 
     name: str
@@ -63,11 +63,11 @@ def parse_count(text: str) -> int:
     """Return how many lines are wanted.
 
     Raises:
-        UsageMistake: If that is no number.
+        UsageError: If that is no number.
     """
     if text.isascii() and text.isdigit():
         return int(text)
-    raise UsageMistake(f"{text!r} is no number of lines.", "Write -n 20.")
+    raise UsageError(f"{text!r} is no number of lines.", "Write -n 20.")
 
 
 _REHEARSE: Final = Option(
@@ -77,7 +77,7 @@ _REHEARSE: Final = Option(
     is_setting=False,
 )
 
-UP: Final = Command(
+UP: Final = CommandSpec(
     name="avocado_up",
     summary="Bring up a public, authenticated URL for your own Ollama models.",
     options=OPTIONS,
@@ -99,7 +99,7 @@ UP: Final = Command(
     "body, the body over defaults, which %config AvocadoMagics.<option> = … sets, and "
     "those over AVOCADO_<OPTION> of the environment.",
 )
-STATUS: Final = Command(
+STATUS: Final = CommandSpec(
     name="avocado_status",
     summary="Show every part of the running service, its URL, models and requests.",
     options=(
@@ -123,7 +123,7 @@ STATUS: Final = Command(
         "facts = %avocado_status --json",
     ),
 )
-DOWN: Final = Command(
+DOWN: Final = CommandSpec(
     name="avocado_down",
     summary="End everything that Spicy Avocado started, and make sure of it.",
     options=(
@@ -137,7 +137,7 @@ DOWN: Final = Command(
     ),
     examples=("%avocado_down", "%avocado_down --purge"),
 )
-LOGS: Final = Command(
+LOGS: Final = CommandSpec(
     name="avocado_logs",
     summary="Show what happened, and what engine and agent said, the latest last.",
     words="[component]",
@@ -166,7 +166,7 @@ LOGS: Final = Command(
     "of all logs are merged by time; #4 is an event's number, which others name as "
     "their cause. No service has to run: the logs stay until %avocado_down.",
 )
-KEYS: Final = Command(
+KEYS: Final = CommandSpec(
     name="avocado_keys",
     summary="List the keys of the running service; give one to somebody, take it back.",
     words="[add NAME | revoke NAME]",
@@ -184,7 +184,7 @@ KEYS: Final = Command(
     "Under --pool a key opens this notebook alone. "
     "$NAME is a notebook variable, an environment variable or a platform's secret.",
 )
-DOCTOR: Final = Command(
+DOCTOR: Final = CommandSpec(
     name="avocado_doctor",
     summary="Check everything that can be wrong; say what to do about it.",
     options=(
@@ -207,7 +207,7 @@ DOCTOR: Final = Command(
     notes="Nothing is changed, and only the hosts that the service needs are asked. "
     "The token is looked at, never shown or sent.",
 )
-ASK: Final = Command(
+ASK: Final = CommandSpec(
     name="avocado_ask",
     summary="Ask a model of the running service; the cell is the question.",
     words="[MODEL]",
@@ -232,7 +232,7 @@ ASK: Final = Command(
     "Markdown is rendered; HTML and images in it are not.",
     is_cell=True,
 )
-MODEL: Final = Command(
+MODEL: Final = CommandSpec(
     name="avocado_model",
     summary="Make a model from the cell, which is a Modelfile, and serve it.",
     words="NAME",

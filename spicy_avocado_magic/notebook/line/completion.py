@@ -14,7 +14,7 @@ from ...config.limits import NAMES as LIMIT_NAMES
 from ...config.options import Option
 from ...config.settings import ENGINE_VARIABLES
 from ...config.validators import OLLAMA_VERSION
-from .commands import COMMANDS, Command
+from .commands import COMMANDS, CommandSpec
 from .keys_line import ADD, REVOKE
 from .up_line import BY_VARIABLE, MODEL_KEYS
 
@@ -44,7 +44,7 @@ _FILES: Final = ("DIR", "FILE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class CompletionSources:
     """Where names come from; asked only when they are needed.
 
     Attributes:
@@ -68,7 +68,7 @@ class Completion:
     candidates: tuple[str, ...]
 
 
-def complete(text: str, known: Known) -> Completion | None:
+def complete(text: str, known: CompletionSources) -> Completion | None:
     """Return what a line, up to the cursor, may go on with.
 
     None if it is no line of ours, or ours is over: in a comment or in quotes.
@@ -85,7 +85,7 @@ def complete(text: str, known: Known) -> Completion | None:
     return _fitting(*_offers(command, before, word, known))
 
 
-def complete_body(text: str, known: Known) -> Completion | None:
+def complete_body(text: str, known: CompletionSources) -> Completion | None:
     """Return what a line below ``%%avocado_up``, up to the cursor, may go on with."""
     match = _SETTING.fullmatch(text)
     if match is None:
@@ -109,7 +109,7 @@ def _fitting(typed: str, offered: Sequence[str]) -> Completion:
 
 
 def _offers(
-    command: Command, before: Sequence[str], word: str, known: Known
+    command: CommandSpec, before: Sequence[str], word: str, known: CompletionSources
 ) -> tuple[str, Sequence[str]]:
     """Return the part of the word that is completed, and all that it may be."""
     options = command.option_by_flag
@@ -127,13 +127,15 @@ def _offers(
     return word, words if word else (*words, *_flags(command, before))
 
 
-def _flags(command: Command, before: Sequence[str]) -> tuple[str, ...]:
+def _flags(command: CommandSpec, before: Sequence[str]) -> tuple[str, ...]:
     given = {part.partition("=")[0] for part in before}
     left = (o.flag for o in command.options if o.repeats or o.flag not in given)
     return (*left, "--help")
 
 
-def _values(option: Option, value: str, known: Known) -> tuple[str, Sequence[str]]:
+def _values(
+    option: Option, value: str, known: CompletionSources
+) -> tuple[str, Sequence[str]]:
     if value.startswith("$"):
         return value, _dollars(value, known)
     if option.metavar in _FILES:
@@ -147,7 +149,9 @@ def _values(option: Option, value: str, known: Known) -> tuple[str, Sequence[str
     return typed, usual if value or usual else _dollars("$", known)
 
 
-def _words(command: Command, before: Sequence[str], known: Known) -> Iterator[str]:
+def _words(
+    command: CommandSpec, before: Sequence[str], known: CompletionSources
+) -> Iterator[str]:
     """Yield what a word that is no option may be, by how the help shows it."""
     if "MODEL" in command.words:
         yield from known.models()
@@ -158,7 +162,7 @@ def _words(command: Command, before: Sequence[str], known: Known) -> Iterator[st
         yield from (ADD, REVOKE)
 
 
-def _dollars(word: str, known: Known) -> tuple[str, ...]:
+def _dollars(word: str, known: CompletionSources) -> tuple[str, ...]:
     if word.startswith("${"):
         return tuple(f"${{{name}}}" for name in known.names())
     return tuple(f"${name}" for name in known.names())

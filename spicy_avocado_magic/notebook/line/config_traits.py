@@ -12,20 +12,20 @@ from typing import Any, Final
 
 from traitlets import HasTraits, MetaHasTraits, TraitType
 
-from ...client.call_arguments import as_typed
+from ...client.call_arguments import to_command_text
 from ...config.options import OPTIONS
 from ...config.validators import validate_model
-from ...errors import UsageMistake
+from ...errors import UsageError
 from .parser import parse_option
 
 _SAY_HOW: Final = "Pass {flag} $NAME, of a variable, the environment or a secret."
 
 
-class Default(TraitType):  # type: ignore[misc]  # traitlets is not followed
+class OptionTrait(TraitType):  # type: ignore[misc]  # traitlets is not followed
     """A value as its user gave it, once it can be parsed; None is no default.
 
     Args:
-        parse: Returns what it stands for, or raises UsageMistake.
+        parse: Returns what it stands for, or raises UsageError.
         text: What ``%config AvocadoMagics`` tells about it.
     """
 
@@ -40,15 +40,15 @@ class Default(TraitType):  # type: ignore[misc]  # traitlets is not followed
         """Return what a value stands for.
 
         Raises:
-            UsageMistake: If it cannot be right.
+            UsageError: If it cannot be right.
         """
-        return self._parse(as_typed(value))
+        return self._parse(to_command_text(value))
 
     def validate(self, _holder: object, value: Any) -> Any:
         """Return a value that can be parsed; called by traitlets.
 
         Raises:
-            UsageMistake: With the words that the line would get.
+            UsageError: With the words that the line would get.
         """
         if value is not None:
             self.parsed(value)
@@ -60,37 +60,37 @@ def parse_models(text: str) -> tuple[str, ...]:
     models = tuple(validate_model(word) for word in text.replace(",", " ").split())
     if models:
         return models
-    raise UsageMistake("No model is named.", "Name one, or set None for no default.")
+    raise UsageError("No model is named.", "Name one, or set None for no default.")
 
 
-def _traits() -> dict[str, Default]:
+def _traits() -> dict[str, OptionTrait]:
     text = "MODEL …: models that are served; several in a list or with blanks"
-    traits = {"model": Default(parse_models, text)}
+    traits = {"model": OptionTrait(parse_models, text)}
     for option in OPTIONS:
         if option.is_secret:
             traits[option.python_name] = _refused(option.flag)
         elif option.is_setting:
             value = option.metavar or "True or False"
-            traits[option.python_name] = Default(
+            traits[option.python_name] = OptionTrait(
                 partial(parse_option, option),
                 f"{value}: {option.help}",
             )
     return traits
 
 
-def _refused(flag: str) -> Default:
+def _refused(flag: str) -> OptionTrait:
     remedy = _SAY_HOW.format(flag=flag)
 
     def refuse(_text: str) -> Any:
-        raise UsageMistake(
+        raise UsageError(
             "No secret is kept in %config, which prints what it holds.", remedy
         )
 
-    return Default(refuse, f"Never here: %config prints what it holds. {remedy}")
+    return OptionTrait(refuse, f"Never here: %config prints what it holds. {remedy}")
 
 
 TRAITS: Final = _traits()
-WithDefaults: Any = MetaHasTraits("WithDefaults", (HasTraits,), dict(TRAITS))
+OptionTraits: Any = MetaHasTraits("WithDefaults", (HasTraits,), dict(TRAITS))
 """What the class of the magics inherits its traits from."""
 
 

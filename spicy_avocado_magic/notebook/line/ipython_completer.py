@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...system.credentials import TOKEN_VARIABLE
 from ...system.platform_secrets import has_platform_secrets
-from ...system.platforms import Traces, detect_platform
+from ...system.platforms import PlatformSignals, detect_platform
 from ...system.redaction import Secret
 
 if TYPE_CHECKING:
-    from .completion import Completion, Known
+    from .completion import Completion, CompletionSources
 
 _IDENTIFIER: Final = "spicy-avocado.completion"
 _OURS: Final = re.compile(r".*avocado_\w+\s")
@@ -95,28 +95,28 @@ def _find(ip: Any, text: str) -> tuple[str, Sequence[str]]:
         return "", ()
     from .completion import complete
 
-    return _kept(complete(text, _known(ip)))
+    return _claim_fragment(complete(text, _known(ip)))
 
 
 def _find_in_body(ip: Any, text: str) -> tuple[str, Sequence[str]]:
     """Return the same for a line below ``%%avocado_up``."""
     from .completion import complete_body
 
-    return _kept(complete_body(text, _known(ip)))
+    return _claim_fragment(complete_body(text, _known(ip)))
 
 
-def _kept(found: Completion | None) -> tuple[str, Sequence[str]]:
+def _claim_fragment(found: Completion | None) -> tuple[str, Sequence[str]]:
     """Keep a word of ours that can become nothing: others would take it for Python."""
     if found is None:
         return "", ()
     return found.typed, found.candidates or ((found.typed,) if found.typed else ())
 
 
-def _known(ip: Any) -> Known:
+def _known(ip: Any) -> CompletionSources:
     from ...client.log_reader import LOG_COMPONENTS
-    from .completion import Known
+    from .completion import CompletionSources
 
-    return Known(
+    return CompletionSources(
         names=lambda: _names(ip.user_ns, ip.user_ns_hidden, os.environ),
         models=lambda: _models(os.environ),
         components=lambda: LOG_COMPONENTS,
@@ -150,7 +150,7 @@ def _models(environ: Mapping[str, str]) -> list[str]:
     folders = folders_with_models(
         environ.get("AVOCADO_MODELS_DIR", ""),
         environ,
-        detect_platform(Traces(environ=environ)).scratch,
+        detect_platform(PlatformSignals(environ=environ)).scratch,
     )
     return [*installed_models(folders), *WELL_KNOWN]
 

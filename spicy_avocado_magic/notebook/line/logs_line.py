@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import UsageMistake
+from ...errors import UsageError
 from .commands import LOGS
-from .parser import parse_option, sort_words
-from .variables import Names
+from .parser import parse_line, parse_option
+from .variables import VariableResolver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,19 +27,19 @@ class LogsRequest:
     rehearse: bool = False
 
 
-def read_logs_line(line: str, names: Names) -> LogsRequest | None:
+def read_logs_line(line: str, names: VariableResolver) -> LogsRequest | None:
     """Read ``%avocado_logs``; None if help is asked for.
 
     Raises:
-        UsageMistake: If it cannot be right.
+        UsageError: If it cannot be right.
         SecretMissing: If a ``$NAME`` is nowhere.
     """
-    typed = sort_words(line, LOGS)
+    typed = parse_line(line, LOGS)
     if typed is None:
         return None
     component, *more = typed.words or ("",)
     if more:
-        raise UsageMistake(
+        raise UsageError(
             f"{more[0]!r} is one word too many.", "Write %avocado_logs COMPONENT"
         )
     known = LOGS.option_by_flag

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...config.options import Option
-from ...errors import UsageMistake
-from .commands import Command
+from ...errors import UsageError
+from .commands import CommandSpec
 from .typo_hints import (
     CURLY_QUOTES,
-    curly_quote,
-    open_end,
-    refuse_long_dash,
-    refuse_loose_value,
-    unknown_option,
+    curly_quote_error,
+    reject_detached_value,
+    reject_unicode_dash,
+    unknown_option_error,
+    unterminated_error,
 )
 
 _PIECE: Final = re.compile(
@@ -28,7 +28,7 @@ _END: Final = re.compile(r"[;\s]+\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ParsedLine:
     """A line's words, sorted but not yet looked up or checked."""
 
     words: tuple[str, ...] = ()
@@ -36,13 +36,13 @@ class Line:
     """Text by the option's flag; ``true`` for a bare flag."""
 
 
-def read_switches(line: str, command: Command) -> dict[str, bool] | None:
+def parse_flags(line: str, command: CommandSpec) -> dict[str, bool] | None:
     """Read a line that takes flags alone; None if help is asked for.
 
     Raises:
-        UsageMistake: If it cannot be right.
+        UsageError: If it cannot be right.
     """
-    typed = sort_words(line, command)
+    typed = parse_line(line, command)
     if typed is None:
         return None
     known = command.option_by_flag
@@ -58,23 +58,23 @@ def split(line: str) -> list[str]:
     """Split a line as a shell does: quotes, ``# comments`` and a trailing ``;``.
 
     Raises:
-        UsageMistake: If a quote is curly or open, or nothing follows a backslash.
+        UsageError: If a quote is curly or open, or nothing follows a backslash.
     """
     pieces = [match for match in _PIECE.finditer(line) if not match["comment"]]
     if any(piece[0] in CURLY_QUOTES for piece in pieces):
-        raise curly_quote()
+        raise curly_quote_error()
     try:
         # shlex takes a "#" inside a word for a comment, too; a shell does not.
         return shlex.split(_END.sub("", "".join(piece[0] for piece in pieces)))
     except ValueError as error:
-        raise open_end(error) from None
+        raise unterminated_error(error) from None
 
 
-def sort_words(line: str, command: Command) -> Line | None:
+def parse_line(line: str, command: CommandSpec) -> ParsedLine | None:
     """Tell words from options; None if help is asked for.
 
     Raises:
-        UsageMistake: With the nearest option, or the first word that has no use.
+        UsageError: With the nearest option, or the first word that has no use.
     """
     known = command.option_by_flag
     words: list[str] = []
@@ -84,48 +84,46 @@ def sort_words(line: str, command: Command) -> Line | None:
         return None
     while rest:
         word = rest.pop(0)
-        refuse_long_dash(word)
+        reject_unicode_dash(word)
         flag, equals, value = word.partition("=")
         if not word.startswith("-"):
             words.append(word)
             continue
         option = known.get(flag)
         if option is None:
-            raise unknown_option(flag, command)
+            raise unknown_option_error(flag, command)
         if not equals:
             value = _value_after(option, rest)
         if option.repeats and flag in options:
             value = f"{options[flag]},{value}"
         options[flag] = value
     if words and not command.words:
-        raise UsageMistake(
+        raise UsageError(
             f"%{command.name} takes no {words[0]!r}.", f"See %{command.name} --help."
         )
-    return Line(words=tuple(words), options=options)
+    return ParsedLine(words=tuple(words), options=options)
 
 
 def parse_option(option: Option, text: str) -> Any:
     """Return an option's value.
 
     Raises:
-        UsageMistake: With the option's name in it.
+        UsageError: With the option's name in it.
     """
     try:
         return option.parse(text)
-    except UsageMistake as mistake:
+    except UsageError as mistake:
         if option.flag in mistake.problem:
             raise
-        raise UsageMistake(
-            f"{option.flag}: {mistake.problem}", mistake.remedy
-        ) from None
+        raise UsageError(f"{option.flag}: {mistake.problem}", mistake.remedy) from None
 
 
 def _value_after(option: Option, rest: list[str]) -> str:
-    refuse_loose_value(option, rest)
+    reject_detached_value(option, rest)
     if option.is_flag:
         return "true"
     if rest and not rest[0].startswith("--"):
         return rest.pop(0)
-    raise UsageMistake(
+    raise UsageError(
         f"{option.flag} needs a value.", f"Write {option.flag} {option.metavar}."
     )

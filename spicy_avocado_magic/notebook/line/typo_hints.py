@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ...config.options import Option, nearest_match
-from ...errors import UsageMistake
-from .commands import Command
+from ...config.options import Option, closest_match
+from ...errors import UsageError
+from .commands import CommandSpec
 
 CURLY_QUOTES: Final = ("\u201c", "\u201d", "\u201e", "\u2018")
 """Those that begin a quoted text; the closing single one may be an apostrophe."""
@@ -16,41 +16,41 @@ _MODEL_FLAGS: Final = ("--model", "--models", "-m")
 _TRUTHS: Final = ("true", "false", "yes", "no", "on", "off")
 
 
-def curly_quote() -> UsageMistake:
+def curly_quote_error() -> UsageError:
     """Return what is said of quotes that a word processor made."""
-    return UsageMistake(
+    return UsageError(
         "A quote on this line is curly, so it quotes nothing.",
         "Type straight quotes: ' or \".",
     )
 
 
-def open_end(reason: ValueError) -> UsageMistake:
+def unterminated_error(reason: ValueError) -> UsageError:
     """Return what is said of a line that is not over where it ends."""
     if "escape" in str(reason).lower():
-        return UsageMistake(
+        return UsageError(
             "This line ends with a backslash, and nothing follows.",
             "Leave it out, or go on in the next line.",
         )
-    return UsageMistake(
+    return UsageError(
         "A quote on this line is not closed.", "Close it, or leave it out."
     )
 
 
-def refuse_long_dash(word: str) -> None:
+def reject_unicode_dash(word: str) -> None:
     """Refuse a word that was meant for an option.
 
     Raises:
-        UsageMistake: Without the option's value, which may be a secret.
+        UsageError: Without the option's value, which may be a secret.
     """
     if word.lstrip("-")[:1] in tuple(_LONG_DASHES):
         flag = word.partition("=")[0]
-        raise UsageMistake(
+        raise UsageError(
             f"{flag} begins with a dash that is no hyphen.",
             f"Type --{flag.lstrip('-' + _LONG_DASHES)}, with two hyphens.",
         )
 
 
-def refuse_loose_value(option: Option, rest: Sequence[str]) -> None:
+def reject_detached_value(option: Option, rest: Sequence[str]) -> None:
     """Refuse a value that would be taken for another word.
 
     Args:
@@ -58,29 +58,29 @@ def refuse_loose_value(option: Option, rest: Sequence[str]) -> None:
         rest: What follows on the line.
 
     Raises:
-        UsageMistake: Without the value, if it may be a secret.
+        UsageError: Without the value, if it may be a secret.
     """
     word = rest[0] if rest else ""
     if word.startswith("="):
         example = f"{option.flag}={option.metavar or 'false'}"
-        raise UsageMistake(
+        raise UsageError(
             f"A blank stands between {option.flag} and =.", f"Write {example}"
         )
     if option.is_flag and word.lower() in _TRUTHS:
-        raise UsageMistake(
+        raise UsageError(
             f"A blank stands between {option.flag} and {word}.",
             f"Write {option.flag}={word}",
         )
 
 
-def unknown_option(flag: str, command: Command) -> UsageMistake:
+def unknown_option_error(flag: str, command: CommandSpec) -> UsageError:
     """Return what is said of an option that there is not, with the nearest one."""
     known = command.option_by_flag
     undone = flag.replace("--no-", "--", 1)
-    near = nearest_match(flag, (*known, "--help"))
+    near = closest_match(flag, (*known, "--help"))
     hint = f"Did you mean {near}?" if near else "--help lists them."
     if flag in _MODEL_FLAGS and "MODEL" in command.words:
         hint = "A model needs none: write its name alone."
     elif undone != flag and undone in known and known[undone].is_flag:
         hint = f"Write {undone}=false"
-    return UsageMistake(f"{flag} is not an option.", hint)
+    return UsageError(f"{flag} is not an option.", hint)

@@ -1,4 +1,4 @@
-"""From ``%avocado_up`` and its cell body to a ``Wish``; knows nothing of IPython."""
+"""Parser of ``%avocado_up`` and its cell body, free of IPython."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, Final
 from ...config.options import (
     OPTIONS,
     Option,
-    Wish,
+    UpRequest,
+    build_up_request,
     parse_flag,
     parse_variables,
-    wish_from,
 )
-from ...config.settings import excluded_by
+from ...config.settings import settings_overridden_by
 from ...config.validators import validate_model
-from ...errors import SecretMissing, UsageMistake
+from ...errors import SecretMissing, UsageError
 from .commands import UP
-from .parser import Line, parse_option, sort_words
-from .variables import Names, is_name
+from .parser import ParsedLine, parse_line, parse_option
+from .variables import VariableResolver, is_variable
 
 LITERAL_ADVICE: Final = (
     "The token stands in the notebook for all who read it; "
@@ -34,24 +34,24 @@ MODEL_KEYS: Final = ("AVOCADO_MODEL", "AVOCADO_MODELS")
 BY_VARIABLE: Final = {
     name: option
     for option in OPTIONS
-    for name in (option.variable, option.own_variable)
+    for name in (option.variable, option.environment_variable)
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class UpLine:
     """What an ``up`` asks for, and what its user should be told before."""
 
-    wish: Wish
+    wish: UpRequest
     notices: tuple[str, ...] = ()
 
 
-def read_up(
+def parse_up(
     line: str,
     body: str | None,
-    names: Names,
+    names: VariableResolver,
     defaults: Mapping[str, Any] | None = None,
-) -> Request | None:
+) -> UpLine | None:
     """Read ``%avocado_up`` or ``%%avocado_up``; None if help is asked for.
 
     The line wins over the body, the body over the defaults, and those over
@@ -65,10 +65,10 @@ def read_up(
         defaults: Parsed options by name, such as those of ``%config``.
 
     Raises:
-        UsageMistake: If it cannot be right.
+        UsageError: If it cannot be right.
         SecretMissing: If a ``$NAME`` is nowhere.
     """
-    typed = sort_words(line, UP)
+    typed = parse_line(line, UP)
     if typed is None:
         return None
     in_body = _read_body(body or "")
@@ -87,23 +87,25 @@ def read_up(
         parse_variables(_resolved_body(in_body, names, is_rehearsal)),
         _resolved_line(typed, names, is_rehearsal),
     ):
-        yielding = excluded_by(nearer)
+        yielding = settings_overridden_by(nearer)
         parsed = {k: v for k, v in parsed.items() if k not in yielding} | dict(nearer)
     for model in parsed.get("models", ()):
         validate_model(model)
     tokens = (
         typed.options.get(_TOKEN.flag),
         in_body.get(_TOKEN.variable),
-        in_body.get(_TOKEN.own_variable),
+        in_body.get(_TOKEN.environment_variable),
     )
-    is_literal = any(token and not is_name(token) for token in tokens)
-    return Request(
-        wish=wish_from(parsed),
+    is_literal = any(token and not is_variable(token) for token in tokens)
+    return UpLine(
+        wish=build_up_request(parsed),
         notices=(LITERAL_ADVICE,) if is_literal else (),
     )
 
 
-def _resolved_line(line: Line, names: Names, is_rehearsal: bool) -> dict[str, Any]:
+def _resolved_line(
+    line: ParsedLine, names: VariableResolver, is_rehearsal: bool
+) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for flag, text in line.options.items():
         option = UP.option_by_flag[flag]
@@ -117,7 +119,7 @@ def _resolved_line(line: Line, names: Names, is_rehearsal: bool) -> dict[str, An
 
 
 def _resolved_body(
-    body: Mapping[str, str | None], names: Names, is_rehearsal: bool
+    body: Mapping[str, str | None], names: VariableResolver, is_rehearsal: bool
 ) -> dict[str, str | None]:
     resolved: dict[str, str | None] = {}
     for key, text in body.items():
@@ -135,7 +137,7 @@ def _resolved_body(
 
 
 def _resolve_option(
-    option: Option, text: str, names: Names, is_rehearsal: bool
+    option: Option, text: str, names: VariableResolver, is_rehearsal: bool
 ) -> str | None:
     """Return an option's text; None for a token that a rehearsal can do without."""
     try:
@@ -150,7 +152,7 @@ def _read_body(body: str) -> dict[str, str | None]:
     """Read ``KEY=value`` lines by the rules of dotenv, with nothing filled in.
 
     Raises:
-        UsageMistake: With the line that cannot be read.
+        UsageError: With the line that cannot be read.
     """
     from dotenv.parser import parse_stream
 
@@ -162,7 +164,7 @@ def _read_body(body: str) -> dict[str, str | None]:
             # binding begins with the empty lines before it.
             begins = binding.original.string
             empty = begins[: -len(begins.lstrip())].count("\n")
-            raise UsageMistake(
+            raise UsageError(
                 f"Line {binding.original.line + empty + 1} of this cell cannot be "
                 "read.",
                 "Write KEY=value, with quotes around a value that needs them; "
@@ -175,7 +177,7 @@ def _read_body(body: str) -> dict[str, str | None]:
 
 def _known(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment's ``AVOCADO_…`` variables that we know."""
-    known = (*(option.own_variable for option in OPTIONS), *MODEL_KEYS)
+    known = (*(option.environment_variable for option in OPTIONS), *MODEL_KEYS)
     return {key: environ[key] for key in known if environ.get(key)}
 
 
@@ -183,13 +185,13 @@ def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
     """Parse variables of the environment.
 
     Raises:
-        UsageMistake: With the variable's name, since it is nowhere on the screen.
+        UsageError: With the variable's name, since it is nowhere on the screen.
     """
     parsed: dict[str, Any] = {}
     for key, text in variables.items():
         try:
             parsed |= parse_variables({key: text})
-        except UsageMistake as mistake:
+        except UsageError as mistake:
             problem = f"{key} of the environment: {mistake.problem}"
-            raise UsageMistake(problem, mistake.remedy) from None
+            raise UsageError(problem, mistake.remedy) from None
     return parsed

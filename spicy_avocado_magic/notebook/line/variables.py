@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...errors import SecretMissing, UsageMistake
+from ...errors import SecretMissing, UsageError
 from ...system.credentials import resolve
 
 _NAME: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -15,13 +15,13 @@ _BRACES: Final = re.compile(r"\{\w+\}")
 _INSIDE: Final = re.compile(r"\$\w|\{")
 
 
-def is_name(text: str) -> bool:
+def is_variable(text: str) -> bool:
     """Return whether a text is ``$NAME`` or ``${NAME}``, whole."""
     return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class VariableResolver:
     """Where ``$NAME`` is looked up, in this order."""
 
     namespace: Mapping[str, Any]
@@ -33,10 +33,10 @@ class Names:
 
         Raises:
             SecretMissing: If it is nowhere, or empty.
-            UsageMistake: For ``{NAME}``, which IPython fills in elsewhere.
+            UsageError: For ``{NAME}``, which IPython fills in elsewhere.
         """
         if _BRACES.fullmatch(text):
-            raise UsageMistake(
+            raise UsageError(
                 f"{text} is not filled in here.", f"Write ${text[1:-1]} instead."
             )
         match = _NAME.fullmatch(text)
@@ -58,7 +58,7 @@ class Names:
         commas; so may a word, between commas.
 
         Raises:
-            SecretMissing, UsageMistake: As ``resolve``, or for ``$NAME`` in a word.
+            SecretMissing, UsageError: As ``resolve``, or for ``$NAME`` in a word.
         """
         match = _NAME.fullmatch(text)
         value = self.namespace.get(match[1] or match[2]) if match else None
@@ -68,7 +68,7 @@ class Names:
         if match:
             return tuple(found.replace(",", " ").split())
         if _INSIDE.search(found):
-            raise UsageMistake(
+            raise UsageError(
                 f"{found!r} is not a model name: nothing is filled in inside a word.",
                 "Put the whole name into a variable: MODEL = …, then $MODEL.",
             )

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from ..fault_injection import switched
+from ..fault_injection import active_faults
 
 _CHUNK_BYTES: Final = 256 * 1024
 _PIECE_S: Final = 0.05
@@ -51,7 +51,7 @@ async def serve_bytes(
 
 
 async def _write_paced(response: web.StreamResponse, content: memoryview) -> None:
-    bytes_s = float(switched().get("bytes_s", 0))
+    bytes_s = float(active_faults().get("bytes_s", 0))
     step = max(1, int(bytes_s * _PIECE_S)) if bytes_s else _CHUNK_BYTES
     for at in range(0, len(content), step):
         await response.write(content[at : at + step])

@@ -22,8 +22,8 @@ from aiohttp import web
 
 from ...system import IMPORT_ROOT
 from ..fault_injection import VARIABLE as FAULTS
-from ..fault_injection import switched
-from .session_client import Link, Refused, host_and_port, log
+from ..fault_injection import active_faults
+from .session_client import EdgeRejected, EdgeSession, host_and_port, log
 
 VERSION: Final = "3.30.0"
 _API_PORTS_TRIED: Final = 100
@@ -51,12 +51,12 @@ class StandInAgent:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         token = str(settings.get("authtoken") or "")
-        self._link = Link(token, str(settings.get("connect_url") or ""))
+        self._link = EdgeSession(token, str(settings.get("connect_url") or ""))
         self._api = host_and_port(str(settings.get("web_addr") or ""), 4040)
 
     async def run(self) -> int:
         """Serve until a signal ends it, or the edge refuses the token."""
-        for number in range(int(switched().get("flood", 0))):
+        for number in range(int(active_faults().get("flood", 0))):
             log("info", "flood", obj="app", number=number)
         runner = web.AppRunner(self._app(), access_log=None)
         await runner.setup()
@@ -69,7 +69,7 @@ class StandInAgent:
         except asyncio.CancelledError:
             log("info", "received stop request", obj="app")
             return 0
-        except Refused as error:
+        except EdgeRejected as error:
             log("eror", "session closing", obj="tunnels.session", err=error)
             log("crit", "command failed", err=error)
             print(f"ERROR:  {error}", file=sys.stderr)  # noqa: T201  (as agents do)
@@ -87,7 +87,7 @@ class StandInAgent:
                 continue
             log("info", "starting web service", obj="web", addr=f"{host}:{port}")
             return
-        raise Refused(f"no free port for the local API from {first}")
+        raise EdgeRejected(f"no free port for the local API from {first}")
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_logged])
@@ -120,7 +120,7 @@ class StandInAgent:
         self._link.endpoints[name] = endpoint
         try:
             await self._link.claim(endpoint)
-        except Refused as error:
+        except EdgeRejected as error:
             del self._link.endpoints[name]
             body = {
                 "error_code": 103,
@@ -143,7 +143,7 @@ class StandInAgent:
 async def _logged(request: web.Request, handler: Any) -> web.StreamResponse:
     """Log each request: pyngrok reads a line between its checks of the API."""
     log("info", "request", obj="web", method=request.method, path=request.path)
-    await asyncio.sleep(float(switched().get("api_s", 0)))
+    await asyncio.sleep(float(active_faults().get("api_s", 0)))
     response: web.StreamResponse = await handler(request)
     return response
 
@@ -167,7 +167,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what an agent does for this command line and return its exit code."""
     parser = argparse.ArgumentParser(prog="ngrok")
-    version = f"ngrok version {switched().get('agent_version', VERSION)}"
+    version = f"ngrok version {active_faults().get('agent_version', VERSION)}"
     parser.add_argument("--version", action="version", version=version)
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     parser.add_argument("--config", type=Path, required=True)

@@ -24,7 +24,7 @@ from .account import (
     require_pooling,
 )
 from .http1 import Head
-from .proxying import Client, NoReply
+from .proxying import ClientConnection, UpstreamClosed
 from .session_protocol import Stream, read_message, write_message
 from .traffic_policy import TrafficPolicy
 
@@ -53,7 +53,7 @@ class _Endpoint:
         return f"http://127.0.0.1:{self.port}"
 
 
-class Edge:
+class FakeNgrok:
     """The stand-in service; it lives in the event loop that starts it.
 
     An endpoint's name is the domain that was asked for, or the one fixed domain of
@@ -207,7 +207,7 @@ class Edge:
         return {"url": endpoint.url}
 
     async def _on_client(self, endpoint: _Endpoint, stream: Stream) -> None:
-        client = Client(stream)
+        client = ClientConnection(stream)
         try:
             is_open = True
             while is_open and (request := await client.reader.head()) is not None:
@@ -220,7 +220,7 @@ class Edge:
             client.writer.close()
 
     async def _exchange(
-        self, endpoint: _Endpoint, client: Client, request: Head
+        self, endpoint: _Endpoint, client: ClientConnection, request: Head
     ) -> bool:
         """Serve one request; return whether another one may follow.
 
@@ -243,7 +243,7 @@ class Edge:
             if not isinstance(data, str):
                 return await client.relay(request, data)
             await client.refuse("502 Bad Gateway", "ERR_NGROK_8012", data)
-        except NoReply:
+        except UpstreamClosed:
             await client.refuse("502 Bad Gateway", "ERR_NGROK_3004")
         except (OSError, EOFError, ValueError) as error:
             raise ConnectionResetError from error  # a part of a reply is none

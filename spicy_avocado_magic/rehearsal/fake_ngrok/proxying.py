@@ -13,7 +13,7 @@ LINGER_S: Final = 10.0
 """Longest wait for a client to take note of a refusal and leave."""
 
 
-class Client:
+class ClientConnection:
     """A public connection, which carries one exchange after the other."""
 
     def __init__(self, stream: Stream) -> None:
@@ -65,9 +65,9 @@ class Client:
             try:
                 head = await upstream.head()
             except (OSError, ValueError) as error:
-                raise NoReply from error
+                raise UpstreamClosed from error
             if head is None:
-                raise NoReply
+                raise UpstreamClosed
             self.writer.write(head.raw)
         is_framed = head.is_chunked or head.length is not None
         if head.has_body(request.method):
@@ -104,5 +104,5 @@ class Client:
                 await self.reader.skip()
 
 
-class NoReply(Exception):
+class UpstreamClosed(Exception):
     """The upstream went away, or spoke no HTTP, before it had replied."""

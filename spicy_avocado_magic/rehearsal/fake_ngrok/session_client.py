@@ -29,7 +29,7 @@ def _logfmt(value: object) -> str:
     return json.dumps(text) if not text or set(text) & set(" =\"'\r\n") else text
 
 
-class Refused(Exception):
+class EdgeRejected(Exception):
     """The edge said no, with its reason."""
 
 
@@ -39,7 +39,7 @@ def host_and_port(address: str, default_port: int) -> tuple[str, int]:
     return host or "127.0.0.1", int(port or default_port)
 
 
-class Link:
+class EdgeSession:
     """A session that reconnects by itself, and the endpoints claimed through it.
 
     Attributes:
@@ -97,7 +97,7 @@ class Link:
         if welcome is None:
             return False
         if "error" in welcome:
-            raise Refused(welcome["error"])
+            raise EdgeRejected(welcome["error"])
         self._writer = writer
         log("info", "tunnel session started", obj="tunnels.session")
         log("info", "client session established", obj="csess", id=os.getpid())
@@ -116,7 +116,7 @@ class Link:
         for endpoint in list(self.endpoints.values()):
             try:
                 await self.claim(endpoint)
-            except Refused as error:
+            except EdgeRejected as error:
                 log("eror", "failed to start endpoint", obj="csess", err=error)
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -126,13 +126,13 @@ class Link:
             Refused: If it says no, or there is no session.
         """
         if self._writer is None:
-            raise Refused("the session with the ngrok service is not established")
+            raise EdgeRejected("the session with the ngrok service is not established")
         number = next(self._ids)
         self._replies[number] = asyncio.get_running_loop().create_future()
         write_message(self._writer, {"id": number, **message})
         reply = await self._replies[number]
         if "error" in reply:
-            raise Refused(reply["error"])
+            raise EdgeRejected(reply["error"])
         return reply
 
     async def claim(self, endpoint: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ...config.validators import OLLAMA_VERSION
-from ..fault_injection import switched
+from ..fault_injection import active_faults
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 11434
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _serve(version: str) -> int:
-    if why := switched().get("start"):
+    if why := active_faults().get("start"):
         sys.stderr.write(f"{why}\n")
         return 1
     host, port = _address(os.environ.get("OLLAMA_HOST", ""))

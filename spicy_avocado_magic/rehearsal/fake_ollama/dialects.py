@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from .runner import Reply
+from .runner import GeneratedReply
 from .store import rfc3339
 
 JsonObject = dict[str, Any]
@@ -24,7 +24,7 @@ class Dialect(ABC):
 
     media: ClassVar[str] = "text/event-stream"
 
-    def __init__(self, reply: Reply, *, with_usage: bool = False) -> None:
+    def __init__(self, reply: GeneratedReply, *, with_usage: bool = False) -> None:
         self.reply = reply
         self.with_usage = with_usage
         self.token = secrets.token_hex(6)

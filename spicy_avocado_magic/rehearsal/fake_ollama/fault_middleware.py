@@ -9,8 +9,8 @@ from typing import Final
 
 from aiohttp import web
 
-from ..fault_injection import switched
-from .middleware import Refusal
+from ..fault_injection import active_faults
+from .middleware import ApiError
 
 EXIT_STATUS: Final = 2
 _USES_A_MODEL: Final = (
@@ -28,15 +28,17 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
-async def faulty(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def fault_middleware(
+    request: web.Request, handler: _Handler
+) -> web.StreamResponse:
     """Do as switched, else serve the request."""
-    faults = switched()
+    faults = active_faults()
     if status := faults.get("status"):
-        raise Refusal(int(status), "something went wrong")
+        raise ApiError(int(status), "something went wrong")
     if request.path.startswith(_USES_A_MODEL):
         if faults.get("exit"):
             os._exit(EXIT_STATUS)
         if said := faults.get("load"):
-            raise Refusal(500, str(said))
+            raise ApiError(500, str(said))
         await asyncio.sleep(float(faults.get("first_token_s", 0)))
     return await handler(request)

@@ -12,15 +12,15 @@ from aiohttp import web
 
 from .dialects import Dialect, JsonObject, NativeChat, NativeGenerate, prompt_texts
 from .dialects_v1 import AnthropicMessage, OpenAIChat, OpenAICompletion, OpenAIResponse
-from .middleware import Refusal, read_body
+from .middleware import ApiError, read_body
 from .model_routes import named
-from .runner import Reply, Runner, compose, embedding
+from .runner import GeneratedReply, Runner, echo_reply, embedding
 from .store import Store, StoredModel
 
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
-class SpeechEndpoints:
+class InferenceEndpoints:
     """Replies and embeddings."""
 
     def __init__(self, store: Store, runner: Runner) -> None:
@@ -48,7 +48,7 @@ class SpeechEndpoints:
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
         if not named(body):
-            raise Refusal(400, "model is required")
+            raise ApiError(400, "model is required")
         return await self._native(request, body, _last(body), NativeChat)
 
     async def _native(
@@ -66,16 +66,18 @@ class SpeechEndpoints:
         text = "\n".join(prompt_texts(prompt))
         if not text:
             reason = "load" if is_loaded else "unload"
-            reply = Reply(model=named(body), heard_tokens=0, words=(), reason=reason)
+            reply = GeneratedReply(
+                model=named(body), heard_tokens=0, words=(), reason=reason
+            )
             return web.json_response(dialect(reply).whole())
-        reply = compose(named(body), text, options.get("num_predict"))
+        reply = echo_reply(named(body), text, options.get("num_predict"))
         is_streamed = body.get("stream") is not False
         return await self._tell(request, dialect(reply), is_streamed=is_streamed)
 
     async def _v1_chat(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
         if not body.get("messages"):
-            raise Refusal(400, "[] is too short - 'messages'")
+            raise ApiError(400, "[] is too short - 'messages'")
         return await self._v1(request, body, _last(body), OpenAIChat)
 
     async def _v1_completion(self, request: web.Request) -> web.StreamResponse:
@@ -85,15 +87,15 @@ class SpeechEndpoints:
     async def _v1_message(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
         if not named(body):
-            raise Refusal(400, "model is required")
+            raise ApiError(400, "model is required")
         if not body.get("messages"):
-            raise Refusal(400, "messages is required")
+            raise ApiError(400, "messages is required")
         return await self._v1(request, body, _last(body), AnthropicMessage)
 
     async def _v1_response(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
         if not named(body):
-            raise Refusal(400, "model is required")
+            raise ApiError(400, "model is required")
         return await self._v1(request, body, body.get("input"), OpenAIResponse)
 
     async def _v1(
@@ -105,7 +107,7 @@ class SpeechEndpoints:
     ) -> web.StreamResponse:
         self._runner.load(self._find(body, "model '{}' not found"))
         limit = next((body[key] for key in _LIMITS if body.get(key)), None)
-        reply = compose(named(body), "\n".join(prompt_texts(prompt)), limit)
+        reply = echo_reply(named(body), "\n".join(prompt_texts(prompt)), limit)
         with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         is_streamed = body.get("stream") is True
         spoken = dialect(reply, with_usage=with_usage)
@@ -155,14 +157,14 @@ class SpeechEndpoints:
     async def _embed_one(self, request: web.Request) -> web.Response:
         body = await read_body(request)
         if not named(body):
-            raise Refusal(400, "model is required")
+            raise ApiError(400, "model is required")
         texts = self._texts(body, body.get("prompt"))
         return web.json_response({"embedding": embedding("\n".join(texts))})
 
     async def _v1_embeddings(self, request: web.Request) -> web.Response:
         body = await read_body(request)
         if not body.get("input"):
-            raise Refusal(400, "invalid input")
+            raise ApiError(400, "invalid input")
         texts = self._texts(body, body["input"])
         is_packed = body.get("encoding_format") == "base64"
         entries = [
@@ -186,7 +188,7 @@ class SpeechEndpoints:
     def _find(self, body: JsonObject, refusal: str) -> StoredModel:
         model = self._store.find(named(body))
         if model is None:
-            raise Refusal(404, refusal.format(named(body)))
+            raise ApiError(404, refusal.format(named(body)))
         return model
 
 

@@ -26,7 +26,7 @@ _LOCAL_NAME: Final = re.compile(r"|localhost|.+\.(localhost|local|internal)")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """An error for the client, told in the dialect of the path."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -35,7 +35,9 @@ class Refusal(Exception):
 
 
 @web.middleware
-async def door(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def access_middleware(
+    request: web.Request, handler: _Handler
+) -> web.StreamResponse:
     """Check Origin and Host as Ollama does on loopback, and word all errors."""
     origin = request.headers.get(hdrs.ORIGIN, "")
     is_same = origin.partition("://")[2] == request.host
@@ -47,7 +49,7 @@ async def door(request: web.Request, handler: _Handler) -> web.StreamResponse:
         return web.Response(status=204)
     try:
         return await handler(request)
-    except Refusal as refusal:
+    except ApiError as refusal:
         told = told_error(request.path, refusal.status, str(refusal))
         return web.json_response(told, status=refusal.status)
     except web.HTTPNotFound:
@@ -78,13 +80,13 @@ async def read_body(request: web.Request) -> JsonObject:
     text = await request.text()
     is_native = request.path.startswith("/api/")
     if not text.strip():
-        raise Refusal(400, "missing request body" if is_native else "EOF")
+        raise ApiError(400, "missing request body" if is_native else "EOF")
     try:
         body = json.loads(text, object_pairs_hook=_without_case)
     except json.JSONDecodeError as error:
-        raise Refusal(400, "unexpected EOF") from error
+        raise ApiError(400, "unexpected EOF") from error
     if not isinstance(body, dict):
-        raise Refusal(400, "json: cannot unmarshal into Go value")
+        raise ApiError(400, "json: cannot unmarshal into Go value")
     return body
 
 

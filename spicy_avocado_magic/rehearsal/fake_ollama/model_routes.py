@@ -9,10 +9,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from ...config.model_name import ModelName
-from ...errors import UsageMistake
+from ...errors import UsageError
 from ..fake_downloads.tiny_gguf import CONTEXT_TOKENS, EMBEDDING
 from .dialects import JsonObject
-from .middleware import Refusal, read_body
+from .middleware import ApiError, read_body
 from .pull import PullFailed, pull
 from .runner import Runner
 from .store import Store, StoredModel
@@ -84,8 +84,8 @@ class ModelEndpoints:
         body = await read_body(request)
         try:
             name = ModelName.parse(named(body))
-        except UsageMistake as error:
-            raise Refusal(400, "invalid model name") from error
+        except UsageError as error:
+            raise ApiError(400, "invalid model name") from error
         lines = pull(self._store, name, insecure=bool(body.get("insecure")))
         if body.get("stream") is False:
             return await _last_of(lines)
@@ -105,8 +105,8 @@ class ModelEndpoints:
         body = await read_body(request)
         try:
             name = ModelName.parse(named(body))
-        except UsageMistake as error:
-            raise Refusal(400, "invalid model name") from error
+        except UsageError as error:
+            raise ApiError(400, "invalid model name") from error
         base = self._store.find(str(body.get("from", "")))
         if base is None:
             # A real server pulls it, by a registry that no rehearsal reaches for.
@@ -124,8 +124,8 @@ class ModelEndpoints:
             text = str(body.get(key, ""))
             try:
                 names[key] = ModelName.parse(text)
-            except UsageMistake as error:
-                raise Refusal(400, f'{key} "{text}" is invalid') from error
+            except UsageError as error:
+                raise ApiError(400, f'{key} "{text}" is invalid') from error
         model = self._find(str(body["source"]), 'model "{}" not found')
         self._store.copy(model, names["destination"])
         return web.Response()
@@ -152,11 +152,11 @@ class ModelEndpoints:
         self, text: str, refusal: str, *, spelled_out: bool = False
     ) -> StoredModel:
         if not text:
-            raise Refusal(400, "model is required")
+            raise ApiError(400, "model is required")
         model = self._store.find(text)
         if model is None:
             shown = ModelName.parse(text).short if spelled_out else text
-            raise Refusal(404, refusal.format(shown))
+            raise ApiError(404, refusal.format(shown))
         return model
 
 
@@ -171,7 +171,7 @@ async def _last_of(lines: AsyncIterator[JsonObject]) -> web.Response:
         async for line in lines:
             last = line
     except PullFailed as error:
-        raise Refusal(500, str(error)) from error
+        raise ApiError(500, str(error)) from error
     return web.json_response(last)
 
 

@@ -21,7 +21,7 @@ _FOR_EVER: Final = "2318-03-05T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class RunnerModel:
     """A model in memory."""
 
     model: StoredModel
@@ -38,7 +38,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class GeneratedReply:
     """What will be said, known before it is spoken."""
 
     model: str
@@ -54,11 +54,11 @@ class Reply:
         return "".join(self.words)
 
 
-def compose(model: str, prompt: str, limit: int | None) -> Reply:
+def echo_reply(model: str, prompt: str, limit: int | None) -> GeneratedReply:
     """Return the answer to a prompt: its own words, at most ``limit`` of them."""
     words = re.findall(r"\s*\S+", f"You said: {prompt}")
     is_cut = limit is not None and 0 < limit < len(words)
-    return Reply(
+    return GeneratedReply(
         model=model,
         heard_tokens=max(1, len(prompt.split())),
         words=tuple(words[:limit] if is_cut else words),
@@ -70,14 +70,14 @@ class Runner:
     """Which models are in memory, and who may speak."""
 
     def __init__(self) -> None:
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, RunnerModel] = {}
         self._keep_alive = os.environ.get("OLLAMA_KEEP_ALIVE") or "5m"
         self._context = int(os.environ.get("OLLAMA_CONTEXT_LENGTH") or 0) or 4096
         self._token_s = float(os.environ.get("AVOCADO_REHEARSAL_TOKEN_S") or 0.01)
         slots = int(os.environ.get("OLLAMA_NUM_PARALLEL") or 0) or 1
         self._slots = asyncio.Semaphore(slots)
 
-    def loaded(self) -> list[Loaded]:
+    def loaded(self) -> list[RunnerModel]:
         """Return the models in memory; those whose time is up have left."""
         now_s = time.time()
         kept = {k: one for k, one in self._loaded.items() if one.until_s > now_s}
@@ -92,13 +92,13 @@ class Runner:
         if keep_s == 0:
             self._loaded.pop(model.name.key, None)
             return
-        self._loaded[model.name.key] = Loaded(
+        self._loaded[model.name.key] = RunnerModel(
             model=model,
             context_tokens=min(context or self._context, CONTEXT_TOKENS),
             until_s=time.time() + keep_s,
         )
 
-    async def speak(self, reply: Reply) -> AsyncIterator[str]:
+    async def speak(self, reply: GeneratedReply) -> AsyncIterator[str]:
         """Yield word by word, when it is this request's turn."""
         async with self._slots:
             for word in reply.words:

@@ -14,9 +14,9 @@ from typing import Final
 from aiohttp import web
 
 from .dialects import JsonObject
-from .fault_middleware import faulty
-from .inference_routes import SpeechEndpoints
-from .middleware import allow_origin, door
+from .fault_middleware import fault_middleware
+from .inference_routes import InferenceEndpoints
+from .middleware import access_middleware, allow_origin
 from .model_routes import ModelEndpoints
 from .runner import Runner
 from .store import Store
@@ -51,7 +51,10 @@ async def serve(listener: socket.socket, models: Path, version: str) -> None:
 def create_engine(models: Path, version: str) -> web.Application:
     """Return the server; run it with ``handler_cancellation=True``."""
     store, runner = Store(models), Runner()
-    app = web.Application(middlewares=[door, faulty], client_max_size=_MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[access_middleware, fault_middleware],
+        client_max_size=_MAX_BODY_BYTES,
+    )
     app.on_response_prepare.append(allow_origin)
 
     async def greet(_request: web.Request) -> web.Response:
@@ -68,7 +71,7 @@ def create_engine(models: Path, version: str) -> web.Application:
     app.router.add_get("/api/version", tell_version)
     app.router.add_get("/api/status", tell_status)
     app.add_routes(ModelEndpoints(store, runner).routes())
-    app.add_routes(SpeechEndpoints(store, runner).routes())
+    app.add_routes(InferenceEndpoints(store, runner).routes())
     return app
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config.model_name import ModelName
-from ...errors import UsageMistake
+from ...errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Store:
         """Return a model by any spelling of its name; None if it is not here."""
         try:
             key = ModelName.parse(text).key
-        except UsageMistake:
+        except UsageError:
             return None
         return next((model for model in self.all() if model.name.key == key), None)
 

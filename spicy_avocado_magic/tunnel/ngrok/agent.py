@@ -23,18 +23,18 @@ from pyngrok.exception import PyngrokError
 from pyngrok.log import NgrokLog
 from pyngrok.process import NgrokProcess
 
-from ...config.timeouts import Policy
+from ...config.timeouts import Timeouts
 from ...errors import LOG_LINES_SHOWN, AvocadoError, NetworkUnreachable, TunnelFailed
 from ...system.processes import Identity, end_group, find_by_argument, identify
 from ...system.redaction import Redactor
 from . import install
 from .config import read_token, write_script
-from .error_codes import code_of, explain, without_token
+from .error_codes import code_of, to_error, without_token
 from .pyngrok_workarounds import (
-    answers,
-    close_output,
+    bypass_proxy_for_loopback,
+    close_agent_pipe,
     in_daemon_thread,
-    leave_loopback_alone,
+    is_alive,
     running_agent,
 )
 
@@ -46,14 +46,14 @@ _UNBLOCK_S: Final = 2.0
 """Longest wait for pyngrok to notice that its agent has ended."""
 
 
-def classify(line: str) -> Literal["lost", "established"] | None:
+def session_event(line: str) -> Literal["lost", "established"] | None:
     """Return what a line of the agent says of its session, if it says anything."""
     if "session closed, starting reconnect loop" in line:
         return "lost"
     return "established" if "client session established" in line else None
 
 
-class Agent:
+class NgrokAgent:
     """One agent process at a time, with one endpoint.
 
     Both callbacks run in the event loop.
@@ -71,7 +71,7 @@ class Agent:
         *,
         ngrok_path: str,
         config_path: Path,
-        policy: Policy,
+        policy: Timeouts,
         on_line: Callable[[str], None],
         on_spawn: Callable[[Identity], None],
     ) -> None:
@@ -95,9 +95,9 @@ class Agent:
 
         Raises:
             NetworkUnreachable, DownloadFailed: If it cannot be fetched.
-            UserMustAct: If the program there cannot be used.
+            UserActionRequired: If the program there cannot be used.
         """
-        return await install.ensure(self._ngrok_path, self._policy)
+        return await install.ensure_installed(self._ngrok_path, self._policy)
 
     async def connect(
         self,
@@ -119,8 +119,8 @@ class Agent:
             traffic_policy: What the edge does with requests; empty lets all pass.
 
         Raises:
-            TokenRefused, EndpointRefused: If the service says no.
-            PolicyRefused: If it says no to the policy alone.
+            InvalidToken, EndpointUnavailable: If the service says no.
+            TrafficPolicyRejected: If it says no to the policy alone.
             NetworkUnreachable: If it cannot be reached.
             TunnelFailed: If the agent does not do as it should.
         """
@@ -150,7 +150,7 @@ class Agent:
     async def is_healthy(self) -> bool:
         """Whether its local API answers in time."""
         api_url = self._running.api_url if self._running else None
-        return await answers(api_url or "", self._policy.agent_check_timeout_s)
+        return await is_alive(api_url or "", self._policy.agent_check_timeout_s)
 
     async def wait_exit(self) -> None:
         """Return as soon as the agent's process has ended, or if none was started."""
@@ -174,7 +174,7 @@ class Agent:
         """Write the script that pyngrok takes for the agent, and its settings."""
         script = self._config_path.with_suffix(".sh")
         write_script(script, self._ngrok_path)
-        leave_loopback_alone()
+        bypass_proxy_for_loopback()
         self._redact = Redactor([read_token(self._config_path)])
         self._tail.clear()
         self._running = self._identity = self._exited = None
@@ -243,7 +243,7 @@ class Agent:
         if idle:
             ngrok.kill(config)
         if running is not None:
-            close_output(running, _UNBLOCK_S)
+            close_agent_pipe(running, _UNBLOCK_S)
         Path(config.ngrok_path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -267,7 +267,7 @@ class Agent:
     def _failure(self, said: str, problem: str) -> AvocadoError:
         """Return what ngrok said, if that is known, else the problem as we saw it."""
         tail = tuple(self._tail)
-        explained = explain(said, log_tail=tail)
+        explained = to_error(said, log_tail=tail)
         if code_of(said) is not None or isinstance(explained, NetworkUnreachable):
             return explained
         return TunnelFailed(

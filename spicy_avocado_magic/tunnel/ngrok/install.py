@@ -26,8 +26,13 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ...config.timeouts import Policy
-from ...errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UserMustAct
+from ...config.timeouts import Timeouts
+from ...errors import (
+    ComponentFailed,
+    DownloadFailed,
+    NetworkUnreachable,
+    UserActionRequired,
+)
 from ...system import IMPORT_ROOT
 from ...system.paths import home_folder
 from ...system.processes import signal_group, spawn
@@ -53,12 +58,12 @@ def program_path(ngrok_path: str) -> str:
     return str(home_folder() / ".config" / "ngrok" / usual.name)
 
 
-async def ensure(ngrok_path: str, policy: Policy) -> str:
+async def ensure_installed(ngrok_path: str, policy: Timeouts) -> str:
     """Make sure that the agent is there and runs, and return its version.
 
     Raises:
         NetworkUnreachable, DownloadFailed: If it cannot be fetched.
-        UserMustAct: If the program there cannot be used.
+        UserActionRequired: If the program there cannot be used.
     """
     if not await asyncio.to_thread(os.path.exists, ngrok_path):
         wait = wait_random_exponential(policy.backoff_first_s, max=policy.request_s)
@@ -73,7 +78,7 @@ async def ensure(ngrok_path: str, policy: Policy) -> str:
     return await _version(ngrok_path, policy)
 
 
-async def _download(program: Path, policy: Policy) -> None:
+async def _download(program: Path, policy: Timeouts) -> None:
     """Put the agent in its place, whole or not at all."""
     try:
         program.parent.mkdir(parents=True, exist_ok=True)
@@ -122,33 +127,33 @@ def _certificates() -> dict[str, str]:
     return {"SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE": bundle}
 
 
-async def _version(ngrok_path: str, policy: Policy) -> str:
+async def _version(ngrok_path: str, policy: Timeouts) -> str:
     replaced = f"Delete {ngrok_path}; the next run fetches a new one."
     try:
         if await asyncio.to_thread(_is_launcher, ngrok_path):
-            raise UserMustAct(
+            raise UserActionRequired(
                 f"{ngrok_path} is pyngrok's launcher, not the ngrok agent itself.",
                 "Leave the agent's path out, or give that of the real agent.",
             )
         code, said = await _run([ngrok_path, "--version"], policy.agent_start_s)
     except TimeoutError as error:
-        raise UserMustAct(
+        raise UserActionRequired(
             f"{ngrok_path} did not tell its version within {policy.agent_start_s:g} s.",
             replaced,
         ) from error
     except OSError as error:
-        raise UserMustAct(
+        raise UserActionRequired(
             f"{ngrok_path} cannot be run: {error.strerror}.", replaced
         ) from error
     match = _VERSION.search(said)
     if match is None:
-        raise UserMustAct(
+        raise UserActionRequired(
             f"{ngrok_path} is not a working ngrok agent (exit code {code}).", replaced
         )
     version = match[0].removeprefix("version ")
     if (int(match[1]), int(match[2])) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
-        raise UserMustAct(
+        raise UserActionRequired(
             f"The ngrok agent {version} is older than {oldest}.", replaced
         )
     return version

@@ -26,7 +26,7 @@ def running_agent(config: PyngrokConfig) -> NgrokProcess | None:
     return process._current_processes.get(config.ngrok_path)  # noqa: SLF001
 
 
-def close_output(running: NgrokProcess, wait_s: float) -> None:
+def close_agent_pipe(running: NgrokProcess, wait_s: float) -> None:
     """Close the pipe from an agent that has ended, which pyngrok keeps for ever."""
     monitor = running._monitor_thread  # noqa: SLF001  (it reads the pipe)
     if monitor is not None:
@@ -35,14 +35,14 @@ def close_output(running: NgrokProcess, wait_s: float) -> None:
         running.proc.stdout.close()
 
 
-def leave_loopback_alone() -> None:
+def bypass_proxy_for_loopback() -> None:
     """Keep a proxy of the environment from pyngrok's calls to the agent's API."""
     names = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if "127.0.0.1" not in names.split(","):
         os.environ["no_proxy"] = f"{names},127.0.0.1".lstrip(",")
 
 
-async def answers(api_url: str, timeout_s: float) -> bool:
+async def is_alive(api_url: str, timeout_s: float) -> bool:
     """Whether the agent's API answers in time.
 
     It says nothing of the service behind: it also answers while the edge is gone.

@@ -53,7 +53,7 @@ _RULES: Final = (("/v1/messages", _ANTHROPIC), ("/v1/", _OPENAI), ("/", _NATIVE)
 """Beginnings of paths, the longer first, each with the error that its clients know."""
 
 
-def key_required() -> str:
+def require_key_policy() -> str:
     """Return the policy: without a key, 401 in the dialect of the path.
 
     Open routes of the gateway, probes of the public URL and whatever browsers send

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.daemon.components.engine import EngineLife
+from spicy_avocado_magic.config.settings import Endpoints, Settings
+from spicy_avocado_magic.daemon.components.engine import EngineComponent
 from spicy_avocado_magic.daemon.restart_loop import Readiness
-from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
@@ -22,10 +22,10 @@ async def test_a_new_life_is_waited_for_from_its_beginning(tmp_path: Path) -> No
     told: list[str | None] = []
     gateway: Any = SimpleNamespace(set_upstream=told.append)
     context: Any = SimpleNamespace(
-        settings=Settings(sources=Sources(engine_path=str(tmp_path / "none"))),
+        settings=Settings(sources=Endpoints(engine_path=str(tmp_path / "none"))),
         folder=StateFolder(tmp_path),
-        board=Board(State()),
+        board=StateStore(State()),
     )
     with pytest.raises(EngineFailed, match="no ollama"):
-        await EngineLife(context, gateway).live(Readiness())
+        await EngineComponent(context, gateway).run(Readiness())
     assert told == [None]

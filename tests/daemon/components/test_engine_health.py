@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.components import engine
-from spicy_avocado_magic.daemon.components.engine import until_hung
-from spicy_avocado_magic.engine.ollama_process import EngineServer
+from spicy_avocado_magic.daemon.components.engine import wait_until_unresponsive
+from spicy_avocado_magic.engine.ollama_process import OllamaProcess
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.system.processes import Identity
 
-POLICY = Policy().scaled(2000)
+POLICY = Timeouts().scaled(2000)
 MANY = 50
 
 
@@ -46,7 +46,9 @@ async def hung(server: Server, *, waits: bool = False, sent: int = 0) -> str:
     """Return why the engine is taken for hung."""
     metrics = SimpleNamespace(bytes_out=sent)
     gateway: Any = SimpleNamespace(waits_for_engine=waits, metrics=metrics)
-    error = await until_hung(cast(EngineServer, server), cast(Gateway, gateway), POLICY)
+    error = await wait_until_unresponsive(
+        cast(OllamaProcess, server), cast(Gateway, gateway), POLICY
+    )
     assert error.log_tail == ("last words",), "its log is not shown"
     return error.problem
 
@@ -68,7 +70,7 @@ async def is_left_alone(server: Server, *, waits: bool) -> bool:
 def runners(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float, int]]:
     """Give the list of what runners have done, which a test may change."""
     done = [(7, 1.0, 1)]
-    monkeypatch.setattr(engine, "effort_of", lambda _pid: tuple(done))
+    monkeypatch.setattr(engine, "runner_activity", lambda _pid: tuple(done))
     return done
 
 
@@ -81,7 +83,7 @@ async def test_three_misses_in_a_row_mean_a_hung_engine() -> None:
 
 def test_a_hang_is_noticed_within_twenty_seconds() -> None:
     """It begins right after a good check, and each further one times out."""
-    policy = Policy()
+    policy = Timeouts()
     misses_s = policy.engine_misses * policy.engine_check_timeout_s
     assert policy.engine_check_every_s + misses_s <= 20
     stuck_s = policy.engine_stuck_s + 2 * policy.engine_check_every_s
@@ -107,7 +109,9 @@ async def test_a_busy_engine_is_left_alone(
 ) -> None:
     """However long nothing comes from it."""
     busy = iter(range(10**9))
-    monkeypatch.setattr(engine, "effort_of", lambda _pid: ((7, float(next(busy)), 1),))
+    monkeypatch.setattr(
+        engine, "runner_activity", lambda _pid: ((7, float(next(busy)), 1),)
+    )
     assert await is_left_alone(Server(iter([])), waits=True)
 
 

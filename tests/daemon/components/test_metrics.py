@@ -13,12 +13,12 @@ import aiohttp
 import pytest
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.components.gateway import GatewayLife
-from spicy_avocado_magic.daemon.components.metrics import MetricsLife
-from spicy_avocado_magic.daemon.context import Context
-from spicy_avocado_magic.daemon.state_store import Board
-from spicy_avocado_magic.protocol.event_log import Recorder
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
+from spicy_avocado_magic.daemon.components.metrics import MetricsEndpoint
+from spicy_avocado_magic.daemon.context import DaemonContext
+from spicy_avocado_magic.daemon.state_store import StateStore
+from spicy_avocado_magic.protocol.event_log import EventLog
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
@@ -31,8 +31,8 @@ TOKEN: Final = "metrics-token-0123456789"
 class Bench:
     """A life that runs, and what it is told."""
 
-    life: MetricsLife
-    context: Context
+    life: MetricsEndpoint
+    context: DaemonContext
     task: asyncio.Task[None]
 
     def want(self, port: str, *, token: str = TOKEN) -> None:
@@ -71,18 +71,18 @@ async def scrape(url: str, token: str = TOKEN) -> int:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     """A life without any port wanted."""
     redact = Redactor()
-    context = Context(
+    context = DaemonContext(
         settings=Settings(api_key="key-of-the-test-1"),
         folder=StateFolder(tmp_path),
-        policy=Policy(metrics_retry_s=0.05),
+        policy=Timeouts(metrics_retry_s=0.05),
         platform=PLATFORMS[-1],
-        board=Board(State()),
+        board=StateStore(State()),
         children=cast("Any", None),
-        log=Recorder(tmp_path / "flight.log", redact),
+        log=EventLog(tmp_path / "flight.log", redact),
         redact=redact,
         probe_secret=b"secret",
     )
-    life = MetricsLife(context, GatewayLife(context).gateway)
+    life = MetricsEndpoint(context, GatewayComponent(context).gateway)
     task = asyncio.create_task(life.run())
     yield Bench(life=life, context=context, task=task)
     task.cancel()

@@ -12,15 +12,15 @@ from typing import Any, cast
 import pytest
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.config.settings import Settings, Sources
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.settings import Endpoints, Settings
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.components import model_creation
-from spicy_avocado_magic.daemon.components.engine import EngineLife
-from spicy_avocado_magic.daemon.components.model_creation import Creating
-from spicy_avocado_magic.daemon.context import Context
-from spicy_avocado_magic.daemon.state_store import Board
+from spicy_avocado_magic.daemon.components.engine import EngineComponent
+from spicy_avocado_magic.daemon.components.model_creation import ModelBuilder
+from spicy_avocado_magic.daemon.context import DaemonContext
+from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.engine import ollama_api as engine_models
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.processes import Identity
@@ -59,23 +59,25 @@ class Host:
         program.chmod(0o755)
         self.told: list[str] = []
         self.children, self.log = Children(known), list[str]()
-        self.board = Board(State())
+        self.board = StateStore(State())
         self.engine: Any = SimpleNamespace(
             base_url="http://127.0.0.1:11434", executable=program
         )
         self.folder = StateFolder(path / "state")
         self.folder.path.mkdir()
         context: Any = SimpleNamespace(
-            settings=Settings(sources=Sources(rehearsal=True, registry="127.0.0.1:9")),
+            settings=Settings(
+                sources=Endpoints(rehearsal=True, registry="127.0.0.1:9")
+            ),
             folder=self.folder,
             models_folder=path / "models",
-            policy=Policy(),
+            policy=Timeouts(),
             board=self.board,
             children=self.children,
             log=self.log.append,
         )
-        self.creating = Creating(
-            cast("Context", context), cast("EngineLife", self.engine)
+        self.creating = ModelBuilder(
+            cast("DaemonContext", context), cast("EngineComponent", self.engine)
         )
 
     async def create(
@@ -115,7 +117,7 @@ async def test_a_failure_leaves_no_file_either(tmp_path: Path) -> None:
     """And the next one can be made."""
     host = Host(tmp_path, "echo 'Error: no FROM line' >&2; exit 1")
     for _ in range(2):
-        with pytest.raises(UsageMistake, match="no FROM line"):
+        with pytest.raises(UsageError, match="no FROM line"):
             await host.create()
     assert list(host.folder.path.iterdir()) == []
     assert host.children.log == ["+create", "-create"] * 2
@@ -128,7 +130,7 @@ async def test_one_is_made_at_a_time(tmp_path: Path) -> None:
     host = Host(tmp_path, f"cat {go_on}")
     first = asyncio.create_task(host.create())
     await asyncio.wait_for(host.children.has_some.wait(), WAIT_S)
-    with pytest.raises(UsageMistake, match="just being made"):
+    with pytest.raises(UsageError, match="just being made"):
         await host.create()
     go_on.write_text("")
     await first
@@ -139,7 +141,7 @@ async def test_without_an_engine_it_is_too_early(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.engine.base_url = ""
     for text in ("SYSTEM hi\n", "FROM tiny\n"):
-        with pytest.raises(UsageMistake, match="engine is not up"):
+        with pytest.raises(UsageError, match="engine is not up"):
             await host.create(text)
 
 
@@ -153,7 +155,7 @@ def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         source: ModelName,
         *,
         insecure: bool,
-        policy: Policy,
+        policy: Timeouts,
         on_progress: Callable[[str, int, int], None],
     ) -> None:
         on_progress("ab", 1_000_000, 2_000_000)
@@ -162,8 +164,8 @@ def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     async def copy(_url: str, source: ModelName, to: ModelName, **_: Any) -> None:
         asked.append(f"copy {source.short} {to.short}")
 
-    monkeypatch.setattr(model_creation, "adopt", adopt)
-    monkeypatch.setattr(engine_models, "copy", copy)
+    monkeypatch.setattr(model_creation, "pull_model", adopt)
+    monkeypatch.setattr(engine_models, "rename_model", copy)
     return asked
 
 
@@ -194,7 +196,7 @@ async def test_nothing_is_pulled_beside_models_on_their_way(
 ) -> None:
     """Two pulls of one digest at once break each other."""
     host = Host(tmp_path)
-    with pytest.raises(UsageMistake, match="on their way"):
+    with pytest.raises(UsageError, match="on their way"):
         await host.create("FROM llama3\n")
     assert pulls == []
 
@@ -203,6 +205,6 @@ async def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
     """Before a program sees it."""
     host = Host(tmp_path)
     for name in ("-f", "a b", ""):
-        with pytest.raises(UsageMistake, match="model name"):
+        with pytest.raises(UsageError, match="model name"):
             await host.create(name=name)
     assert host.children.log == []

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.daemon.components import model_plans
-from spicy_avocado_magic.engine.hardware.gguf import HEAD_BYTES, read_shape
-from spicy_avocado_magic.engine.hardware.memory_fit import Demand, Memory, cache_bytes
+from spicy_avocado_magic.engine.hardware.gguf import HEAD_BYTES, read_architecture
+from spicy_avocado_magic.engine.hardware.memory_fit import (
+    AvailableMemory,
+    ContextDemand,
+    cache_bytes,
+)
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
 
@@ -79,7 +83,7 @@ async def check_first_is_used_while_second_comes(
         assert pull.phase is Phase.STARTING
         assert pull.detail.startswith("fetching two:latest"), pull.detail
         models.held["two"].set()
-        await session.ready.up()
+        await session.ready.wait_ready()
         for name in ("one", "two"):
             assert await session.chat(name) == 200, f"{name} is not usable"
         assert session.board.snapshot().stage("pull").phase is Phase.READY
@@ -111,7 +115,7 @@ async def check_next_session_pulls_nothing(
         async with running_engine(executable, folder) as engine:
             session = Session(folder, engine, models.address, names, rehearsal=True)
             async with session.running():
-                await session.ready.up()
+                await session.ready.wait_ready()
                 for name in names:
                     assert await session.chat(name) == 200, f"{name} is not usable"
         return session.board.snapshot().stage("pull").detail
@@ -146,7 +150,7 @@ async def check_engine_pulls_what_we_may_not(session: Session, models: Models) -
         ours = {model for model, _, agent in models.asked if agent.startswith(OURS)}
         assert ours == {"one"}, "two pulls at the same time"
         models.held["one"].set()
-        await session.ready.up()
+        await session.ready.wait_ready()
         for name in ("one", "two"):
             assert await session.chat(name) == 200, f"{name} is not usable"
     by_engine = [m for agent in ENGINES for m in models.weights_asked(agent)]
@@ -182,11 +186,11 @@ async def test_a_fall_of_the_engine_does_not_stop_the_fetching(
     async with session.running():
         await session.until(lambda state: is_usable(state, "one"))
         await models.reached.wait()
-        session.engine_ready.fall()
+        session.engine_ready.set_unready()
         await asyncio.sleep(0)
-        session.engine_ready.rise()
+        session.engine_ready.set_ready()
         models.held["two"].set()
-        await session.ready.up()
+        await session.ready.wait_ready()
         assert await session.chat("two") == 200
     assert models.weights_asked(OURS) == ["one", "two"], "a blob was asked for twice"
 
@@ -201,8 +205,8 @@ async def test_blobs_come_before_there_is_an_engine(
             lambda state: state.stage("pull").detail == "fetched, waiting for Ollama"
         )
         assert state.models[0].phase is Phase.STARTING, "ready without an engine"
-        session.engine_ready.rise()
-        await session.ready.up()
+        session.engine_ready.set_ready()
+        await session.ready.wait_ready()
         assert await session.chat("two") == 200
 
 
@@ -212,7 +216,7 @@ async def test_what_was_here_before_is_not_called_fetched(
     """While the engine starts, a model on disk is told as that."""
     session = Session(tmp_path, engine, models.address, ("one",))
     async with session.running():
-        await session.ready.up()
+        await session.ready.wait_ready()
     again = Session(tmp_path, engine, models.address, ("one",))
     async with again.running(engine_is_up=False):
         state = await again.until(
@@ -251,7 +255,9 @@ async def test_a_model_that_cannot_run_is_refused_before_it_is_fetched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Gigabytes that could never be loaded are not fetched."""
-    monkeypatch.setattr(model_plans, "read_memory", lambda _: Memory(ram_free=1000))
+    monkeypatch.setattr(
+        model_plans, "read_memory", lambda _: AvailableMemory(ram_free=1000)
+    )
     session = Session(tmp_path, engine, models.address, ("one",))
     async with session.running():
         while (failure := session.board.snapshot().failure) is None:
@@ -271,11 +277,13 @@ async def test_a_model_that_is_here_is_not_refused_by_an_estimate(
     """Nothing is fetched for it, so the engine itself may find out."""
     session = Session(tmp_path, engine, models.address, ("one",))
     async with session.running():
-        await session.ready.up()
-    monkeypatch.setattr(model_plans, "read_memory", lambda _: Memory(ram_free=1000))
+        await session.ready.wait_ready()
+    monkeypatch.setattr(
+        model_plans, "read_memory", lambda _: AvailableMemory(ram_free=1000)
+    )
     again = Session(tmp_path, engine, models.address, ("one",))
     async with again.running():
-        await again.ready.up()
+        await again.ready.wait_ready()
         assert await again.chat("one") == 200
     assert "cannot run" in again.board.snapshot().models[0].fit
 
@@ -291,13 +299,15 @@ async def test_what_our_own_engine_holds_makes_room(
     gpu_bytes: int,
 ) -> None:
     """A second model is not refused because the first one fills the memory."""
-    monkeypatch.setattr(model_plans, "read_memory", lambda _: Memory(ram_free=1000))
+    monkeypatch.setattr(
+        model_plans, "read_memory", lambda _: AvailableMemory(ram_free=1000)
+    )
     session = Session(tmp_path, engine, models.address, ("one", "two"))
     session.board.model("one", memory_bytes=10**9, gpu_bytes=gpu_bytes)
     async with session.running(engine_is_up=engine_is_up):
         while not (session.ready.is_up or session.board.snapshot().failure):
             await session.board.wait_change()
-    assert session.ready.has_risen == engine_is_up, session.board.snapshot().failure
+    assert session.ready.was_ready == engine_is_up, session.board.snapshot().failure
 
 
 async def test_what_is_expected_of_memory_is_told_of_each_model(
@@ -312,7 +322,7 @@ async def test_what_is_expected_of_memory_is_told_of_each_model(
         assert "runs on the CPU (slow)" in state.models[0].fit
         assert "runs on the CPU (slow)" in state.stage("pull").detail
         models.held["one"].set()
-        await session.ready.up()
+        await session.ready.wait_ready()
 
 
 def fake_nvidia_smi(
@@ -364,7 +374,7 @@ async def test_a_gpu_that_the_engine_cannot_use_is_not_reckoned_with(
         (tmp_path / "bin" / "ollama").touch(0o755)
     session.context.settings = settings
     async with session.running():
-        await session.ready.up()
+        await session.ready.wait_ready()
         assert expected in session.board.snapshot().models[0].fit
 
 
@@ -380,12 +390,12 @@ async def test_a_silent_fall_back_to_the_cpu_is_a_loud_warning(
     session = Session(tmp_path, engine, models.address, ("one",))
     session.board.warn("somebody", "another")
     async with session.running():
-        await session.ready.up()
+        await session.ready.wait_ready()
         assert "fits on the GPU" in session.board.snapshot().models[0].fit
-        session.engine_ready.fall()
-        await session.ready.down()
-        session.engine_ready.rise()
-        await session.ready.up()
+        session.engine_ready.set_unready()
+        await session.ready.wait_unready()
+        session.engine_ready.set_ready()
+        await session.ready.wait_ready()
         state = session.board.snapshot()
     assert state.warnings[0] == "another", "a warning of somebody else is gone"
     (warning,) = state.warnings[1:]
@@ -407,7 +417,7 @@ async def test_a_model_on_the_cpu_of_a_gpu_machine_is_told(
     session = Session(tmp_path, engine, models.address, ("one",))
     session.board.update(compute="Tesla T4, 14.7 GiB")
     async with session.running():
-        await session.ready.up()
+        await session.ready.wait_ready()
         state = session.board.snapshot()
     assert "100% of one:latest is on the CPU" in state.warnings[0]
     assert "on the CPU" in state.stage("warm").detail
@@ -423,7 +433,7 @@ async def test_a_machine_without_a_gpu_is_not_warned_of(
     monkeypatch.setenv("PATH", str(tmp_path))
     session = Session(tmp_path, engine, models.address, ("one",))
     async with session.running():
-        await session.ready.up()
+        await session.ready.wait_ready()
         assert session.board.snapshot().warnings == ()
 
 
@@ -437,7 +447,7 @@ async def test_a_real_engine_without_a_gpu_proves_that_by_its_log(
     fake_nvidia_smi(tmp_path / "bin", monkeypatch)
     session = Session(tmp_path, real_engine, models.address, ("one",))
     async with session.running():
-        await session.ready.up()
+        await session.ready.wait_ready()
         state = session.board.snapshot()
     assert real_engine.server.compute().text == "CPU"
     assert state.models[0].memory_bytes > 0
@@ -451,14 +461,14 @@ async def test_the_cache_is_as_large_as_a_real_engine_makes_it(
     """Our arithmetic against the buffer that llama.cpp logs, to its two decimals."""
     session = Session(tmp_path, real_engine, models.address, ("one",))
     async with session.running():
-        await session.ready.up()
+        await session.ready.wait_ready()
     log = real_engine.server.log_since(0)
     buffers = re.findall(r"KV buffer size =\s*([\d.]+) MiB", log)
     if not buffers:
         pytest.skip("this engine's runner does not log its buffers")
-    shape = read_shape(tiny_gguf()[:HEAD_BYTES])
+    shape = read_architecture(tiny_gguf()[:HEAD_BYTES])
     assert shape is not None
-    reckoned = cache_bytes(shape, ENGINE_CONTEXT, Demand())
+    reckoned = cache_bytes(shape, ENGINE_CONTEXT, ContextDemand())
     assert float(buffers[-1]) == pytest.approx(reckoned / 2**20, abs=0.006)
 
 
@@ -484,7 +494,7 @@ async def test_a_model_of_hf_comes_through_a_proxy_into_a_real_engine(
         async with running_engine(real_ollama, tmp_path) as engine:
             session = Session(tmp_path, engine, "", (name,))
             async with session.running():
-                await session.ready.up()
+                await session.ready.wait_ready()
                 assert await session.chat(name) == 200
                 assert await session.chat(name.lower()) == 200
     assert set(hosts) == {"hf.co:443", "cdn-lfs.hf.co:443"}

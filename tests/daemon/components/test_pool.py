@@ -11,13 +11,13 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.components.gateway import GatewayLife
-from spicy_avocado_magic.daemon.components.pool import PoolLife, differences
-from spicy_avocado_magic.daemon.context import Context
-from spicy_avocado_magic.daemon.state_store import Board
-from spicy_avocado_magic.errors import AvocadoError, EndpointRefused
-from spicy_avocado_magic.protocol.event_log import Recorder
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
+from spicy_avocado_magic.daemon.components.pool import PoolMembership, differences
+from spicy_avocado_magic.daemon.context import DaemonContext
+from spicy_avocado_magic.daemon.state_store import StateStore
+from spicy_avocado_magic.errors import AvocadoError, EndpointUnavailable
+from spicy_avocado_magic.protocol.event_log import EventLog
 from spicy_avocado_magic.protocol.pool import (
     POOL_HEADER,
     PROBE_HEADER,
@@ -25,7 +25,7 @@ from spicy_avocado_magic.protocol.pool import (
     Pool,
     derive_secret,
 )
-from spicy_avocado_magic.protocol.state import Member, State
+from spicy_avocado_magic.protocol.state import PoolMember, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
@@ -34,21 +34,21 @@ from ...tunnel_parts import serving
 
 OFFLINE = "ERR_NGROK_3200"
 KEY, DOMAIN = "one-key-for-all-of-us", "a.ngrok.app"
-POLICY = Policy(
+POLICY = Timeouts(
     probe_s=0.3, pool_start_probes=4, heartbeat_s=0.01, pool_probe_every_s=60.0
 )
 
 
-def _context(folder: Path, policy: Policy = POLICY) -> Context:
+def _context(folder: Path, policy: Timeouts = POLICY) -> DaemonContext:
     redact = Redactor()
-    return Context(
+    return DaemonContext(
         settings=Settings(api_key=KEY, domain=DOMAIN, pool=True),
         folder=StateFolder(folder),
         policy=policy,
         platform=PLATFORMS[-1],
-        board=Board(State()),
+        board=StateStore(State()),
         children=cast("Any", None),
-        log=Recorder(folder / "flight.log", redact),
+        log=EventLog(folder / "flight.log", redact),
         redact=redact,
         probe_secret=b"secret",
     )
@@ -95,11 +95,11 @@ def member() -> Pool:
 
 
 @pytest.fixture
-async def life(tmp_path: Path) -> PoolLife:
+async def life(tmp_path: Path) -> PoolMembership:
     """A part in a pool that was joined."""
     context = _context(tmp_path)
-    gateway = GatewayLife(context)
-    life = PoolLife(context, gateway)
+    gateway = GatewayComponent(context)
+    life = PoolMembership(context, gateway)
     await life.join()
     assert gateway.gateway.pool is not None, "the gateway does not answer members"
     return life
@@ -110,8 +110,8 @@ async def test_without_a_pool_nothing_is_asked_or_told(
 ) -> None:
     """One who left a pool is as one who never was in it."""
     context = _context(tmp_path)
-    gateway = GatewayLife(context)
-    life = PoolLife(context, gateway)
+    gateway = GatewayComponent(context)
+    life = PoolMembership(context, gateway)
     await life.join()
     context.settings = Settings(api_key=KEY, domain=DOMAIN)
     await life.join()
@@ -126,7 +126,7 @@ async def test_the_secret_is_derived_once(
 ) -> None:
     """A tunnel that starts anew keeps its id; another key makes another member."""
     context = _context(tmp_path)
-    life = PoolLife(context, GatewayLife(context))
+    life = PoolMembership(context, GatewayComponent(context))
     await life.join()
     first = life.facts()["members"][0].id
     await life.join()
@@ -137,7 +137,7 @@ async def test_the_secret_is_derived_once(
 
 
 async def test_the_first_proof_meets_the_others(
-    life: PoolLife, behind: Behind, member: Pool
+    life: PoolMembership, behind: Behind, member: Pool
 ) -> None:
     """A few questions at the start, one at each later proof."""
     behind.pools = [member, Pool(derive_secret(KEY, DOMAIN))]
@@ -151,11 +151,11 @@ async def test_the_first_proof_meets_the_others(
 
 @pytest.mark.parametrize("stranger", [Pool(b"of another key"), None])
 async def test_a_stranger_is_refused_at_first_and_told_later(
-    life: PoolLife, behind: Behind, member: Pool, stranger: Pool | None
+    life: PoolMembership, behind: Behind, member: Pool, stranger: Pool | None
 ) -> None:
     """Who comes does not stay beside one; who was there does not go."""
     behind.pools = [member, stranger]
-    with pytest.raises(EndpointRefused, match="different key"):
+    with pytest.raises(EndpointUnavailable, match="different key"):
         await life.prove(behind.url)
     behind.pools = [member]
     assert await life.prove(behind.url)
@@ -165,7 +165,7 @@ async def test_a_stranger_is_refused_at_first_and_told_later(
 
 
 async def test_nobody_behind_the_url_is_a_failure_at_any_time(
-    life: PoolLife, behind: Behind, member: Pool
+    life: PoolMembership, behind: Behind, member: Pool
 ) -> None:
     """The tunnel has to be mended then."""
     with pytest.raises(AvocadoError):
@@ -189,8 +189,8 @@ async def test_members_hear_of_our_new_models(
 ) -> None:
     """A burst of questions tells it, and then no more."""
     context = _context(tmp_path)
-    gateway = GatewayLife(context)
-    life = PoolLife(context, gateway)
+    gateway = GatewayComponent(context)
+    life = PoolMembership(context, gateway)
     await life.join()
     behind.pools = [member]
     await life.prove(behind.url)
@@ -207,8 +207,8 @@ async def test_the_url_is_asked_now_and_then(
     tmp_path: Path, behind: Behind, member: Pool
 ) -> None:
     """One question each time, whatever it is answered."""
-    context = _context(tmp_path, Policy(pool_probe_every_s=0.01, heartbeat_s=0.001))
-    life = PoolLife(context, GatewayLife(context))
+    context = _context(tmp_path, Timeouts(pool_probe_every_s=0.01, heartbeat_s=0.001))
+    life = PoolMembership(context, GatewayComponent(context))
     await life.join()
     behind.pools = [member, Pool(b"of another key")]
     watching = asyncio.create_task(life.watch(behind.url))
@@ -220,7 +220,7 @@ async def test_the_url_is_asked_now_and_then(
 
 def test_the_questions_of_an_idle_day_are_few() -> None:
     """Of ngrok's 20,000 free requests a month, hardly any is used for this."""
-    assert 24 * 3600 / Policy().pool_probe_every_s <= 50
+    assert 24 * 3600 / Timeouts().pool_probe_every_s <= 50
 
 
 @pytest.mark.parametrize(
@@ -238,5 +238,5 @@ def test_different_models_are_told_but_not_different_spellings(
     models: list[tuple[str, ...]], is_told: bool
 ) -> None:
     """One that still loads its models differs from nobody."""
-    members = [Member(id=str(n), models=names) for n, names in enumerate(models)]
+    members = [PoolMember(id=str(n), models=names) for n, names in enumerate(models)]
     assert bool(differences(members)) is is_told

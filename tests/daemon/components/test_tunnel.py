@@ -10,20 +10,23 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.settings import Settings
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.components import tunnel
-from spicy_avocado_magic.daemon.components.gateway import GatewayLife
-from spicy_avocado_magic.daemon.context import Context
+from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
+from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.restart_loop import Readiness
-from spicy_avocado_magic.daemon.state_store import Board
-from spicy_avocado_magic.errors import AvocadoError, PolicyRefused, TunnelFailed
-from spicy_avocado_magic.protocol.event_log import Recorder
-from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, proof
+from spicy_avocado_magic.daemon.state_store import StateStore
+from spicy_avocado_magic.errors import AvocadoError, TrafficPolicyRejected, TunnelFailed
+from spicy_avocado_magic.protocol.event_log import EventLog
+from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, gateway_proof
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
-from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER, key_required
+from spicy_avocado_magic.tunnel.ngrok.traffic_policy import (
+    DENIED_HEADER,
+    require_key_policy,
+)
 
 from ...tunnel_parts import serving
 
@@ -68,7 +71,7 @@ class AgentWithoutRules:
         """Refuse the rule, or take it and let nothing through."""
         self.asked.append(traffic_policy)
         if traffic_policy and not self.denies:
-            raise PolicyRefused("Too many rules.", "Use fewer.")
+            raise TrafficPolicyRejected("Too many rules.", "Use fewer.")
         return self.url
 
     async def close(self, grace_s: float) -> None:
@@ -86,32 +89,32 @@ class NoChildren:
         """Forget it."""
 
 
-def _context(folder: Path, **settings: Any) -> Context:
+def _context(folder: Path, **settings: Any) -> DaemonContext:
     redact = Redactor()
-    return Context(
+    return DaemonContext(
         settings=Settings(api_key="key-of-the-test-1", **settings),
         folder=StateFolder(folder),
-        policy=Policy(probe_s=0.3),
+        policy=Timeouts(probe_s=0.3),
         platform=PLATFORMS[-1],
-        board=Board(State()),
+        board=StateStore(State()),
         children=cast("Any", NoChildren()),
-        log=Recorder(folder / "flight.log", redact),
+        log=EventLog(folder / "flight.log", redact),
         redact=redact,
         probe_secret=b"secret",
     )
 
 
 def _life(
-    context: Context,
-    gateway: GatewayLife | None = None,
+    context: DaemonContext,
+    gateway: GatewayComponent | None = None,
     models_ready: Readiness | None = None,
-) -> tunnel.TunnelLife:
+) -> tunnel.TunnelComponent:
     """Return a life whose gateway is open."""
     gateway_ready = Readiness()
-    gateway_ready.rise()
-    return tunnel.TunnelLife(
+    gateway_ready.set_ready()
+    return tunnel.TunnelComponent(
         context,
-        gateway or GatewayLife(context),
+        gateway or GatewayComponent(context),
         gateway_ready,
         models_ready or Readiness(),
     )
@@ -132,7 +135,7 @@ async def test_a_url_that_leads_elsewhere_is_never_announced(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     AgentThatLeadsAstray.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    monkeypatch.setattr(tunnel, "Agent", AgentThatLeadsAstray)
+    monkeypatch.setattr(tunnel, "NgrokAgent", AgentThatLeadsAstray)
     context = _context(tmp_path)
     ready = Readiness()
     life = _life(context)
@@ -142,7 +145,7 @@ async def test_a_url_that_leads_elsewhere_is_never_announced(
                 await life.live(ready)
     finally:
         await runner.cleanup()
-    assert not ready.has_risen, "the tunnel called itself ready"
+    assert not ready.was_ready, "the tunnel called itself ready"
     assert context.board.snapshot().url == "", "an unproved URL was announced"
 
 
@@ -156,22 +159,22 @@ async def test_a_tunnel_comes_up_without_a_rule_that_ngrok_does_not_take(
     async def answer(request: web.Request) -> web.Response:
         if denies and len(AgentWithoutRules.asked) == 1:
             return web.Response(status=401, headers={DENIED_HEADER: "denied"})
-        right = proof(context.probe_secret, request.headers[PROBE_HEADER])
+        right = gateway_proof(context.probe_secret, request.headers[PROBE_HEADER])
         return web.Response(headers={PROOF_HEADER: right})
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    monkeypatch.setattr(tunnel, "Agent", AgentWithoutRules)
+    monkeypatch.setattr(tunnel, "NgrokAgent", AgentWithoutRules)
     monkeypatch.setattr(AgentWithoutRules, "denies", denies)
     ready = Readiness()
     life = _life(context)
     async with serving(app) as AgentWithoutRules.url:
         living = asyncio.create_task(life.live(ready))
         async with asyncio.timeout(5):
-            await ready.up()
+            await ready.wait_ready()
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
-    assert AgentWithoutRules.asked == [key_required(), ""]
+    assert AgentWithoutRules.asked == [require_key_policy(), ""]
     (warning,) = context.board.snapshot().warnings
     assert "reach this notebook" in warning
 
@@ -182,7 +185,7 @@ async def test_no_rule_where_clients_need_send_no_header(
 ) -> None:
     """The edge could not tell them from strangers."""
     context = _context(tmp_path, **{setting: True})
-    monkeypatch.setattr(tunnel, "Agent", AgentWithoutRules)
+    monkeypatch.setattr(tunnel, "NgrokAgent", AgentWithoutRules)
     monkeypatch.setattr(AgentWithoutRules, "url", "http://127.0.0.1:9")
     life = _life(context)
     with pytest.raises(AvocadoError):
@@ -194,7 +197,7 @@ async def test_no_rule_where_clients_need_send_no_header(
 class AgentThatJoins:
     """Stands in for the agent of a pool's member: tells when it connects."""
 
-    gateway: ClassVar[GatewayLife]
+    gateway: ClassVar[GatewayComponent]
     joined_with: ClassVar[list[tuple[str, tuple[str, ...]]]] = []
 
     def __init__(self, **_: Any) -> None:
@@ -220,8 +223,12 @@ async def test_a_member_joins_the_pool_only_when_it_can_answer(
     """With its models, and open for the domain, before the first request comes."""
     domain = "a.ngrok.app"
     context = _context(tmp_path, pool=True, domain=domain)
-    gateway, models_ready, tried = GatewayLife(context), Readiness(), asyncio.Event()
-    monkeypatch.setattr(tunnel, "Agent", AgentThatJoins)
+    gateway, models_ready, tried = (
+        GatewayComponent(context),
+        Readiness(),
+        asyncio.Event(),
+    )
+    monkeypatch.setattr(tunnel, "NgrokAgent", AgentThatJoins)
     monkeypatch.setattr(AgentThatJoins, "gateway", gateway, raising=False)
     AgentThatJoins.joined_with.clear()
     living = asyncio.create_task(
@@ -237,7 +244,7 @@ async def test_a_member_joins_the_pool_only_when_it_can_answer(
             "it joined before its models were there"
         )
         gateway.serve(("tiny",))
-        models_ready.rise()
+        models_ready.set_ready()
         await tried.wait()
     assert AgentThatJoins.joined_with == [(domain, ("tiny",))]
     assert isinstance(living.exception(), AvocadoError)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.daemon.components.tunnel import until_hung
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.daemon.components.tunnel import wait_until_unresponsive
 from spicy_avocado_magic.errors import TunnelFailed
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.tunnel.ngrok.agent import Agent
+from spicy_avocado_magic.tunnel.ngrok.agent import NgrokAgent
 
-POLICY = Policy().scaled(2000)
+POLICY = Timeouts().scaled(2000)
 
 
 @dataclass
@@ -45,8 +45,8 @@ class World:
 
     def watched(self) -> asyncio.Task[TunnelFailed]:
         """Begin to watch."""
-        agent = cast(Agent, self)
-        hung = until_hung(agent, self.metrics, self.prove, POLICY)
+        agent = cast(NgrokAgent, self)
+        hung = wait_until_unresponsive(agent, self.metrics, self.prove, POLICY)
         return asyncio.ensure_future(hung)
 
 
@@ -85,6 +85,6 @@ async def test_traffic_through_the_tunnel_is_proof_enough() -> None:
 
 def test_a_hang_is_noticed_within_twenty_seconds() -> None:
     """It begins right after a good check, and each further one times out."""
-    policy = Policy()
+    policy = Timeouts()
     checks_s = policy.agent_misses * policy.agent_check_timeout_s
     assert policy.agent_check_every_s + checks_s + policy.agent_proof_s <= 20

@@ -18,14 +18,14 @@ import pytest
 import zstandard
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download.disk_space import (
-    amount,
     disk_full,
+    format_bytes,
     require_space,
 )
 from spicy_avocado_magic.engine.download.verified_download import (
-    fetch,
+    download_file,
 )
 from spicy_avocado_magic.engine.install.installer import install
 from spicy_avocado_magic.engine.install.release import archive_for
@@ -58,8 +58,8 @@ def test_only_a_full_disk_is_one(tmp_path: Path) -> None:
 
 def test_sizes_are_readable() -> None:
     """Small ones in MiB, large ones in GiB."""
-    assert amount(1 << 19) == "0.5 MiB"
-    assert amount(3 << 29) == "1.5 GiB"
+    assert format_bytes(1 << 19) == "0.5 MiB"
+    assert format_bytes(3 << 29) == "1.5 GiB"
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_file_too_large_for_a_real_disk_is_not_begun(
-    small_disk: Path, serve: Serve, policy: Policy
+    small_disk: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """Where its size is known nothing is asked for."""
     host = FileHost(bytes(9 * MEBI))
@@ -85,7 +85,7 @@ async def test_a_file_too_large_for_a_real_disk_is_not_begun(
 
 
 async def test_a_real_disk_that_fills_up_is_told_and_what_came_is_kept(
-    small_disk: Path, serve: Serve, policy: Policy
+    small_disk: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """A size that nobody told cannot be checked before."""
     # The end would tell a size, which may be checked before the disk is full.
@@ -99,7 +99,7 @@ async def test_a_real_disk_that_fills_up_is_told_and_what_came_is_kept(
 
 
 async def test_a_real_disk_that_fills_up_while_unpacking_is_told(
-    small_disk: Path, serve: Serve, policy: Policy
+    small_disk: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """What was unpacked is gone, so that the disk is not left full."""
     plain = io.BytesIO()
@@ -138,8 +138,10 @@ def used_bytes(folder: Path) -> int:
 
 
 async def bring(
-    host: FileHost, path: Path, serve: Serve, policy: Policy, size: int | None = None
+    host: FileHost, path: Path, serve: Serve, policy: Timeouts, size: int | None = None
 ) -> None:
     """Fetch the file of a host."""
     url = f"{await serve(host.application())}/file"
-    await fetch(url, path, size=size, policy=policy, on_progress=lambda *_: None)
+    await download_file(
+        url, path, size=size, policy=policy, on_progress=lambda *_: None
+    )

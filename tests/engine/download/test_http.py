@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download.http import (
-    StatusRefused,
-    asked_pause_s,
+    HTTPStatusError,
     get_text,
     is_loopback,
     open_session,
+    retry_after_s,
 )
-from spicy_avocado_magic.errors import DownloadFailed, UsageMistake
+from spicy_avocado_magic.errors import DownloadFailed, UsageError
 
 from ..conftest import Serve
 
@@ -39,16 +39,16 @@ def test_loopback_is_told_by_the_host_alone(url: str, *, expected: bool) -> None
 
 
 async def test_a_bundle_that_is_not_there_is_the_users_to_mend(
-    policy: Policy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    policy: Timeouts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The message names the variable; nothing falls back to other certificates."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
-    with pytest.raises(UsageMistake, match="REQUESTS_CA_BUNDLE"):
+    with pytest.raises(UsageError, match="REQUESTS_CA_BUNDLE"):
         open_session("https://x.example", policy)
 
 
 async def test_a_bundle_replaces_the_systems_certificates(
-    policy: Policy, monkeypatch: pytest.MonkeyPatch
+    policy: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file that is named is the one that is loaded."""
     loaded: list[str | None] = []
@@ -63,7 +63,7 @@ async def test_a_bundle_replaces_the_systems_certificates(
     assert loaded == ["/certificates.pem"]
 
 
-async def test_a_status_carries_its_text(policy: Policy, serve: Serve) -> None:
+async def test_a_status_carries_its_text(policy: Timeouts, serve: Serve) -> None:
     """What the server says about a refusal is not lost."""
 
     async def refuse(_request: web.Request) -> web.Response:
@@ -71,12 +71,12 @@ async def test_a_status_carries_its_text(policy: Policy, serve: Serve) -> None:
 
     app = web.Application()
     app.router.add_get("/", refuse)
-    with pytest.raises(StatusRefused) as caught:
+    with pytest.raises(HTTPStatusError) as caught:
         await get_text(await serve(app), policy)
     assert (caught.value.status, caught.value.text) == (412, "newer")
 
 
-async def test_a_text_without_end_is_cut(policy: Policy, serve: Serve) -> None:
+async def test_a_text_without_end_is_cut(policy: Timeouts, serve: Serve) -> None:
     """A server that never stops sending does not fill the memory."""
 
     async def flood(request: web.Request) -> web.StreamResponse:
@@ -92,7 +92,7 @@ async def test_a_text_without_end_is_cut(policy: Policy, serve: Serve) -> None:
     assert len(text) < 8 << 20
 
 
-async def test_silence_is_told_as_such(policy: Policy, serve: Serve) -> None:
+async def test_silence_is_told_as_such(policy: Timeouts, serve: Serve) -> None:
     """A server that accepts but never answers is named."""
     import asyncio
 
@@ -118,7 +118,7 @@ async def test_silence_is_told_as_such(policy: Policy, serve: Serve) -> None:
     ],
 )
 async def test_retry_after_is_read_in_both_forms(
-    policy: Policy, serve: Serve, told: str, seconds: float
+    policy: Timeouts, serve: Serve, told: str, seconds: float
 ) -> None:
     """Seconds or a date; what cannot be read asks for nothing."""
 
@@ -129,5 +129,5 @@ async def test_retry_after_is_read_in_both_forms(
     app.router.add_get("/", refuse)
     url = await serve(app)
     async with open_session(url, policy) as session, session.get(url) as response:
-        pause_s = asked_pause_s(response)
+        pause_s = retry_after_s(response)
     assert pause_s == seconds if seconds < 1e9 else pause_s > seconds

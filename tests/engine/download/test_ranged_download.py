@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download import ranged_download as module
 from spicy_avocado_magic.engine.download import window
-from spicy_avocado_magic.engine.download.partial_file import Part
+from spicy_avocado_magic.engine.download.partial_file import PartialFile
 from spicy_avocado_magic.engine.download.ranged_download import (
     CONNECTIONS,
-    transfer,
+    download_ranges,
 )
-from spicy_avocado_magic.engine.download.retry import Interrupted
+from spicy_avocado_magic.engine.download.retry import RetryableError
 from spicy_avocado_magic.errors import DownloadFailed
 
 from ..conftest import Serve
@@ -38,7 +38,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def patient(policy: Policy) -> Policy:
+def patient(policy: Timeouts) -> Timeouts:
     """Return waits in which nothing stalls but what is compared with others."""
     return replace(policy, stall_s=60.0, slow_s=0.1)
 
@@ -46,16 +46,18 @@ def patient(policy: Policy) -> Policy:
 async def bring(
     url: str,
     folder: Path,
-    policy: Policy,
+    policy: Timeouts,
     *,
     size: int | None = None,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> bytes:
     """Transfer the file and return what arrived."""
-    part = Part(folder / "file", size, None)
+    part = PartialFile(folder / "file", size, None)
     try:
         async with asyncio.timeout(20):
-            await transfer(f"{url}/file", part, policy=policy, on_progress=on_progress)
+            await download_ranges(
+                f"{url}/file", part, policy=policy, on_progress=on_progress
+            )
     finally:
         part.close()
     return part.path.read_bytes()
@@ -63,7 +65,7 @@ async def bring(
 
 @pytest.mark.parametrize("size", [None, len(CONTENT)])
 async def test_several_connections_share_a_file(
-    tmp_path: Path, serve: Serve, policy: Policy, size: int | None
+    tmp_path: Path, serve: Serve, policy: Timeouts, size: int | None
 ) -> None:
     """Each byte is asked for once, by many connections, and comes in order."""
     all_there = asyncio.Event()
@@ -81,7 +83,7 @@ async def test_several_connections_share_a_file(
 
 
 async def test_a_small_file_costs_one_request(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """What fits into a segment is not worth more connections."""
     host = FileHost(CONTENT[:100])
@@ -90,17 +92,17 @@ async def test_a_small_file_costs_one_request(
 
 
 async def test_no_more_than_a_window_is_asked_for_beyond_the_disk(
-    tmp_path: Path, serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Serve, policy: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the disk does not take a byte, a window is all that is in memory."""
     disk = threading.Event()
-    write = Part.write
+    write = PartialFile.write
 
-    def wait_and_write(part: Part, block: bytes) -> None:
+    def wait_and_write(part: PartialFile, block: bytes) -> None:
         disk.wait()
         write(part, block)
 
-    monkeypatch.setattr(Part, "write", wait_and_write)
+    monkeypatch.setattr(PartialFile, "write", wait_and_write)
     host = FileHost(CONTENT)
     url = await serve(host.application())
     bringing = asyncio.create_task(bring(url, tmp_path, policy))
@@ -114,7 +116,7 @@ async def test_no_more_than_a_window_is_asked_for_beyond_the_disk(
 
 
 async def test_more_than_was_asked_for_is_not_taken(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """A server that ignores where a range ends does not get bytes in twice."""
     all_there, told = asyncio.Event(), [0]
@@ -136,13 +138,13 @@ async def test_more_than_was_asked_for_is_not_taken(
 
 
 async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
-    tmp_path: Path, serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Serve, policy: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without ranges, too, a window is all that waits for the disk."""
     disk, full, told = threading.Event(), asyncio.Event(), [0]
-    write = Part.write
+    write = PartialFile.write
 
-    def wait_and_write(part: Part, block: bytes) -> None:
+    def wait_and_write(part: PartialFile, block: bytes) -> None:
         disk.wait()
         write(part, block)
 
@@ -151,7 +153,7 @@ async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
         if done >= WINDOW:
             full.set()
 
-    monkeypatch.setattr(Part, "write", wait_and_write)
+    monkeypatch.setattr(PartialFile, "write", wait_and_write)
     content = bytes(20 << 20)
     host = FileHost(content, knows_ranges=False)
     url = await serve(host.application())
@@ -168,7 +170,7 @@ async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
 
 
 async def test_a_whole_file_in_place_of_a_late_range_is_not_taken(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """One server of many that knows no ranges does not undo what has come."""
     host = FileHost(CONTENT, forgets_ranges={5, 6})
@@ -177,7 +179,7 @@ async def test_a_whole_file_in_place_of_a_late_range_is_not_taken(
 
 
 async def test_a_held_up_connection_does_not_hold_up_the_others(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """What comes early waits in memory for what comes late."""
     late = asyncio.Event()
@@ -190,7 +192,7 @@ async def test_a_held_up_connection_does_not_hold_up_the_others(
 
 
 async def test_cut_connections_go_on_where_they_were(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """Many cuts cost nothing but the bytes that were on the wire."""
     host = FileHost(CONTENT, cut_after=[SEGMENT // 2] * 60)
@@ -200,7 +202,7 @@ async def test_cut_connections_go_on_where_they_were(
 
 
 async def test_a_stalled_connection_is_replaced_while_others_move(
-    tmp_path: Path, serve: Serve, patient: Policy
+    tmp_path: Path, serve: Serve, patient: Timeouts
 ) -> None:
     """A connection that stands still is not waited for; its bytes are kept."""
     host = FileHost(CONTENT, stall_after=[1000])
@@ -209,7 +211,7 @@ async def test_a_stalled_connection_is_replaced_while_others_move(
 
 
 async def test_a_collapsed_connection_is_replaced(
-    tmp_path: Path, serve: Serve, patient: Policy
+    tmp_path: Path, serve: Serve, patient: Timeouts
 ) -> None:
     """One that is far slower than its siblings makes way for a new one."""
     host = FileHost(CONTENT, trickling={4})
@@ -219,7 +221,7 @@ async def test_a_collapsed_connection_is_replaced(
 
 
 async def test_a_link_that_is_slow_as_a_whole_is_left_alone(
-    tmp_path: Path, serve: Serve, patient: Policy
+    tmp_path: Path, serve: Serve, patient: Timeouts
 ) -> None:
     """Where all are slow, a new connection would not be faster."""
     content = CONTENT[: 3 * SEGMENT]
@@ -236,7 +238,7 @@ async def test_a_link_that_is_slow_as_a_whole_is_left_alone(
 
 @pytest.mark.parametrize("most", [1, 3])
 async def test_a_server_that_wants_fewer_connections_gets_fewer(
-    tmp_path: Path, serve: Serve, policy: Policy, most: int
+    tmp_path: Path, serve: Serve, policy: Timeouts, most: int
 ) -> None:
     """Those that are refused rest, and the others bring all."""
     host = FileHost(CONTENT, most_at_once=most, takes_s=0.005)
@@ -248,7 +250,7 @@ async def test_a_server_that_wants_fewer_connections_gets_fewer(
 
 
 async def test_a_pause_that_the_server_asks_for_is_kept(
-    tmp_path: Path, serve: Serve, policy: Policy, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Serve, policy: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``Retry-After`` is heeded by a connection that is alone, within bounds."""
     pauses: list[float] = []
@@ -256,11 +258,11 @@ async def test_a_pause_that_the_server_asks_for_is_kept(
     async def keep_trying(attempt: object, **_: object) -> None:
         try:
             await attempt()  # type: ignore[operator]
-        except Interrupted as interrupted:
+        except RetryableError as interrupted:
             pauses.append(interrupted.pause_s)
             raise interrupted.error from None
 
-    monkeypatch.setattr(module, "keep_trying", keep_trying)
+    monkeypatch.setattr(module, "retry_while_progressing", keep_trying)
     host = FileHost(CONTENT, statuses=[503], retry_after="7")
     with pytest.raises(DownloadFailed, match="503"):
         await bring(await serve(host.application()), tmp_path, policy)
@@ -268,7 +270,7 @@ async def test_a_pause_that_the_server_asks_for_is_kept(
 
 
 async def test_a_redirect_is_followed_once_and_carries_no_credentials(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """Later requests go straight to the other host, without the first one's login."""
     files = FileHost(CONTENT)
@@ -282,7 +284,7 @@ async def test_a_redirect_is_followed_once_and_carries_no_credentials(
 
 
 async def test_a_link_that_has_expired_is_asked_for_again(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """A redirect's target that refuses is not the end while the source is there."""
     gone = FileHost(CONTENT, good_for=5)
@@ -296,7 +298,7 @@ async def test_a_link_that_has_expired_is_asked_for_again(
 
 
 async def test_a_refusal_of_any_connection_ends_the_download(
-    tmp_path: Path, serve: Serve, policy: Policy
+    tmp_path: Path, serve: Serve, policy: Timeouts
 ) -> None:
     """A file that disappears under way is told, not waited for."""
     late = asyncio.Event()

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download.retry import (
     TRIES,
-    Interrupted,
-    keep_trying,
+    RetryableError,
+    retry_while_progressing,
 )
 from spicy_avocado_magic.errors import DownloadFailed
 
@@ -30,15 +30,17 @@ class Link:
         if not self.brings:
             return
         self.position += self.brings.pop(0)
-        raise Interrupted(DownloadFailed("Cut.", "Again."))
+        raise RetryableError(DownloadFailed("Cut.", "Again."))
 
 
-async def keep(link: Link, policy: Policy) -> None:
+async def keep(link: Link, policy: Timeouts) -> None:
     """Try until the link has brought all."""
-    await keep_trying(link.attempt, position=lambda: link.position, policy=policy)
+    await retry_while_progressing(
+        link.attempt, position=lambda: link.position, policy=policy
+    )
 
 
-async def test_failures_in_a_row_without_a_byte_are_the_end(policy: Policy) -> None:
+async def test_failures_in_a_row_without_a_byte_are_the_end(policy: Timeouts) -> None:
     """The attempt's own error is what the caller sees."""
     link = Link(*[0] * 50)
     with pytest.raises(DownloadFailed, match=r"Cut\."):
@@ -46,7 +48,7 @@ async def test_failures_in_a_row_without_a_byte_are_the_end(policy: Policy) -> N
     assert link.attempts == TRIES
 
 
-async def test_a_byte_forgets_the_failures_before_it(policy: Policy) -> None:
+async def test_a_byte_forgets_the_failures_before_it(policy: Timeouts) -> None:
     """Failures count only in a row."""
     link = Link(*[0, 0, 0, 1] * 5)
     await keep(link, policy)
@@ -54,7 +56,7 @@ async def test_a_byte_forgets_the_failures_before_it(policy: Policy) -> None:
 
 
 async def test_what_has_brought_bytes_is_given_up_only_after_long_silence(
-    policy: Policy,
+    policy: Timeouts,
 ) -> None:
     """A network that was there may be away for longer than a few tries take."""
     link = Link(1, *[0] * 30)
@@ -66,19 +68,19 @@ async def test_what_has_brought_bytes_is_given_up_only_after_long_silence(
     assert gone.attempts > TRIES
 
 
-async def test_other_errors_are_not_tried_again(policy: Policy) -> None:
+async def test_other_errors_are_not_tried_again(policy: Timeouts) -> None:
     """Only an interruption is worth another attempt."""
 
     async def fail() -> None:
         raise DownloadFailed("Never.", "Nothing.")
 
     with pytest.raises(DownloadFailed, match=r"Never\."):
-        await keep_trying(fail, position=lambda: 0, policy=policy)
+        await retry_while_progressing(fail, position=lambda: 0, policy=policy)
 
 
 @pytest.mark.parametrize(("asked_s", "kept_s"), [(0.03, 0.03), (3600.0, 0.05)])
 async def test_a_pause_that_is_asked_for_is_kept_within_bounds(
-    policy: Policy, asked_s: float, kept_s: float
+    policy: Timeouts, asked_s: float, kept_s: float
 ) -> None:
     """A server may ask for more time than the backoff, but not for an hour."""
     attempts: list[float] = []
@@ -87,7 +89,7 @@ async def test_a_pause_that_is_asked_for_is_kept_within_bounds(
     async def refuse_once() -> None:
         attempts.append(loop.time())
         if len(attempts) == 1:
-            raise Interrupted(DownloadFailed("Busy.", "Again."), pause_s=asked_s)
+            raise RetryableError(DownloadFailed("Busy.", "Again."), pause_s=asked_s)
 
-    await keep_trying(refuse_once, position=lambda: 0, policy=policy)
+    await retry_while_progressing(refuse_once, position=lambda: 0, policy=policy)
     assert kept_s <= attempts[1] - attempts[0] + 0.001, "it came back too soon"

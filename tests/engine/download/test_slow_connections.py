@@ -8,8 +8,8 @@ from collections import deque
 import pytest
 
 from spicy_avocado_magic.engine.download.slow_connections import (
-    Pace,
-    Replaced,
+    ConnectionTooSlow,
+    SlowConnectionDetector,
     is_collapsed,
 )
 
@@ -45,7 +45,7 @@ class Hand:
         return self.now_s
 
 
-async def finish(pace: Pace, clock: Hand, times: int) -> None:
+async def finish(pace: SlowConnectionDetector, clock: Hand, times: int) -> None:
     """Let some requests bring a mebibyte in a second."""
     for _ in range(times):
         async with pace.metered() as meter:
@@ -56,7 +56,7 @@ async def finish(pace: Pace, clock: Hand, times: int) -> None:
 async def test_a_lagging_request_is_ended_after_a_whole_interval() -> None:
     """One that has just begun is not judged yet."""
     clock = Hand()
-    pace = Pace(1.0, clock.read)
+    pace = SlowConnectionDetector(1.0, clock.read)
     await finish(pace, clock, 5)
 
     async def lag() -> None:
@@ -66,14 +66,14 @@ async def test_a_lagging_request_is_ended_after_a_whole_interval() -> None:
             pace.compare()
             await asyncio.sleep(60)
 
-    with pytest.raises(Replaced):
+    with pytest.raises(ConnectionTooSlow):
         await asyncio.wait_for(lag(), 5)
 
 
 async def test_a_request_that_keeps_up_is_left_alone() -> None:
     """Also one that is somewhat slower than others."""
     clock = Hand()
-    pace = Pace(1.0, clock.read)
+    pace = SlowConnectionDetector(1.0, clock.read)
     await finish(pace, clock, 5)
     async with pace.metered() as meter:
         for _ in range(5):
@@ -85,7 +85,7 @@ async def test_a_request_that_keeps_up_is_left_alone() -> None:
 async def test_where_all_are_slow_replacing_ends() -> None:
     """The rates that were given up on soon are the usual ones."""
     clock = Hand()
-    pace = Pace(1.0, clock.read)
+    pace = SlowConnectionDetector(1.0, clock.read)
     await finish(pace, clock, 5)
     replaced = 0
     for _ in range(50):
@@ -96,7 +96,7 @@ async def test_where_all_are_slow_replacing_ends() -> None:
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
                 break
-        except Replaced:
+        except ConnectionTooSlow:
             replaced += 1
     assert 0 < replaced < 10
 
@@ -104,5 +104,5 @@ async def test_where_all_are_slow_replacing_ends() -> None:
 async def test_other_timeouts_are_not_taken_for_a_replacement() -> None:
     """A read that times out by itself says so."""
     with pytest.raises(TimeoutError):
-        async with Pace(1.0, Hand().read).metered():
+        async with SlowConnectionDetector(1.0, Hand().read).metered():
             raise TimeoutError

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.engine.download.partial_file import Part
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.engine.download.partial_file import PartialFile
 from spicy_avocado_magic.engine.download.verified_download import (
-    fetch,
+    download_file,
     refused_status,
 )
 from spicy_avocado_magic.errors import (
+    ChecksumMismatch,
     DiskTooSmall,
-    DownloadAltered,
     DownloadFailed,
     NetworkUnreachable,
 )
@@ -35,7 +35,7 @@ Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  (as in shutil)
 class Download:
     """One wanted file and what was told of its progress."""
 
-    def __init__(self, folder: Path, policy: Policy) -> None:
+    def __init__(self, folder: Path, policy: Timeouts) -> None:
         self.path = folder / "deep" / "file.bin"
         self.part = self.path.with_name("file.bin.part")
         self.progress: list[tuple[int, int]] = []
@@ -45,7 +45,7 @@ class Download:
         self, base_url: str, *, sha256: str | None = SHA256, size: int | None = None
     ) -> None:
         """Fetch it."""
-        await fetch(
+        await download_file(
             f"{base_url}/file",
             self.path,
             size=size,
@@ -59,7 +59,7 @@ class Download:
 
 
 @pytest.fixture
-def download(tmp_path: Path, policy: Policy) -> Download:
+def download(tmp_path: Path, policy: Timeouts) -> Download:
     """Return a download that has not begun."""
     return Download(tmp_path, policy)
 
@@ -202,7 +202,7 @@ async def test_a_wrong_checksum_twice_gives_no_file(
     """Damaged bytes get neither the name nor a second life as a part."""
     host = FileHost(CONTENT)
     url = await serve(host.application())
-    with pytest.raises(DownloadAltered, match="twice with a wrong checksum") as caught:
+    with pytest.raises(ChecksumMismatch, match="twice with a wrong checksum") as caught:
         await download.run(url, sha256="0" * 64)
     assert caught.value.permanent, "it would be fetched again and again"
     assert host.starts == [0, 0], "it is fetched twice, and not more often"
@@ -224,7 +224,7 @@ async def test_a_corrupt_byte_is_noticed(download: Download, serve: Serve) -> No
     """One bit that changed on the way is a wrong checksum."""
     corrupt = bytearray(CONTENT)
     corrupt[len(CONTENT) // 2] ^= 1
-    with pytest.raises(DownloadAltered):
+    with pytest.raises(ChecksumMismatch):
         await download.run(await serve(FileHost(bytes(corrupt)).application()))
 
 
@@ -305,7 +305,7 @@ async def test_a_disk_that_fills_up_is_told(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(
-        "spicy_avocado_magic.engine.download.partial_file.Part.write", full
+        "spicy_avocado_magic.engine.download.partial_file.PartialFile.write", full
     )
     with pytest.raises(DiskTooSmall, match="is full"):
         await download.run(await serve(FileHost(CONTENT).application()))
@@ -317,14 +317,14 @@ async def test_a_cancel_keeps_the_part_for_later(
     """A cancelled download ends at once and can be resumed."""
     host = FileHost(CONTENT, stall_after=[100_000])
     url = await serve(host.application())
-    arrived, write = asyncio.Event(), Part.write
+    arrived, write = asyncio.Event(), PartialFile.write
     loop = asyncio.get_running_loop()
 
-    def write_and_tell(part: Part, block: bytes) -> None:
+    def write_and_tell(part: PartialFile, block: bytes) -> None:
         write(part, block)
         loop.call_soon_threadsafe(arrived.set)
 
-    monkeypatch.setattr(Part, "write", write_and_tell)
+    monkeypatch.setattr(PartialFile, "write", write_and_tell)
     task = asyncio.create_task(download.run(url))
     async with asyncio.timeout(2):
         await arrived.wait()

@@ -9,7 +9,7 @@ import pytest
 from spicy_avocado_magic.engine.download.window import (
     SEGMENT_BYTES,
     WINDOW_BYTES,
-    Window,
+    DownloadWindow,
 )
 
 MEBI = 1 << 20
@@ -17,7 +17,7 @@ MEBI = 1 << 20
 
 async def test_segments_follow_each_other_up_to_a_window() -> None:
     """Nothing overlaps, and no claim goes beyond the window."""
-    window = Window(5, WINDOW_BYTES * 2)
+    window = DownloadWindow(5, WINDOW_BYTES * 2)
     claimed = [await window.claim() for _ in range(WINDOW_BYTES // SEGMENT_BYTES)]
     ends = [(one.start, one.stop) for one in claimed if one is not None]
     assert ends[0] == (5, 5 + SEGMENT_BYTES)
@@ -40,7 +40,7 @@ async def test_a_window_is_within_what_may_be_lost() -> None:
 
 async def test_chunks_come_out_in_order() -> None:
     """What came early waits for what is before it."""
-    window = Window(0, 2 * SEGMENT_BYTES)
+    window = DownloadWindow(0, 2 * SEGMENT_BYTES)
     first, second = await window.claim(), await window.claim()
     assert first is not None
     assert second is not None
@@ -58,7 +58,7 @@ async def test_chunks_come_out_in_order() -> None:
 
 async def test_what_is_given_back_is_claimed_first() -> None:
     """Its bytes so far are kept."""
-    window = Window(0, 10 * SEGMENT_BYTES)
+    window = DownloadWindow(0, 10 * SEGMENT_BYTES)
     first, second = await window.claim(), await window.claim()
     assert first is not None
     assert second is not None
@@ -71,7 +71,7 @@ async def test_what_is_given_back_is_claimed_first() -> None:
 
 async def test_a_failure_reaches_whoever_waits_for_bytes() -> None:
     """Nobody waits for what will not come."""
-    window = Window(0, 10)
+    window = DownloadWindow(0, 10)
     waiting = asyncio.create_task(window.readable())
     await asyncio.sleep(0)
     window.fail(ValueError("gone"))
@@ -81,12 +81,12 @@ async def test_a_failure_reaches_whoever_waits_for_bytes() -> None:
 
 async def test_a_whole_file_of_unknown_size_waits_for_room() -> None:
     """A server that sends all at once does not fill the memory."""
-    window = Window(0, None)
+    window = DownloadWindow(0, None)
     segment = await window.claim()
     assert segment is not None
-    window.begin_anew(segment, None)
+    window.restart(segment, None)
     window.add(segment, bytes(WINDOW_BYTES))
-    waiting = asyncio.create_task(window.room())
+    waiting = asyncio.create_task(window.wait_for_capacity())
     await asyncio.sleep(0)
     assert not waiting.done(), "it would have read on"
     window.written(1)
@@ -99,7 +99,7 @@ async def test_a_whole_file_of_unknown_size_waits_for_room() -> None:
 
 async def test_a_size_that_becomes_known_cuts_what_was_claimed() -> None:
     """Bytes behind the end of a file are not waited for."""
-    window = Window(0, None)
+    window = DownloadWindow(0, None)
     segment = await window.claim()
     assert segment is not None
     window.end_at(100)

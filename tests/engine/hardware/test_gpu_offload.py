@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from spicy_avocado_magic.engine.hardware.gpu_offload import (
+    confirmed_gpu_bytes,
     no_gpu_warning,
     offloaded_layers,
-    parse_compute,
-    proved_gpu_bytes,
-    spill_warning,
+    parse_devices,
+    partial_offload_warning,
 )
 from spicy_avocado_magic.engine.hardware.memory import Gpu
-from spicy_avocado_magic.engine.ollama_api import Loaded
+from spicy_avocado_magic.engine.ollama_api import LoadedModel
 
 T4 = Gpu(name="Tesla T4", total_bytes=1, free_bytes=1)
-ON_GPU = Loaded(memory_bytes=100, gpu_bytes=100, context=4096)
-HALF = Loaded(memory_bytes=100, gpu_bytes=40, context=4096)
+ON_GPU = LoadedModel(memory_bytes=100, gpu_bytes=100, context=4096)
+HALF = LoadedModel(memory_bytes=100, gpu_bytes=40, context=4096)
 CPU_LOG = 'level=INFO msg="inference compute" id=cpu library=cpu'
 
 
@@ -53,7 +53,7 @@ def test_the_api_alone_proves_nothing(
     engine_has_gpu: bool, layers: tuple[int, int] | None, proved: int
 ) -> None:
     """A server without a GPU has reported all of a model as VRAM."""
-    found = proved_gpu_bytes(ON_GPU, engine_has_gpu=engine_has_gpu, layers=layers)
+    found = confirmed_gpu_bytes(ON_GPU, engine_has_gpu=engine_has_gpu, layers=layers)
     assert found == proved
 
 
@@ -96,12 +96,12 @@ def test_a_driver_that_is_too_old_is_told_once() -> None:
         'level=WARN msg="NVIDIA driver too old" device="Tesla T4" driver=535 '
         f"required_driver=550+\n{CPU_LOG}"
     )
-    told = parse_compute(log).warnings
+    told = parse_devices(log).warnings
     assert "NVIDIA driver (535) is too old" in told[0]
     assert no_gpu_warning((T4,), log, {}, told) == ""
 
 
 def test_a_model_that_spills_is_told() -> None:
     """Slow is not silent."""
-    assert "60% of big:1b is on the CPU" in spill_warning("big:1b", HALF, 40)
-    assert spill_warning("big:1b", ON_GPU, 100) == ""
+    assert "60% of big:1b is on the CPU" in partial_offload_warning("big:1b", HALF, 40)
+    assert partial_offload_warning("big:1b", ON_GPU, 100) == ""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from spicy_avocado_magic.engine.hardware.gpu_offload import Compute, parse_compute
+from spicy_avocado_magic.engine.hardware.gpu_offload import (
+    DetectedDevices,
+    parse_devices,
+)
 
 HEAD = "time=2026-11-23T09:43:56.1Z level=INFO source=types.go:32 "
 T4 = (
@@ -27,24 +30,24 @@ TOO_OLD = (
 
 def test_a_gpu_is_named_with_its_memory() -> None:
     """Lines of current and older servers are understood."""
-    assert parse_compute(T4).text == "Tesla T4, 14.7 GiB"
-    assert parse_compute(OLD_GPU).text == "Tesla P100-PCIE-16GB, 15.9 GiB"
+    assert parse_devices(T4).text == "Tesla T4, 14.7 GiB"
+    assert parse_devices(OLD_GPU).text == "Tesla P100-PCIE-16GB, 15.9 GiB"
 
 
 def test_equal_gpus_are_counted() -> None:
     """Two of a kind are one entry."""
-    assert parse_compute(T4 * 2).text == "2 x Tesla T4, 14.7 GiB each"
+    assert parse_devices(T4 * 2).text == "2 x Tesla T4, 14.7 GiB each"
 
 
 def test_no_gpu_is_the_cpu_and_an_empty_log_is_nothing_yet() -> None:
     """Only the server's own word makes it the CPU."""
-    assert parse_compute(CPU).text == "CPU"
-    assert parse_compute("starting\n") == Compute()
+    assert parse_devices(CPU).text == "CPU"
+    assert parse_devices("starting\n") == DetectedDevices()
 
 
 def test_a_driver_too_old_is_a_loud_warning() -> None:
     """The silent fall-back to the CPU is told with its cause, once."""
-    compute = parse_compute(TOO_OLD * 2 + CPU)
+    compute = parse_devices(TOO_OLD * 2 + CPU)
     assert compute.text == "CPU"
     (warning,) = compute.warnings
     assert "560" in warning
@@ -54,4 +57,4 @@ def test_a_driver_too_old_is_a_loud_warning() -> None:
 
 def test_escape_sequences_in_a_log_are_stripped() -> None:
     """What the log says is text."""
-    assert "\x1b" not in parse_compute(T4.replace("Tesla", "\x1b[31mTesla")).text
+    assert "\x1b" not in parse_devices(T4.replace("Tesla", "\x1b[31mTesla")).text

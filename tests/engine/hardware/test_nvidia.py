@@ -10,8 +10,8 @@ from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.engine.hardware.nvidia import (
     GpuLibraries,
     NvidiaCard,
-    choose_libraries,
     list_nvidia_cards,
+    select_gpu_libraries,
 )
 
 T4 = NvidiaCard(name="Tesla T4", driver=550, compute=(7, 5))
@@ -92,19 +92,21 @@ def test_a_card_gets_the_one_folder_it_can_use(
     driver: int, compute: tuple[int, int] | None, folder: str
 ) -> None:
     """Native code wins; what must be compiled is for cards that have no other."""
-    chosen = choose_libraries([card(driver, compute)], OLLAMA_VERSION)
+    chosen = select_gpu_libraries([card(driver, compute)], OLLAMA_VERSION)
     assert chosen == GpuLibraries(folders=frozenset({folder}))
 
 
 def test_cards_of_two_kinds_share_one_folder() -> None:
     """Never both; the one with code for all of them."""
-    chosen = choose_libraries([card(580, (12, 1)), card(580, (7, 5))], OLLAMA_VERSION)
+    chosen = select_gpu_libraries(
+        [card(580, (12, 1)), card(580, (7, 5))], OLLAMA_VERSION
+    )
     assert chosen.folders == {"cuda_v12"}
 
 
 def test_without_a_card_there_is_nothing_to_say() -> None:
     """A CPU machine gets no libraries and no warning."""
-    assert choose_libraries([], OLLAMA_VERSION) == GpuLibraries()
+    assert select_gpu_libraries([], OLLAMA_VERSION) == GpuLibraries()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_what_is_too_old_is_told_with_what_works_instead(
     driver: int, compute: tuple[int, int], says: list[str]
 ) -> None:
     """Nothing is installed for it; an older release is named only where it works."""
-    chosen = choose_libraries([card(driver, compute)], OLLAMA_VERSION)
+    chosen = select_gpu_libraries([card(driver, compute)], OLLAMA_VERSION)
     assert chosen.folders == frozenset(), "libraries nobody can use"
     missing = [text for text in says if text not in chosen.warning]
     assert not missing, chosen.warning
@@ -132,14 +134,14 @@ def test_what_is_too_old_is_told_with_what_works_instead(
 def test_older_releases_work_with_older_drivers(version: str) -> None:
     """The way out that is named is one."""
     for old in (card(535, (7, 5)), card(535, (6, 0))):
-        assert choose_libraries([old], version).folders == {"cuda_v12"}
-    assert not choose_libraries([card(470, (7, 5))], version).folders
+        assert select_gpu_libraries([old], version).folders == {"cuda_v12"}
+    assert not select_gpu_libraries([card(470, (7, 5))], version).folders
 
 
 def test_one_card_of_two_that_is_too_old_is_told() -> None:
     """The other one is used."""
     cards = [card(560, (8, 9)), NvidiaCard(name="Old", driver=560, compute=(6, 1))]
-    chosen = choose_libraries(cards, OLLAMA_VERSION)
+    chosen = select_gpu_libraries(cards, OLLAMA_VERSION)
     assert chosen.folders == {"cuda_v12"}
     assert "Old" in chosen.warning
     assert "It is not used" in chosen.warning

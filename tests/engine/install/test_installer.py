@@ -19,14 +19,14 @@ import pytest
 import zstandard
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.install.installer import install
-from spicy_avocado_magic.engine.install.release import Installed, archive_for
+from spicy_avocado_magic.engine.install.release import OllamaInstall, archive_for
 from spicy_avocado_magic.errors import (
+    ChecksumMismatch,
     DiskTooSmall,
-    DownloadAltered,
     DownloadFailed,
-    UsageMistake,
+    UsageError,
 )
 
 from ..conftest import Serve
@@ -99,12 +99,12 @@ class Installation:
     """What an ``install`` is called with."""
 
     engines: Path
-    policy: Policy
+    policy: Timeouts
     details: list[str] = field(default_factory=list)
 
     async def run(
         self, url: str, *, version: str = VERSION, gpu: tuple[str, ...] = ()
-    ) -> Installed:
+    ) -> OllamaInstall:
         """Install."""
         return await install(
             version,
@@ -123,7 +123,7 @@ def left_in(installation: Installation) -> list[str]:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, policy: Policy) -> Installation:
+def installation(tmp_path: Path, policy: Timeouts) -> Installation:
     """Return an installation into an empty cache."""
     return Installation(tmp_path, policy)
 
@@ -179,7 +179,7 @@ async def test_what_fails_its_checksum_is_never_unpacked(
 ) -> None:
     """A truncated or altered archive leaves nothing to run."""
     url = await serve(ReleaseHost(content=content).application())
-    with pytest.raises(DownloadAltered, match="twice with a wrong checksum"):
+    with pytest.raises(ChecksumMismatch, match="twice with a wrong checksum"):
         await installation.run(url)
     assert left_in(installation) == [".lock"], "something of it is left"
 
@@ -211,7 +211,7 @@ async def test_a_version_that_does_not_exist_is_the_users_mistake(
 ) -> None:
     """It is not retried, and the message names the version."""
     url = await serve(ReleaseHost().application())
-    with pytest.raises(UsageMistake, match=r"0\.99\.0"):
+    with pytest.raises(UsageError, match=r"0\.99\.0"):
         await installation.run(url, version="0.99.0")
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.config.timeouts import Policy
+from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.config.validators import OLLAMA_VERSION
 from spicy_avocado_magic.engine.install.release import (
     archive_for,
-    examine,
     find_on_path,
+    read_version,
     resolve_version,
 )
 from spicy_avocado_magic.errors import (
     DownloadFailed,
     PlatformUnsupported,
-    UsageMistake,
+    UsageError,
 )
 
 from ..conftest import Serve
@@ -72,12 +72,12 @@ def test_an_ollama_that_hangs_is_passed_over(
     monkeypatch.setattr(
         "spicy_avocado_magic.engine.install.release._VERSION_TIMEOUT_S", 0.2
     )
-    assert examine(stub(tmp_path, "exec sleep 60"), origin="PATH") is None
+    assert read_version(stub(tmp_path, "exec sleep 60"), origin="PATH") is None
 
 
 def test_a_real_ollama_tells_its_version(real_ollama: Path) -> None:
     """The real program is understood, with no server running."""
-    found = examine(real_ollama, origin="PATH")
+    found = read_version(real_ollama, origin="PATH")
     assert found is not None, "the real ollama was not understood"
     assert found.version == real_ollama.parent.parent.name
 
@@ -115,15 +115,15 @@ def test_other_machines_are_told_so(system: str, machine: str) -> None:
     ("requested", "version"), [("", OLLAMA_VERSION), ("0.20.0", "0.20.0")]
 )
 async def test_a_named_version_needs_no_network(
-    policy: Policy, requested: str, version: str
+    policy: Timeouts, requested: str, version: str
 ) -> None:
     """Only ``latest`` asks the release page."""
     assert await resolve_version(requested, "http://127.0.0.1:1", policy) == version
 
 
-async def test_a_version_too_old_is_refused(policy: Policy) -> None:
+async def test_a_version_too_old_is_refused(policy: Timeouts) -> None:
     """The message names the oldest that works."""
-    with pytest.raises(UsageMistake, match=r"0\.11\.4 or newer"):
+    with pytest.raises(UsageError, match=r"0\.11\.4 or newer"):
         await resolve_version("0.11.3", "http://127.0.0.1:1", policy)
 
 
@@ -132,7 +132,7 @@ async def test_a_version_too_old_is_refused(policy: Policy) -> None:
     [("/ollama/releases/tag/v0.40.2", "0.40.2"), ("/ollama/releases", None)],
 )
 async def test_latest_is_where_the_release_page_leads(
-    policy: Policy, serve: Serve, location: str, version: str | None
+    policy: Timeouts, serve: Serve, location: str, version: str | None
 ) -> None:
     """The redirect's tag is the version; without one, the way out is named."""
 

@@ -14,8 +14,8 @@ import pytest
 import zstandard
 
 from spicy_avocado_magic.engine.download.partial_file import (
+    ChecksumError,
     PartClosed,
-    WrongDigest,
 )
 from spicy_avocado_magic.engine.install.unpack import unpack
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed
@@ -206,9 +206,9 @@ def test_nothing_is_there_before_the_archive_is_verified(
 
     def refuse() -> None:
         assert not home.exists(), "it could be run before it was verified"
-        raise WrongDigest
+        raise ChecksumError
 
-    with pytest.raises(WrongDigest):
+    with pytest.raises(ChecksumError):
         unpack_file(pack(*GOOD), home, refuse)
     assert list(home.parent.iterdir()) == []
 

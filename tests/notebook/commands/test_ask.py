@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.client import chat
-from spicy_avocado_magic.client.chat import Piece, Question
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import EngineFailed, UsageMistake
+from spicy_avocado_magic.client.chat import ChatChunk, ChatRequest
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import EngineFailed, UsageError
 from spicy_avocado_magic.notebook.commands.ask import BROKEN, INTERRUPTED
 from spicy_avocado_magic.notebook.line.commands import ASK
 from spicy_avocado_magic.protocol.state import ModelState, State
@@ -19,28 +19,32 @@ from spicy_avocado_magic.protocol.state import ModelState, State
 from ..conftest import READY, Service, Session
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
-ANSWER = (Piece(text="**Be**"), Piece(text="cause"), Piece(tokens=8, seconds=2.0))
+ANSWER = (
+    ChatChunk(text="**Be**"),
+    ChatChunk(text="cause"),
+    ChatChunk(tokens=8, seconds=2.0),
+)
 
 
 class Model:
     """Stands in for a model: what it was asked, and what it says."""
 
     def __init__(self) -> None:
-        self.asked: list[Question] = []
-        self.says: tuple[Piece | BaseException, ...] = ANSWER
+        self.asked: list[ChatRequest] = []
+        self.says: tuple[ChatChunk | BaseException, ...] = ANSWER
         self.was_closed = False
-        self.open: Generator[Piece, None, None] | None = None
+        self.open: Generator[ChatChunk, None, None] | None = None
         """Held here, so that it is closed by hand or not at all."""
 
     def ask(
-        self, state: State, question: Question, policy: Policy
-    ) -> Generator[Piece, None, None]:
+        self, state: State, question: ChatRequest, policy: Timeouts
+    ) -> Generator[ChatChunk, None, None]:
         """Begin to answer."""
         self.asked.append(question)
         self.open = self._say()
         return self.open
 
-    def _say(self) -> Generator[Piece, None, None]:
+    def _say(self) -> Generator[ChatChunk, None, None]:
         """Say it, or raise it."""
         try:
             for one in self.says:
@@ -57,7 +61,7 @@ def model(service: Service, monkeypatch: pytest.MonkeyPatch) -> Model:
     models = (ModelState(name="llama3"), ModelState(name="qwen3:8b"))
     service.state = replace(READY, models=models)
     fake = Model()
-    monkeypatch.setattr(chat, "ask", fake.ask)
+    monkeypatch.setattr(chat, "stream_chat", fake.ask)
     return fake
 
 
@@ -68,7 +72,7 @@ def test_the_cell_is_the_question_of_the_first_model(
     cell = "%%avocado_ask\nWhy {1+1} $HOME %x?\nSay.\n"
     assert session.run(cell) is None
     assert model.asked == [
-        Question(model="llama3", prompt="Why {1+1} $HOME %x?\nSay.\n")
+        ChatRequest(model="llama3", prompt="Why {1+1} $HOME %x?\nSay.\n")
     ]
     assert session.printed() == "**Be**cause\nllama3: 8 tokens, 4.0 a second\n"
 
@@ -78,7 +82,7 @@ def test_model_and_system_are_named_on_the_line(session: Session, model: Model) 
     session.run("WHO = 'qwen3:8b'\nHOW = 'Be brief.'")
     session.run("%%avocado_ask $WHO --system $HOW\nHi")
     session.run('%%avocado_ask qwen3:8b --system "Be brief."\nHi')
-    question = Question(model="qwen3:8b", prompt="Hi", system="Be brief.")
+    question = ChatRequest(model="qwen3:8b", prompt="Hi", system="Be brief.")
     assert [replace(q, prompt=q.prompt.strip()) for q in model.asked] == [question] * 2
 
 
@@ -86,7 +90,7 @@ def test_a_notebook_gets_one_display_of_safe_html(
     session: Session, model: Model
 ) -> None:
     """And never a bundle of Markdown, which JupyterLab would run."""
-    model.says = (Piece(text="**Be** <img src=x onerror=alert(1)>"), *ANSWER[1:])
+    model.says = (ChatChunk(text="**Be** <img src=x onerror=alert(1)>"), *ANSWER[1:])
     session.pretend_to_be_a_kernel()
     session.run("%%avocado_ask\nWhy?")
     *_, last = session.displays
@@ -101,7 +105,7 @@ def test_a_notebook_gets_one_display_of_safe_html(
 
 def test_an_interrupt_ends_it_quietly(session: Session, model: Model) -> None:
     """What has come stays, and the connection is closed."""
-    model.says = (Piece(text="Be"), KeyboardInterrupt())
+    model.says = (ChatChunk(text="Be"), KeyboardInterrupt())
     session.run("%%avocado_ask\nWhy?")
     assert session.printed() == f"Be\nllama3: {INTERRUPTED}\n"
     assert model.was_closed, "the engine goes on"
@@ -111,19 +115,19 @@ def test_an_interrupt_while_it_is_shown_ends_it_too(
     session: Session, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it strikes, the engine's work ends."""
-    from spicy_avocado_magic.notebook.display.answer import AnswerWords
+    from spicy_avocado_magic.notebook.display.answer import TerminalAnswer
 
     def strike(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(AnswerWords, "add", strike)
+    monkeypatch.setattr(TerminalAnswer, "add", strike)
     session.run("%%avocado_ask\nWhy?")
     assert model.was_closed, "the engine goes on"
 
 
 def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) -> None:
     """The part of an answer that came is not lost."""
-    model.says = (Piece(text="Be"), EngineFailed("It broke.", "Mend it."))
+    model.says = (ChatChunk(text="Be"), EngineFailed("It broke.", "Mend it."))
     error: Any = session.fail("%%avocado_ask\nWhy?")
     assert error._render_traceback_() == ["✗ It broke.", "  → Mend it."]
     assert f"Be\nllama3: {BROKEN}\n" in session.printed()
@@ -150,7 +154,7 @@ def test_a_mistake_is_told_before_anything_is_asked(
 ) -> None:
     """With the nearest option where one is misspelt."""
     error = session.fail(cell)
-    assert isinstance(error, UsageMistake)
+    assert isinstance(error, UsageError)
     assert told in str(error)
     assert model.asked == []
 
@@ -158,7 +162,7 @@ def test_a_mistake_is_told_before_anything_is_asked(
 def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
     """In two lines."""
     error = session.fail("%%avocado_ask\nHi")
-    assert isinstance(error, UsageMistake)
+    assert isinstance(error, UsageError)
     assert "%avocado_up" in error.remedy
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.client import doctor
-from spicy_avocado_magic.errors import SecretMissing, UsageMistake
+from spicy_avocado_magic.errors import SecretMissing, UsageError
 from spicy_avocado_magic.notebook.line.commands import DOCTOR
 from spicy_avocado_magic.protocol.finding import Finding, broken, ok
 
@@ -37,7 +37,7 @@ def examiner(session: Session, monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """An examination that tells the same each time."""
     fake = Doctor()
     monkeypatch.delenv("AVOCADO_REHEARSE", raising=False)
-    monkeypatch.setattr(doctor, "diagnose", fake.diagnose)
+    monkeypatch.setattr(doctor, "run_doctor", fake.diagnose)
     return fake
 
 
@@ -104,6 +104,6 @@ def test_a_line_that_cannot_be_right_is_refused(
 ) -> None:
     """Before anything is examined, in two lines."""
     error: Any = session.fail(f"%avocado_doctor {line}")
-    assert isinstance(error, UsageMistake)
+    assert isinstance(error, UsageError)
     assert len(error._render_traceback_()) == 2
     assert examiner.asked == []

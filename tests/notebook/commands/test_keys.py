@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from spicy_avocado_magic.client import api_keys
-from spicy_avocado_magic.config.api_key_options import Grant
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.notebook.line.commands import KEYS
-from spicy_avocado_magic.protocol.state import KeyState
+from spicy_avocado_magic.protocol.state import ApiKeyState
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Secret
 
@@ -24,15 +24,15 @@ class Sharing:
 
     def __init__(self) -> None:
         self.folders: list[StateFolder] = []
-        self.grants: list[Grant] = []
+        self.grants: list[ApiKeyRequest] = []
         self.revoked: list[str] = []
 
-    def read_keys(self, folder: StateFolder) -> tuple[KeyState, ...]:
+    def read_keys(self, folder: StateFolder) -> tuple[ApiKeyState, ...]:
         """Return the owner's key."""
         self.folders.append(folder)
-        return (KeyState(name="owner"),)
+        return (ApiKeyState(name="owner"),)
 
-    def add_key(self, folder: StateFolder, grant: Grant) -> Secret:
+    def add_key(self, folder: StateFolder, grant: ApiKeyRequest) -> Secret:
         """Note a grant."""
         self.folders.append(folder)
         self.grants.append(grant)
@@ -58,7 +58,7 @@ def test_a_key_is_given_and_shown_once(session: Session, host: Sharing) -> None:
     """By the cell that made it, which has no value that could be shown again."""
     cell = "WHO = 'ann'\n%avocado_keys add $WHO --rpm 5 --models llama3"
     assert session.run(cell) is None
-    assert host.grants == [Grant(name="ann", rpm=5, models=("llama3",))]
+    assert host.grants == [ApiKeyRequest(name="ann", rpm=5, models=("llama3",))]
     shown = session.printed()
     assert shown.count(SECRET) == 2, "the key and the line for its holder"
     assert KEY not in shown
@@ -99,7 +99,7 @@ def test_where_nothing_runs_no_key_is_given_or_taken(
 ) -> None:
     """An error with the remedy; the list is a friendly no-op."""
     error = session.fail(f"%avocado_keys {line}")
-    assert isinstance(error, UsageMistake)
+    assert isinstance(error, UsageError)
     assert "%avocado_up" in error.remedy
     session.run("%avocado_keys")
     assert "Nothing is running" in session.printed()

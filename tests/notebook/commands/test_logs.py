@@ -8,8 +8,8 @@ import pytest
 
 from spicy_avocado_magic.client import log_reader
 from spicy_avocado_magic.client.log_format import LogLine
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.protocol.event_log import FILE_NAME, Recorder
+from spicy_avocado_magic.errors import UsageError
+from spicy_avocado_magic.protocol.event_log import FILE_NAME, EventLog
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
 
@@ -19,7 +19,7 @@ from ..conftest import Session
 def leave(*texts: str, rehearsal: bool = False) -> None:
     """Leave notes of a host that is no more."""
     path = StateFolder.find(rehearsal=rehearsal).path / FILE_NAME
-    record = Recorder(path, Redactor())
+    record = EventLog(path, Redactor())
     for text in texts:
         record(text)
 
@@ -56,7 +56,7 @@ def test_help_is_shown_without_reading_anything(session: Session) -> None:
 def test_a_misspelt_component_is_told_the_nearest(session: Session) -> None:
     """And no traceback."""
     error = session.fail("%avocado_logs engin")
-    assert isinstance(error, UsageMistake)
+    assert isinstance(error, UsageError)
     assert "Did you mean engine?" in error.remedy
 
 

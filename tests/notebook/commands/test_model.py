@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client import create_model
-from spicy_avocado_magic.config.options import Wish
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.config.options import UpRequest
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.notebook.line.commands import MODEL
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
@@ -61,7 +61,9 @@ def test_the_cell_is_made_a_model_and_served(
     assert session.run("%%avocado_model $NAME\nFROM tiny\nSYSTEM {x} $y\n") is None
     folder = StateFolder.find(rehearsal=rehearsal)
     assert maker.made == [(folder, "mine", "FROM tiny\nSYSTEM {x} $y\n")]
-    assert service.wishes == [Wish(given={"models": ("mine",)}, rehearse=rehearsal)]
+    assert service.wishes == [
+        UpRequest(given={"models": ("mine",)}, rehearse=rehearsal)
+    ]
     printed = session.printed()
     assert "Ollama pulls tiny" in printed, "nobody knows that something is pulled"
     assert "Ollama has pulled tiny:latest and made mine." in printed
@@ -72,7 +74,7 @@ def test_what_was_not_made_is_not_served(
     session: Session, service: Service, maker: Maker
 ) -> None:
     """Two lines, with the line of the cell; what was shown before is taken back."""
-    maker.error = UsageMistake("Line 2 of this cell: bad.", "Mend it.")
+    maker.error = UsageError("Line 2 of this cell: bad.", "Mend it.")
     error = session.fail("%%avocado_model mine\nFORM tiny\n")
     assert error is maker.error
     assert "mine was not made." in session.printed()
@@ -95,7 +97,7 @@ def test_a_mistake_is_told_before_anything_is_made(
 ) -> None:
     """With what to write instead."""
     error = session.fail(cell)
-    assert isinstance(error, UsageMistake)
+    assert isinstance(error, UsageError)
     assert told in str(error)
     assert maker.made == []
 
@@ -103,7 +105,7 @@ def test_a_mistake_is_told_before_anything_is_made(
 def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
     """It needs an engine."""
     error = session.fail("%%avocado_model mine\nFROM tiny")
-    assert isinstance(error, UsageMistake)
+    assert isinstance(error, UsageError)
     assert "%avocado_up" in error.remedy
 
 

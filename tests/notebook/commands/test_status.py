@@ -9,18 +9,18 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client import wait_ready
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.notebook.commands.status import ENDED, run_status
-from spicy_avocado_magic.protocol.event_log import CHANGED, FILE_NAME, Recorder
-from spicy_avocado_magic.protocol.state import Failure, State, Traffic
+from spicy_avocado_magic.protocol.event_log import FILE_NAME, TRANSITIONED, EventLog
+from spicy_avocado_magic.protocol.state import Failure, State, TrafficStats
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
 
 from ..conftest import READY, Service, Session
 from ..display.pages import Page
 
-AT_ONCE = replace(Policy(), watch_every_s=0.0)
+AT_ONCE = replace(Timeouts(), watch_every_s=0.0)
 
 
 def play(
@@ -36,7 +36,7 @@ def play(
     monkeypatch.setattr(wait_ready, "watch", watch)
 
 
-def watch_in(session: Session, policy: Policy = AT_ONCE) -> None:
+def watch_in(session: Session, policy: Timeouts = AT_ONCE) -> None:
     """Run ``%avocado_status --watch`` without its waits."""
     run_status("--watch", session.shell, nothing_runs="", policy=policy)
 
@@ -90,7 +90,7 @@ def test_watching_draws_no_more_often_than_the_policy_says(
     session.pretend_to_be_a_kernel()
     service.state = READY
     play(monkeypatch, *(replace(READY, requests=n) for n in range(100)))
-    watch_in(session, replace(Policy(), watch_every_s=60.0))
+    watch_in(session, replace(Timeouts(), watch_every_s=60.0))
     assert len(session.displays) == 2, "the first, and what stays"
 
 
@@ -109,14 +109,16 @@ def test_in_a_pipe_only_what_has_happened_is_printed(
 
 def test_a_dict_cannot_be_watched(session: Session, service: Service) -> None:
     """One of the two is meant."""
-    assert isinstance(session.fail("%avocado_status --json --watch"), UsageMistake)
+    assert isinstance(session.fail("%avocado_status --json --watch"), UsageError)
 
 
 def fall() -> None:
     """Let the tunnel fall, as the flight recorder tells."""
     path = StateFolder.find(rehearsal=False).path / FILE_NAME
     failure = Failure(kind="TunnelFailed", problem="It fell.", remedy="Wait.")
-    Recorder(path, Redactor()).record("tunnel", CHANGED, "It fell.", failure=failure)
+    EventLog(path, Redactor()).record(
+        "tunnel", TRANSITIONED, "It fell.", failure=failure
+    )
 
 
 def test_errors_of_the_past_are_shown(session: Session, service: Service) -> None:
@@ -143,7 +145,7 @@ def test_watching_tells_of_a_request_that_failed(
         yield READY
         yield READY
         fall()
-        failed = replace(READY, traffic=Traffic(statuses=((500, 1),)))
+        failed = replace(READY, traffic=TrafficStats(statuses=((500, 1),)))
         yield failed
         fall()
         yield replace(failed, requests=1)

@@ -8,16 +8,16 @@ from typing import Final
 
 from spicy_avocado_magic.protocol.state import (
     STAGES,
+    ApiKeyState,
     Failure,
-    KeyState,
-    Member,
     ModelState,
-    ModelUse,
+    ModelUsage,
     Phase,
+    PoolMember,
     Progress,
     Stage,
     State,
-    Traffic,
+    TrafficStats,
 )
 
 KEY: Final = "avocado-0123456789abcdef"
@@ -96,9 +96,9 @@ def all_of(text: str, *, rehearsal: bool = False) -> State:
         warnings=(text,),
         stages=stages,
         models=(ModelState(name=text, fit=text, failure=failure),),
-        keys=(KeyState(name=text, models=(text,)),),
-        members=(Member(id=text, models=(text,)),),
-        traffic=Traffic(public_requests=3, models=(ModelUse(name=text),)),
+        keys=(ApiKeyState(name=text, models=(text,)),),
+        members=(PoolMember(id=text, models=(text,)),),
+        traffic=TrafficStats(public_requests=3, models=(ModelUsage(name=text),)),
         metrics_url=text,
         metrics_token=text,
         log_path=text,

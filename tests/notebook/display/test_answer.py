@@ -11,10 +11,10 @@ from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.display.answer import (
     SHOWN_WHILE_IT_COMES,
     THINKING,
-    AnswerCard,
-    AnswerWords,
+    NotebookAnswer,
+    TerminalAnswer,
 )
-from spicy_avocado_magic.notebook.display.throttle import Pace
+from spicy_avocado_magic.notebook.display.throttle import RedrawThrottle
 
 from ..conftest import READY, Session
 
@@ -30,7 +30,7 @@ def clock(*ticks: float) -> Callable[[], float]:
 def test_it_is_drawn_four_times_a_second_at_most(bare: Session) -> None:
     """What comes meanwhile is in the next drawing, and all of it in the last."""
     now = [0.0]
-    card = AnswerCard(READY, Pace(lambda: now[0]))
+    card = NotebookAnswer(READY, RedrawThrottle(lambda: now[0]))
     for number in range(100):
         now[0] = number / 100
         card.add(f"{number} ")
@@ -50,7 +50,7 @@ def test_updates_stay_small_however_long_the_answer(
     bare: Session, filling: str
 ) -> None:
     """While it comes its end is shown; the last drawing has all of it."""
-    card = AnswerCard(READY, Pace(clock(0.0, 0.0, 1.1)))
+    card = NotebookAnswer(READY, RedrawThrottle(clock(0.0, 0.0, 1.1)))
     card.add("first " + filling * 20 * SHOWN_WHILE_IT_COMES)
     card.add(" last")
     coming = [sum(map(_bytes, s["data"].values())) for s in bare.displays]
@@ -64,7 +64,7 @@ def test_updates_stay_small_however_long_the_answer(
 
 def test_a_model_that_thinks_is_said_to(bare: Session) -> None:
     """Nobody takes it for dead."""
-    card = AnswerCard(READY)
+    card = NotebookAnswer(READY)
     card.add("", thought="hm")
     assert THINKING in bare.displays[0]["data"]["text/plain"]
 
@@ -73,8 +73,8 @@ def test_a_model_that_thinks_is_said_to(bare: Session) -> None:
 def test_everything_is_text(bare: Session, rehearsal: bool) -> None:
     """In HTML as in the plain twin and in a terminal; a rehearsal is marked."""
     state = replace(READY, rehearsal=rehearsal)
-    card = AnswerCard(state)
-    words = AnswerWords(state)
+    card = NotebookAnswer(state)
+    words = TerminalAnswer(state)
     for view in (card, words):
         view.add(EVIL)
         view.close(f"note {EVIL}")
@@ -90,7 +90,7 @@ def test_everything_is_text(bare: Session, rehearsal: bool) -> None:
 
 def test_a_terminal_gets_the_words_as_they_come(bare: Session) -> None:
     """And one mention of thoughts."""
-    words = AnswerWords(READY)
+    words = TerminalAnswer(READY)
     words.add("", thought="hm")
     words.add("", thought="so")
     words.add("one ")

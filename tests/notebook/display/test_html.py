@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from spicy_avocado_magic.notebook.display.html import (
-    Picture,
-    clipped,
+    RichOutput,
     columns_table,
     cut_to_bytes,
-    escaped,
+    details,
+    escape_line,
     facts_table,
     few,
-    fold,
     lines_of,
     one_line,
     preformatted,
+    truncate,
 )
 
 from .pages import EVILS, Page
@@ -25,9 +25,9 @@ from .pages import EVILS, Page
 def test_every_piece_of_markup_escapes_what_it_is_given(evil: str) -> None:
     """Names and values, titles, cells, lines and code: none can open a tag."""
     markup = (
-        escaped(evil)
+        escape_line(evil)
         + preformatted(evil)
-        + fold(evil, "", kind=evil)
+        + details(evil, "", kind=evil)
         + facts_table([(evil, evil)])
         + columns_table(evil, [evil], [[evil]])
         + lines_of([evil], "warning")
@@ -40,8 +40,8 @@ def test_every_piece_of_markup_escapes_what_it_is_given(evil: str) -> None:
 
 def test_a_text_is_cut_where_it_is_too_long() -> None:
     """What comes from outside cannot make a display grow."""
-    assert clipped("a" * 10, 10) == "a" * 10
-    assert clipped("a" * 11, 10) == "a" * 9 + "…"
+    assert truncate("a" * 10, 10) == "a" * 10
+    assert truncate("a" * 11, 10) == "a" * 9 + "…"
     assert one_line("a\n b\tc", 10) == "a b c", "a line break makes a second line"
 
 
@@ -55,12 +55,12 @@ def test_lists_tell_how_much_they_leave_out() -> None:
 def test_a_text_is_cut_by_what_it_takes_as_json(letter: str) -> None:
     """Escapes and letters of several bytes count as what is sent."""
     cut = cut_to_bytes(letter * 5_000, 1_000)
-    size = Picture(html="", text=cut).size_bytes
+    size = RichOutput(html="", text=cut).size_bytes
     assert 500 < size < 1_100, f"{size} bytes of {letter!r}"
     assert cut_to_bytes("short", 100) == "short"
 
 
 def test_a_fold_is_closed_unless_it_is_to_be_open() -> None:
     """A reader opens it; nothing scripted does."""
-    assert "open" not in Page(fold("t", "x")).seen[0][1]
-    assert "open" in Page(fold("t", "x", is_open=True)).seen[0][1]
+    assert "open" not in Page(details("t", "x")).seen[0][1]
+    assert "open" in Page(details("t", "x", is_open=True)).seen[0][1]

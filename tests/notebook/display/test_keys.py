@@ -8,17 +8,17 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
-from spicy_avocado_magic.config.api_key_options import Grant
+from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
 from spicy_avocado_magic.notebook.display.keys import POOLED, new_key_text, show_keys
-from spicy_avocado_magic.protocol.state import KeyState, Member
+from spicy_avocado_magic.protocol.state import ApiKeyState, PoolMember
 from spicy_avocado_magic.system.redaction import Secret
 
 from ..conftest import KEY, READY, Session
 
 SECRET = "avocado-anns-0123456789"
 KEYS = (
-    KeyState(name="owner", requests=3, tokens_in=12, tokens_out=40, idle_s=5.0),
-    KeyState(
+    ApiKeyState(name="owner", requests=3, tokens_in=12, tokens_out=40, idle_s=5.0),
+    ApiKeyState(
         name="ann",
         manage=True,
         models=("tiny", "b:c"),
@@ -30,7 +30,7 @@ KEYS = (
         tokens_out=7,
         is_estimate=True,
     ),
-    KeyState(name="bob", expires_in_s=0.0),
+    ApiKeyState(name="bob", expires_in_s=0.0),
 )
 
 
@@ -64,7 +64,7 @@ def test_a_notebook_shows_the_same_as_a_table(session: Session) -> None:
 
 def test_everything_is_text(session: Session) -> None:
     """Whatever a host tells, no browser and no terminal obeys it."""
-    evil = KeyState(name="<img onerror=x>\x1b[2J", models=("<b>&",))
+    evil = ApiKeyState(name="<img onerror=x>\x1b[2J", models=("<b>&",))
     show_keys(READY, [evil], in_notebook=True)
     show_keys(READY, [evil], in_notebook=False)
     markup = session.displays[0]["data"]["text/html"]
@@ -84,7 +84,7 @@ def test_a_rehearsal_is_marked(session: Session, in_notebook: bool) -> None:
 
 def test_without_keys_it_is_told_that_they_have_no_use(session: Session) -> None:
     """Under ``--no-auth``."""
-    show_keys(READY, [KeyState(name="anybody")], in_notebook=True)
+    show_keys(READY, [ApiKeyState(name="anybody")], in_notebook=True)
     data = session.displays[0]["data"]
     assert all("--no-auth" in text for text in data.values())
 
@@ -92,7 +92,7 @@ def test_without_keys_it_is_told_that_they_have_no_use(session: Session) -> None
 def test_a_new_key_is_shown_whole_with_a_line_for_its_holder() -> None:
     """Even where the owner's own key is hidden; and never the owner's key."""
     state = replace(READY, hide_key=True, key_is_generated=False)
-    grant = Grant(name="ann", rpm=3, models=("qwen3:8b",), expires_s=3600.0)
+    grant = ApiKeyRequest(name="ann", rpm=3, models=("qwen3:8b",), expires_s=3600.0)
     text = new_key_text(state, grant, Secret(SECRET))
     curl = text.splitlines()[-1]
     assert curl.startswith(f"curl {READY.url}/v1/chat/completions")
@@ -105,7 +105,7 @@ def test_a_new_key_is_shown_whole_with_a_line_for_its_holder() -> None:
 
 def test_in_a_pool_a_new_key_comes_with_a_warning() -> None:
     """The other members do not know it, and any of them may be asked."""
-    grant = Grant(name="ann")
+    grant = ApiKeyRequest(name="ann")
     assert POOLED not in new_key_text(READY, grant, Secret(SECRET))
-    pooled = replace(READY, members=(Member(id="abc", is_self=True),))
+    pooled = replace(READY, members=(PoolMember(id="abc", is_self=True),))
     assert POOLED in new_key_text(pooled, grant, Secret(SECRET))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
-from spicy_avocado_magic.notebook.display.progress_line import LiveLine
-from spicy_avocado_magic.notebook.display.throttle import Pace
+from spicy_avocado_magic.notebook.display.progress_line import ProgressLine
+from spicy_avocado_magic.notebook.display.throttle import RedrawThrottle
 
 from ..conftest import READY, Session
 
@@ -14,7 +14,7 @@ from ..conftest import READY, Session
 def test_a_notebook_has_one_display_that_changes_slowly(bare: Session) -> None:
     """Steps and details four times a second at most, and at its end at once."""
     now = [0.0]
-    line = LiveLine(READY, in_notebook=True, pace=Pace(lambda: now[0]))
+    line = ProgressLine(READY, in_notebook=True, pace=RedrawThrottle(lambda: now[0]))
     line.show("")
     for number in range(100):
         now[0] = number / 100
@@ -32,7 +32,7 @@ def test_a_notebook_has_one_display_that_changes_slowly(bare: Session) -> None:
 def test_a_step_that_came_too_soon_is_shown_later(bare: Session) -> None:
     """Also where nothing new is said, as of a step that takes long."""
     now = [0.0]
-    line = LiveLine(READY, in_notebook=True, pace=Pace(lambda: now[0]))
+    line = ProgressLine(READY, in_notebook=True, pace=RedrawThrottle(lambda: now[0]))
     assert not line.has_begun
     line.show("pulling")
     line.show("making")
@@ -46,7 +46,7 @@ def test_a_step_that_came_too_soon_is_shown_later(bare: Session) -> None:
 
 def test_a_terminal_gets_a_line_for_each_step(bare: Session) -> None:
     """Not one for each byte."""
-    line = LiveLine(READY, in_notebook=False)
+    line = ProgressLine(READY, in_notebook=False)
     for text in ("", "pulling: 1", "pulling: 2", "making", "making: x"):
         line.show(text)
     line.end("made")
@@ -56,8 +56,8 @@ def test_a_terminal_gets_a_line_for_each_step(bare: Session) -> None:
 def test_a_rehearsal_is_marked(bare: Session) -> None:
     """On every output."""
     state = replace(READY, rehearsal=True)
-    LiveLine(state, in_notebook=True).show("making")
+    ProgressLine(state, in_notebook=True).show("making")
     data = bare.displays[0]["data"]
     assert all(REHEARSAL_MARK in text for text in data.values())
-    LiveLine(state, in_notebook=False).show("making")
+    ProgressLine(state, in_notebook=False).show("making")
     assert REHEARSAL_MARK in bare.printed()

@@ -9,12 +9,17 @@ import pytest
 from spicy_avocado_magic.client.snippets import snippets
 from spicy_avocado_magic.client.state_text import (
     REHEARSAL_MARK,
+    connection_details,
     curl_line,
-    handover_text,
 )
 from spicy_avocado_magic.errors import Interrupted
-from spicy_avocado_magic.notebook.display.html import MOST_BYTES, Picture
-from spicy_avocado_magic.notebook.display.render import card, live, over, ready
+from spicy_avocado_magic.notebook.display.html import MOST_BYTES, RichOutput
+from spicy_avocado_magic.notebook.display.render import (
+    bounded_output,
+    render_progress,
+    render_ready,
+    render_stopped,
+)
 from spicy_avocado_magic.protocol.state import Failure, ModelState, State
 
 from ..conftest import KEY, READY
@@ -29,17 +34,17 @@ class Code:
     code: str
 
 
-def faces(state: State) -> list[Picture]:
+def faces(state: State) -> list[RichOutput]:
     """Return all that a card can show of a state."""
     return [
-        live(state, seconds=1.0),
-        ready(state, "Launched.", show_key=True, show_token=True),
-        over(state, seconds=1.0, failure=FAILURE),
-        over(state, seconds=1.0, failure=None),
+        render_progress(state, seconds=1.0),
+        render_ready(state, "Launched.", show_key=True, show_token=True),
+        render_stopped(state, seconds=1.0, failure=FAILURE),
+        render_stopped(state, seconds=1.0, failure=None),
     ]
 
 
-def phase_of(picture: Picture) -> str:
+def phase_of(picture: RichOutput) -> str:
     """Return what the card says of itself."""
     (found,) = Page(picture.html).found("class", "avocado-card")
     return str(found["data-phase"])
@@ -47,7 +52,7 @@ def phase_of(picture: Picture) -> str:
 
 def test_a_live_card_tells_what_starts_and_for_how_long() -> None:
     """In its head; the stages below."""
-    picture = live(PULLING, seconds=12.5)
+    picture = render_progress(PULLING, seconds=12.5)
     page = Page(picture.html)
     assert phase_of(picture) == "starting"
     assert "Starting llama3 12.5 s" in page.text
@@ -58,14 +63,14 @@ def test_a_live_card_tells_what_starts_and_for_how_long() -> None:
 def test_many_models_are_named_briefly() -> None:
     """The first three, and how many more."""
     models = tuple(ModelState(name=f"m{n}") for n in range(5))
-    told = live(replace(PULLING, models=models), seconds=0).text
+    told = render_progress(replace(PULLING, models=models), seconds=0).text
     assert "Starting m0, m1, m2, … and 2 more" in told
-    assert "Starting the service" in live(State(), seconds=0).text
+    assert "Starting the service" in render_progress(State(), seconds=0).text
 
 
 def test_a_ready_card_collapses_into_a_summary() -> None:
     """URL, key and models in sight, the stages in a closed fold."""
-    picture = ready(READY, "Launched in 2.0 s.", show_key=True)
+    picture = render_ready(READY, "Launched in 2.0 s.", show_key=True)
     page = Page(picture.html)
     assert phase_of(picture) == "ready"
     for word in ("✓ Launched in 2.0 s.", READY.url, KEY, READY.local_url, "llama3"):
@@ -79,7 +84,7 @@ def test_a_ready_card_collapses_into_a_summary() -> None:
 
 def test_without_snippets_a_curl_line_shows_how_to_use_it() -> None:
     """As in the text."""
-    picture = ready(READY, "Done.", show_key=True)
+    picture = render_ready(READY, "Done.", show_key=True)
     assert curl_line(READY, show_key=True) in Page(picture.html).text
     assert curl_line(READY, show_key=True) in picture.text
 
@@ -90,7 +95,7 @@ def test_each_snippet_has_a_fold() -> None:
         Code(title="openai", code="import openai\nopenai.x()"),
         Code(title="<b>", code="<img onerror=x>"),
     )
-    page = Page(ready(READY, "Done.", show_key=True, snippets=given).html)
+    page = Page(render_ready(READY, "Done.", show_key=True, snippets=given).html)
     page.require_harmless()
     assert len(page.found("data-fold", "snippet")) == 2
     assert "Use it fromopenai" in page.text, "nobody knows what the folds are"
@@ -109,11 +114,11 @@ def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
     )
     known = snippets(state, show_key=True)
     assert len(known) == 10
-    picture = ready(state, "Done.", show_key=True, snippets=known)
+    picture = render_ready(state, "Done.", show_key=True, snippets=known)
     assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
     assert len(Page(picture.html).found("data-fold", "snippet")) == 10
     long = [Code(title="t", code="x" * 1_900)] * 10
-    page = Page(ready(state, "Done.", show_key=True, snippets=long).html)
+    page = Page(render_ready(state, "Done.", show_key=True, snippets=long).html)
     assert page.found("data-fold", "snippet") == []
     assert page.found("data-fold", "stages"), "all but the text is gone"
     assert curl_line(state, show_key=True) in page.text
@@ -123,17 +128,17 @@ def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
 def test_the_key_is_whole_only_where_it_may_be_seen(hidden: bool) -> None:
     """A saved notebook carries no other secret than a key that was made and shown."""
     state = replace(READY, hide_key=hidden, metrics_token="avocado-metrics-0123456789")
-    picture = ready(state, "Done.", show_key=True)
+    picture = render_ready(state, "Done.", show_key=True)
     for form in (picture.html, picture.text):
         assert (KEY in form) is not hidden
         assert "avocado-metrics-0123456789" not in form
-    later = ready(state, "Done.", show_key=False)
+    later = render_ready(state, "Done.", show_key=False)
     assert KEY not in later.html + later.text, "a later cell shows it again"
 
 
 def test_a_failed_card_stays_with_cause_remedy_and_log() -> None:
     """Told by the stage that failed, and not a second time."""
-    picture = over(failed(), seconds=3.0, failure=FAILURE)
+    picture = render_stopped(failed(), seconds=3.0, failure=FAILURE)
     page = Page(picture.html)
     assert phase_of(picture) == "failed"
     assert "✗ Not started: llama3 after 3.0 s" in page.text
@@ -146,7 +151,7 @@ def test_a_failed_card_stays_with_cause_remedy_and_log() -> None:
 
 def test_what_no_stage_tells_has_a_panel_of_its_own() -> None:
     """A host that fell silent, for one."""
-    page = Page(over(PULLING, seconds=3.0, failure=FAILURE).html)
+    page = Page(render_stopped(PULLING, seconds=3.0, failure=FAILURE).html)
     assert page.text.count("The engine died.") == 1
     assert page.found("data-stage", "pull")[0]["data-phase"] == "stopped"
 
@@ -157,10 +162,10 @@ def test_an_interrupted_card_says_that_it_was_stopped() -> None:
         kind=Interrupted.__name__, problem="Interrupted.", remedy="Again."
     )
     for why in (failure, None):
-        picture = over(PULLING, seconds=3.0, failure=why)
+        picture = render_stopped(PULLING, seconds=3.0, failure=why)
         assert phase_of(picture) == "stopped"
         assert "■ Stopped: llama3" in picture.text
-    assert "→ Again." in over(PULLING, seconds=3.0, failure=failure).text
+    assert "→ Again." in render_stopped(PULLING, seconds=3.0, failure=failure).text
 
 
 @pytest.mark.parametrize("evil", EVILS)
@@ -186,7 +191,7 @@ def test_no_picture_is_larger_than_a_message_may_be(text: str) -> None:
 def test_a_picture_that_would_be_too_large_shows_its_text_cut() -> None:
     """Something is better than nothing."""
     lines = ["the first line", *["x" * 99] * 900]
-    picture = card(READY, "y" * MOST_BYTES, lines, phase="ready", label="l")
+    picture = bounded_output(READY, "y" * MOST_BYTES, lines, phase="ready", label="l")
     assert picture.size_bytes <= MOST_BYTES
     assert "the first line" in Page(picture.html).text
     assert picture.text.startswith("the first line")
@@ -195,5 +200,5 @@ def test_a_picture_that_would_be_too_large_shows_its_text_cut() -> None:
 
 def test_the_text_of_a_ready_card_ends_with_the_hand_over() -> None:
     """Where HTML is not shown the text says the same."""
-    picture = ready(READY, "Done.", show_key=True)
-    assert picture.text.endswith(handover_text(READY, show_key=True))
+    picture = render_ready(READY, "Done.", show_key=True)
+    assert picture.text.endswith(connection_details(READY, show_key=True))

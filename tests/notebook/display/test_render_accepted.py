@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
-from spicy_avocado_magic.notebook.display.render import accepted, accepted_text
+from spicy_avocado_magic.notebook.display.render import accepted_text, render_accepted
 from spicy_avocado_magic.protocol.state import State
 
 from ..conftest import KEY, READY
@@ -20,7 +20,7 @@ HEADLINE = "Started in the background; %avocado_status tells how it is."
 def test_nothing_is_claimed_that_is_soon_no_longer_true() -> None:
     """A saved notebook shows it for ever: no stage, no bar, no missing URL or port."""
     state = replace(PULLING, api_key=KEY, key_is_generated=True, metrics_token=TOKEN)
-    picture = accepted(state, HEADLINE, show_key=True, show_token=True)
+    picture = render_accepted(state, HEADLINE, show_key=True, show_token=True)
     page = Page(picture.html)
     assert page.found("role", "progressbar") == []
     for text in (page.text, picture.text):
@@ -41,7 +41,7 @@ def test_secrets_are_whole_only_where_they_may_be_seen(hidden: bool) -> None:
     """Once, by the cell that made them."""
     state = replace(READY, metrics_token=TOKEN, hide_key=hidden)
     for show in (True, False):
-        picture = accepted(state, HEADLINE, show_key=show, show_token=show)
+        picture = render_accepted(state, HEADLINE, show_key=show, show_token=show)
         for form in (picture.html, picture.text):
             assert (KEY in form) is (show and not hidden)
             assert (TOKEN in form) is (show and not hidden)
@@ -52,7 +52,7 @@ def test_secrets_are_whole_only_where_they_may_be_seen(hidden: bool) -> None:
 def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
     """And a rehearsal is marked."""
     state = all_of(evil, rehearsal=rehearsal)
-    picture = accepted(state, evil, show_key=True, show_token=True)
+    picture = render_accepted(state, evil, show_key=True, show_token=True)
     Page(picture.html).require_harmless()
     for form in (picture.html, picture.text):
         assert "\x1b" not in form

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client.recent_errors import PastError
+from spicy_avocado_magic.client.recent_errors import RecentError
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.display.html import MOST_BYTES
 from spicy_avocado_magic.notebook.display.status import status_picture
 from spicy_avocado_magic.protocol.state import (
-    KeyState,
-    Member,
+    ApiKeyState,
     ModelState,
-    ModelUse,
+    ModelUsage,
     Phase,
+    PoolMember,
     Stage,
     State,
-    Traffic,
+    TrafficStats,
 )
 
 from ..conftest import KEY, READY
@@ -47,10 +47,10 @@ BUSY = replace(
         ModelState(name="tiny", phase=Phase.READY),
     ),
     keys=(
-        KeyState(name="owner", requests=5, tokens_in=12, tokens_out=40, idle_s=5.0),
-        KeyState(name="ann", rpm=60, requests=2, tokens_in=1, tokens_out=2),
+        ApiKeyState(name="owner", requests=5, tokens_in=12, tokens_out=40, idle_s=5.0),
+        ApiKeyState(name="ann", rpm=60, requests=2, tokens_in=1, tokens_out=2),
     ),
-    traffic=Traffic(
+    traffic=TrafficStats(
         in_flight=2,
         queued=1,
         tokens_in=13,
@@ -61,13 +61,13 @@ BUSY = replace(
         public_requests=400,
         public_bytes_out=4_000_000,
         models=(
-            ModelUse(name="llama3:latest", requests=7, tokens_in=13, tokens_out=42),
+            ModelUsage(name="llama3:latest", requests=7, tokens_in=13, tokens_out=42),
         ),
         statuses=((200, 6), (500, 1)),
     ),
 )
 PAST = (
-    PastError(
+    RecentError(
         at="2026-11-25 14:03:07",
         component="tunnel",
         problem="The agent fell.",
@@ -130,7 +130,7 @@ def test_a_quota_can_be_read_aloud() -> None:
     """As a meter; a service without a tunnel speaks of none."""
     meters = Page(status_picture(BUSY).html).found("role", "meter")
     assert [one["aria-valuenow"] for one in meters] == ["2", "0"]
-    quiet = replace(BUSY, traffic=Traffic())
+    quiet = replace(BUSY, traffic=TrafficStats())
     assert "free month" not in Page(status_picture(quiet).html).text
 
 
@@ -170,9 +170,9 @@ def test_many_rows_are_counted_and_the_size_is_bounded() -> None:
     """A service with a hundred keys still fits into a message."""
     crowd = replace(
         BUSY,
-        keys=tuple(KeyState(name=f"k{n}") for n in range(100)),
+        keys=tuple(ApiKeyState(name=f"k{n}") for n in range(100)),
         models=tuple(ModelState(name=f"m{n}") for n in range(30)),
-        members=tuple(Member(id=f"i{n}", models=("tiny",)) for n in range(30)),
+        members=tuple(PoolMember(id=f"i{n}", models=("tiny",)) for n in range(30)),
     )
     picture = status_picture(crowd, PAST)
     assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
@@ -185,8 +185,8 @@ def test_many_rows_are_counted_and_the_size_is_bounded() -> None:
 def test_the_members_of_a_pool_have_a_row_each() -> None:
     """With what they serve, and when they were last heard of."""
     members = (
-        Member(id="0a1b", models=("tiny",), seen_s=2.0, is_self=True),
-        Member(id="9f9f"),
+        PoolMember(id="0a1b", models=("tiny",), seen_s=2.0, is_self=True),
+        PoolMember(id="9f9f"),
     )
     text = Page(status_picture(replace(BUSY, members=members)).html).text
     assert "0a1b (this one)tiny2.0 s ago" in text
@@ -204,7 +204,7 @@ def test_lines_that_the_disk_did_not_take_are_told() -> None:
 def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
     """Keys, models, members, errors of the past: nothing runs or is fetched."""
     state: State = all_of(evil, rehearsal=rehearsal)
-    past = [PastError(at=evil, component=evil, problem=evil, remedy=evil)]
+    past = [RecentError(at=evil, component=evil, problem=evil, remedy=evil)]
     for moving in (True, False):
         picture = status_picture(state, past, is_moving=moving)
         Page(picture.html).require_harmless()

@@ -11,9 +11,9 @@ import pytest
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.display.terminal import (
-    Screen,
+    TerminalScreen,
     TerminalView,
-    live_line,
+    progress_line,
 )
 from spicy_avocado_magic.protocol.state import Phase, Stage
 
@@ -60,7 +60,7 @@ def _able(monkeypatch: pytest.MonkeyPatch) -> None:
 def view_on(terminal: io.StringIO, columns: int = 80) -> TerminalView:
     """Return a view on a terminal of this width."""
     size = os.terminal_size((columns, 24))
-    return TerminalView(Screen(terminal, lambda: size))
+    return TerminalView(TerminalScreen(terminal, lambda: size))
 
 
 def test_a_long_pull_is_one_line_that_moves() -> None:
@@ -76,7 +76,7 @@ def test_a_long_pull_is_one_line_that_moves() -> None:
         settled, moving = terminal.seen
         assert settled.startswith("✓ serve")
         assert moving.startswith("… pull 100%, 4.0 GB of 4.0 GB, 50.0 MB/s")
-        view.hand_over(READY, "Launched.", show_key=True)
+        view.show_ready(READY, "Launched.", show_key=True)
     assert not any(line.startswith("…") for line in terminal.seen)
     assert "Launched." in terminal.seen
 
@@ -118,7 +118,7 @@ def test_in_a_pipe_there_is_a_line_when_a_stage_changes(
         for _ in range(10):
             view.show(warned)
         view.show(READY)
-        view.hand_over(READY, "Launched.", show_key=True)
+        view.show_ready(READY, "Launched.", show_key=True)
     printed = capsys.readouterr().out
     lines = printed.splitlines()
     assert "\x1b" not in printed, "a pipe is written to as if it were a terminal"
@@ -165,7 +165,7 @@ def test_nothing_from_outside_reaches_the_terminal(evil: str) -> None:
 def test_lines_that_move_are_replaced_together() -> None:
     """As those of ``%avocado_status --watch``; the last ones can be kept."""
     terminal = Terminal()
-    screen = Screen(terminal, lambda: os.terminal_size((40, 24)))
+    screen = TerminalScreen(terminal, lambda: os.terminal_size((40, 24)))
     screen.replace(["one", "two", "three"])
     screen.replace(["four", "five    5"])
     assert terminal.seen == ["four", "five    5"], "columns are not kept"
@@ -177,7 +177,7 @@ def test_lines_that_move_are_replaced_together() -> None:
 def test_more_lines_than_the_terminal_has_are_counted() -> None:
     """Those that scroll away could not be written over."""
     terminal = Terminal()
-    screen = Screen(terminal, lambda: os.terminal_size((40, 5)))
+    screen = TerminalScreen(terminal, lambda: os.terminal_size((40, 5)))
     for _ in range(2):
         screen.replace([f"line {n}" for n in range(9)])
     assert terminal.seen == ["line 0", "line 1", "line 2", "… and 6 more"]
@@ -187,5 +187,5 @@ def test_a_live_line_puts_the_download_first() -> None:
     """It is what one waits for."""
     loading = Stage(name="warm", component="models", phase=Phase.STARTING)
     state = replace(PULLING, stages=(loading, *PULLING.stages))
-    assert live_line(state).startswith("… pull 25%, 1.0 GB of 4.0 GB")
-    assert live_line(state).endswith("… warm")
+    assert progress_line(state).startswith("… pull 25%, 1.0 GB of 4.0 GB")
+    assert progress_line(state).endswith("… warm")

@@ -13,8 +13,8 @@ from spicy_avocado_magic.notebook.display.theme import (
     EITHER,
     LIGHT,
     STYLE,
-    framed,
-    headed,
+    card_header,
+    wrap_card,
 )
 
 from .pages import EVILS, Page
@@ -60,7 +60,7 @@ def test_every_colour_of_text_can_be_read(name: str) -> None:
 def test_a_card_is_no_markdown_in_a_notebook_that_is_converted_to_it() -> None:
     """What a log line or an answer says is no image there, and code keeps its lines."""
     said = "<pre>one\n\n![pixel](https://evil.example/x.png)\n# two</pre>"
-    shown = framed(said, phase="failed", label="l", rehearsal=True)
+    shown = wrap_card(said, phase="failed", label="l", rehearsal=True)
     made = MarkdownIt("commonmark").render(f"Text.\n\n{shown}\n\nText.\n")
     page = Page(made.replace("</p>\n", "</p>"))
     assert "img" not in {tag for tag, _ in page.seen}
@@ -69,7 +69,9 @@ def test_a_card_is_no_markdown_in_a_notebook_that_is_converted_to_it() -> None:
 
 def test_a_dollar_begins_no_formula() -> None:
     """JupyterLab, Colab and nbconvert typeset what is between two of them."""
-    first, card = Page(framed("", phase="ready", label="l", rehearsal=False)).seen[1:3]
+    first, card = Page(wrap_card("", phase="ready", label="l", rehearsal=False)).seen[
+        1:3
+    ]
     assert first[1] == {"class": "tex2jax_ignore mathjax_ignore"}
     assert card[1]["class"] == "avocado-card"
 
@@ -102,6 +104,8 @@ def test_each_theme_that_is_known_has_its_colours() -> None:
 @pytest.mark.parametrize("evil", EVILS)
 def test_a_frame_escapes_its_labels(evil: str) -> None:
     """A model's name is part of them."""
-    page = Page(framed(headed(evil, evil), phase=evil, label=evil, rehearsal=True))
+    page = Page(
+        wrap_card(card_header(evil, evil), phase=evil, label=evil, rehearsal=True)
+    )
     page.require_harmless()
     assert REHEARSAL_MARK in page.text

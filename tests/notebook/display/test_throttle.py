@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.notebook.display.throttle import Pace
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.notebook.display.throttle import RedrawThrottle
 
 
 def require_few(times: list[float], most: int) -> None:
@@ -24,7 +24,7 @@ def test_no_second_has_more_drawings_than_allowed(
 ) -> None:
     """Whenever the displays of the cell come to their ends, which wait for nothing."""
     now = 0.0
-    pace = Pace(lambda: now, ends=ends)
+    pace = RedrawThrottle(lambda: now, ends=ends)
     moves = []
     for step in range(10 * steps_a_second):
         now = step / steps_a_second
@@ -33,13 +33,13 @@ def test_no_second_has_more_drawings_than_allowed(
             pace.note()
     assert len(moves) > 10, "it hardly moves"
     for end_s in moves:
-        require_few(sorted([*moves, *[end_s] * ends]), Policy().draws_a_second)
+        require_few(sorted([*moves, *[end_s] * ends]), Timeouts().draws_a_second)
 
 
 def test_drawings_are_evenly_spread() -> None:
     """Not three at once and then none for long."""
     now = 0.0
-    pace = Pace(lambda: now)
+    pace = RedrawThrottle(lambda: now)
     pace.note()
     now = 0.3
     assert not pace.is_due
@@ -50,7 +50,7 @@ def test_drawings_are_evenly_spread() -> None:
 def test_a_drawing_counts_from_when_it_was_sent() -> None:
     """However long it took to make it."""
     now = 0.0
-    pace = Pace(lambda: now)
+    pace = RedrawThrottle(lambda: now)
     assert pace.is_due
     now = 5.0
     pace.note()
@@ -61,7 +61,7 @@ def test_a_drawing_counts_from_when_it_was_sent() -> None:
 def test_the_policy_says_how_many() -> None:
     """As it does for every bound; one that leaves no room for the ends still moves."""
     now = 0.0
-    pace = Pace(lambda: now, replace(Policy(), draws_a_second=1))
+    pace = RedrawThrottle(lambda: now, replace(Timeouts(), draws_a_second=1))
     assert pace.is_due
     pace.note()
     now = 0.9

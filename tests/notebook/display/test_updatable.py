@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from IPython.display import DisplayHandle
 
-from spicy_avocado_magic.notebook.display.html import Picture
-from spicy_avocado_magic.notebook.display.updatable import Drawing
+from spicy_avocado_magic.notebook.display.html import RichOutput
+from spicy_avocado_magic.notebook.display.updatable import UpdatableOutput
 
 from ..conftest import Session
 
 
 def test_a_picture_is_displayed_once_and_then_replaced(bare: Session) -> None:
     """By the id of the first, which a frontend replaces."""
-    drawing = Drawing()
+    drawing = UpdatableOutput()
     for number in range(3):
-        drawing.draw(Picture(html=f"<b>{number}</b>", text=str(number)))
+        drawing.update(RichOutput(html=f"<b>{number}</b>", text=str(number)))
     first, *others = bare.displays
     assert not first["update"]
     assert all(other["update"] for other in others), "a second display was made"
@@ -25,9 +25,9 @@ def test_a_picture_is_displayed_once_and_then_replaced(bare: Session) -> None:
 
 def test_the_same_picture_is_not_sent_again(bare: Session) -> None:
     """Nothing flickers that has not changed."""
-    drawing = Drawing()
+    drawing = UpdatableOutput()
     for _ in range(3):
-        drawing.draw(Picture(html="<b>x</b>", text="x"))
+        drawing.update(RichOutput(html="<b>x</b>", text="x"))
     assert len(bare.displays) == 1
 
 
@@ -42,8 +42,8 @@ def test_an_interrupt_on_the_way_makes_no_second_display(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(DisplayHandle, "display", interrupted)
-    drawing = Drawing()
+    drawing = UpdatableOutput()
     with pytest.raises(KeyboardInterrupt):
-        drawing.draw(Picture(html="<b>1</b>", text="1"))
-    drawing.draw(Picture(html="<b>2</b>", text="2"))
+        drawing.update(RichOutput(html="<b>1</b>", text="1"))
+    drawing.update(RichOutput(html="<b>2</b>", text="2"))
     assert [one["update"] for one in bare.displays] == [False, True], "it stands twice"

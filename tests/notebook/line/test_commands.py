@@ -12,16 +12,16 @@ from spicy_avocado_magic.notebook.line.commands import (
     MODEL,
     STATUS,
     UP,
-    Command,
+    CommandSpec,
 )
-from spicy_avocado_magic.notebook.line.up_line import read_up
-from spicy_avocado_magic.notebook.line.variables import Names
+from spicy_avocado_magic.notebook.line.up_line import parse_up
+from spicy_avocado_magic.notebook.line.variables import VariableResolver
 
 
 @pytest.mark.parametrize(
     "command", [UP, STATUS, KEYS, DOWN, ASK, MODEL], ids=lambda c: c.name
 )
-def test_the_help_names_every_option(command: Command) -> None:
+def test_the_help_names_every_option(command: CommandSpec) -> None:
     """The table is the only list of options; the help is made from it."""
     text = command.help()
     missing = [option.flag for option in command.options if option.flag not in text]
@@ -37,10 +37,10 @@ def test_up_takes_every_option_of_the_table() -> None:
 def test_the_examples_of_up_can_be_typed() -> None:
     """What the help shows works."""
     token = "2abcdefghijklmnopqrstuvwxyz_0123456789"
-    names = Names(namespace={"NGROK": token, "MODEL": "llama3"}, environ={})
+    names = VariableResolver(namespace={"NGROK": token, "MODEL": "llama3"}, environ={})
     cell, _, body = "\n".join(UP.examples).partition("\n\n")[2].partition("\n")
     lines = [line for line in UP.examples if line.startswith("%avocado_up")]
     assert len(lines) == 3
     for line in lines:
-        assert read_up(line.removeprefix("%avocado_up"), None, names)
-    assert read_up(cell.removeprefix("%%avocado_up"), body, names)
+        assert parse_up(line.removeprefix("%avocado_up"), None, names)
+    assert parse_up(cell.removeprefix("%%avocado_up"), body, names)

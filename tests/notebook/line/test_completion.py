@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.notebook.line.commands import COMMANDS, Command
-from spicy_avocado_magic.notebook.line.completion import Known, complete, complete_body
+from spicy_avocado_magic.notebook.line.commands import COMMANDS, CommandSpec
+from spicy_avocado_magic.notebook.line.completion import (
+    CompletionSources,
+    complete,
+    complete_body,
+)
 
 
-def known() -> Known:
+def known() -> CompletionSources:
     """Return a small world of names."""
-    return Known(
+    return CompletionSources(
         names=lambda: ["NGROK", "MODEL"],
         models=lambda: ["own:q4", "llama3", "qwen3:8b", "hf.co/ann/M-GGUF:Q4_K_M"],
         components=lambda: ("host", "engine"),
@@ -104,7 +108,7 @@ def test_any_other_line_is_left_to_others(text: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
-def test_every_option_of_every_magic_is_offered(command: Command) -> None:
+def test_every_option_of_every_magic_is_offered(command: CommandSpec) -> None:
     """The table that the line is read by is the one that Tab knows."""
     words = offered(f"%{command.name} -")
     assert set(words) == {*command.option_by_flag, "--help"}

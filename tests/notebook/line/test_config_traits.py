@@ -8,7 +8,7 @@ import pytest
 
 import spicy_avocado_magic
 from spicy_avocado_magic.config.options import OPTIONS
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.notebook.line.config_traits import TRAITS
 from spicy_avocado_magic.notebook.magics import AvocadoMagics
 
@@ -101,7 +101,7 @@ def test_a_bad_value_is_told_as_on_the_line_and_not_kept(
     session.run("%config AvocadoMagics.context = 8192")
     session.run("%avocado_up --local")
     assert given(service) == {"local": True, "context": 8192}
-    with pytest.raises(UsageMistake):
+    with pytest.raises(UsageError):
         setattr(held(session), name, "bad//value")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.config.api_key_options import Grant
-from spicy_avocado_magic.errors import SecretMissing, UsageMistake
+from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
+from spicy_avocado_magic.errors import SecretMissing, UsageError
 from spicy_avocado_magic.notebook.line.commands import KEYS
-from spicy_avocado_magic.notebook.line.keys_line import KeysRequest, read_keys_line
-from spicy_avocado_magic.notebook.line.variables import Names
+from spicy_avocado_magic.notebook.line.keys_line import KeysCommand, read_keys_line
+from spicy_avocado_magic.notebook.line.variables import VariableResolver
 
-NAMES = Names(
+NAMES = VariableResolver(
     namespace={"WHO": "ann", "MODELS": ["tiny", "b:c"], "N": 5}, environ={"LATER": "2h"}
 )
 
@@ -18,16 +18,16 @@ NAMES = Names(
 @pytest.mark.parametrize(
     ("line", "asked"),
     [
-        ("", KeysRequest()),
-        ("--rehearse", KeysRequest(rehearse=True)),
-        ("--rehearse=false  # the real one", KeysRequest()),
-        ("revoke ann", KeysRequest(revoke="ann")),
-        ("revoke $WHO --rehearse", KeysRequest(revoke="ann", rehearse=True)),
-        ("add ann;", KeysRequest(add=Grant(name="ann"))),
+        ("", KeysCommand()),
+        ("--rehearse", KeysCommand(rehearse=True)),
+        ("--rehearse=false  # the real one", KeysCommand()),
+        ("revoke ann", KeysCommand(revoke="ann")),
+        ("revoke $WHO --rehearse", KeysCommand(revoke="ann", rehearse=True)),
+        ("add ann;", KeysCommand(add=ApiKeyRequest(name="ann"))),
         (
             "--manage add $WHO --rpm $N --tokens=7 --models $MODELS --expires $LATER",
-            KeysRequest(
-                add=Grant(
+            KeysCommand(
+                add=ApiKeyRequest(
                     name="ann",
                     rpm=5,
                     tokens=7,
@@ -39,12 +39,12 @@ NAMES = Names(
         ),
         (
             "add bob --models a,b --models c --manage=false",
-            KeysRequest(add=Grant(name="bob", models=("a", "b", "c"))),
+            KeysCommand(add=ApiKeyRequest(name="bob", models=("a", "b", "c"))),
         ),
     ],
 )
 def test_a_line_asks_for_the_list_for_a_key_or_for_its_end(
-    line: str, asked: KeysRequest
+    line: str, asked: KeysCommand
 ) -> None:
     """``$NAME`` is looked up as in the other magics."""
     assert read_keys_line(line, NAMES) == asked
@@ -82,7 +82,7 @@ def test_help_is_help_wherever_it_stands(line: str) -> None:
 )
 def test_a_line_that_cannot_be_is_refused_with_a_remedy(line: str, words: str) -> None:
     """The nearest word or option is named where there is one."""
-    with pytest.raises(UsageMistake, match=words):
+    with pytest.raises(UsageError, match=words):
         read_keys_line(line, NAMES)
 
 

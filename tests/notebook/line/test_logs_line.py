@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.errors import SecretMissing, UsageMistake
+from spicy_avocado_magic.errors import SecretMissing, UsageError
 from spicy_avocado_magic.notebook.line.commands import LOGS
 from spicy_avocado_magic.notebook.line.logs_line import LogsRequest, read_logs_line
-from spicy_avocado_magic.notebook.line.variables import Names
+from spicy_avocado_magic.notebook.line.variables import VariableResolver
 
-NAMES = Names(namespace={"WHAT": "engine", "N": 7}, environ={})
+NAMES = VariableResolver(namespace={"WHAT": "engine", "N": 7}, environ={})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_line_is_read(line: str, asked: LogsRequest) -> None:
 )
 def test_a_line_that_cannot_be_is_told(line: str, words: str) -> None:
     """With what to write instead."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         read_logs_line(line, NAMES)
     assert words in str(caught.value)
 

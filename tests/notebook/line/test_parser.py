@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.errors import UsageMistake
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.notebook.line.commands import DOWN, STATUS
-from spicy_avocado_magic.notebook.line.parser import read_switches, split
+from spicy_avocado_magic.notebook.line.parser import parse_flags, split
 
 
 @pytest.mark.parametrize(
@@ -34,21 +34,21 @@ def test_a_line_is_split_as_a_shell_does(line: str, words: list[str]) -> None:
 
 def test_a_quote_that_stays_open_is_a_mistake() -> None:
     """The user hears of the quote, not of a parser."""
-    with pytest.raises(UsageMistake, match="quote"):
+    with pytest.raises(UsageError, match="quote"):
         split("llama3 --token 'abc")
 
 
 def test_status_and_down_take_their_flags_alone() -> None:
     """Each flag is there, true or false; a word is a mistake."""
-    assert read_switches("--json", STATUS) == {
+    assert parse_flags("--json", STATUS) == {
         "watch": False,
         "json": True,
         "rehearse": False,
     }
-    assert read_switches("", DOWN) == {"purge": False, "rehearse": False}
-    assert read_switches("--purge", DOWN) == {"purge": True, "rehearse": False}
-    assert read_switches("--help", DOWN) is None
-    with pytest.raises(UsageMistake, match="llama3"):
-        read_switches("llama3", DOWN)
-    with pytest.raises(UsageMistake, match="--json"):
-        read_switches("--jsn", STATUS)
+    assert parse_flags("", DOWN) == {"purge": False, "rehearse": False}
+    assert parse_flags("--purge", DOWN) == {"purge": True, "rehearse": False}
+    assert parse_flags("--help", DOWN) is None
+    with pytest.raises(UsageError, match="llama3"):
+        parse_flags("llama3", DOWN)
+    with pytest.raises(UsageError, match="--json"):
+        parse_flags("--jsn", STATUS)

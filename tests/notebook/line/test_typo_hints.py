@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.errors import UsageMistake
-from spicy_avocado_magic.notebook.line.commands import ASK, KEYS, UP, Command
-from spicy_avocado_magic.notebook.line.parser import sort_words
+from spicy_avocado_magic.errors import UsageError
+from spicy_avocado_magic.notebook.line.commands import ASK, KEYS, UP, CommandSpec
+from spicy_avocado_magic.notebook.line.parser import parse_line
 
 EM, EN = "\u2014", "\u2013"
 
@@ -36,11 +36,11 @@ EM, EN = "\u2014", "\u2013"
     ],
 )
 def test_a_slip_is_told_with_what_to_type(
-    command: Command, line: str, problem: str, remedy: str
+    command: CommandSpec, line: str, problem: str, remedy: str
 ) -> None:
     """Not taken for a model, a value or another word."""
-    with pytest.raises(UsageMistake) as caught:
-        sort_words(line, command)
+    with pytest.raises(UsageError) as caught:
+        parse_line(line, command)
     assert problem in caught.value.problem
     assert remedy in caught.value.remedy
 
@@ -48,16 +48,16 @@ def test_a_slip_is_told_with_what_to_type(
 def test_no_slip_repeats_a_value() -> None:
     """It may be the token."""
     for line in (f"{EM}token=secret", "--token =secret"):
-        with pytest.raises(UsageMistake) as caught:
-            sort_words(line, UP)
+        with pytest.raises(UsageError) as caught:
+            parse_line(line, UP)
         assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ["help", "?", " help ;"])
 def test_a_word_for_help_helps(line: str) -> None:
     """Where it stands alone; a key may have that name."""
-    assert sort_words(line, UP) is None
-    assert sort_words("add help", KEYS) is not None
+    assert parse_line(line, UP) is None
+    assert parse_line("add help", KEYS) is not None
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_a_word_for_help_helps(line: str) -> None:
 )
 def test_what_may_be_meant_is_let_through(line: str) -> None:
     """Quotes in quotes, dashes in words, a model that is called true."""
-    assert sort_words(line, ASK if "system" in line else UP) is not None
+    assert parse_line(line, ASK if "system" in line else UP) is not None

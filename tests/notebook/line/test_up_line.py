@@ -7,27 +7,29 @@ from typing import Any
 
 import pytest
 
-from spicy_avocado_magic.errors import SecretMissing, UsageMistake
-from spicy_avocado_magic.notebook.line.up_line import LITERAL_ADVICE, Request, read_up
-from spicy_avocado_magic.notebook.line.variables import Names
+from spicy_avocado_magic.errors import SecretMissing, UsageError
+from spicy_avocado_magic.notebook.line.up_line import LITERAL_ADVICE, UpLine, parse_up
+from spicy_avocado_magic.notebook.line.variables import VariableResolver
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
 
-def names(environ: dict[str, str] | None = None, **namespace: Any) -> Names:
+def names(environ: dict[str, str] | None = None, **namespace: Any) -> VariableResolver:
     """Return a notebook with these variables and this environment."""
-    return Names(namespace=namespace, environ=environ or {})
+    return VariableResolver(namespace=namespace, environ=environ or {})
 
 
-def asked(line: str, body: str | None = None, where: Names | None = None) -> Request:
+def asked(
+    line: str, body: str | None = None, where: VariableResolver | None = None
+) -> UpLine:
     """Return what a line asks for; fails where it asks for help."""
-    request = read_up(line, body, where or names())
+    request = parse_up(line, body, where or names())
     assert request is not None, "this line asks for help"
     return request
 
 
 def given(
-    line: str, body: str | None = None, where: Names | None = None
+    line: str, body: str | None = None, where: VariableResolver | None = None
 ) -> dict[str, Any]:
     """Return the settings that a line gives."""
     return dict(asked(line, body, where).wish.given)
@@ -59,7 +61,7 @@ def test_switches_of_the_call_are_not_settings() -> None:
 @pytest.mark.parametrize("line", ["--help", "llama3 -h", "--tokn --help"])
 def test_help_does_nothing_else(line: str) -> None:
     """Nothing is resolved or checked when help is asked for."""
-    assert read_up(line, None, names()) is None
+    assert parse_up(line, None, names()) is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_a_mistake_names_itself_and_its_remedy(
     line: str, problem: str, remedy: str
 ) -> None:
     """What is wrong stands in the first sentence, what to type in the second."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         asked(line)
     assert problem in caught.value.problem
     assert remedy in caught.value.remedy
@@ -90,7 +92,7 @@ def test_a_mistake_names_itself_and_its_remedy(
 
 def test_the_value_of_a_misspelt_option_is_not_repeated() -> None:
     """It may be the token."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         asked(f"--tokn={TOKEN}")
     assert TOKEN not in str(caught.value)
 
@@ -104,7 +106,7 @@ def test_a_name_is_looked_up_for_each_argument(text: str) -> None:
 
 def test_the_notebook_goes_before_environment_and_secrets() -> None:
     """The nearest place wins."""
-    everywhere = Names(
+    everywhere = VariableResolver(
         namespace={"A": "notebook", "C": None},
         environ={"A": "environment", "B": "environment"},
         platform_secret={"A": "secret", "B": "secret", "C": "secret"}.get,
@@ -191,7 +193,7 @@ def test_the_nearest_of_four_places_wins(count: int) -> None:
     defaults = {"context": 2, "models": ("b",)} if count > 1 else {}
     body = "AVOCADO_CONTEXT=3\nAVOCADO_MODEL=c" if count > 2 else ""
     line = "d --context 4" if count > 3 else ""
-    request = read_up(line, body, names(environ), defaults)
+    request = parse_up(line, body, names(environ), defaults)
     assert request is not None
     wished = {"context": count, "models": ("abcd"[count - 1],)}
     assert dict(request.wish.given) == wished, "another place than the nearest won"
@@ -215,7 +217,7 @@ def test_what_excludes_a_farther_value_wins_over_it(
     wished: dict[str, Any],
 ) -> None:
     """``--local`` is no mistake where a domain is the default."""
-    request = read_up(line, body, names(environ), defaults)
+    request = parse_up(line, body, names(environ), defaults)
     assert request is not None
     assert dict(request.wish.given) == wished, "the farther value was kept"
 
@@ -227,7 +229,7 @@ def test_two_that_exclude_each_other_on_one_line_are_both_given() -> None:
 
 def test_a_bad_value_of_the_environment_is_told_by_its_variable() -> None:
     """It is nowhere on the screen."""
-    with pytest.raises(UsageMistake, match="AVOCADO_TTL of the environment: 'soon'"):
+    with pytest.raises(UsageError, match="AVOCADO_TTL of the environment: 'soon'"):
         asked("tiny", where=names({"AVOCADO_TTL": "soon"}))
 
 
@@ -241,7 +243,7 @@ def test_every_option_has_a_variable_of_the_environment(name: str) -> None:
 @pytest.mark.parametrize("text", ["{1+1}", "{MODEL}", "a{b}c"])
 def test_braces_are_not_filled_in(text: str) -> None:
     """They stay as they are, which no model's name can be."""
-    with pytest.raises(UsageMistake, match=re.escape(text)):
+    with pytest.raises(UsageError, match=re.escape(text)):
         asked(text, where=names(MODEL="llama3", b="x"))
 
 
@@ -275,7 +277,7 @@ def test_other_variables_of_the_environment_are_not_touched() -> None:
 )
 def test_a_bad_line_of_the_body_is_named(body: str, problem: str) -> None:
     """By its number as the cell shows it, or by its key."""
-    with pytest.raises(UsageMistake) as caught:
+    with pytest.raises(UsageError) as caught:
         asked("llama3", body)
     assert problem in caught.value.problem
     assert TOKEN not in str(caught.value), "a token that stands by itself is shown"

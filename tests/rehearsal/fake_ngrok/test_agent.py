@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from spicy_avocado_magic.rehearsal.fake_ngrok.agent import write_agent_script
-from spicy_avocado_magic.rehearsal.fake_ngrok.edge import Edge
+from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -27,7 +27,7 @@ TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 @pytest.fixture
 async def address() -> AsyncIterator[str]:
     """Give the address of a running edge."""
-    edge = Edge()
+    edge = FakeNgrok()
     yield await edge.start()
     await edge.close()
 

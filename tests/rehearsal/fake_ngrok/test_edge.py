@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from spicy_avocado_magic.rehearsal.fake_ngrok.edge import Edge
+from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
 from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import (
     Stream,
     read_message,
@@ -22,9 +22,9 @@ TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
 
 @pytest.fixture
-async def edge() -> AsyncIterator[Edge]:
+async def edge() -> AsyncIterator[FakeNgrok]:
     """Give an edge that ends with the test."""
-    edge = Edge()
+    edge = FakeNgrok()
     yield edge
     await edge.close()
 
@@ -66,7 +66,7 @@ async def _until_offline(url: str) -> None:
             pass  # each request lets the edge go on
 
 
-async def test_a_refused_agent_is_told_and_let_go(edge: Edge) -> None:
+async def test_a_refused_agent_is_told_and_let_go(edge: FakeNgrok) -> None:
     """A refusal ends the session's connection."""
     async with _dialled(await edge.start()) as (reader, writer):
         write_message(writer, {"token": "short"})
@@ -77,7 +77,7 @@ async def test_a_refused_agent_is_told_and_let_go(edge: Edge) -> None:
 
 
 async def test_sessions_are_counted_by_token_and_freed_when_they_end(
-    edge: Edge,
+    edge: FakeNgrok,
 ) -> None:
     """The limit holds for what is connected now."""
     edge.max_sessions = 1
@@ -93,7 +93,7 @@ async def test_sessions_are_counted_by_token_and_freed_when_they_end(
         assert url.startswith("http://127.0.0.1:")
 
 
-async def test_an_account_without_a_domain_keeps_one_url(edge: Edge) -> None:
+async def test_an_account_without_a_domain_keeps_one_url(edge: FakeNgrok) -> None:
     """The URL is the account's own, and outlives its agents."""
     address = await edge.start()
     async with _session(address) as (_, first):
@@ -105,7 +105,7 @@ async def test_an_account_without_a_domain_keeps_one_url(edge: Edge) -> None:
         assert other != first
 
 
-async def test_a_url_goes_with_the_endpoint_that_is_given_back(edge: Edge) -> None:
+async def test_a_url_goes_with_the_endpoint_that_is_given_back(edge: FakeNgrok) -> None:
     """``unbind`` takes a URL offline while the agent stays."""
     async with _session(await edge.start()) as ((reader, writer), url):
         write_message(writer, {"id": 2, "unbind": ""})
@@ -113,7 +113,7 @@ async def test_a_url_goes_with_the_endpoint_that_is_given_back(edge: Edge) -> No
         assert await _status(url) == (404, "ERR_NGROK_3200")
 
 
-async def test_giving_back_what_was_never_had_is_no_matter(edge: Edge) -> None:
+async def test_giving_back_what_was_never_had_is_no_matter(edge: FakeNgrok) -> None:
     """An unknown ``unbind`` does not end the session."""
     async with _session(await edge.start()) as ((reader, writer), _url):
         write_message(writer, {"id": 2, "unbind": "https://never.ngrok.app"})
@@ -125,7 +125,7 @@ async def test_giving_back_what_was_never_had_is_no_matter(edge: Edge) -> None:
     [(True, True, True), (True, False, False), (False, True, False)],
 )
 async def test_a_url_is_shared_only_if_both_pool(
-    edge: Edge, first: bool, second: bool, is_shared: bool
+    edge: FakeNgrok, first: bool, second: bool, is_shared: bool
 ) -> None:
     """Otherwise the one who comes second is refused with 334."""
     address = await edge.start()
@@ -137,7 +137,7 @@ async def test_a_url_is_shared_only_if_both_pool(
         assert ("ERR_NGROK_334" in other) is not is_shared
 
 
-async def test_an_account_whose_plan_does_not_pool_is_refused(edge: Edge) -> None:
+async def test_an_account_whose_plan_does_not_pool_is_refused(edge: FakeNgrok) -> None:
     """Its name says so; without pooling it is served."""
     address = await edge.start()
     async with _dialled(address) as (reader, writer):
@@ -149,7 +149,7 @@ async def test_an_account_whose_plan_does_not_pool_is_refused(edge: Edge) -> Non
             assert told in str(said)
 
 
-async def test_bytes_pass_with_half_closed_connections(edge: Edge) -> None:
+async def test_bytes_pass_with_half_closed_connections(edge: FakeNgrok) -> None:
     """A client may end its request side and still read the answer."""
     address = await edge.start()
     async with (
@@ -169,7 +169,7 @@ async def test_bytes_pass_with_half_closed_connections(edge: Edge) -> None:
             assert (await client[0].read()).endswith(b"answer")
 
 
-async def test_an_upstream_that_is_down_is_told_as_8012(edge: Edge) -> None:
+async def test_an_upstream_that_is_down_is_told_as_8012(edge: FakeNgrok) -> None:
     """The agent's reason is in the edge's answer."""
     address = await edge.start()
     async with _session(address) as ((reader, _writer), url):
@@ -190,7 +190,7 @@ async def test_an_upstream_that_is_down_is_told_as_8012(edge: Edge) -> None:
     ],
 )
 async def test_a_broken_reply_is_told_or_cut_off(
-    edge: Edge, reply: bytes, seen: bytes
+    edge: FakeNgrok, reply: bytes, seen: bytes
 ) -> None:
     """As an error of the edge while nothing was sent; later only an end can tell."""
     address = await edge.start()
@@ -212,7 +212,7 @@ async def test_a_broken_reply_is_told_or_cut_off(
                 await client[0].read()  # ends, so the connection does
 
 
-async def test_what_is_no_http_is_refused(edge: Edge) -> None:
+async def test_what_is_no_http_is_refused(edge: FakeNgrok) -> None:
     """The edge would not know where such a request ends."""
     async with _session(await edge.start()) as (_, url), _dialled(url) as client:
         client[1].write(b"GET / HTTP/1.1\r\nno colon\r\n\r\n")
@@ -220,7 +220,7 @@ async def test_what_is_no_http_is_refused(edge: Edge) -> None:
         assert (await client[0].read()).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_refusal_waits_until_the_request_has_been_sent(edge: Edge) -> None:
+async def test_a_refusal_waits_until_the_request_has_been_sent(edge: FakeNgrok) -> None:
     """A client that is still sending gets the answer, not a reset connection."""
     async with _session(await edge.start()) as (_, url):
         pass
@@ -232,7 +232,7 @@ async def test_a_refusal_waits_until_the_request_has_been_sent(edge: Edge) -> No
         writer.write_eof()
 
 
-async def test_a_dropped_session_takes_its_connections_along(edge: Edge) -> None:
+async def test_a_dropped_session_takes_its_connections_along(edge: FakeNgrok) -> None:
     """What an agent carried ends with it, and its URL is offline."""
     address = await edge.start()
     async with (
@@ -253,7 +253,7 @@ async def test_a_dropped_session_takes_its_connections_along(edge: Edge) -> None
         await _until_offline(url)
 
 
-async def test_an_edge_that_comes_back_has_the_same_addresses(edge: Edge) -> None:
+async def test_an_edge_that_comes_back_has_the_same_addresses(edge: FakeNgrok) -> None:
     """After an outage, control address and public URLs are where they were."""
     address = await edge.start()
     async with _session(address) as (_, url):
@@ -266,7 +266,7 @@ async def test_an_edge_that_comes_back_has_the_same_addresses(edge: Edge) -> Non
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_whoever_has_just_come_is_let_go_with_the_edge(
-    edge: Edge, turns: int
+    edge: FakeNgrok, turns: int
 ) -> None:
     """However far the edge has come with it: no connection outlives the edge."""
     host, _, port = (await edge.start()).partition(":")
@@ -281,14 +281,16 @@ async def test_whoever_has_just_come_is_let_go_with_the_edge(
                 assert await loop.sock_recv(agent, 1) == b"", "the edge speaks"
 
 
-async def test_a_data_connection_that_nobody_asked_for_is_closed(edge: Edge) -> None:
+async def test_a_data_connection_that_nobody_asked_for_is_closed(
+    edge: FakeNgrok,
+) -> None:
     """A ticket that is unknown carries nothing."""
     async with _dialled(await edge.start()) as (reader, writer):
         write_message(writer, {"data": "unknown"})
         assert await reader.read() == b""
 
 
-async def test_troubles_of_an_account_can_come_and_go(edge: Edge) -> None:
+async def test_troubles_of_an_account_can_come_and_go(edge: FakeNgrok) -> None:
     """A revoked token, names that are online elsewhere, and a quota used up."""
     address = await edge.start()
     async with _session(address) as (_, url):

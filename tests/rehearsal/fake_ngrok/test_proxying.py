@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import pytest
 
 from spicy_avocado_magic.rehearsal.fake_ngrok.http1 import Head
-from spicy_avocado_magic.rehearsal.fake_ngrok.proxying import Client, NoReply
+from spicy_avocado_magic.rehearsal.fake_ngrok.proxying import (
+    ClientConnection,
+    UpstreamClosed,
+)
 from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import Stream
 
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -41,7 +44,7 @@ class Ends:
     """A client's own end, the edge's of it, and both of the agent's connection."""
 
     user: Stream
-    client: Client
+    client: ClientConnection
     data: Stream
     agent: Stream
 
@@ -56,7 +59,7 @@ class Ends:
 async def ends() -> AsyncIterator[Ends]:
     """Give a client and an agent, connected to the edge."""
     async with _pair() as (user, client), _pair() as (agent, data):
-        yield Ends(user, Client(client), data, agent)
+        yield Ends(user, ClientConnection(client), data, agent)
 
 
 async def test_a_request_and_its_reply_pass_byte_for_byte(ends: Ends) -> None:
@@ -151,7 +154,7 @@ async def test_an_upstream_that_goes_without_a_reply_is_told(ends: Ends) -> None
     """What is sent instead is for the edge to say."""
     ends.user[1].write(ASK)
     ends.agent[1].transport.abort()
-    with pytest.raises(NoReply):
+    with pytest.raises(UpstreamClosed):
         await ends.relay()
 
 
@@ -180,7 +183,7 @@ async def test_the_agent_hears_of_a_client_that_leaves(
         with contextlib.suppress(ConnectionResetError):
             assert await ends.agent[0].read() == b""
     ends.agent[1].close()
-    with pytest.raises((NoReply, OSError)):
+    with pytest.raises((UpstreamClosed, OSError)):
         await relaying
 
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from spicy_avocado_magic.rehearsal.fake_ngrok.edge import Edge
+from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
 from spicy_avocado_magic.rehearsal.fake_ngrok.session_client import (
-    Link,
-    Refused,
+    EdgeRejected,
+    EdgeSession,
     host_and_port,
     log,
 )
@@ -24,29 +24,29 @@ TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
 
 @pytest.fixture
-async def edge() -> AsyncIterator[Edge]:
+async def edge() -> AsyncIterator[FakeNgrok]:
     """Give an edge that ends with the test."""
-    edge = Edge()
+    edge = FakeNgrok()
     yield edge
     await edge.close()
 
 
-async def _until_online(link: Link, *, is_online: bool = True) -> None:
+async def _until_online(link: EdgeSession, *, is_online: bool = True) -> None:
     async with asyncio.timeout(5):
         while link.is_online is not is_online:  # noqa: ASYNC110  (it has no event)
             await asyncio.sleep(0.01)
 
 
-async def test_a_refused_token_ends_the_link(edge: Edge) -> None:
+async def test_a_refused_token_ends_the_link(edge: FakeNgrok) -> None:
     """No reconnect mends a token."""
-    with pytest.raises(Refused, match="ERR_NGROK_107"):
-        await Link("revoked_" + TOKEN, await edge.start()).stay_connected()
+    with pytest.raises(EdgeRejected, match="ERR_NGROK_107"):
+        await EdgeSession("revoked_" + TOKEN, await edge.start()).stay_connected()
 
 
 async def test_nothing_is_asked_without_a_session() -> None:
     """A request before the session is refused, not kept waiting."""
-    with pytest.raises(Refused, match="not established"):
-        await Link(TOKEN, "127.0.0.1:9").ask({"bind": ""})
+    with pytest.raises(EdgeRejected, match="not established"):
+        await EdgeSession(TOKEN, "127.0.0.1:9").ask({"bind": ""})
 
 
 async def test_what_is_asked_while_the_session_ends_is_refused() -> None:
@@ -60,10 +60,10 @@ async def test_what_is_asked_while_the_session_ends_is_refused() -> None:
 
     server = await asyncio.start_server(edge, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    link = Link(TOKEN, f"127.0.0.1:{port}")
+    link = EdgeSession(TOKEN, f"127.0.0.1:{port}")
     staying = asyncio.create_task(link.stay_connected())
     await _until_online(link)
-    with pytest.raises(Refused, match="session has ended"):
+    with pytest.raises(EdgeRejected, match="session has ended"):
         async with asyncio.timeout(2):
             await link.ask({"bind": ""})
     staying.cancel()
@@ -71,11 +71,11 @@ async def test_what_is_asked_while_the_session_ends_is_refused() -> None:
 
 
 async def test_it_comes_back_after_an_outage_and_claims_its_endpoints(
-    edge: Edge, capsys: pytest.CaptureFixture[str]
+    edge: FakeNgrok, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The edge may go and return on its port; the URL stays."""
     address = await edge.start()
-    link = Link(TOKEN, address)
+    link = EdgeSession(TOKEN, address)
     staying = asyncio.create_task(link.stay_connected())
     await _until_online(link)
     endpoint = {
@@ -91,7 +91,7 @@ async def test_it_comes_back_after_an_outage_and_claims_its_endpoints(
     await edge.start(port=host_and_port(address, 0)[1])
     await _until_online(link)
     other = {**endpoint, "pooling_enabled": True}
-    with pytest.raises(Refused, match="ERR_NGROK_334"):
+    with pytest.raises(EdgeRejected, match="ERR_NGROK_334"):
         await link.claim(other)
     assert endpoint["url"] == url
     staying.cancel()

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.model_name import ModelName
-from spicy_avocado_magic.rehearsal.fake_ollama.runner import Runner, compose, embedding
+from spicy_avocado_magic.rehearsal.fake_ollama.runner import (
+    Runner,
+    echo_reply,
+    embedding,
+)
 from spicy_avocado_magic.rehearsal.fake_ollama.store import StoredModel
 
 TINY = StoredModel(
@@ -60,7 +64,7 @@ def test_the_engines_variables_are_obeyed(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_limit_cuts_the_reply() -> None:
     """The reason says so."""
-    cut, whole = compose("tiny", "one two", 3), compose("tiny", "one two", None)
+    cut, whole = echo_reply("tiny", "one two", 3), echo_reply("tiny", "one two", None)
     assert (cut.text, cut.reason) == ("You said: one", "length")
     assert (whole.text, whole.reason) == ("You said: one two", "stop")
 

@@ -27,14 +27,17 @@ from pyngrok.process import NgrokProcess
 
 from spicy_avocado_magic.errors import (
     AvocadoError,
-    EndpointRefused,
+    EndpointUnavailable,
+    InvalidToken,
     NetworkUnreachable,
-    PolicyRefused,
-    TokenRefused,
+    TrafficPolicyRejected,
     TunnelFailed,
 )
-from spicy_avocado_magic.tunnel.ngrok.agent import classify
-from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER, key_required
+from spicy_avocado_magic.tunnel.ngrok.agent import session_event
+from spicy_avocado_magic.tunnel.ngrok.traffic_policy import (
+    DENIED_HEADER,
+    require_key_policy,
+)
 
 from ...tunnel_parts import TOKEN, AgentMaker, Service, Upstream, answering, serving
 
@@ -140,8 +143,8 @@ async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
 @pytest.mark.parametrize(
     ("token", "kind", "number"),
     [
-        ("malformed_2abcdefghijklmnopqrst", TokenRefused, 105),
-        ("revoked_2abcdefghijklmnopqrstuv", TokenRefused, 107),
+        ("malformed_2abcdefghijklmnopqrst", InvalidToken, 105),
+        ("revoked_2abcdefghijklmnopqrstuv", InvalidToken, 107),
     ],
 )
 async def test_a_refused_token_is_told_without_the_token(
@@ -170,7 +173,7 @@ async def test_an_agent_too_many_is_told_with_the_maximum(
     """108 names how many agents the account may have."""
     service.edge.max_sessions = 1
     await make_agent().agent.connect("http://127.0.0.1:9")
-    with pytest.raises(EndpointRefused, match=r"as it may: 1 \(ERR_NGROK_108\)"):
+    with pytest.raises(EndpointUnavailable, match=r"as it may: 1 \(ERR_NGROK_108\)"):
         await make_agent().agent.connect("http://127.0.0.1:9")
 
 
@@ -180,7 +183,7 @@ async def test_a_url_that_is_online_is_refused_unless_both_pool(
     """334 is explained, and the refused agent does not stay behind."""
     await make_agent().agent.connect("http://127.0.0.1:9", domain="a.ngrok.app")
     second = make_agent()
-    with pytest.raises(EndpointRefused, match="ERR_NGROK_334"):
+    with pytest.raises(EndpointUnavailable, match="ERR_NGROK_334"):
         await second.agent.connect(
             "http://127.0.0.1:9", domain="a.ngrok.app", pool=True
         )
@@ -237,7 +240,7 @@ async def test_the_edge_applies_the_policy_it_was_given(make_agent: AgentMaker) 
     """Through unmodified pyngrok and the agent's API, as a string."""
     async with answering("through") as upstream_url:
         url = await make_agent().agent.connect(
-            upstream_url, traffic_policy=key_required()
+            upstream_url, traffic_policy=require_key_policy()
         )
         with_key = {"Authorization": "Bearer any"}
         async with aiohttp.ClientSession() as session:
@@ -251,14 +254,14 @@ async def test_the_edge_applies_the_policy_it_was_given(make_agent: AgentMaker) 
 
 @pytest.mark.parametrize(
     ("token", "policy"),
-    [("ruleless_" + TOKEN, key_required()), (TOKEN, '{"on_http_request": 1}')],
+    [("ruleless_" + TOKEN, require_key_policy()), (TOKEN, '{"on_http_request": 1}')],
 )
 async def test_a_policy_that_is_not_taken_is_told_apart(
     make_agent: AgentMaker, token: str, policy: str
 ) -> None:
     """Whoever asks can connect without it."""
     watched = make_agent(token=token)
-    with pytest.raises(PolicyRefused):
+    with pytest.raises(TrafficPolicyRejected):
         await watched.agent.connect("http://127.0.0.1:9", traffic_policy=policy)
     assert watched.processes == [], "the refused agent was left running"
     assert await watched.agent.connect("http://127.0.0.1:9")
@@ -309,7 +312,7 @@ async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
         service.edge.drop_sessions()
         await watched.line_with("started tunnel", after=seen)
         assert await _get(url) == (200, "here")
-    signs = [sign for line in watched.lines[seen:] if (sign := classify(line))]
+    signs = [sign for line in watched.lines[seen:] if (sign := session_event(line))]
     assert signs == ["lost", "established"]
 
 
@@ -449,11 +452,11 @@ async def test_fetch_tells_the_version_of_the_agent(make_agent: AgentMaker) -> N
 
 def test_only_the_session_lines_say_something_of_the_session() -> None:
     """Other lines are passed over."""
-    assert classify('lvl=info msg="client session established" obj=csess') == (
+    assert session_event('lvl=info msg="client session established" obj=csess') == (
         "established"
     )
-    assert classify('msg="session closed, starting reconnect loop"') == "lost"
-    assert classify('msg="starting web service"') is None
+    assert session_event('msg="session closed, starting reconnect loop"') == "lost"
+    assert session_event('msg="starting web service"') is None
 
 
 async def test_a_stale_agent_of_the_same_configuration_is_ended(

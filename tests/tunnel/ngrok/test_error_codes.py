@@ -6,34 +6,41 @@ import pytest
 
 from spicy_avocado_magic.errors import (
     AvocadoError,
-    EndpointRefused,
-    EndpointTaken,
+    EndpointInUse,
+    EndpointUnavailable,
+    InvalidToken,
     NetworkUnreachable,
-    PolicyRefused,
-    TokenRefused,
+    TrafficPolicyRejected,
     TunnelFailed,
-    UserMustAct,
+    UserActionRequired,
 )
-from spicy_avocado_magic.tunnel.ngrok.error_codes import code_of, explain, without_token
+from spicy_avocado_magic.tunnel.ngrok.error_codes import (
+    code_of,
+    to_error,
+    without_token,
+)
 
 
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        *((number, TokenRefused) for number in (105, 106, 107, 123, 4018)),
-        *((number, EndpointTaken) for number in (108, 324, 334, 18020, 18021)),
-        *((number, EndpointRefused) for number in (313, 314, 338)),
-        *((number, EndpointRefused) for number in (725, 726, 727, 6030, 18019)),
+        *((number, InvalidToken) for number in (105, 106, 107, 123, 4018)),
+        *((number, EndpointInUse) for number in (108, 324, 334, 18020, 18021)),
+        *((number, EndpointUnavailable) for number in (313, 314, 338)),
+        *((number, EndpointUnavailable) for number in (725, 726, 727, 6030, 18019)),
         *((number, TunnelFailed) for number in (349, 702, 3004, 3200, 8012)),
-        *((number, UserMustAct) for number in (121, 9009, 9040)),
-        *((number, PolicyRefused) for number in (2201, 2264, 9026, 15004, 15015)),
+        *((number, UserActionRequired) for number in (121, 9009, 9040)),
+        *(
+            (number, TrafficPolicyRejected)
+            for number in (2201, 2264, 9026, 15004, 15015)
+        ),
     ],
 )
 def test_a_known_code_has_its_class_and_names_itself(
     number: int, kind: type[AvocadoError]
 ) -> None:
     """Each code becomes one class, with two plain sentences."""
-    error = explain(f'{{"details":{{"err":"no. ERR_NGROK_{number}\\r\\n"}}}}')
+    error = to_error(f'{{"details":{{"err":"no. ERR_NGROK_{number}\\r\\n"}}}}')
     assert type(error) is kind
     assert f"(ERR_NGROK_{number})." in error.problem
     is_page = error.remedy.endswith(f"/errors/err_ngrok_{number}")
@@ -42,13 +49,13 @@ def test_a_known_code_has_its_class_and_names_itself(
 
 def test_too_many_agents_tells_how_many_are_allowed() -> None:
     """108 carries the account's maximum."""
-    error = explain("limited to 3 simultaneous ngrok agent sessions. ERR_NGROK_108")
+    error = to_error("limited to 3 simultaneous ngrok agent sessions. ERR_NGROK_108")
     assert "may: 3 (" in error.problem
 
 
 def test_a_maximum_that_is_not_told_is_not_made_up() -> None:
     """108 in other words is still explained."""
-    assert "may (ERR_NGROK_108)" in explain("ERR_NGROK_108").problem
+    assert "may (ERR_NGROK_108)" in to_error("ERR_NGROK_108").problem
 
 
 @pytest.mark.parametrize(
@@ -61,19 +68,19 @@ def test_a_maximum_that_is_not_told_is_not_made_up() -> None:
 )
 def test_an_unreachable_service_is_a_network_problem(text: str) -> None:
     """What a machine without a network says is recognised."""
-    assert type(explain(text)) is NetworkUnreachable
+    assert type(to_error(text)) is NetworkUnreachable
 
 
 def test_a_code_weighs_more_than_words_of_a_network() -> None:
     """8012 speaks of ``dial tcp`` too, but it is the gateway that is away."""
-    error = explain("dial tcp 127.0.0.1:80: connection refused ERR_NGROK_8012")
+    error = to_error("dial tcp 127.0.0.1:80: connection refused ERR_NGROK_8012")
     assert type(error) is TunnelFailed
-    assert type(explain("dial tcp ERR_NGROK_99999")) is TunnelFailed
+    assert type(to_error("dial tcp ERR_NGROK_99999")) is TunnelFailed
 
 
 def test_an_unknown_code_is_shown_without_token_and_control_characters() -> None:
     """Raw words are cut, cleaned and free of the token."""
-    error = explain(f"\x1b[31mYour authtoken: s3cr3t\r\nERR_NGROK_99999 {'x' * 999}")
+    error = to_error(f"\x1b[31mYour authtoken: s3cr3t\r\nERR_NGROK_99999 {'x' * 999}")
     assert type(error) is TunnelFailed
     assert "s3cr3t" not in str(error)
     assert "\x1b" not in str(error)

@@ -16,13 +16,17 @@ import trustme
 from aiohttp import web
 from pyngrok import conf
 
-from spicy_avocado_magic.config.timeouts import Policy
-from spicy_avocado_magic.errors import DownloadFailed, NetworkUnreachable, UserMustAct
+from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.errors import (
+    DownloadFailed,
+    NetworkUnreachable,
+    UserActionRequired,
+)
 from spicy_avocado_magic.tunnel.ngrok import install
 
 from ...tunnel_parts import serving
 
-QUICK = replace(Policy(), backoff_first_s=0.001, agent_start_s=0.5)
+QUICK = replace(Timeouts(), backoff_first_s=0.001, agent_start_s=0.5)
 WriteProgram = Callable[[str], Path]
 
 
@@ -77,7 +81,7 @@ async def test_a_missing_agent_is_fetched_and_tells_its_version(
     program = tmp_path / "cache" / "ngrok"
     async with serving(_app(answer)) as url:
         _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
-        assert await install.ensure(str(program), QUICK) == "3.41.2"
+        assert await install.ensure_installed(str(program), QUICK) == "3.41.2"
     assert names_in(program.parent) == ["ngrok"], "a partial download stayed behind"
     assert names_in(shared) == [], "the archive went through the shared folder"
 
@@ -104,9 +108,9 @@ async def test_a_companys_certificate_is_trusted_for_the_agent_too(
     program = str(tmp_path / "cache" / "ngrok")
     try:
         with pytest.raises(NetworkUnreachable):
-            await install.ensure(program, QUICK)
+            await install.ensure_installed(program, QUICK)
         monkeypatch.setenv(variable, str(bundle))
-        assert await install.ensure(program, QUICK) == "3.41.2"
+        assert await install.ensure_installed(program, QUICK) == "3.41.2"
     finally:
         await runner.cleanup()
 
@@ -118,7 +122,7 @@ async def test_a_server_that_has_no_agent_is_not_called_no_network(
     async with serving(_app(lambda _call: web.Response(status=404))) as url:
         _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
         with pytest.raises(DownloadFailed, match="404"):
-            await install.ensure(str(tmp_path / "cache" / "ngrok"), QUICK)
+            await install.ensure_installed(str(tmp_path / "cache" / "ngrok"), QUICK)
 
 
 async def test_an_archive_cut_short_leaves_nothing(
@@ -129,7 +133,7 @@ async def test_an_archive_cut_short_leaves_nothing(
     async with serving(_app(lambda _call: web.Response(body=cut))) as url:
         _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
         with pytest.raises(DownloadFailed, match="did not arrive whole"):
-            await install.ensure(str(tmp_path / "cache" / "ngrok"), QUICK)
+            await install.ensure_installed(str(tmp_path / "cache" / "ngrok"), QUICK)
     assert names_in(tmp_path / "cache") == []
 
 
@@ -139,14 +143,14 @@ async def test_no_network_is_told_as_no_network(
     """A server out of reach is not called a broken download."""
     _serve_from("http://127.0.0.1:9/ngrok.tgz", tmp_path, monkeypatch)
     with pytest.raises(NetworkUnreachable):
-        await install.ensure(str(tmp_path / "cache" / "ngrok"), QUICK)
+        await install.ensure_installed(str(tmp_path / "cache" / "ngrok"), QUICK)
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A file in the way of the agent's folder ends in words, not in a traceback."""
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(DownloadFailed, match="cannot be put into"):
-        await install.ensure(str(tmp_path / "cache" / "bin" / "ngrok"), QUICK)
+        await install.ensure_installed(str(tmp_path / "cache" / "bin" / "ngrok"), QUICK)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +171,8 @@ async def test_a_program_that_cannot_work_is_refused_before_it_is_started(
     """Each useless program ends in a message that names it and what to do."""
     path = program(text)
     began = time.monotonic()
-    with pytest.raises(UserMustAct, match=problem) as caught:
-        await install.ensure(str(path), QUICK)
+    with pytest.raises(UserActionRequired, match=problem) as caught:
+        await install.ensure_installed(str(path), QUICK)
     assert time.monotonic() - began < 2.0
     assert str(path) in str(caught.value)
 
@@ -179,8 +183,8 @@ async def test_a_program_that_may_not_be_executed_is_refused(
     """No raw PermissionError reaches the user."""
     path = program("#!/bin/sh\n")
     path.chmod(0o600)
-    with pytest.raises(UserMustAct, match="cannot be run: Permission denied"):
-        await install.ensure(str(path), QUICK)
+    with pytest.raises(UserActionRequired, match="cannot be run: Permission denied"):
+        await install.ensure_installed(str(path), QUICK)
 
 
 def test_without_a_path_pyngroks_own_place_is_used(

@@ -10,7 +10,7 @@ import pytest
 from pyngrok.conf import PyngrokConfig
 
 from spicy_avocado_magic.tunnel.ngrok.pyngrok_workarounds import (
-    leave_loopback_alone,
+    bypass_proxy_for_loopback,
     running_agent,
 )
 
@@ -24,9 +24,9 @@ def test_loopback_joins_the_exceptions_that_were_there(
         # Set first, so that what is added is taken back too.
         monkeypatch.setenv(spelling, "")
     monkeypatch.setenv(name, "example.org")
-    leave_loopback_alone()
+    bypass_proxy_for_loopback()
     once = os.environ["no_proxy"]
-    leave_loopback_alone()
+    bypass_proxy_for_loopback()
     assert os.environ["no_proxy"] == once == "example.org,127.0.0.1"
     assert proxy_bypass("127.0.0.1:4040")
     assert proxy_bypass("example.org")

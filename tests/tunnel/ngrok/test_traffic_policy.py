@@ -6,17 +6,20 @@ import json
 
 import pytest
 
-from spicy_avocado_magic.gateway.error_responses import Dialect, Refusal
+from spicy_avocado_magic.gateway.error_responses import ApiDialect, ErrorResponse
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER
 from spicy_avocado_magic.rehearsal.fake_ngrok.http1 import Head
 from spicy_avocado_magic.rehearsal.fake_ngrok.traffic_policy import TrafficPolicy
-from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER, key_required
+from spicy_avocado_magic.tunnel.ngrok.traffic_policy import (
+    DENIED_HEADER,
+    require_key_policy,
+)
 
 
 def _reply(line: str, *headers: str) -> bytes | None:
     lines = "".join(f"{header}\r\n" for header in headers)
     head = Head.parse(f"{line} HTTP/1.1\r\n{lines}\r\n".encode())
-    return TrafficPolicy.parse(key_required()).reply_to(head)
+    return TrafficPolicy.parse(require_key_policy()).reply_to(head)
 
 
 @pytest.mark.parametrize(
@@ -63,13 +66,13 @@ def test_the_edge_speaks_as_the_gateway_does(path: str) -> None:
     told = json.loads(reply.partition(b"\r\n\r\n")[2])
     text = "An API key is needed. "
     text += "Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
-    refusal = Refusal(401, text, code="invalid_api_key")
-    assert told == refusal.body(Dialect.of(path))
+    refusal = ErrorResponse(401, text, code="invalid_api_key")
+    assert told == refusal.body(ApiDialect.of(path))
 
 
 def test_the_policy_keeps_within_the_free_plans_limits() -> None:
     """Five rules; one expression and one action a rule; nothing is interpolated."""
-    rules = json.loads(key_required())["on_http_request"]
+    rules = json.loads(require_key_policy())["on_http_request"]
     assert len(rules) <= 5
     for rule in rules:
         assert len(rule["expressions"]) == len(rule["actions"]) == 1
