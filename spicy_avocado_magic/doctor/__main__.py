@@ -8,8 +8,8 @@ A process of its own, started by the kernel's side for each examination, because
   interrupted in a thread, but a process can be ended with all that it started;
 - the host may be the very thing that is broken, so it is not asked to look.
 
-One line of JSON comes on standard input (``context.DoctorRequest``, the token among it), one
-leaves as the last on standard output: findings, and the report if it was asked for.
+One line of JSON comes on standard input (``context.DoctorRequest``, with the token),
+one leaves as the last on standard output: findings, and the report if it was asked for.
 In a rehearsal without a host, the loopback world is opened for as long as this lasts.
 """
 
