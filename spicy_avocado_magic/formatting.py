@@ -1,8 +1,10 @@
-"""Sizes and durations as text for people: decimal units, as disks and registries."""
+"""Text for people: sizes in decimal units, durations and near misses."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _MINUTE_S: Final = 60
@@ -38,3 +40,23 @@ def format_duration(seconds: float) -> str:
     if whole_s < _HOUR_S:
         return f"{whole_s // _MINUTE_S} min {whole_s % _MINUTE_S} s"
     return f"{whole_s // _HOUR_S} h {whole_s % _HOUR_S // _MINUTE_S} min"
+
+
+def closest_match(word: str, known: Iterable[str]) -> str:
+    """Return the known word most like a misspelt one, or an empty text."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")
+
+
+def did_you_mean(
+    word: str, known: Iterable[str], otherwise: str, *, suffix: str = ""
+) -> str:
+    """Return the remedy for a misspelt word.
+
+    Args:
+        word: As it was typed.
+        known: The words that would have been right.
+        otherwise: The remedy where none of them is close.
+        suffix: Shown after the closest one, such as ``=…``.
+    """
+    near = closest_match(word, known)
+    return f"Did you mean {near}{suffix}?" if near else otherwise

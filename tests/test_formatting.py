@@ -1,4 +1,4 @@
-"""Sizes in the messages of other programs, and in our own."""
+"""Near misses and binary sizes; other sizes and durations: ``test_state_text``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 import spicy_avocado_magic
-from spicy_avocado_magic.formatting import with_decimal_sizes
+from spicy_avocado_magic.formatting import (
+    closest_match,
+    did_you_mean,
+    with_decimal_sizes,
+)
 
 PACKAGE = Path(spicy_avocado_magic.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -57,3 +61,16 @@ def test_no_message_of_ours_shows_a_size_in_binary_units() -> None:
         if binary.search(text)
     }
     assert {name for name, _ in found} <= AS_OLLAMA_LOGS, found
+
+
+def test_the_closest_match_is_the_known_word_most_like_the_misspelt_one() -> None:
+    """A word like none of them has no match."""
+    assert closest_match("--tokn", ["--token", "--ttl"]) == "--token"
+    assert not closest_match("xyz", ["--token"])
+
+
+def test_the_remedy_names_the_closest_word_or_says_what_else_to_do() -> None:
+    """A suffix shows how the word is written."""
+    assert did_you_mean("egine", ["engine"], "Use x.") == "Did you mean engine?"
+    assert did_you_mean("rp", ["rpm"], "Use x.", suffix="=…") == "Did you mean rpm=…?"
+    assert did_you_mean("zzz", ["engine"], "Use x.") == "Use x."
