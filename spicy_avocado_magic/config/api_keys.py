@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..config.credentials import looks_like_token
 from ..errors import UsageError
-from ..system.credentials import looks_like_token
 
 OWNER: Final = "owner"
 """Stands for the owner's key wherever use is told by key."""

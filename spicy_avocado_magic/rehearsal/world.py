@@ -41,7 +41,7 @@ class RehearsalWorld:
             rehearsal=True,
             releases_url=f"http://{releases}{RELEASES_PATH}",
             registry=registry,
-            ngrok_path=str(agent),
+            tunnel_program=str(agent),
             edge_address=edge_address,
         )
 
@@ -55,8 +55,8 @@ class RehearsalWorld:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        if self._sources.ngrok_path:
-            agent = Path(self._sources.ngrok_path)
+        if self._sources.tunnel_program:
+            agent = Path(self._sources.tunnel_program)
             await asyncio.to_thread(agent.unlink, missing_ok=True)
 
     async def _open(self, app: web.Application) -> str:
