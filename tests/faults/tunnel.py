@@ -186,7 +186,7 @@ ROWS = (
         bound_s=8.0,
         part="tunnel",
         detect_s=EXIT_S,
-        told=("The ngrok agent ended by itself.",),
+        told=("The ngrok agent ended unexpectedly.",),
         why=_NGROK_ANSWERS,
     ),
     Fault(
