@@ -12,6 +12,7 @@ from typing import Final
 
 from ..config.validators import OLLAMA_VERSION
 from ..protocol.finding import Finding, broken, ok, warning
+from ..system.paths import nearest_existing
 from .context import DoctorContext
 
 _DEVICE: Final = Path("/dev/nvidia0")
@@ -117,8 +118,7 @@ def check_agent(case: DoctorContext) -> Finding:
     program = program_path(case.settings.sources.ngrok_path)
     if not Path(program).exists():
         folder = Path(program).parent
-        above = next(path for path in folder.parents if path.exists())
-        if not os.access(folder if folder.exists() else above, os.W_OK):
+        if not os.access(nearest_existing(folder), os.W_OK):
             return broken(
                 "agent",
                 f"The ngrok agent is not here, and {folder} cannot be written.",
