@@ -196,6 +196,18 @@ def files_of_tests(pattern: str) -> Iterator[Path]:
             yield path
 
 
+def test_the_package_has_no_switch_for_faults() -> None:
+    """Faults are injected by tests; no variable makes the shipped program fail."""
+    word = re.compile(r"(?<![a-z])faults?(?![a-z])", re.IGNORECASE)
+    found = [
+        f"{relative(path)}: {text}"
+        for path in SOURCES
+        for text in (relative(path), *strings(path))
+        if " " not in text and word.search(text)
+    ]
+    assert not found, f"a switch for faults is shipped: {found}"
+
+
 def test_no_module_is_a_drawer() -> None:
     """A file is named for its subject."""
     words = {"utils", "util", "helpers", "helper", "manager", "common"}

@@ -21,8 +21,9 @@ from ..errors import DaemonUnreachable, DaemonUnresponsive
 from ..protocol.event_log import CRASHED, ENDED, FILE_NAME, read_tail, record_death
 from ..protocol.json_codec import to_json
 from ..protocol.state import State
-from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock
+from ..protocol.state_folder import DaemonRecord, StateFolder
 from ..system import IMPORT_ROOT
+from ..system.file_lock import hold_lock
 from ..system.paths import owner_pid
 from ..system.processes import Identity, end_group, find_by_argument, identify
 from .control_client import ControlClient, require_same_protocol, to_exception

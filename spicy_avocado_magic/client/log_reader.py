@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ..config.options import closest_match
 from ..config.timeouts import Timeouts
 from ..config.tunnel import TUNNEL
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from ..protocol.state import COMPONENTS
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Redactor
@@ -33,8 +33,8 @@ def _component(text: str) -> str:
     name = _ALSO_CALLED.get(text, text)
     if not name or name in LOG_COMPONENTS:
         return name
-    near = closest_match(text, (*LOG_COMPONENTS, *_ALSO_CALLED))
-    hint = f"Did you mean {near}?" if near else f"Use {', '.join(LOG_COMPONENTS)}."
+    known = (*LOG_COMPONENTS, *_ALSO_CALLED)
+    hint = did_you_mean(text, known, f"Use {', '.join(LOG_COMPONENTS)}.")
     raise UsageError(f"There is no log of {text!r}.", hint)
 
 

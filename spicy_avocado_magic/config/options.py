@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from . import validators as rules
 from .limits import NAMES as LIMIT_NAMES
 from .limits import parse_limits
@@ -267,11 +267,5 @@ def _unknown_key(key: str) -> UsageError:
             f"{key} cannot be set here: {instead}.", f"Remove the line {key}=…"
         )
     known = [*_BY_VARIABLE, *ENGINE_VARIABLES, "AVOCADO_MODEL"]
-    nearest = closest_match(key.upper(), known)
-    hint = f"Did you mean {nearest}?" if nearest else "See %avocado_up --help."
+    hint = did_you_mean(key.upper(), known, "See %avocado_up --help.")
     return UsageError(f"{key} is not a known setting.", hint)
-
-
-def closest_match(word: str, known: Iterable[str]) -> str:
-    """Return the known word most like a misspelt one, or an empty text."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")

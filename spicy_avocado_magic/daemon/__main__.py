@@ -30,7 +30,8 @@ from ..errors import AvocadoError, DaemonUnreachable, as_avocado_error
 from ..protocol.event_log import ENDED, FILE_NAME, STARTED, EventLog
 from ..protocol.json_codec import from_json
 from ..protocol.state import State
-from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock, read_private
+from ..protocol.state_folder import DaemonRecord, StateFolder, read_private
+from ..system.file_lock import hold_lock
 from ..system.paths import cache_folder
 from ..system.platforms import detect_platform
 from ..system.processes import Identity, identify

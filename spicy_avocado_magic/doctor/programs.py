@@ -13,6 +13,7 @@ from typing import Final
 from ..config.tunnel import TUNNEL
 from ..config.validators import OLLAMA_VERSION
 from ..protocol.finding import Finding, broken, ok, warning
+from ..system.paths import nearest_existing
 from .context import DoctorContext
 
 _DEVICE: Final = Path("/dev/nvidia0")
@@ -119,8 +120,7 @@ def check_agent(case: DoctorContext) -> Finding:
         return ok("agent", f"Not needed: {TUNNEL.name} has no program to install.")
     if not path.exists():
         folder = path.parent
-        above = next(path for path in folder.parents if path.exists())
-        if not os.access(folder if folder.exists() else above, os.W_OK):
+        if not os.access(nearest_existing(folder), os.W_OK):
             return broken(
                 "agent",
                 f"The {TUNNEL.name} agent is not here, and {folder} cannot be written.",

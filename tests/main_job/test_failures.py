@@ -189,7 +189,7 @@ def test_a_disk_too_small_for_the_model_is_told_before_the_first_byte(
     with _huge_registry() as (registry, asked):
         sources = replace(world, registry=registry)
         error = _refuse(home, DiskTooSmall, "huge", sources=sources, token=TOKEN)
-    assert "GiB are free" in error.problem, error.problem
+    assert "GB are free" in error.problem, error.problem
     assert not any("/blobs/" in path for path in asked), "bytes were fetched"
 
 

@@ -415,7 +415,7 @@ async def test_a_model_on_the_cpu_of_a_gpu_machine_is_told(
     fake_nvidia_smi(tmp_path / "bin", monkeypatch)
     engine.server = NoLog(load="load_tensors: offloaded 0/25 layers to GPU")
     session = Session(tmp_path, engine, models.address, ("one",))
-    session.board.update(compute="Tesla T4, 14.7 GiB")
+    session.board.update(compute="Tesla T4, 15.8 GB")
     async with session.running():
         await session.ready.wait_ready()
         state = session.board.snapshot()
