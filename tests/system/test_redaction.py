@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from spicy_avocado_magic.config.credentials import check_token, find_token, resolve
 from spicy_avocado_magic.errors import InvalidToken, SecretMissing
-from spicy_avocado_magic.system.credentials import check_token, find_token, resolve
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import (
     Redactor,
