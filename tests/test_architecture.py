@@ -347,3 +347,20 @@ def test_the_repository_names_no_machine_paths() -> None:
             text = path.read_bytes().decode(errors="replace")
             found = [place for place in places if place in text]
             assert not found, f"{path.relative_to(ROOT)} names {found}"
+
+
+def public_classes() -> Iterator[tuple[str, str]]:
+    """Yield the name of each public class and its module."""
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name, relative(path)
+
+
+def test_a_public_class_name_exists_once() -> None:
+    """Whoever greps for a class finds one definition."""
+    modules: dict[str, list[str]] = {}
+    for name, module in public_classes():
+        modules.setdefault(name, []).append(module)
+    doubled = {name: found for name, found in modules.items() if len(found) > 1}
+    assert not doubled, f"a class name means two things: {doubled}"
