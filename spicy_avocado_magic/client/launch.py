@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 from ..config.options import parse_flag
 from ..config.settings import Endpoints
 from ..config.timeouts import Timeouts
+from ..config.tunnel import TUNNEL
 from ..errors import DaemonUnreachable, DaemonUnresponsive
 from ..protocol.event_log import CRASHED, ENDED, FILE_NAME, read_tail, record_death
 from ..protocol.json_codec import to_json
@@ -28,7 +29,11 @@ from ..system.processes import Identity, end_group, find_by_argument, identify
 from .control_client import ControlClient, require_same_protocol, to_exception
 
 _LOCKED: Final = 75
-_SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY")
+_SECRET_VARIABLES: Final = (
+    TUNNEL.credential.variable,
+    TUNNEL.credential.other_variable,
+    "AVOCADO_API_KEY",
+)
 _SWEEP_GRACE_S: Final = 1.0
 _LOCK_WAIT_S: Final = 1.0
 _REFUSING_S: Final = 1.0

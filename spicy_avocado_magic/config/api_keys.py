@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..config.credentials import looks_like_token
 from ..errors import UsageError
 from ..protocol.usage import KeyLimits
-from ..system.credentials import looks_like_token
 
 OWNER: Final = "owner"
 """Stands for the owner's key wherever use is told by key."""

@@ -13,6 +13,7 @@ from . import validators as rules
 from .limits import NAMES as LIMIT_NAMES
 from .limits import parse_limits
 from .settings import ENGINE_VARIABLES, ENGINE_VARIABLES_OURS
+from .tunnel import TUNNEL
 
 
 def parse_flag(text: str) -> bool:
@@ -70,7 +71,10 @@ class Option:
     @property
     def variable(self) -> str:
         """As a line of the cell body, or in the environment."""
-        named = {"token": "NGROK_AUTHTOKEN", "domain": "NGROK_DOMAIN"}
+        named = {
+            "token": TUNNEL.credential.variable,
+            "domain": TUNNEL.domain_variable,
+        }
         return named.get(self.name, self.environment_variable)
 
     @property
@@ -93,8 +97,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
         name="token",
         metavar="TOKEN",
         is_secret=True,
-        help="ngrok authtoken, best as $NAME of a notebook variable, environment "
-        "variable or secret; by default NGROK_AUTHTOKEN from those places",
+        help=f"{TUNNEL.name} {TUNNEL.credential.name}, best as $NAME of a notebook "
+        "variable, environment variable or secret; by default "
+        f"{TUNNEL.credential.variable} from those places",
     ),
     Option(
         name="api_key",
@@ -109,7 +114,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         name="domain",
         metavar="HOST",
         parse=rules.validate_domain,
-        help="your own ngrok domain; by default your account's fixed one",
+        help=f"your own {TUNNEL.name} domain; by default your account's fixed one",
     ),
     _flag(
         "pool",

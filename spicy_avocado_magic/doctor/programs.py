@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from ..config.tunnel import TUNNEL
 from ..config.validators import OLLAMA_VERSION
 from ..protocol.finding import Finding, broken, ok, warning
 from ..system.paths import nearest_existing
@@ -112,21 +113,22 @@ def check_agent(case: DoctorContext) -> Finding:
     Raises:
         UserActionRequired: If the program there cannot be used.
     """
-    from ..tunnel.ngrok.install import ensure_installed, program_path
-
     if case.settings.local:
         return ok("agent", "Not needed: --local opens no tunnel.")
-    program = program_path(case.settings.sources.ngrok_path)
-    if not Path(program).exists():
-        folder = Path(program).parent
+    program = case.settings.sources.tunnel_program
+    path = case.provider.program_path(program)
+    if path is None:
+        return ok("agent", f"Not needed: {TUNNEL.name} has no program to install.")
+    if not path.exists():
+        folder = path.parent
         if not os.access(nearest_existing(folder), os.W_OK):
             return broken(
                 "agent",
-                f"The ngrok agent is not here, and {folder} cannot be written.",
+                f"The {TUNNEL.name} agent is not here, and {folder} cannot be written.",
                 "Make it writable, or set PYNGROK_NGROK_PATH to an agent you have.",
             )
         return ok("agent", "Not here yet; the next %avocado_up fetches it.")
     # Sooner than the check's own bound, so that the better message wins.
     policy = replace(case.policy, agent_start_s=case.policy.diagnosis_check_s * 0.75)
-    version = asyncio.run(ensure_installed(program, policy))
-    return ok("agent", f"The ngrok agent {version} can be used.")
+    version = asyncio.run(case.provider.install(program, policy))
+    return ok("agent", f"The {TUNNEL.name} agent {version} can be used.")

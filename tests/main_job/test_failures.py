@@ -215,7 +215,7 @@ def test_an_agent_that_cannot_be_used_is_told(
 ) -> None:
     """An old, broken or silent ngrok program."""
     agent = _program(tmp_path / "ngrok", script)
-    sources = replace(world, ngrok_path=str(agent))
+    sources = replace(world, tunnel_program=str(agent))
     policy = replace(QUICK, agent_start_s=1.0, request_s=1.0)
     _refuse(home, kind, "tiny", sources=sources, token=TOKEN, policy=policy)
 
