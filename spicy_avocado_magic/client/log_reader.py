@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ..config.options import closest_match
 from ..config.timeouts import Timeouts
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from ..protocol.state import COMPONENTS
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Redactor
@@ -32,9 +32,11 @@ def _component(text: str) -> str:
     name = _ALSO_CALLED.get(text, text)
     if not name or name in LOG_COMPONENTS:
         return name
-    near = closest_match(text, (*LOG_COMPONENTS, *_ALSO_CALLED))
-    hint = f"Did you mean {near}?" if near else f"Use {', '.join(LOG_COMPONENTS)}."
-    raise UsageError(f"There is no log of {text!r}.", hint)
+    known, choice = (
+        (*LOG_COMPONENTS, *_ALSO_CALLED),
+        f"Use {', '.join(LOG_COMPONENTS)}.",
+    )
+    raise UsageError(f"There is no log of {text!r}.", did_you_mean(text, known, choice))
 
 
 def _count(count: int) -> int:

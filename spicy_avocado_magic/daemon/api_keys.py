@@ -11,9 +11,9 @@ from typing import Final
 from ..config.api_key_options import ApiKeyRequest
 from ..config.api_keys import MAX_NAMED_KEYS, OWNER, ApiKey
 from ..config.model_name import ModelName
-from ..config.options import closest_match
 from ..config.settings import Settings
 from ..errors import UsageError
+from ..formatting import closest_match
 from ..gateway.revocation import cancel_over_quota
 from ..protocol.state import ApiKeyState
 from .components.gateway import GatewayComponent

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...config.api_key_options import KEY_OPTIONS, ApiKeyRequest, build_api_key_request
-from ...config.options import closest_match, parse_flag
+from ...config.options import parse_flag
 from ...errors import UsageError
+from ...formatting import closest_match
 from .commands import KEYS
 from .parser import ParsedLine, parse_line, parse_option
 from .variables import VariableResolver

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ...config.options import Option, closest_match
+from ...config.options import Option
 from ...errors import UsageError
+from ...formatting import closest_match
 from .commands import CommandSpec
 
 CURLY_QUOTES: Final = ("\u201c", "\u201d", "\u201e", "\u2018")
