@@ -30,8 +30,7 @@ def parse_keyword_arguments(
     for name, value in arguments.items():
         option = known.get(name)
         if option is None:
-            see_help = f"See help({function})."
-            hint = did_you_mean(name, known, see_help, form="{}=…")
+            hint = did_you_mean(name, known, f"See help({function}).", suffix="=…")
             if name in _MODELS and not known.keys() & {*_MODELS}:
                 hint = f'Models go first, without a name: {function}("llama3")'
             raise UsageError(f"{function}() has no option {name!r}.", hint)

@@ -72,7 +72,7 @@ def _parse(part: str) -> tuple[str, float]:
     name, _, value = part.partition("=")
     field = _FIELD_BY_NAME.get(name)
     if field is None:
-        remedy = did_you_mean(name, NAMES, f"Use {', '.join(NAMES)}.", form="{}=…")
+        remedy = did_you_mean(name, NAMES, f"Use {', '.join(NAMES)}.", suffix="=…")
         raise UsageError(f"--limit has no {name!r}.", remedy)
     number = _parse_value(field, value)
     if number is None or (number < 1 and field not in _MAY_BE_ZERO):

@@ -12,6 +12,7 @@ from ..formatting import did_you_mean
 from . import validators as rules
 from .limits import NAMES as LIMIT_NAMES
 from .limits import parse_limits
+from .tunnel import TUNNEL
 
 ENGINE_VARIABLES: Final = frozenset(
     {
@@ -115,7 +116,10 @@ class Option:
     @property
     def variable(self) -> str:
         """Its spelling in the cell body, or in the environment."""
-        named = {"token": "NGROK_AUTHTOKEN", "domain": "NGROK_DOMAIN"}
+        named = {
+            "token": TUNNEL.credential.variable,
+            "domain": TUNNEL.domain_variable,
+        }
         return named.get(self.name, self.environment_variable)
 
     @property
@@ -147,8 +151,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
         metavar="TOKEN",
         is_secret=True,
         restarts=("tunnel",),
-        help="ngrok authtoken, best as $NAME of a notebook variable, environment "
-        "variable or secret; by default NGROK_AUTHTOKEN from those places",
+        help=f"{TUNNEL.name} {TUNNEL.credential.name}, best as $NAME of a notebook "
+        "variable, environment variable or secret; by default "
+        f"{TUNNEL.credential.variable} from those places",
     ),
     Option(
         name="api_key",
@@ -171,7 +176,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         parse=rules.validate_domain,
         restarts=("tunnel",),
         excludes=("local",),
-        help="your own ngrok domain; by default your account's fixed one",
+        help=f"your own {TUNNEL.name} domain; by default your account's fixed one",
     ),
     _flag(
         "pool",

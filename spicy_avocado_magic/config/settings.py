@@ -12,6 +12,7 @@ from . import limits
 from .api_keys import ApiKey
 from .model_name import unique_models
 from .options import OPTIONS, settings_overridden_by
+from .tunnel import TUNNEL
 from .validators import validate_model
 
 RESTARTS_COMPONENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -30,10 +31,12 @@ class Endpoints:
     """``<releases_url>/download/v<version>/<asset>``."""
     registry: str = ""
     """Host of models whose name has none; empty is the engine's default."""
-    ngrok_path: str = ""
-    """Agent to start; empty is the one that pyngrok installs."""
+    tunnel: str = TUNNEL.name
+    """Provider of the public URL, by its name in ``tunnel.registry``."""
+    tunnel_program: str = field(default="", metadata={"json": "ngrok_path"})
+    """Program of the provider; empty is the one that it installs."""
     edge_address: str = ""
-    """``host:port`` the agent connects to; empty is the real service."""
+    """``host:port`` the tunnel connects to; empty is the real service."""
     engine_path: str = ""
     """Engine to use; empty searches PATH, then installs a release."""
 

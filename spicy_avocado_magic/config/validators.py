@@ -7,8 +7,9 @@ import re
 from typing import Final
 
 from ..errors import UsageError
-from ..system.credentials import looks_like_token
+from .credentials import looks_like_token
 from .model_name import ModelName
+from .tunnel import TUNNEL
 
 OLLAMA_VERSION: Final = "0.34.1"
 """The release that is installed by default; the package is tested with it."""
@@ -45,7 +46,7 @@ def validate_model(name: str) -> str:
     """
     if looks_like_token(name):
         raise UsageError(
-            "An ngrok token stands where a model's name belongs.",
+            f"The name of a model was expected, but this is an {TUNNEL.name} token.",
             "Write --token before it, best with $NAME: --token $NAME",
         )
     ModelName.parse(name)
@@ -58,7 +59,7 @@ def validate_domain(text: str) -> str:
     if not _DOMAIN.fullmatch(host):
         raise UsageError(
             f"--domain {text!r} is not a host name.",
-            "Use one from your ngrok dashboard, such as name.ngrok.app.",
+            f"Use one of your {TUNNEL.name} account, such as {TUNNEL.domain_example}.",
         )
     return host
 
