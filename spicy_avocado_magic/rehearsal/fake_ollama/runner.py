@@ -108,8 +108,8 @@ class Runner:
 
 def embedding(text: str) -> list[float]:
     """Return a unit vector that depends on the text alone."""
-    chance = random.Random(text)
-    vector = [chance.gauss(0, 1) for _ in range(EMBEDDING)]
+    generator = random.Random(text)
+    vector = [generator.gauss(0, 1) for _ in range(EMBEDDING)]
     length = math.hypot(*vector)
     return [number / length for number in vector]
 

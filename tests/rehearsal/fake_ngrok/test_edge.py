@@ -294,9 +294,9 @@ async def test_troubles_of_an_account_can_come_and_go(edge: FakeNgrok) -> None:
     """A revoked token, names that are online elsewhere, and a quota used up."""
     address = await edge.start()
     async with _session(address) as (_, url):
-        edge.used_up = 727
+        edge.quota_code = 727
         assert await _status(url) == (402, "ERR_NGROK_727")
-    edge.used_up, edge.is_occupied = 0, True
+    edge.quota_code, edge.is_occupied = 0, True
     async with _session(address) as (_, said):
         assert "ERR_NGROK_334" in said
     edge.is_occupied = False
