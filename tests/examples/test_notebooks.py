@@ -15,7 +15,7 @@ from tests.main_job.home import PACKAGE_PARENT, Home
 FOLDER: Final = PACKAGE_PARENT / "examples"
 NOTEBOOKS: Final = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 PROMISED: Final = {
-    "acceptance": ("all three were refused", "outlived", "The report is", "taken"),
+    "acceptance": ("all three were refused", "outlived", "The report is in", "taken"),
     "clients": ("chat.completion", "Name three things"),
     "kaggle": ("on the GPU", "Hello"),
     "own-model": ("How do I tell when", "pirate:latest"),
