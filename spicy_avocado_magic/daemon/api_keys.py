@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..formatting import did_you_mean
 from ..gateway.revocation import cancel_over_quota
 from ..protocol.state import ApiKeyState
+from ..protocol.usage import KeyLimits, shared_fields
 from .components.gateway import GatewayComponent
 from .context import DaemonContext
 from .desired_state import save_desired_state
@@ -52,14 +53,10 @@ def add_api_key(
     )
     _check(replace(settings, keys=kept), grant)
     key = ApiKey(
-        name=grant.name,
+        **shared_fields(grant, KeyLimits),
         secret=new_secret(),
         id=secrets.token_hex(_ID_BYTES),
-        rpm=grant.rpm,
-        tokens=grant.tokens,
-        models=grant.models,
         expires_at=now + grant.expires_s if grant.expires_s else 0.0,
-        manage=grant.manage,
     )
     return replace(settings, keys=(*kept, key)), key
 

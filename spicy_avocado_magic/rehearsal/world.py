@@ -51,7 +51,7 @@ class RehearsalWorld:
             rehearsal=True,
             releases_url=f"http://{releases}{RELEASES_PATH}",
             registry=registry,
-            ngrok_path=str(program),
+            tunnel_program=str(program),
             edge_address=edge_address,
         )
 
@@ -65,8 +65,8 @@ class RehearsalWorld:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        if self._sources.ngrok_path:
-            program = Path(self._sources.ngrok_path)
+        if self._sources.tunnel_program:
+            program = Path(self._sources.tunnel_program)
             await asyncio.to_thread(program.unlink, missing_ok=True)
 
     async def _open(self, app: web.Application) -> str:

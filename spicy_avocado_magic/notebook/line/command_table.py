@@ -97,7 +97,7 @@ def parse_count(text: str) -> int:
 
 
 def _switch(name: str, text: str) -> Option:
-    return Option(name=name, help=text, parse=parse_flag, is_setting=False)
+    return Option(name=name, help=text, parse=parse_flag)
 
 
 _REHEARSE: Final = _switch("rehearse", "use the rehearsal only, never the real service")
@@ -166,7 +166,6 @@ LOGS: Final = CommandSpec(
             metavar="N",
             help="number of lines; by default 100",
             parse=parse_count,
-            is_setting=False,
         ),
         _switch("follow", "show new lines as they come; stop the cell to end that"),
         _REHEARSE,
@@ -212,7 +211,6 @@ DOCTOR: Final = CommandSpec(
             help="also write findings, versions, settings, state and logs to a new "
             "file for a bug report, without secrets and names",
             parse=parse_folder,
-            is_setting=False,
         ),
         OPTION_BY_NAME["token"],
         _REHEARSE,
@@ -237,7 +235,6 @@ ASK: Final = CommandSpec(
             name="system",
             metavar="TEXT",
             help="instructions to the model, placed before the question",
-            is_setting=False,
         ),
         _REHEARSE,
     ),
