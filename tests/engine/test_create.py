@@ -14,7 +14,7 @@ from spicy_avocado_magic.engine.create import CreateCommand, run_ollama_create
 from spicy_avocado_magic.errors import DiskTooSmall, EngineFailed, UsageError
 from spicy_avocado_magic.system.processes import Identity
 
-WAIT_S = 20.0
+WAIT_S = scaled(20.0)
 TEXT = "FROM tiny\nSTOP x\n"
 
 

@@ -25,7 +25,7 @@ from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.processes import Identity
 
-WAIT_S = 20.0
+WAIT_S = scaled(20.0)
 
 
 class Children:
