@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..config.options import Option, closest_match
+from ..config.options import Option
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from ..system.redaction import Secret
 
 _MODELS: Final = ("model", "models")
@@ -29,8 +30,7 @@ def parse_keyword_arguments(
     for name, value in arguments.items():
         option = known.get(name)
         if option is None:
-            near = closest_match(name, known)
-            hint = f"Did you mean {near}=…?" if near else f"See help({function})."
+            hint = did_you_mean(name, known, f"See help({function}).", suffix="=…")
             if name in _MODELS and not known.keys() & {*_MODELS}:
                 hint = f'Models go first, without a name: {function}("llama3")'
             raise UsageError(f"{function}() has no option {name!r}.", hint)

@@ -9,9 +9,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..config.options import closest_match
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageError
+from ..formatting import did_you_mean
 from ..protocol.state import State
 from ..system.redaction import strip_control_chars
 
@@ -141,10 +141,9 @@ def _refused(
     said = _said(body) or f"HTTP {status}"
     if status == 404:  # noqa: PLR2004  (HTTP's "not found")
         names = [model.name for model in state.models]
-        near = closest_match(question.model, names)
         return UsageError(
             f"This service has no model {strip_control_chars(question.model)!r}.",
-            f"Did you mean {near}?" if near else f"It has {', '.join(names)}.",
+            did_you_mean(question.model, names, f"It has {', '.join(names)}."),
         )
     if status in {429, 503}:
         return GatewayFailed(

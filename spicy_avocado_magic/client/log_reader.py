@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ..config.options import closest_match
 from ..config.timeouts import Timeouts
+from ..config.tunnel import TUNNEL
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from ..protocol.state import COMPONENTS
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Redactor
@@ -22,7 +23,7 @@ from .log_format import COMPONENT_OF_FILE, LineReader, LogLine
 LOG_COMPONENTS: Final = ("host", *COMPONENTS, "rehearsal")
 LINES_SHOWN: Final = 100
 MOST_LINES: Final = 100_000
-_ALSO_CALLED: Final = {"ollama": "engine", "ngrok": "tunnel", "agent": "tunnel"}
+_ALSO_CALLED: Final = {"ollama": "engine", TUNNEL.name: "tunnel", "agent": "tunnel"}
 _SECRET_FIELDS: Final = ("authtoken", "api_key", "metrics_token", "secret")
 _LONGEST_REST: Final = 1 << 16
 """Bytes of a line whose end has not come yet; a longer one is taken for whole."""
@@ -32,8 +33,8 @@ def _component(text: str) -> str:
     name = _ALSO_CALLED.get(text, text)
     if not name or name in LOG_COMPONENTS:
         return name
-    near = closest_match(text, (*LOG_COMPONENTS, *_ALSO_CALLED))
-    hint = f"Did you mean {near}?" if near else f"Use {', '.join(LOG_COMPONENTS)}."
+    known = (*LOG_COMPONENTS, *_ALSO_CALLED)
+    hint = did_you_mean(text, known, f"Use {', '.join(LOG_COMPONENTS)}.")
     raise UsageError(f"There is no log of {text!r}.", hint)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import UsageError
+from ..protocol.usage import KeyLimits
 from .api_keys import validate_key_name
 from .model_name import ModelName
 from .options import Option, parse_flag
@@ -19,27 +20,17 @@ LONGEST_S: Final = 10 * 365 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKeyRequest:
+class ApiKeyRequest(KeyLimits):
     """What somebody else shall have; the key for it is made by the host.
 
     Attributes:
-        name: Of the key.
-        rpm: Requests a minute; 0 is the bound that holds for everybody.
-        tokens: In and out, over the key's lifetime; 0 is without bound.
-        models: The only ones it may use; empty is all that are served.
         expires_s: Seconds from now; 0 is never.
-        manage: Whether it may install, copy and delete models.
 
     Raises:
         UsageError: If the name cannot be one.
     """
 
-    name: str
-    rpm: int = 0
-    tokens: int = 0
-    models: tuple[str, ...] = ()
     expires_s: float = 0.0
-    manage: bool = False
 
     def __post_init__(self) -> None:
         validate_key_name(self.name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..config.credentials import looks_like_token
 from ..errors import UsageError
-from ..system.credentials import looks_like_token
+from ..protocol.usage import KeyLimits
 
 OWNER: Final = "owner"
 """Stands for the owner's key wherever use is told by key."""
@@ -20,32 +22,27 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
+class ApiKey(KeyLimits):
     """A key that the owner gave to somebody else.
 
     Attributes:
-        name: By which it is listed and revoked.
         secret: What its holder sends.
         id: Tells it from another key of the same name; no secret.
-        rpm: Requests a minute; 0 is the bound that holds for everybody.
-        tokens: In and out, over the key's lifetime; 0 is without bound.
-        models: The only ones it may use; empty is all that are served.
         expires_at: Seconds since the epoch; 0 is never.
-        manage: Whether it may install, copy and delete models, where the owner may.
     """
 
-    name: str
     secret: str = field(repr=False)
     id: str = ""
-    rpm: int = 0
-    tokens: int = 0
-    models: tuple[str, ...] = ()
     expires_at: float = 0.0
-    manage: bool = False
 
     def is_expired(self, now: float) -> bool:
         """Tell whether its time is over, at ``now`` seconds since the epoch."""
         return 0 < self.expires_at <= now
+
+
+def key_digest(key: str) -> bytes:
+    """Return the SHA-256 digest by which keys are compared."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def validate_key_name(text: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from .timeouts import Timeouts
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
@@ -96,8 +96,7 @@ def _parse(part: str) -> tuple[str, float]:
     name, _, value = part.partition("=")
     field = _FIELD_BY_NAME.get(name)
     if field is None:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"Did you mean {near[0]}=…?" if near else f"Use {', '.join(NAMES)}."
+        hint = did_you_mean(name, NAMES, f"Use {', '.join(NAMES)}.", suffix="=…")
         raise UsageError(f"--limit has no {name!r}.", hint)
     number = _number(field, value)
     if number is None or (number < 1 and field not in ("rpm", "queue", "hold")):

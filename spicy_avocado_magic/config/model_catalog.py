@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from ..formatting import closest_match
 from ..system.paths import APP, cache_folder
 from .model_name import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, ModelName
-from .options import closest_match
 
 WELL_KNOWN: Final = (
     "llama3",

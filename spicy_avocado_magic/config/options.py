@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from . import validators as rules
 from .limits import NAMES as LIMIT_NAMES
 from .limits import parse_limits
 from .settings import ENGINE_VARIABLES, ENGINE_VARIABLES_OURS
+from .tunnel import TUNNEL
 
 
 def parse_flag(text: str) -> bool:
@@ -70,7 +71,10 @@ class Option:
     @property
     def variable(self) -> str:
         """As a line of the cell body, or in the environment."""
-        named = {"token": "NGROK_AUTHTOKEN", "domain": "NGROK_DOMAIN"}
+        named = {
+            "token": TUNNEL.credential.variable,
+            "domain": TUNNEL.domain_variable,
+        }
         return named.get(self.name, self.environment_variable)
 
     @property
@@ -93,8 +97,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
         name="token",
         metavar="TOKEN",
         is_secret=True,
-        help="ngrok authtoken, best as $NAME of a notebook variable, environment "
-        "variable or secret; by default NGROK_AUTHTOKEN from those places",
+        help=f"{TUNNEL.name} {TUNNEL.credential.name}, best as $NAME of a notebook "
+        "variable, environment variable or secret; by default "
+        f"{TUNNEL.credential.variable} from those places",
     ),
     Option(
         name="api_key",
@@ -109,7 +114,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         name="domain",
         metavar="HOST",
         parse=rules.validate_domain,
-        help="your own ngrok domain; by default your account's fixed one",
+        help=f"your own {TUNNEL.name} domain; by default your account's fixed one",
     ),
     _flag(
         "pool",
@@ -262,11 +267,5 @@ def _unknown_key(key: str) -> UsageError:
             f"{key} cannot be set here: {instead}.", f"Remove the line {key}=…"
         )
     known = [*_BY_VARIABLE, *ENGINE_VARIABLES, "AVOCADO_MODEL"]
-    nearest = closest_match(key.upper(), known)
-    hint = f"Did you mean {nearest}?" if nearest else "See %avocado_up --help."
+    hint = did_you_mean(key.upper(), known, "See %avocado_up --help.")
     return UsageError(f"{key} is not a known setting.", hint)
-
-
-def closest_match(word: str, known: Iterable[str]) -> str:
-    """Return the known word most like a misspelt one, or an empty text."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")

@@ -11,6 +11,7 @@ from ..protocol.pool import require_for_pool
 from . import limits
 from .api_keys import ApiKey
 from .model_name import ModelName
+from .tunnel import TUNNEL
 from .validators import validate_model
 
 ENGINE_VARIABLES: Final = frozenset(
@@ -72,10 +73,12 @@ class Endpoints:
     """``<releases_url>/download/v<version>/<asset>``."""
     registry: str = ""
     """Host that answers for names without one; empty is the engine's default."""
-    ngrok_path: str = ""
-    """Agent to start; empty is where pyngrok keeps its own."""
+    tunnel: str = TUNNEL.name
+    """Provider of the public URL, by its name in ``tunnel.registry``."""
+    tunnel_program: str = field(default="", metadata={"json": "ngrok_path"})
+    """Program of the provider; empty is the one that it installs."""
     edge_address: str = ""
-    """``host:port`` the agent connects to; empty is the real service."""
+    """``host:port`` the tunnel connects to; empty is the real service."""
     engine_path: str = ""
     """Engine to use as it is; empty searches PATH, then installs."""
 

@@ -6,9 +6,10 @@ import ipaddress
 import re
 from typing import Final
 
+from ..config.credentials import looks_like_token
 from ..errors import UsageError
-from ..system.credentials import looks_like_token
 from .model_name import ModelName
+from .tunnel import TUNNEL
 
 OLLAMA_VERSION: Final = "0.34.1"
 """The release that is installed unless another is asked for; tested with this."""
@@ -30,7 +31,7 @@ def validate_model(name: str) -> str:
     """
     if looks_like_token(name):
         raise UsageError(
-            "An ngrok token stands where a model's name belongs.",
+            f"The name of a model was expected, but this is an {TUNNEL.name} token.",
             "Write --token before it, best with $NAME: --token $NAME",
         )
     ModelName.parse(name)
@@ -43,7 +44,7 @@ def validate_domain(text: str) -> str:
     if not _DOMAIN.fullmatch(host):
         raise UsageError(
             f"--domain {text!r} is not a host name.",
-            "Use one from your ngrok dashboard, such as name.ngrok.app.",
+            f"Use one of your {TUNNEL.name} account, such as {TUNNEL.domain_example}.",
         )
     return host
 

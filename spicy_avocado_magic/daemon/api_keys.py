@@ -11,11 +11,12 @@ from typing import Final
 from ..config.api_key_options import ApiKeyRequest
 from ..config.api_keys import MAX_NAMED_KEYS, OWNER, ApiKey
 from ..config.model_name import ModelName
-from ..config.options import closest_match
 from ..config.settings import Settings
 from ..errors import UsageError
+from ..formatting import did_you_mean
 from ..gateway.revocation import cancel_over_quota
 from ..protocol.state import ApiKeyState
+from ..protocol.usage import KeyLimits, shared_fields
 from .components.gateway import GatewayComponent
 from .context import DaemonContext
 from .desired_state import save_desired_state
@@ -52,14 +53,10 @@ def add_api_key(
     )
     _check(replace(settings, keys=kept), grant)
     key = ApiKey(
-        name=grant.name,
+        **shared_fields(grant, KeyLimits),
         secret=new_secret(),
         id=secrets.token_hex(_ID_BYTES),
-        rpm=grant.rpm,
-        tokens=grant.tokens,
-        models=grant.models,
         expires_at=now + grant.expires_s if grant.expires_s else 0.0,
-        manage=grant.manage,
     )
     return replace(settings, keys=(*kept, key)), key
 
@@ -72,8 +69,7 @@ def remove_api_key(settings: Settings, name: str) -> Settings:
     """
     names = [key.name for key in settings.keys]
     if name not in names:
-        near = closest_match(name, names)
-        hint = f"Did you mean {near}?" if near else "%avocado_keys lists them."
+        hint = did_you_mean(name, names, "%avocado_keys lists them.")
         if name == OWNER:
             hint = "Your own key changes with %avocado_up --api-key KEY."
         raise UsageError(f"There is no named key {name!r}.", hint)
@@ -114,8 +110,7 @@ def _check_models(served: tuple[str, ...], asked: tuple[str, ...]) -> None:
     known = {ModelName.parse(name).key: name for name in served}
     for name in asked:
         if ModelName.parse(name).key not in known:
-            near = closest_match(name, served)
-            hint = f"Did you mean {near}?" if near else f"Served: {', '.join(served)}."
+            hint = did_you_mean(name, served, f"Served: {', '.join(served)}.")
             raise UsageError(
                 f"{name} is not served, so the key could not use it.",
                 f"{hint} Serve more with %avocado_up MODEL, or --any-model.",

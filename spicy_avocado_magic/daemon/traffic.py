@@ -8,8 +8,9 @@ from typing import Any
 
 from ..config.api_keys import ANONYMOUS, OWNER, ApiKey
 from ..config.settings import Settings
-from ..gateway.metrics import Metrics, UsageTotals
+from ..gateway.metrics import Metrics, UsageCounter
 from ..protocol.state import ApiKeyState, ModelUsage, TrafficStats
+from ..protocol.usage import KeyLimits, TokenUsage, UsageTotals, shared_fields
 
 
 def traffic_fields(
@@ -37,9 +38,7 @@ def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> TrafficStats:
         in_flight=metrics.in_flight,
         queued=queued,
         lost_lines=lost_lines,
-        tokens_in=metrics.total.tokens_in,
-        tokens_out=metrics.total.tokens_out,
-        is_estimate=metrics.total.is_estimate,
+        **shared_fields(metrics.total, TokenUsage),
         tokens_a_second=round(metrics.tokens_a_second, 1),
         first_token_p50_s=metrics.waits.quantile_s(0.5),
         first_token_p95_s=metrics.waits.quantile_s(0.95),
@@ -47,13 +46,7 @@ def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> TrafficStats:
         public_bytes_out=metrics.public_bytes_out,
         statuses=tuple(sorted(metrics.statuses.items())),
         models=tuple(
-            ModelUsage(
-                name=name,
-                requests=use.requests,
-                tokens_in=use.tokens_in,
-                tokens_out=use.tokens_out,
-                is_estimate=use.is_estimate,
-            )
+            ModelUsage(name=name, **shared_fields(use, UsageTotals))
             for name, use in metrics.models.items()
         ),
     )
@@ -73,17 +66,10 @@ def api_key_states(
 
 
 def _state(key: ApiKey, metrics: Metrics, now: float) -> ApiKeyState:
-    use = metrics.keys.get(key.name, UsageTotals())
+    use = metrics.keys.get(key.name, UsageCounter())
     return ApiKeyState(
-        name=key.name,
-        manage=key.manage,
-        models=key.models,
-        rpm=key.rpm,
-        tokens=key.tokens,
+        **shared_fields(key, KeyLimits),
         expires_in_s=max(0.0, key.expires_at - now) if key.expires_at else None,
-        requests=use.requests,
-        tokens_in=use.tokens_in,
-        tokens_out=use.tokens_out,
-        is_estimate=use.is_estimate,
+        **shared_fields(use, UsageTotals),
         idle_s=None if use.last is None else metrics.clock() - use.last,
     )

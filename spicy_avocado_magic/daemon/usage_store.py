@@ -9,25 +9,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..config.api_keys import ApiKey
-from ..gateway.authentication import digest_of
-from ..gateway.metrics import UsageTotals
+from ..config.api_keys import ApiKey, key_digest
+from ..gateway.metrics import UsageCounter
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state_folder import read_private, write_private
+from ..protocol.usage import UsageTotals, shared_fields
 from .components.gateway import GatewayComponent
 from .context import DaemonContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class _Entry(UsageTotals):
     """The use of one key, by its name and id: a new key of that name starts anew."""
 
     name: str
     id: str
-    requests: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    is_estimate: bool = False
     last_at: float | None = None
     """Seconds since the epoch; of the last request."""
 
@@ -55,13 +51,10 @@ class UsageStore:
                 continue
             metrics.restore(
                 entry.name,
-                UsageTotals(
-                    requests=entry.requests,
-                    tokens_in=entry.tokens_in,
-                    tokens_out=entry.tokens_out,
-                    is_estimate=entry.is_estimate,
+                UsageCounter(
+                    **shared_fields(entry, UsageTotals),
                     last=None if entry.last_at is None else entry.last_at - ago_s,
-                    digest=digest_of(key.secret),
+                    digest=key_digest(key.secret),
                 ),
             )
 
@@ -92,16 +85,15 @@ class UsageStore:
         self._written = text
 
 
-def _entries(keys: tuple[ApiKey, ...], used: Mapping[str, UsageTotals]) -> list[_Entry]:
+def _entries(
+    keys: tuple[ApiKey, ...], used: Mapping[str, UsageCounter]
+) -> list[_Entry]:
     ago_s = time.time() - time.monotonic()
     return [
         _Entry(
             name=key.name,
             id=key.id,
-            requests=use.requests,
-            tokens_in=use.tokens_in,
-            tokens_out=use.tokens_out,
-            is_estimate=use.is_estimate,
+            **shared_fields(use, UsageTotals),
             last_at=None if use.last is None else round(ago_s + use.last),
         )
         for key in keys

@@ -23,6 +23,7 @@ from tenacity import (
 
 from ..config.settings import Settings
 from ..config.timeouts import Timeouts
+from ..config.tunnel import TUNNEL
 from ..errors import LOG_LINES_SHOWN, EngineFailed
 from ..system.paths import home_folder
 from ..system.process_log import ProcessLog
@@ -246,7 +247,7 @@ class OllamaProcess:
         )
 
 
-_FOREIGN: Final = ("OLLAMA_", "NGROK_", "AVOCADO_")
+_FOREIGN: Final = ("OLLAMA_", "AVOCADO_", TUNNEL.variable_prefix)
 _LIBRARY_PATH: Final = "LD_LIBRARY_PATH"
 
 

@@ -13,6 +13,7 @@ from aiohttp import HttpVersion11, web
 
 from ..config.limits import Limits
 from ..config.timeouts import Timeouts
+from ..protocol.error_shapes import ApiDialect
 from ..protocol.pool import (
     MEMBER_HEADER,
     POOL_HEADER,
@@ -26,7 +27,7 @@ from .admission import AdmissionQueue
 from .authentication import Caller, RateLimiter
 from .authorization import AccessPolicy, AuthorizedRequest, Authorizer
 from .connection import Connection
-from .error_responses import SERVER_NAME, ApiDialect, ErrorResponse, quota_exhausted
+from .error_responses import SERVER_NAME, ErrorResponse, quota_exhausted
 from .handler import ProxyHandler
 from .metrics import Metrics
 from .request_context import CLIENT_CLOSED_REQUEST, RequestContext

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from collections import deque
@@ -10,33 +9,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..config.api_keys import ANONYMOUS, OWNER, ApiKey
+from ..config.api_keys import ANONYMOUS, OWNER, ApiKey, key_digest
+from ..protocol.error_shapes import SEND_KEY_HINT
+from ..protocol.usage import KeyLimits, shared_fields
 from ..system.redaction import Secret
 from .error_responses import ErrorResponse
 
 _MINUTE_S: Final = 60.0
-_HOW: Final = "Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who sends a request.
+class Caller(KeyLimits):
+    """The holder of an API key.
 
     Attributes:
-        name: Of the key.
-        may_manage: Whether it may install, copy and delete models.
-        models: The only ones it may use; empty is all that are served.
-        rpm: Requests a minute; 0 is the bound that holds for everybody.
-        tokens: The most it may use over its lifetime; 0 is without bound.
         expires_at: Seconds since the epoch; 0 is never.
-        digest: Of its key, so that a new key under an old name is another caller.
+        digest: Of the key, so that a new key under an old name is another caller.
     """
 
-    name: str
-    may_manage: bool = False
-    models: tuple[str, ...] = ()
-    rpm: int = 0
-    tokens: int = 0
     expires_at: float = 0.0
     digest: bytes = b""
 
@@ -61,20 +51,13 @@ class KeyStore:
         self.is_open = owner is None
         self._callers: list[Caller] = []
         if owner is not None:
-            digest = digest_of(owner.get_secret_value())
-            caller = Caller(name=OWNER, may_manage=manage, digest=digest)
-            self._callers.append(caller)
+            digest = key_digest(owner.get_secret_value())
+            self._callers.append(Caller(name=OWNER, manage=manage, digest=digest))
         for key in named:
+            limits = shared_fields(key, KeyLimits) | {"manage": manage and key.manage}
+            digest = key_digest(key.secret)
             self._callers.append(
-                Caller(
-                    name=key.name,
-                    may_manage=manage and key.manage,
-                    models=key.models,
-                    rpm=key.rpm,
-                    tokens=key.tokens,
-                    expires_at=key.expires_at,
-                    digest=digest_of(key.secret),
-                )
+                Caller(**limits, expires_at=key.expires_at, digest=digest)
             )
 
     def authenticate(self, keys: Sequence[str]) -> Caller:
@@ -89,7 +72,7 @@ class KeyStore:
         caller = found.pop()
         if found or caller is None or caller.is_expired():
             problem = "The API key is wrong." if keys else "An API key is needed."
-            message = f"{problem} {_HOW}"
+            message = f"{problem} {SEND_KEY_HINT}"
             if caller is not None and not found:
                 message = "This API key has expired; ask its owner for a new one."
             raise ErrorResponse(
@@ -115,7 +98,7 @@ class KeyStore:
         )
 
     def _owner_of(self, key: str) -> Caller | None:
-        digest, found = digest_of(key), None
+        digest, found = key_digest(key), None
         for caller in self._callers:
             if hmac.compare_digest(digest, caller.digest):
                 found = caller
@@ -155,8 +138,3 @@ class RateLimiter:
                 headers={"Retry-After": str(wait_s)},
             )
         times.append(now)
-
-
-def digest_of(text: str) -> bytes:
-    """Return what stands for a key wherever it is compared."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -91,7 +91,7 @@ class AuthorizedRequest:
     @property
     def may_manage(self) -> bool:
         """Whether its caller may install, copy and delete models."""
-        return self.caller is not None and self.caller.may_manage
+        return self.caller is not None and self.caller.manage
 
 
 class Authorizer:
@@ -184,7 +184,7 @@ class Authorizer:
         served = self._served
         if caller is not None:
             served = self._served_to.get(caller.name, served)
-            if route.level is Permission.MANAGE and not caller.may_manage:
+            if route.level is Permission.MANAGE and not caller.manage:
                 raise ErrorResponse(403, "This key may not manage models.")
             asked = model_id(path)
             if asked is not None and not served.has_id(asked):

@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from ..config.limits import Limits
-from .error_responses import ApiDialect, ErrorResponse
+from ..protocol.error_shapes import ApiDialect
+from .error_responses import ErrorResponse
 
 _MOMENT_S: Final = 0.1
 """In which a new client can show its key."""

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
+from ..protocol.error_shapes import ApiDialect, error_body
+
 SERVER_NAME: Final = "avocado"
 """Stands in place of the library's name and version."""
 RETRY_AFTER_S: Final = 5
 
-_ANTHROPIC_TYPES: Final = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-}
-_SERVER_ERROR: Final = 500
 _RESPONSES: Final = "/v1/responses"
-
-
-class ApiDialect(enum.Enum):
-    """The shape in which a family of clients expects an error."""
-
-    NATIVE = "native"
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
-
-    @classmethod
-    def of(cls, path: str) -> ApiDialect:
-        """Return the dialect spoken under a path."""
-        if path == "/v1/messages" or path.startswith("/v1/messages/"):
-            return cls.ANTHROPIC
-        return cls.OPENAI if path.startswith("/v1/") else cls.NATIVE
 
 
 class ErrorResponse(Exception):
@@ -64,20 +42,8 @@ class ErrorResponse(Exception):
         self.headers = dict(headers or {})
 
     def body(self, dialect: ApiDialect) -> dict[str, Any]:
-        """Return the error object from which stock clients make typed exceptions."""
-        is_ours = self.status >= _SERVER_ERROR
-        match dialect:
-            case ApiDialect.NATIVE:
-                return {"error": self.message}
-            case ApiDialect.OPENAI:
-                kind = "server_error" if is_ours else "invalid_request_error"
-                error: dict[str, Any] = {"message": self.message, "type": kind}
-                return {"error": error | {"param": None, "code": self.code}}
-            case ApiDialect.ANTHROPIC:
-                fallback = "api_error" if is_ours else "invalid_request_error"
-                kind = _ANTHROPIC_TYPES.get(self.status, fallback)
-                error = {"type": kind, "message": self.message}
-                return {"type": "error", "error": error}
+        """Return the error object that clients of this API understand."""
+        return error_body(dialect, self.status, self.message, self.code)
 
     def event(self, dialect: ApiDialect, route: str) -> bytes:
         """Return the error as the last event of a stream that has begun."""

@@ -13,9 +13,9 @@ from typing import Final
 from aiohttp.abc import AbstractStreamWriter
 
 from ..config.api_keys import ANONYMOUS, OWNER
+from ..protocol.usage import TokenUsage
 from .authentication import Caller
 from .request_context import RequestContext
-from .token_usage import TokenUsage
 
 FIRST_TOKEN_BOUNDS_S: Final = (
     *(0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
@@ -31,7 +31,7 @@ _WAITS_KEPT: Final = 256
 
 
 @dataclass(slots=True, kw_only=True)
-class UsageTotals:
+class UsageCounter:
     """What one key, or one model, was used for.
 
     Attributes:
@@ -111,11 +111,11 @@ class Metrics:
     refused: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     public_requests: int = 0
-    total: UsageTotals = field(default_factory=UsageTotals)
+    total: UsageCounter = field(default_factory=UsageCounter)
     waits: TimeToFirstToken = field(default_factory=TimeToFirstToken)
     last_tunnel_request: float | None = None
-    keys: dict[str, UsageTotals] = field(default_factory=dict)
-    models: dict[str, UsageTotals] = field(default_factory=dict)
+    keys: dict[str, UsageCounter] = field(default_factory=dict)
+    models: dict[str, UsageCounter] = field(default_factory=dict)
     open: dict[RequestContext, AbstractStreamWriter] = field(default_factory=dict)
     _sent_bytes: int = 0
     _sent_public_bytes: int = 0
@@ -170,7 +170,7 @@ class Metrics:
         use = self.keys.get(caller.name)
         if use is None or use.digest != caller.digest:
             use = (
-                UsageTotals()
+                UsageCounter()
             )  # of another key under that name, which must not be touched
         running = sum(
             exchange.meter.event_count
@@ -179,7 +179,7 @@ class Metrics:
         )
         return use.tokens_in + use.tokens_out + running
 
-    def restore(self, key: str, use: UsageTotals) -> None:
+    def restore(self, key: str, use: UsageCounter) -> None:
         """Count on from what a key has used before."""
         self.keys[key] = use
 
@@ -224,22 +224,22 @@ class Metrics:
         if exchange.time_to_first_token_s is not None:
             self.waits.add(exchange.time_to_first_token_s)
 
-    def _use_of(self, caller: Caller) -> UsageTotals:
+    def _use_of(self, caller: Caller) -> UsageCounter:
         use = self.keys.get(caller.name)
         if use is None:
-            use = self.keys[caller.name] = UsageTotals(digest=caller.digest)
+            use = self.keys[caller.name] = UsageCounter(digest=caller.digest)
         elif use.digest != caller.digest:
             if caller.name != OWNER:
-                use = self.keys[caller.name] = UsageTotals()
+                use = self.keys[caller.name] = UsageCounter()
             use.digest = caller.digest
         return use
 
-    def _use_of_model(self, name: str) -> UsageTotals:
+    def _use_of_model(self, name: str) -> UsageCounter:
         """Return a model's use, by one name whatever the case, as the engine does."""
         name = name.lower()
         if name not in self.models and len(self.models) >= MOST_MODELS:
             name = OTHERS
-        return self.models.setdefault(name, UsageTotals())
+        return self.models.setdefault(name, UsageCounter())
 
     def _tokens_out(self) -> int:
         """Return all tokens of answers, those of open streams too."""

@@ -5,7 +5,6 @@ The format is that of https://prometheus.io/docs/specs/om/open_metrics_spec/.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
+from ..config.api_keys import key_digest
 from ..config.limits import Limits
+from ..protocol.error_shapes import ApiDialect
 from ..system.redaction import Secret
 from .admission import AdmissionQueue
 from .connection import Connection
-from .error_responses import SERVER_NAME, ApiDialect, ErrorResponse
-from .metrics import FIRST_TOKEN_BOUNDS_S, Metrics, TimeToFirstToken, UsageTotals
+from .error_responses import SERVER_NAME, ErrorResponse
+from .metrics import FIRST_TOKEN_BOUNDS_S, Metrics, TimeToFirstToken, UsageCounter
 from .server import HttpServer
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class MetricsCollector:
         yield _histogram(metrics.waits)
 
 
-def _uses(label: str, whose: str, uses: Mapping[str, UsageTotals]) -> Iterator[Metric]:
+def _uses(label: str, whose: str, uses: Mapping[str, UsageCounter]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily
 
     requests = CounterMetricFamily(
@@ -152,7 +153,7 @@ class MetricsServer:
             limits: The bounds of its connections.
         """
         self._read = read
-        self._token = _digest(token.get_secret_value())
+        self._token = key_digest(token.get_secret_value())
         self._listener = HttpServer(self._handle, limits)
 
     async def start(self, address: str, port: int) -> str:
@@ -183,7 +184,7 @@ class MetricsServer:
         """Refuse whoever has not the token, and then whatever is not the page."""
         sent = request.headers.getall("Authorization", [])
         scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
-        is_right = hmac.compare_digest(_digest(token.strip()), self._token)
+        is_right = hmac.compare_digest(key_digest(token.strip()), self._token)
         if not is_right or scheme.lower() != "bearer":
             raise ErrorResponse(
                 401,
@@ -194,7 +195,3 @@ class MetricsServer:
             raise ErrorResponse(404, f"There is {PATH} here, and nothing else.")
         if request.method != "GET":
             raise ErrorResponse(405, "Use GET for this path.", headers={"Allow": "GET"})
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

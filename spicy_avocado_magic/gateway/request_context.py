@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..protocol.error_shapes import ApiDialect
+from ..protocol.usage import TokenUsage
 from .authentication import Caller
-from .error_responses import ApiDialect, ErrorResponse
-from .token_usage import TokenCounter, TokenUsage
+from .error_responses import ErrorResponse
+from .token_usage import TokenCounter
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """Told as status when the client did not wait for the answer (nginx's number)."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from ..protocol.usage import TokenUsage
 
 _HEAD_BYTES: Final = 1024
 _TAIL_BYTES: Final = 2048
@@ -39,21 +40,6 @@ _BEFORE, _AFTER = 256, 48
 _LINES_AN_EVENT: Final = {b"d": 2, b"e": 3}
 """By the first byte: ``data:`` of SSE, ``event:`` before it, else a line of JSON."""
 _MESSAGE_START: Final = b"event: message_start"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUsage:
-    """Tokens of one reply.
-
-    Attributes:
-        tokens_in: Of the prompt.
-        tokens_out: Of the answer.
-        is_estimate: Whether they were counted by us, one for each content event.
-    """
-
-    tokens_in: int = 0
-    tokens_out: int = 0
-    is_estimate: bool = False
 
 
 class TokenCounter:

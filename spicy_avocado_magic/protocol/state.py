@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from .usage import KeyLimits, TokenUsage, UsageTotals
+
 PROTOCOL: Final = 2
 """Raised when a host and a kernel of different versions could misunderstand."""
 
@@ -103,49 +105,29 @@ class ModelState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKeyState:
+class ApiKeyState(KeyLimits, UsageTotals):
     """One key, what it may do, and what it has used since it was made."""
 
-    name: str
-    manage: bool = False
-    models: tuple[str, ...] = ()
-    """Empty: all that are served."""
-    rpm: int = 0
-    tokens: int = 0
-    """In and out, the most it may use; 0 is without bound."""
     expires_in_s: float | None = None
     """0 once it has expired; None if it never does."""
-    requests: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    is_estimate: bool = False
-    """Whether some of these tokens were counted, not told by the engine."""
     idle_s: float | None = None
     """Since its last request; None if there was none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelUsage:
+class ModelUsage(UsageTotals):
     """What one model has answered since the gateway was opened."""
 
     name: str
-    requests: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    is_estimate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrafficStats:
+class TrafficStats(TokenUsage):
     """What goes through the gateway now, and went since it was opened."""
 
     in_flight: int = 0
     queued: int = 0
     """Requests that wait for a place before the engine."""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    is_estimate: bool = False
-    """Whether some of these tokens were counted, not told by the engine."""
     tokens_a_second: float = 0.0
     """Of answers, over the last ten seconds."""
     first_token_p50_s: float | None = None
@@ -196,7 +178,7 @@ class State:
     engine: str = ""
     """Name and version of the engine: ``Ollama 0.34.1``."""
     compute: str = ""
-    """What the engine computes on, such as ``NVIDIA T4, 15.0 GiB`` or ``CPU``."""
+    """What the engine computes on, such as ``NVIDIA T4, 15.8 GB`` or ``CPU``."""
     warnings: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     models: tuple[ModelState, ...] = ()

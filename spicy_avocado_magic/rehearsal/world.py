@@ -10,7 +10,7 @@ from aiohttp import web
 from ..config.settings import Endpoints
 from .fake_downloads.registry import create_registry
 from .fake_downloads.releases import RELEASES_PATH, create_releases
-from .fake_ngrok.agent import write_agent_script
+from .fake_ngrok import agent
 from .fake_ngrok.edge import FakeNgrok
 
 
@@ -21,11 +21,19 @@ class RehearsalWorld:
         folder: Where the agent's program is written; made if it is not there.
         engine_tree: A folder with ``bin`` and ``lib`` of a real Ollama, which the
             release host serves instead of the stand-in.
+        agent_module: The module that the agent's program runs.
     """
 
-    def __init__(self, folder: Path, *, engine_tree: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        engine_tree: Path | None = None,
+        agent_module: str = agent.__name__,
+    ) -> None:
         self._folder = folder
         self._engine_tree = engine_tree
+        self._agent_module = agent_module
         self._runners: list[web.AppRunner] = []
         self.edge = FakeNgrok()
         self._sources = Endpoints(rehearsal=True)
@@ -36,12 +44,14 @@ class RehearsalWorld:
         releases = await self._open(create_releases(engine_tree=self._engine_tree))
         registry = await self._open(create_registry())
         edge_address = await self.edge.start()
-        agent = await asyncio.to_thread(write_agent_script, self._folder / "ngrok")
+        program = await asyncio.to_thread(
+            agent.write_agent_script, self._folder / "ngrok", self._agent_module
+        )
         self._sources = Endpoints(
             rehearsal=True,
             releases_url=f"http://{releases}{RELEASES_PATH}",
             registry=registry,
-            ngrok_path=str(agent),
+            tunnel_program=str(program),
             edge_address=edge_address,
         )
 
@@ -55,9 +65,9 @@ class RehearsalWorld:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        if self._sources.ngrok_path:
-            agent = Path(self._sources.ngrok_path)
-            await asyncio.to_thread(agent.unlink, missing_ok=True)
+        if self._sources.tunnel_program:
+            program = Path(self._sources.tunnel_program)
+            await asyncio.to_thread(program.unlink, missing_ok=True)
 
     async def _open(self, app: web.Application) -> str:
         runner = web.AppRunner(

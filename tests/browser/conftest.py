@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down
-from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE
+from tests.fault_injection.faults import VARIABLE
+from tests.faults.preloading import preloaded
 from tests.faults.service import write_stand_in
 from tests.kernels.cells import new_kernel_home
 from tests.main_job.home import PACKAGE_PARENT
@@ -31,7 +32,10 @@ def lab() -> Iterator[Lab]:
         # What is installed is this checkout: pip finds it, and asks nobody.
         patch.setenv("PIP_NO_INDEX", "1")
         patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
-        patch.setenv(VARIABLE, str(home.path / "faults.json"))
+        faults = {VARIABLE: str(home.path / "faults.json")}
+        for name, value in preloaded(**faults).items():
+            joined = (value, str(PACKAGE_PARENT)) if name == "PYTHONPATH" else (value,)
+            patch.setenv(name, os.pathsep.join(joined))
         for name in ("bin", "notebooks"):
             (home.path / name).mkdir()
         path = os.pathsep.join((str(home.path / "bin"), os.environ["PATH"]))

@@ -22,8 +22,8 @@ from spicy_avocado_magic.protocol.state_folder import (
     Child,
     DaemonRecord,
     StateFolder,
-    hold_lock,
 )
+from spicy_avocado_magic.system.file_lock import hold_lock
 from spicy_avocado_magic.system.processes import Identity, identify
 from spicy_avocado_magic.system.redaction import Redactor
 

@@ -13,7 +13,6 @@ from spicy_avocado_magic.config.options import (
     OPTIONS,
     UpRequest,
     build_up_request,
-    closest_match,
     parse_flag,
     parse_folder,
     parse_text,
@@ -133,12 +132,6 @@ def test_a_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert parse_folder("~/models") == "/home/me/models"
     assert parse_folder("models") == str(Path.cwd() / "models")
-
-
-def test_a_word_like_none_has_no_nearest() -> None:
-    """A wild guess helps nobody."""
-    assert closest_match("--tokn", ["--token", "--ttl"]) == "--token"
-    assert not closest_match("xyz", ["--token"])
 
 
 def test_every_option_has_a_variable_of_our_own() -> None:

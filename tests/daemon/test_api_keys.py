@@ -14,7 +14,7 @@ from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.daemon.api_keys import add_api_key, new_secret, remove_api_key
 from spicy_avocado_magic.daemon.traffic import api_key_states
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.gateway.metrics import Metrics, UsageTotals
+from spicy_avocado_magic.gateway.metrics import Metrics, UsageCounter
 
 NOW = 1_000_000.0
 ANN = ApiKey(name="ann", secret="avocado-ann", id="1", expires_at=NOW + 60)
@@ -113,7 +113,7 @@ def test_every_key_is_told_with_its_use_and_no_secret() -> None:
     """The owner's first."""
     last = time.monotonic() - 5
     metrics = Metrics()
-    metrics.keys["ann"] = UsageTotals(
+    metrics.keys["ann"] = UsageCounter(
         requests=2, tokens_in=3, tokens_out=4, is_estimate=True, last=last
     )
     owner, ann = api_key_states(replace(SHARED, manage=True), metrics, NOW + 90)

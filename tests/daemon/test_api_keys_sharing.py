@@ -19,7 +19,7 @@ from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.authorization import Authorizer
-from spicy_avocado_magic.gateway.metrics import UsageTotals
+from spicy_avocado_magic.gateway.metrics import UsageCounter
 from spicy_avocado_magic.gateway.request_context import RequestContext
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
@@ -87,7 +87,7 @@ async def test_a_key_of_an_old_name_is_told_with_no_use(tmp_path: Path) -> None:
     """Before its first request, too."""
     host = Host(tmp_path)
     host.sharing.add(ApiKeyRequest(name="ann"))
-    host.life.gateway.metrics.keys["ann"] = UsageTotals(requests=7)
+    host.life.gateway.metrics.keys["ann"] = UsageCounter(requests=7)
     host.sharing.revoke("ann")
     host.sharing.add(ApiKeyRequest(name="ann"))
     assert [key.requests for key in host.sharing.states()] == [0, 0]

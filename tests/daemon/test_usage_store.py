@@ -13,14 +13,13 @@ from typing import Any, cast
 
 import pytest
 
-from spicy_avocado_magic.config.api_keys import ApiKey
+from spicy_avocado_magic.config.api_keys import ApiKey, key_digest
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
 from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.usage_store import UsageStore
-from spicy_avocado_magic.gateway.authentication import digest_of
-from spicy_avocado_magic.gateway.metrics import Metrics, UsageTotals
+from spicy_avocado_magic.gateway.metrics import Metrics, UsageCounter
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 ANN = ApiKey(name="ann", secret="avocado-ann", id="1")
@@ -45,9 +44,9 @@ class Host:
         )
 
 
-def _use(**facts: Any) -> UsageTotals:
-    return UsageTotals(
-        requests=2, tokens_in=30, tokens_out=400, digest=digest_of(ANN.secret), **facts
+def _use(**facts: Any) -> UsageCounter:
+    return UsageCounter(
+        requests=2, tokens_in=30, tokens_out=400, digest=key_digest(ANN.secret), **facts
     )
 
 
@@ -74,7 +73,7 @@ def test_the_file_is_the_users_alone_and_holds_no_secret(tmp_path: Path) -> None
     assert stat.S_IMODE(host.folder.usage.stat().st_mode) == 0o600
     text = host.folder.usage.read_text()
     assert ANN.secret not in text
-    assert digest_of(ANN.secret).hex() not in text
+    assert key_digest(ANN.secret).hex() not in text
     assert [path.name for path in tmp_path.iterdir()] == ["usage.json"], "a stray file"
 
 

@@ -177,7 +177,7 @@ ROWS = (
         breaks=_no_memory,
         bound_s=15.0,
         part="models",
-        told=("it needs 8.0 GiB, and 5.1 GiB is free", "Choose a smaller model"),
+        told=("it needs 8.6 GB, and 5.5 GB is free", "Choose a smaller model"),
         gives_up=True,
         mends=lambda service: service.switch(),
     ),

@@ -228,7 +228,7 @@ def install_package(folder: Path, *, protocol: int | None = None) -> None:
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     if protocol is not None:
-        state = folder / name / "state.py"
+        state = folder / name / "protocol" / "state.py"
         head, line, rest = state.read_text().partition("PROTOCOL: Final = ")
         assert line, "state.py has no protocol number any more"
         state.write_text(f"{head}{line}{protocol}  # was {rest}")

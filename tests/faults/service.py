@@ -23,8 +23,8 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE as FAULTS_VARIABLE
 from spicy_avocado_magic.rehearsal.world import RehearsalWorld
+from tests.fault_injection.faults import VARIABLE as FAULTS_VARIABLE
 from tests.loop_thread import LoopThread
 from tests.machine_speed import scaled, slowdown
 from tests.main_job.home import PACKAGE_PARENT, Home, new_home
@@ -62,7 +62,7 @@ class LoopbackWorld:
 
     def __init__(self, folder: Path) -> None:
         self._thread = LoopThread()
-        self._world = RehearsalWorld(folder)
+        self._world = RehearsalWorld(folder, agent_module="tests.fault_injection.agent")
         self.run(self._world.start())
         self.edge = self._world.edge
         self.sources = replace(self._world.sources(), rehearsal=False)
@@ -203,7 +203,7 @@ class Service:
         self.undo.callback(_thaw, psutil.Process(pid))
 
     def switch(self, **faults: Any) -> None:
-        """Switch faults of stand-in engine and agent (``rehearsal/switches.py``)."""
+        """Switch faults of stand-in engine and agent (``tests/fault_injection``)."""
         path = self.home.path / _FAULTS
         path.with_suffix(".new").write_text(json.dumps(faults))
         path.with_suffix(".new").replace(path)
@@ -294,7 +294,7 @@ def write_stand_in(home: Path, variables: Mapping[str, str]) -> Path:
     program = home / "bin" / "ollama"
     program.write_text(
         f"#!/bin/sh\n{exports}exec {shlex.quote(sys.executable)} -P -m "
-        'spicy_avocado_magic.rehearsal.fake_ollama.cli "$@"\n'
+        'tests.fault_injection.engine "$@"\n'
     )
     program.chmod(0o700)
     return program

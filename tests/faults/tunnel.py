@@ -108,7 +108,7 @@ def _stale_agent_has_the_url(service: Service) -> None:
     config = str(service.folder.agent_config)
     stale = subprocess.Popen(
         [
-            *(service.world.sources.ngrok_path, "start", "--none"),
+            *(service.world.sources.tunnel_program, "start", "--none"),
             *("--config", config, "--log", "stdout"),
         ],
         stdout=subprocess.PIPE,
@@ -187,7 +187,7 @@ ROWS = (
         bound_s=8.0,
         part="tunnel",
         detect_s=EXIT_S,
-        told=("The ngrok agent ended by itself.",),
+        told=("The ngrok agent ended unexpectedly.",),
         why=_NGROK_ANSWERS,
     ),
     Fault(

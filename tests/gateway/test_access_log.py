@@ -15,7 +15,7 @@ import pytest
 from spicy_avocado_magic.gateway.access_log import AccessLog, format_access_line
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.request_context import RequestContext
-from spicy_avocado_magic.gateway.token_usage import TokenUsage
+from spicy_avocado_magic.protocol.usage import TokenUsage
 from spicy_avocado_magic.system.rotating_file import backup_path
 
 

@@ -51,19 +51,15 @@ def test_each_key_is_its_holders() -> None:
     )
 
 
-def test_only_keys_made_for_it_may_manage_and_only_where_it_is_possible() -> None:
+def test_only_keys_made_for_it_manage_and_only_where_it_is_possible() -> None:
     """``--manage`` of the host and of the key must both be there."""
     ring = keyring(ANA, BO)
-    assert ring.authenticate((KEY,)).may_manage, "the owner may not"
-    assert ring.authenticate((ANA.secret,)).may_manage, (
-        "a key made with --manage may not"
-    )
-    assert not ring.authenticate((BO.secret,)).may_manage, "any key may"
+    assert ring.authenticate((KEY,)).manage, "the owner may not"
+    assert ring.authenticate((ANA.secret,)).manage, "a key made with --manage may not"
+    assert not ring.authenticate((BO.secret,)).manage, "any key may"
     closed = keyring(ANA, manage=False)
     for key in (KEY, ANA.secret):
-        assert not closed.authenticate((key,)).may_manage, (
-            "without --manage somebody may"
-        )
+        assert not closed.authenticate((key,)).manage, "without --manage somebody may"
 
 
 @pytest.mark.parametrize(

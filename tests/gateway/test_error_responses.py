@@ -1,4 +1,4 @@
-"""The dialects of what the gateway itself says."""
+"""Error responses of the gateway itself, in each API's shape."""
 
 from __future__ import annotations
 
@@ -6,46 +6,8 @@ import json
 
 import pytest
 
-from spicy_avocado_magic.gateway.error_responses import (
-    ApiDialect,
-    ErrorResponse,
-    engine_loading,
-)
-
-
-@pytest.mark.parametrize(
-    ("path", "dialect"),
-    [
-        ("/v1/messages", ApiDialect.ANTHROPIC),
-        ("/v1/messages/count_tokens", ApiDialect.ANTHROPIC),
-        ("/v1/messagesx", ApiDialect.OPENAI),
-        ("/v1/chat/completions", ApiDialect.OPENAI),
-        ("/api/chat", ApiDialect.NATIVE),
-        ("/", ApiDialect.NATIVE),
-        ("/v1", ApiDialect.NATIVE),
-    ],
-)
-def test_the_path_tells_the_dialect(path: str, dialect: ApiDialect) -> None:
-    """Each family of clients is answered in its own error shape."""
-    assert ApiDialect.of(path) is dialect, f"{path} is answered in another dialect"
-
-
-def test_each_dialect_has_its_own_error_object() -> None:
-    """The objects are those from which stock clients read the message."""
-    refusal = ErrorResponse(401, "No.", code="invalid_api_key")
-    assert refusal.body(ApiDialect.NATIVE) == {"error": "No."}
-    assert refusal.body(ApiDialect.OPENAI) == {
-        "error": {
-            "message": "No.",
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "invalid_api_key",
-        }
-    }
-    assert refusal.body(ApiDialect.ANTHROPIC) == {
-        "type": "error",
-        "error": {"type": "authentication_error", "message": "No."},
-    }
+from spicy_avocado_magic.gateway.error_responses import engine_loading
+from spicy_avocado_magic.protocol.error_shapes import ApiDialect
 
 
 @pytest.mark.parametrize("dialect", list(ApiDialect))

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from spicy_avocado_magic.config.api_keys import ApiKey
 from spicy_avocado_magic.gateway.admission import AdmissionQueue
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.gateway.metrics import Metrics, UsageTotals
+from spicy_avocado_magic.gateway.metrics import Metrics, UsageCounter
 from spicy_avocado_magic.gateway.openmetrics import MetricsCollector
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Open, bounds
@@ -107,7 +107,7 @@ async def test_a_name_with_quotes_cannot_break_the_page() -> None:
     """Labels are escaped, whatever a model is called."""
     name = 'a"}\n# EOF\n\\'
     families = families_of(
-        Metrics(models={name: UsageTotals(requests=1)}), AdmissionQueue(bounds())
+        Metrics(models={name: UsageCounter(requests=1)}), AdmissionQueue(bounds())
     )
     (sample,) = families["avocado_model_requests"].samples
     assert sample.labels == {"model": name}

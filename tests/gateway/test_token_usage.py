@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.gateway.token_usage import TokenCounter, TokenUsage
+from spicy_avocado_magic.gateway.token_usage import TokenCounter
+from spicy_avocado_magic.protocol.usage import TokenUsage
 
 RECORDED: Final[dict[str, dict[str, Any]]] = json.loads(
     Path(__file__).with_name("recorded_replies.json").read_text()

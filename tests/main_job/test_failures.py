@@ -190,7 +190,7 @@ def test_a_disk_too_small_for_the_model_is_told_before_the_first_byte(
     with _huge_registry() as (registry, asked):
         sources = replace(world, registry=registry)
         error = _refuse(home, DiskTooSmall, "huge", sources=sources, token=TOKEN)
-    assert "GiB are free" in error.problem, error.problem
+    assert "GB are free" in error.problem, error.problem
     assert not any("/blobs/" in path for path in asked), "bytes were fetched"
 
 
@@ -216,7 +216,7 @@ def test_an_agent_that_cannot_be_used_is_told(
 ) -> None:
     """An old, broken or silent ngrok program."""
     agent = _program(tmp_path / "ngrok", script)
-    sources = replace(world, ngrok_path=str(agent))
+    sources = replace(world, tunnel_program=str(agent))
     policy = replace(QUICK, agent_start_s=1.0, request_s=1.0)
     _refuse(home, kind, "tiny", sources=sources, token=TOKEN, policy=policy)
 

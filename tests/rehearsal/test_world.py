@@ -27,7 +27,7 @@ async def test_the_world_has_all_that_the_product_needs(tmp_path: Path) -> None:
         assert (await call(f"{sources.releases_url}/latest")).status == 302
         manifest = f"http://{sources.registry}/v2/library/llama3/manifests/latest"
         assert (await call(manifest)).status == 200
-        assert os.access(sources.ngrok_path, os.X_OK), "it cannot be run"
+        assert os.access(sources.tunnel_program, os.X_OK), "it cannot be run"
         for address in (sources.registry, sources.edge_address):
             assert address.startswith("127.0.0.1:"), f"{address} is not loopback"
     finally:

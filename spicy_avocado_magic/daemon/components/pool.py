@@ -116,7 +116,13 @@ class PoolMembership:
         deadline_s = self._context.policy.probe_s
         answers = await asyncio.gather(
             *(
-                probe_member(url, pool=pool, models=self._told, deadline_s=deadline_s)
+                probe_member(
+                    url,
+                    self._context.provider,
+                    pool=pool,
+                    models=self._told,
+                    deadline_s=deadline_s,
+                )
                 for _ in range(count)
             ),
             return_exceptions=True,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ...client.state_text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH
 from ...config.model_name import ModelName
+from ...config.tunnel import TUNNEL
 from ...errors import UsageError
 from ...formatting import format_bytes, format_duration
 from ...protocol.state import (
@@ -110,21 +110,22 @@ def _table(
 
 
 def quota_bars(state: State) -> str:
-    """Return how much of ngrok's free month this service alone has used."""
+    """Return how much of the provider's free month this service alone has used."""
     traffic = state.traffic
     if not traffic.public_requests:
         return ""
+    quota = TUNNEL.quota
     requests, sent_bytes = traffic.public_requests, traffic.public_bytes_out
-    free = format_bytes(PUBLIC_BYTES_A_MONTH)
+    free = format_bytes(quota.sent_bytes)
     shares = (
         (
             "requests",
-            requests / PUBLIC_REQUESTS_A_MONTH,
-            f"{requests:,} of {PUBLIC_REQUESTS_A_MONTH:,} requests",
+            requests / quota.requests,
+            f"{requests:,} of {quota.requests:,} requests",
         ),
         (
             "bytes",
-            sent_bytes / PUBLIC_BYTES_A_MONTH,
+            sent_bytes / quota.sent_bytes,
             f"{format_bytes(sent_bytes)} of {free} sent",
         ),
     )
@@ -133,7 +134,7 @@ def quota_bars(state: State) -> str:
         f"{bar(f'quota: {name}', share, told, role='meter')}</div>"
         for name, share, told in shares
     )
-    title = "ngrok's free month, as far as this service has used it"
+    title = f"{TUNNEL.name}'s free month, as far as this service has used it"
     return f'<div class="avocado-quota"><b>{escape_line(title)}</b>{bars}</div>'
 
 

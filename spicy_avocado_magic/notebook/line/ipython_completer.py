@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ...system.credentials import TOKEN_VARIABLE
+from ...config.tunnel import TUNNEL
 from ...system.platform_secrets import has_platform_secrets
 from ...system.platforms import PlatformSignals, detect_platform
 from ...system.redaction import Secret
@@ -27,7 +27,9 @@ _OURS: Final = re.compile(r".*avocado_\w+\s")
 _CELL: Final = re.compile(r"\s*%%avocado_up\s")
 _FIRST: Final = 1000
 """Priority of our matcher; those of IPython have 0."""
-_SECRETIVE: Final = re.compile(r"TOKEN|KEY|SECRET|AUTH|NGROK", re.IGNORECASE)
+_SECRETIVE: Final = re.compile(
+    rf"TOKEN|KEY|SECRET|AUTH|{TUNNEL.variable_prefix}", re.IGNORECASE
+)
 _VALUES: Final = (str, int, float, list, tuple, Secret, os.PathLike)
 """What an option can be given; told by the type alone, so that nothing runs."""
 
@@ -135,7 +137,7 @@ def _names(
         and name not in hidden
         and issubclass(type(value), _VALUES)
     ]
-    stored = [TOKEN_VARIABLE] if has_platform_secrets() else []
+    stored = [TUNNEL.credential.variable] if has_platform_secrets() else []
     around = sorted(environ, key=lambda name: (not _SECRETIVE.search(name), name))
     return [*variables, *stored, *around]
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...config.api_key_options import KEY_OPTIONS, ApiKeyRequest, build_api_key_request
-from ...config.options import closest_match, parse_flag
+from ...config.options import parse_flag
 from ...errors import UsageError
+from ...formatting import did_you_mean
 from .commands import KEYS
 from .parser import ParsedLine, parse_line, parse_option
 from .variables import VariableResolver
@@ -56,10 +57,8 @@ def read_keys_line(line: str, names: VariableResolver) -> KeysCommand | None:
 
 
 def _unknown(action: str) -> UsageError:
-    near = closest_match(action, (ADD, REVOKE))
-    hint = "Use add NAME, revoke NAME, or no word for the list."
-    if near:
-        hint = f"Did you mean {near}?"
+    usage = "Use add NAME, revoke NAME, or no word for the list."
+    hint = did_you_mean(action, (ADD, REVOKE), usage)
     return UsageError(f"%avocado_keys has no {action!r}.", hint)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ...config.options import Option, closest_match
+from ...config.options import Option
 from ...errors import UsageError
+from ...formatting import did_you_mean
 from .commands import CommandSpec
 
 CURLY_QUOTES: Final = ("\u201c", "\u201d", "\u201e", "\u2018")
@@ -77,8 +78,7 @@ def unknown_option_error(flag: str, command: CommandSpec) -> UsageError:
     """Return what is said of an option that there is not, with the nearest one."""
     known = command.option_by_flag
     undone = flag.replace("--no-", "--", 1)
-    near = closest_match(flag, (*known, "--help"))
-    hint = f"Did you mean {near}?" if near else "--help lists them."
+    hint = did_you_mean(flag, (*known, "--help"), "--help lists them.")
     if flag in _MODEL_FLAGS and "MODEL" in command.words:
         hint = "A model needs none: write its name alone."
     elif undone != flag and undone in known and known[undone].is_flag:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...config.credentials import resolve
 from ...errors import SecretMissing, UsageError
-from ...system.credentials import resolve
 
 _NAME: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _BRACES: Final = re.compile(r"\{\w+\}")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from asyncio import sleep
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs, web
 
-from ..fault_injection import active_faults
-
 _CHUNK_BYTES: Final = 256 * 1024
-_PIECE_S: Final = 0.05
-"""A slow reply comes in pieces of this many seconds."""
 
 
 async def serve_bytes(
@@ -45,15 +40,12 @@ async def serve_bytes(
         response.content_type = "application/octet-stream"
     await response.prepare(request)
     if request.method != hdrs.METH_HEAD:
-        await _write_paced(response, memoryview(content)[start:stop])
+        await write_chunks(response, memoryview(content)[start:stop])
     await response.write_eof()
     return response
 
 
-async def _write_paced(response: web.StreamResponse, content: memoryview) -> None:
-    bytes_s = float(active_faults().get("bytes_s", 0))
-    step = max(1, int(bytes_s * _PIECE_S)) if bytes_s else _CHUNK_BYTES
-    for at in range(0, len(content), step):
-        await response.write(content[at : at + step])
-        if bytes_s:
-            await sleep(_PIECE_S)
+async def write_chunks(response: web.StreamResponse, content: memoryview) -> None:
+    """Write a body in chunks, so that it is never copied whole."""
+    for offset in range(0, len(content), _CHUNK_BYTES):
+        await response.write(content[offset : offset + _CHUNK_BYTES])

@@ -21,26 +21,24 @@ import yaml
 from aiohttp import web
 
 from ...system import IMPORT_ROOT
-from ..fault_injection import VARIABLE as FAULTS
-from ..fault_injection import active_faults
 from .session_client import EdgeRejected, EdgeSession, host_and_port, log
 
 VERSION: Final = "3.30.0"
 _API_PORTS_TRIED: Final = 100
 
 
-def write_agent_script(path: Path) -> Path:
-    """Write an executable ``ngrok`` that runs this module, and return its path.
+def write_agent_script(path: Path, module: str = __name__) -> Path:
+    """Write an executable ``ngrok`` that runs a module, and return its path.
 
-    It tells its version as fast as an agent does, without a Python.
+    This module's version is printed by the shell, since an agent prints it at once.
     """
+    print_version = f'test "$*" = --version && echo "ngrok version {VERSION}" && exit\n'
     path.write_text(
         "#!/bin/sh\n"
-        f'test "$*${{{FAULTS}}}" = --version &&'
-        f' echo "ngrok version {VERSION}" && exit\n'
+        f"{print_version if module == __name__ else ''}"
         f"export PYTHONPATH={shlex.quote(str(IMPORT_ROOT))}"
         '${PYTHONPATH:+":$PYTHONPATH"}\n'
-        f'exec {shlex.quote(sys.executable)} -P -m {__name__} "$@"\n'
+        f'exec {shlex.quote(sys.executable)} -P -m {module} "$@"\n'
     )
     path.chmod(0o700)
     return path
@@ -56,9 +54,7 @@ class StandInAgent:
 
     async def run(self) -> int:
         """Serve until a signal ends it, or the edge refuses the token."""
-        for number in range(int(active_faults().get("flood", 0))):
-            log("info", "flood", obj="app", number=number)
-        runner = web.AppRunner(self._app(), access_log=None)
+        runner = web.AppRunner(self.create_app(), access_log=None)
         await runner.setup()
         await self._open_api(runner)
         session = asyncio.ensure_future(self._link.stay_connected())
@@ -89,7 +85,8 @@ class StandInAgent:
             return
         raise EdgeRejected(f"no free port for the local API from {first}")
 
-    def _app(self) -> web.Application:
+    def create_app(self) -> web.Application:
+        """Return the local API."""
         app = web.Application(middlewares=[_logged])
         app.router.add_get("/api/status", self._on_status)
         app.router.add_get("/api/endpoints", self._on_list)
@@ -143,7 +140,6 @@ class StandInAgent:
 async def _logged(request: web.Request, handler: Any) -> web.StreamResponse:
     """Log each request: pyngrok reads a line between its checks of the API."""
     log("info", "request", obj="web", method=request.method, path=request.path)
-    await asyncio.sleep(float(active_faults().get("api_s", 0)))
     response: web.StreamResponse = await handler(request)
     return response
 
@@ -164,11 +160,21 @@ def _read_settings(path: Path) -> dict[str, Any]:
     return dict(plain.get("agent") or {})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Do what an agent does for this command line and return its exit code."""
+def main(
+    argv: Sequence[str] | None = None,
+    agent_class: type[StandInAgent] = StandInAgent,
+    version: str = VERSION,
+) -> int:
+    """Do what an agent does for this command line and return its exit code.
+
+    Args:
+        argv: The command line without the program's name; by default this process's.
+        agent_class: The agent to run.
+        version: What ``--version`` prints.
+    """
     parser = argparse.ArgumentParser(prog="ngrok")
-    version = f"ngrok version {active_faults().get('agent_version', VERSION)}"
-    parser.add_argument("--version", action="version", version=version)
+    printed = f"ngrok version {version}"
+    parser.add_argument("--version", action="version", version=printed)
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--authtoken")
@@ -184,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.authtoken:
         settings["authtoken"] = options.authtoken
     log("info", "open config file", path=options.config)
-    return asyncio.run(StandInAgent(settings).run())
+    return asyncio.run(agent_class(settings).run())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """A stand-in for the ``ollama`` program, for machines that have no real one.
 
 It speaks Ollama's HTTP API, pulls by the registry protocol, and answers each
-prompt by repeating it. ``AVOCADO_REHEARSAL_TOKEN_S`` sets the seconds per word;
-``switches`` tells what can be made to go wrong.
+prompt by repeating it. ``AVOCADO_REHEARSAL_TOKEN_S`` sets the seconds per word.
 """
 
 from __future__ import annotations
@@ -11,25 +10,33 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ...config.validators import OLLAMA_VERSION
-from ..fault_injection import active_faults
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Middleware
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 11434
 
 
-def main(arguments: list[str]) -> int:
-    """Run ``ollama serve``, ``create`` or ``--version``; return the exit status."""
+def main(arguments: list[str], middlewares: Sequence[Middleware] = ()) -> int:
+    """Run ``ollama serve``, ``create`` or ``--version``; return the exit status.
+
+    Args:
+        arguments: The command line without the program's name.
+        middlewares: As for ``server.create_engine``.
+    """
     version = os.environ.get("AVOCADO_REHEARSAL_VERSION", OLLAMA_VERSION)
     if arguments in (["--version"], ["-v"]):
         sys.stdout.write(f"ollama version is {version}\n")
         return 0
     match arguments:
         case ["serve"]:
-            return _serve(version)
+            return _serve(version, middlewares)
         case ["create", name, "-f", modelfile]:
             from .create import create
 
@@ -43,10 +50,7 @@ def main(arguments: list[str]) -> int:
     return 1
 
 
-def _serve(version: str) -> int:
-    if why := active_faults().get("start"):
-        sys.stderr.write(f"{why}\n")
-        return 1
+def _serve(version: str, middlewares: Sequence[Middleware]) -> int:
     host, port = _address(os.environ.get("OLLAMA_HOST", ""))
     try:
         listener = socket.create_server((host, port), backlog=128)
@@ -58,7 +62,7 @@ def _serve(version: str) -> int:
 
     default_models = Path.home() / ".ollama" / "models"
     models = Path(os.environ.get("OLLAMA_MODELS") or default_models)
-    asyncio.run(serve(listener, models, version))
+    asyncio.run(serve(listener, models, version, middlewares))
     return 0
 
 

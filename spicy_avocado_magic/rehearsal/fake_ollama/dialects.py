@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from ...protocol.error_shapes import ApiDialect, error_shape
 from .runner import GeneratedReply
 from .store import rfc3339
 
@@ -101,15 +102,11 @@ def told_error(path: str, status: int, message: str) -> JsonObject:
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(
         status, "api_error"
     )
-    if path == "/v1/messages":
-        error = {"type": kind, "message": message}
-        token = f"req_{secrets.token_hex(12)}"
-        return {"type": "error", "error": error, "request_id": token}
-    if path.startswith("/v1/"):
-        return {
-            "error": {"message": message, "type": kind, "param": None, "code": None}
-        }
-    return {"error": message}
+    dialect = ApiDialect.of(path)
+    body = error_shape(dialect, message, kind)
+    if dialect is ApiDialect.ANTHROPIC:
+        body["request_id"] = f"req_{secrets.token_hex(12)}"
+    return body
 
 
 def prompt_texts(content: Any) -> Iterator[str]:

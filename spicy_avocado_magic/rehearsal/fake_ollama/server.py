@@ -7,14 +7,15 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from .dialects import JsonObject
-from .fault_middleware import fault_middleware
 from .inference_routes import InferenceEndpoints
 from .middleware import access_middleware, allow_origin
 from .model_routes import ModelEndpoints
@@ -26,13 +27,18 @@ _SHUTDOWN_S: Final = 0.1
 _GIB: Final = 1 << 30
 
 
-async def serve(listener: socket.socket, models: Path, version: str) -> None:
+async def serve(
+    listener: socket.socket,
+    models: Path,
+    version: str,
+    middlewares: Sequence[Middleware] = (),
+) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     runner = web.AppRunner(
-        create_engine(models, version),
+        create_engine(models, version, middlewares),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_SHUTDOWN_S,
@@ -48,11 +54,19 @@ async def serve(listener: socket.socket, models: Path, version: str) -> None:
         await runner.cleanup()
 
 
-def create_engine(models: Path, version: str) -> web.Application:
-    """Return the server; run it with ``handler_cancellation=True``."""
+def create_engine(
+    models: Path, version: str, middlewares: Sequence[Middleware] = ()
+) -> web.Application:
+    """Return the server; run it with ``handler_cancellation=True``.
+
+    Args:
+        models: The folder of the model store.
+        version: What ``/api/version`` answers.
+        middlewares: What handles each allowed request first; tests inject faults here.
+    """
     store, runner = Store(models), Runner()
     app = web.Application(
-        middlewares=[access_middleware, fault_middleware],
+        middlewares=[access_middleware, *middlewares],
         client_max_size=_MAX_BODY_BYTES,
     )
     app.on_response_prepare.append(allow_origin)

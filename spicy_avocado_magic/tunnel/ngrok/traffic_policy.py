@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from ...protocol.error_shapes import SEND_KEY_HINT, ApiDialect, error_body
 from ...protocol.pool import PROBE_HEADER
 
 DENIED_HEADER: Final = "X-Avocado-Edge"
@@ -33,24 +34,10 @@ _KEYLESS: Final = " && ".join(
         f"!(req.url.path == '/api/version' && hasReqHeader('{PROBE_HEADER}'))",
     )
 )
-_MESSAGE: Final = (
-    "An API key is needed. Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
-)
-_ANTHROPIC: Final = {
-    "type": "error",
-    "error": {"type": "authentication_error", "message": _MESSAGE},
-}
-_OPENAI: Final = {
-    "error": {
-        "message": _MESSAGE,
-        "type": "invalid_request_error",
-        "param": None,
-        "code": "invalid_api_key",
-    }
-}
-_NATIVE: Final = {"error": _MESSAGE}
-_RULES: Final = (("/v1/messages", _ANTHROPIC), ("/v1/", _OPENAI), ("/", _NATIVE))
-"""Beginnings of paths, the longer first, each with the error that its clients know."""
+_UNAUTHORIZED: Final = 401
+_MESSAGE: Final = f"An API key is needed. {SEND_KEY_HINT}"
+_PATH_PREFIXES: Final = ("/v1/messages", "/v1/", "/")
+"""Of the three APIs, the longer first."""
 
 
 def require_key_policy() -> str:
@@ -61,13 +48,16 @@ def require_key_policy() -> str:
     without its CORS headers theirs see no error but a failed fetch. Whether a key is
     right is for the gateway to say, too.
     """
-    rules = [_rule(start, error) for start, error in _RULES]
+    rules = [_rule(prefix) for prefix in _PATH_PREFIXES]
     return json.dumps({"on_http_request": rules})
 
 
-def _rule(start: str, error: dict[str, Any]) -> dict[str, Any]:
+def _rule(prefix: str) -> dict[str, Any]:
+    error = error_body(
+        ApiDialect.of(prefix), _UNAUTHORIZED, _MESSAGE, "invalid_api_key"
+    )
     reply = {
-        "status_code": 401,
+        "status_code": _UNAUTHORIZED,
         "body": json.dumps(error),
         "headers": {
             "content-type": "application/json",
@@ -77,6 +67,6 @@ def _rule(start: str, error: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         # One expression: plans also limit how many a rule may have (ERR_NGROK_2265).
-        "expressions": [f"req.url.path.startsWith('{start}') && {_KEYLESS}"],
+        "expressions": [f"req.url.path.startsWith('{prefix}') && {_KEYLESS}"],
         "actions": [{"type": "custom-response", "config": reply}],
     }

@@ -11,7 +11,7 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.components.tunnel import wait_until_unresponsive
 from spicy_avocado_magic.errors import TunnelFailed
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.tunnel.ngrok.agent import NgrokAgent
+from spicy_avocado_magic.tunnel.provider import Tunnel
 
 POLICY = Timeouts().scaled(2000)
 
@@ -45,7 +45,7 @@ class World:
 
     def watched(self) -> asyncio.Task[TunnelFailed]:
         """Begin to watch."""
-        agent = cast(NgrokAgent, self)
+        agent = cast(Tunnel, self)
         hung = wait_until_unresponsive(agent, self.metrics, self.prove, POLICY)
         return asyncio.ensure_future(hung)
 

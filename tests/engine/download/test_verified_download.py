@@ -291,7 +291,7 @@ async def test_a_small_disk_is_told_before_the_first_byte(
     usage = Usage(total=10**9, used=10**9, free=1 << 18)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     host = FileHost(CONTENT)
-    with pytest.raises(DiskTooSmall, match=r"deep needs 0\.6 MiB, but only 0\.2 MiB"):
+    with pytest.raises(DiskTooSmall, match=r"deep needs 600\.0 kB, but only 262\.1 kB"):
         await download.run(await serve(host.application()), size=size)
     assert download.part.stat().st_size == 0
 

@@ -2,7 +2,8 @@
 
 ``AVOCADO_FAULTS_CLOCK`` names a file with seconds by which ``time.time`` is off;
 ``AVOCADO_FAULTS_DESCRIPTORS`` is how many descriptors the host has open already;
-while the file exists that ``AVOCADO_FAULTS_NAMES`` names, no name resolves.
+while the file exists that ``AVOCADO_FAULTS_NAMES`` names, no name resolves;
+``AVOCADO_TEST_FAULTS`` slows a rehearsal's downloads (``tests/fault_injection``).
 """
 
 from __future__ import annotations
@@ -61,3 +62,8 @@ if name := os.environ.get("AVOCADO_FAULTS_CLOCK"):
 if "spicy_avocado_magic.daemon" in sys.orig_argv:
     for _ in range(int(os.environ.get("AVOCADO_FAULTS_DESCRIPTORS", "0"))):
         os.open(os.devnull, os.O_RDONLY)
+is_rehearsal = "spicy_avocado_magic.rehearsal" in sys.orig_argv
+if "AVOCADO_TEST_FAULTS" in os.environ and is_rehearsal:
+    from tests.fault_injection import downloads
+
+    downloads.install()

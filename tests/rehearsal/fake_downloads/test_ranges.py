@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from aiohttp import web
 
-from spicy_avocado_magic.rehearsal.fake_downloads import ranges
 from spicy_avocado_magic.rehearsal.fake_downloads.ranges import serve_bytes
-from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE
 
 from ..conftest import Open, call
 
@@ -62,21 +58,3 @@ async def test_a_range_beyond_the_end_is_416(url: str, asked: str) -> None:
     told = await call(url, headers={"Range": asked})
     assert told.status == 416
     assert told.headers["Content-Range"] == f"bytes */{len(CONTENT)}"
-
-
-async def test_a_pace_that_is_switched_on_is_kept(
-    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The pauses between the pieces add up to the time that the pace makes it take."""
-    faults = tmp_path / "faults.json"
-    faults.write_text(f'{{"bytes_s": {len(CONTENT) * 5}}}')
-    monkeypatch.setenv(VARIABLE, str(faults))
-    paused_s: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        paused_s.append(seconds)
-
-    monkeypatch.setattr(ranges, "sleep", pause)
-    told = await call(url)
-    assert told.content == CONTENT, "other bytes than at full speed"
-    assert sum(paused_s) == pytest.approx(0.2), f"it paused for {paused_s}"

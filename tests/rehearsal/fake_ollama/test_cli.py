@@ -85,7 +85,7 @@ def test_the_port_of_a_listener_that_died_is_free(
     client.close()
     served: list[socket.socket] = []
 
-    async def serve(listener: socket.socket, models: Path, version: str) -> None:
+    async def serve(listener: socket.socket, *_more: object) -> None:
         served.append(listener)
         listener.close()
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from spicy_avocado_magic.gateway.error_responses import ApiDialect, ErrorResponse
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
+from spicy_avocado_magic.protocol.error_shapes import ApiDialect
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER
 from spicy_avocado_magic.rehearsal.fake_ngrok.http1 import Head
 from spicy_avocado_magic.rehearsal.fake_ngrok.traffic_policy import TrafficPolicy

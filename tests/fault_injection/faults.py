@@ -1,21 +1,21 @@
-"""Faults of the stand-ins that can be switched while they run.
+"""Faults that are switched by a JSON file while the stand-ins run.
 
-``AVOCADO_REHEARSAL_FAULTS`` names a JSON file, which is read at each request; where
-it does not exist, there are none. For the engine:
+``AVOCADO_TEST_FAULTS`` names the file, which is read at each request; where it does not
+exist, there are none. For the engine (``tests.fault_injection.engine``):
 
-- ``start``: what the server says before it exits at once;
+- ``start``: what the server prints before it exits at once;
 - ``load``: the error with which every use of a model is refused, status 500;
 - ``exit``: whether the server exits when a model is used;
-- ``status``: with which *every* request is answered, also the health check;
+- ``status``: the status of *every* answer, the health check's too;
 - ``first_token_s``: seconds before the first word of an answer.
 
-For the agent:
+For the agent (``tests.fault_injection.agent``):
 
-- ``agent_version``: what it says that it is;
+- ``agent_version``: the version that it prints;
 - ``flood``: lines that it logs at its start;
 - ``api_s``: seconds before each answer of its local API.
 
-For the release host and the registry:
+For the release host and the registry (``tests.fault_injection.downloads``):
 
 - ``bytes_s``: how many bytes a second a reply has, so that a download can be watched.
 
@@ -29,7 +29,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-VARIABLE: Final = "AVOCADO_REHEARSAL_FAULTS"
+VARIABLE: Final = "AVOCADO_TEST_FAULTS"
 
 
 def active_faults() -> dict[str, Any]:

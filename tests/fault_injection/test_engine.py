@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from spicy_avocado_magic.rehearsal.fake_ollama.cli import main
 from spicy_avocado_magic.rehearsal.fake_ollama.server import create_engine
-from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE
+
+from .engine import fault_middleware, main
+from .faults import VARIABLE
 
 HI = {"model": "tiny", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -32,7 +33,9 @@ def switch(file: Path, faults: dict[str, object]) -> None:
 
 async def test_faults_come_and_go_with_their_file(file: Path, tmp_path: Path) -> None:
     """A status for every request, and an error for each use of a model."""
-    async with TestClient(TestServer(create_engine(tmp_path, "0.34.1"))) as client:
+    async with TestClient(
+        TestServer(create_engine(tmp_path, "0.34.1", [fault_middleware]))
+    ) as client:
         assert (await client.get("/api/version")).status == 200
         switch(file, {"status": 503})
         assert (await client.get("/api/version")).status == 503, "it still serves"
@@ -49,7 +52,9 @@ async def test_faults_come_and_go_with_their_file(file: Path, tmp_path: Path) ->
 async def test_a_slow_first_token_delays_the_answer(file: Path, tmp_path: Path) -> None:
     """The health check is not delayed by it."""
     switch(file, {"first_token_s": 60})
-    async with TestClient(TestServer(create_engine(tmp_path, "0.34.1"))) as client:
+    async with TestClient(
+        TestServer(create_engine(tmp_path, "0.34.1", [fault_middleware]))
+    ) as client:
         chat = asyncio.ensure_future(client.post("/api/chat", json=HI))
         began = time.monotonic()
         assert (await client.get("/api/version")).status == 200

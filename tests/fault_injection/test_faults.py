@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.rehearsal.fake_ngrok.agent import main
-from spicy_avocado_magic.rehearsal.fault_injection import VARIABLE, active_faults
+from .agent import main
+from .faults import VARIABLE, active_faults
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""JSON error bodies of the APIs of OpenAI, Anthropic and Ollama."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+SEND_KEY_HINT: Final = "Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+
+_ANTHROPIC_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+_SERVER_ERROR: Final = 500
+
+
+class ApiDialect(enum.Enum):
+    """The API whose error shape a client expects."""
+
+    NATIVE = "native"
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+    @classmethod
+    def of(cls, path: str) -> ApiDialect:
+        """Return the dialect of the API under a path."""
+        if path == "/v1/messages" or path.startswith("/v1/messages/"):
+            return cls.ANTHROPIC
+        return cls.OPENAI if path.startswith("/v1/") else cls.NATIVE
+
+
+def error_shape(
+    dialect: ApiDialect, message: str, error_type: str, code: str | None = None
+) -> dict[str, Any]:
+    """Return an error object from which stock clients make typed exceptions."""
+    error: dict[str, Any] = {"message": message, "type": error_type}
+    match dialect:
+        case ApiDialect.NATIVE:
+            return {"error": message}
+        case ApiDialect.OPENAI:
+            return {"error": error | {"param": None, "code": code}}
+        case ApiDialect.ANTHROPIC:
+            return {"type": "error", "error": error}
+
+
+def error_body(
+    dialect: ApiDialect, status: int, message: str, code: str | None = None
+) -> dict[str, Any]:
+    """Return the error object for an HTTP status; ``code`` is OpenAI's."""
+    is_server = status >= _SERVER_ERROR
+    if dialect is ApiDialect.ANTHROPIC:
+        fallback = "api_error" if is_server else "invalid_request_error"
+        return error_shape(dialect, message, _ANTHROPIC_TYPES.get(status, fallback))
+    error_type = "server_error" if is_server else "invalid_request_error"
+    return error_shape(dialect, message, error_type, code)

@@ -1,0 +1,1 @@
+"""Stand-ins that can be made to fail while they run."""
