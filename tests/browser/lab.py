@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import requests
 
+from tests.machine_speed import scaled
+
 START_S: Final = scaled(60.0)
 END_S: Final = scaled(20.0)
 SETTINGS: Final[dict[str, dict[str, Any]]] = {

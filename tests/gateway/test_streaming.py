@@ -18,6 +18,7 @@ from spicy_avocado_magic.gateway.upstream_client import (
     RemoteProtocolError,
     UpstreamClient,
 )
+from tests.machine_speed import scaled
 
 from .conftest import Engine, Front
 from .test_upstream_client import engine as raw_engine
@@ -116,7 +117,7 @@ class Stand:
 
     async def ended(self) -> BaseException | None:
         """Return what the pump ended with."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             return await self.outcome
 
 
@@ -177,7 +178,7 @@ async def test_silence_counts_anew_once_a_slow_client_has_read() -> None:
     async with stand.open(fill, silence_s=1.0) as (reader, _):
         await asyncio.sleep(1.5)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.7):
+            async with asyncio.timeout(scaled(0.7)):
                 while await reader.read(MIB):
                     pass
         go.set()

@@ -24,6 +24,7 @@ from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.processes import Identity
+from tests.machine_speed import scaled
 
 WAIT_S = scaled(20.0)
 
