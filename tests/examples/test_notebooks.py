@@ -56,7 +56,7 @@ def test_it_runs_in_rehearsal(name: str, home: Home) -> None:
         pytest.importorskip(needed)
     notebook = read(name)
     where = {"metadata": {"path": str(home.path)}}
-    client = nbclient.NotebookClient(notebook, timeout=scaled(60), resources=where)
+    client = nbclient.NotebookClient(notebook, timeout=int(scaled(60)), resources=where)
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
             if RESTART in cell.metadata.get("tags", ()):

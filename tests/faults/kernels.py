@@ -187,7 +187,7 @@ def start_program(
 def start_notebook_run(service: Service, *cells: str) -> subprocess.Popen[bytes]:
     """Run cells by nbclient, as a scheduled notebook is run."""
     return start_program(
-        service, ["-c", _NBCLIENT.format(timeout_s=scaled(60)), *cells]
+        service, ["-c", _NBCLIENT.format(timeout_s=int(scaled(60))), *cells]
     )
 
 

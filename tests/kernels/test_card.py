@@ -211,7 +211,7 @@ def test_the_file_of_a_notebook_with_a_long_pull_stays_small(
     cell = nbformat.v4.new_code_cell(LONG_PULL)
     notebook = nbformat.v4.new_notebook(cells=[cell])
     nbclient.NotebookClient(
-        notebook, timeout=scaled(110), kernel_name="python3"
+        notebook, timeout=int(scaled(110)), kernel_name="python3"
     ).execute()
     path = tmp_path / "pull.ipynb"
     nbformat.write(notebook, path)
