@@ -74,7 +74,6 @@ _REHEARSE: Final = Option(
     name="rehearse",
     help="look at a rehearsal only, never at a real service",
     parse=parse_flag,
-    is_setting=False,
 )
 
 UP: Final = CommandSpec(
@@ -107,13 +106,11 @@ STATUS: Final = CommandSpec(
             name="watch",
             help="keep it up to date in place, until interrupted",
             parse=parse_flag,
-            is_setting=False,
         ),
         Option(
             name="json",
             help="return it as a dict instead",
             parse=parse_flag,
-            is_setting=False,
         ),
         _REHEARSE,
     ),
@@ -131,7 +128,6 @@ DOWN: Final = CommandSpec(
             name="purge",
             help="also remove the Ollama releases that were installed; models stay",
             parse=parse_flag,
-            is_setting=False,
         ),
         _REHEARSE,
     ),
@@ -147,13 +143,11 @@ LOGS: Final = CommandSpec(
             metavar="N",
             help="how many lines; by default 100",
             parse=parse_count,
-            is_setting=False,
         ),
         Option(
             name="follow",
             help="show new lines as they come, until interrupted",
             parse=parse_flag,
-            is_setting=False,
         ),
         _REHEARSE,
     ),
@@ -194,7 +188,6 @@ DOCTOR: Final = CommandSpec(
             help="also write findings, versions, settings, state and logs there, for "
             "a bug report, without secrets and names; it must not exist",
             parse=parse_folder,
-            is_setting=False,
         ),
         next(option for option in OPTIONS if option.name == "token"),
         _REHEARSE,
@@ -216,7 +209,6 @@ ASK: Final = CommandSpec(
             name="system",
             metavar="TEXT",
             help="instructions that go before the question",
-            is_setting=False,
         ),
         _REHEARSE,
     ),

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...config.limits import NAMES as LIMIT_NAMES
-from ...config.options import Option
-from ...config.settings import ENGINE_VARIABLES
+from ...config.options import ENGINE_VARIABLES, Option
 from ...config.validators import OLLAMA_VERSION
 from .commands import COMMANDS, CommandSpec
 from .keys_line import ADD, REVOKE

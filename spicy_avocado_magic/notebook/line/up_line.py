@@ -15,8 +15,8 @@ from ...config.options import (
     build_up_request,
     parse_flag,
     parse_variables,
+    settings_overridden_by,
 )
-from ...config.settings import settings_overridden_by
 from ...config.validators import validate_model
 from ...errors import SecretMissing, UsageError
 from .commands import UP
