@@ -30,11 +30,12 @@ _MEND_DRIVER: Final = (
 def check_gpu(case: DoctorContext) -> Finding:
     """Tell cards and driver, and what would put models on the CPU in silence."""
     from ..engine.hardware.memory import list_gpus
-    from ..engine.hardware.nvidia import list_nvidia_cards, select_gpu_libraries
+    from ..engine.hardware.nvidia import select_gpu_libraries
 
-    cards = list_nvidia_cards()
+    gpus = list_gpus()
+    cards = [gpu for gpu in gpus if gpu.driver]
     if not cards:
-        return _without_cards(case, apple=bool(list_gpus()))
+        return _without_cards(case, apple=bool(gpus))
     names = ", ".join(card.name for card in cards)
     what = f"{names}, driver {cards[0].driver}"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -30,6 +30,7 @@ from spicy_avocado_magic.rehearsal.fake_ollama.server import create_engine
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.process_log import ProcessLog
 from spicy_avocado_magic.system.redaction import Redactor
+from tests.machine_speed import scaled
 
 KEY = "key-of-the-test-1"
 POLICY = Timeouts(
@@ -226,7 +227,7 @@ class Session:
             self.engine_ready.set_ready()
         task = asyncio.create_task(self.keeper.run())
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(scaled(60)):
                 yield self
         finally:
             task.cancel()

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 
 from .fault import DIVISOR, EXIT_S, HANG_S, Fault
 from .service import TOKEN, Service
@@ -87,7 +88,7 @@ def _api_hangs(service: Service) -> None:
     service.switch(api_s=60)
     service.mark()
     # The API must have been missed for longer than a hang may take to be noticed.
-    time.sleep(2 * _HANG_S)
+    time.sleep(scaled(2 * _HANG_S))
 
 
 def _port_is_taken(service: Service) -> None:
@@ -126,12 +127,12 @@ def _stale_agent_has_the_url(service: Service) -> None:
     upstream = {"url": service.state().local_url}
     body = json.dumps({"name": "stale", "upstream": upstream}).encode()
     service.kill(service.agent)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + scaled(5)
     while True:
         asked = urllib.request.Request(f"http://{api[1]}/api/endpoints", body)
         asked.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(asked, timeout=5):
+            with urllib.request.urlopen(asked, timeout=scaled(5)):
                 return
         except urllib.error.HTTPError as error:  # our own agent's session still ends
             error.close()

@@ -16,7 +16,8 @@ from typing import Final
 from ...formatting import with_decimal_sizes
 from ...system.redaction import strip_control_chars
 from ..ollama_api import LoadedModel
-from .memory import Gpu, visible
+from .memory import visible
+from .nvidia import Gpu
 
 _OFFLOADED: Final = re.compile(r"offloaded\s+(\d+)/(\d+)\s+layers to GPU")
 """What llama.cpp logs at each load (``offloadedLayersRegex`` in

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...config.validators import parse_duration_s
 from ..fake_downloads.tiny_gguf import CONTEXT_TOKENS, EMBEDDING
 from .store import StoredModel, rfc3339
 
-_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NO_EXPIRY: Final = "2318-03-05T00:00:00Z"
 """What Ollama shows for a model without an expiry (now plus Go's longest duration)."""
 
@@ -117,10 +117,5 @@ def embedding(text: str) -> list[float]:
 def _seconds(keep_alive: Any) -> float:
     """Parse a keep-alive: seconds, or Go's ``5m``; a negative one never expires."""
     text = str(keep_alive)
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        seconds = float(text)
-    else:
-        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-        seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
-        seconds = -seconds if text.startswith("-") else seconds
-    return math.inf if seconds < 0 else seconds
+    seconds = parse_duration_s(text.removeprefix("-"))
+    return math.inf if text.startswith("-") and seconds else seconds
