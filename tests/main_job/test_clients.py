@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
+from tests.machine_speed import scaled
 
 from .home import new_home
 
@@ -27,7 +28,7 @@ TOOL: Final[Any] = {
     "type": "function",
     "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA},
 }
-WAIT_S: Final = 20.0
+WAIT_S: Final = scaled(20.0)
 """For one short answer; the long one is far from over by then."""
 
 

@@ -8,8 +8,8 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.account import (
     EndpointRefused,
     already_online,
     read_policy,
-    refusal,
     require_pooling,
+    token_error,
 )
 
 from .test_traffic_policy import policy_text
@@ -32,7 +32,7 @@ def test_a_token_gets_a_session_or_the_reason_why_not(
     token: str, sessions: int, code: str
 ) -> None:
     """The rules are those that a user meets first."""
-    said = refusal(token, sessions, 3)
+    said = token_error(token, sessions, 3)
     assert bool(said) == bool(code)
     assert code in said
 

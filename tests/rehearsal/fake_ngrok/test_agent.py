@@ -20,6 +20,7 @@ import yaml
 
 from spicy_avocado_magic.rehearsal.fake_ngrok.agent import write_agent_script
 from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
+from tests.machine_speed import scaled
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -63,7 +64,7 @@ async def _started(
 
 async def _line_with(child: asyncio.subprocess.Process, text: str) -> str:
     assert child.stdout is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while line := (await child.stdout.readline()).decode():
             if text in line:
                 return line
@@ -164,7 +165,7 @@ async def test_a_refused_token_ends_it_with_the_reason(
     ) as child:
         line = await _line_with(child, "lvl=eror")
         assert "ERR_NGROK_107" in line
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             assert await child.wait() == 1
 
 
@@ -174,5 +175,5 @@ async def test_a_signal_ends_it(script: Path, address: str, number: int) -> None
     async with _started(script, authtoken=TOKEN, connect_url=address) as child:
         await _line_with(child, "client session established")
         os.kill(child.pid, number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             assert await child.wait() == 0

@@ -16,6 +16,7 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import (
     read_message,
     write_message,
 )
+from tests.machine_speed import scaled
 
 REQUEST = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nquestion"
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
@@ -61,7 +62,7 @@ async def _status(url: str) -> tuple[int, str]:
 
 
 async def _until_offline(url: str) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         while await _status(url) != (404, "ERR_NGROK_3200"):
             pass  # each request lets the edge go on
 
@@ -205,7 +206,7 @@ async def test_a_broken_reply_is_told_or_cut_off(
             write_message(data[1], {"data": message["open"]})
             await data[0].readexactly(len(REQUEST))
             data[1].write(reply)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             assert seen in await client[0].readuntil(seen)
             client[1].write_eof()
             with contextlib.suppress(ConnectionResetError):
@@ -276,7 +277,7 @@ async def test_whoever_has_just_come_is_let_go_with_the_edge(
             await asyncio.sleep(0)
         await edge.close()
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             with contextlib.suppress(ConnectionError):
                 assert await loop.sock_recv(agent, 1) == b"", "the edge speaks"
 
@@ -294,9 +295,9 @@ async def test_troubles_of_an_account_can_come_and_go(edge: FakeNgrok) -> None:
     """A revoked token, names that are online elsewhere, and a quota used up."""
     address = await edge.start()
     async with _session(address) as (_, url):
-        edge.used_up = 727
+        edge.quota_code = 727
         assert await _status(url) == (402, "ERR_NGROK_727")
-    edge.used_up, edge.is_occupied = 0, True
+    edge.quota_code, edge.is_occupied = 0, True
     async with _session(address) as (_, said):
         assert "ERR_NGROK_334" in said
     edge.is_occupied = False

@@ -87,7 +87,7 @@ async def test_a_doubtful_head_is_refused(broken: bytes) -> None:
 )
 def test_a_head_says_whether_its_connection_stays(raw: bytes, is_open: bool) -> None:
     """As HTTP/1.1 has it by default."""
-    assert Head.parse(raw).keeps_open is is_open
+    assert Head.parse(raw).is_persistent is is_open
 
 
 @pytest.mark.parametrize(

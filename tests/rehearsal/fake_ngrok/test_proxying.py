@@ -15,6 +15,7 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.proxying import (
     UpstreamClosed,
 )
 from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import Stream
+from tests.machine_speed import scaled
 
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
@@ -113,7 +114,7 @@ async def test_a_reply_without_a_body_is_whole(
     """Nothing is waited for that does not come."""
     ends.user[1].write(request_head)
     ends.agent[1].write(reply)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert await ends.relay()
     assert await ends.user[0].readexactly(len(reply)) == reply
 
@@ -179,7 +180,7 @@ async def test_the_agent_hears_of_a_client_that_leaves(
         ends.user[1].transport.abort()
     else:
         ends.user[1].close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         with contextlib.suppress(ConnectionResetError):
             assert await ends.agent[0].read() == b""
     ends.agent[1].close()

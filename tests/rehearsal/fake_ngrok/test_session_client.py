@@ -19,6 +19,7 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import (
     read_message,
     write_message,
 )
+from tests.machine_speed import scaled
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -32,7 +33,7 @@ async def edge() -> AsyncIterator[FakeNgrok]:
 
 
 async def _until_online(link: EdgeSession, *, is_online: bool = True) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while link.is_online is not is_online:  # noqa: ASYNC110  (it has no event)
             await asyncio.sleep(0.01)
 
@@ -64,7 +65,7 @@ async def test_what_is_asked_while_the_session_ends_is_refused() -> None:
     staying = asyncio.create_task(link.stay_connected())
     await _until_online(link)
     with pytest.raises(EdgeRejected, match="session has ended"):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(2)):
             await link.ask({"bind": ""})
     staying.cancel()
     server.close()

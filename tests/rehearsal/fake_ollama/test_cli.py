@@ -15,6 +15,7 @@ import pytest
 
 from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
 from spicy_avocado_magic.rehearsal.fake_ollama import cli
+from tests.machine_speed import scaled
 
 from ..conftest import Serve, call
 
@@ -34,7 +35,7 @@ async def test_it_serves_soon_and_ends_when_told(program: Path, serve: Serve) ->
     async with serve(program) as served:
         assert time.monotonic() - began < 3, "the start took too long"
         served.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(served.process.wait(), 3) == 0
+        assert await asyncio.wait_for(served.process.wait(), scaled(3)) == 0
 
 
 async def test_a_client_that_leaves_ends_its_work(
@@ -50,7 +51,7 @@ async def test_a_client_that_leaves_ends_its_work(
         while b"tiny" not in (await call(f"{served.url}/api/ps")).content:
             assert not asked.done(), "it answered at once"
         asked.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             await call(url, json=ask | {"prompt": "next"})
         assert 'msg="client gone" path=/api/generate' in served.log.read_text()
 
