@@ -68,6 +68,17 @@ SCENARIOS: Final = {
 }
 """Tests of a room as a whole, which mirror no module of their own."""
 
+PROVIDER: Final = "ngrok"
+PROVIDER_FOLDERS: Final = ("tunnel/ngrok/", "rehearsal/fake_ngrok/")
+PROVIDER_ROWS: Final = {"config/tunnel.py", "tunnel/registry.py", "rehearsal/world.py"}
+"""Its facts, its classes and its fake: what a second provider gets a row in."""
+PROVIDER_NAMES: Final = {
+    "config/settings.py": {"ngrok_path"},  # key in files of earlier versions
+    "doctor/machine.py": {"pyngrok"},  # a package whose version is reported
+    "protocol/state_folder.py": {"ngrok.yml"},  # its name in the state folder
+}
+"""Names that users know, and that are no reason to know the provider."""
+
 COMMANDS: Final = {"up", "status", "logs", "keys", "doctor", "down", "ask", "model"}
 KNOWN_FLAGS: Final = {option.flag for option in (*OPTIONS, *KEY_OPTIONS)} | {
     "--follow",
@@ -261,6 +272,61 @@ def test_every_command_that_is_mentioned_exists(path: Path) -> None:
             assert flags <= KNOWN_FLAGS, f"{sorted(flags - KNOWN_FLAGS)} in {text!r}"
 
 
+def code_names(path: Path) -> Iterator[str]:
+    """Yield a module's imports, identifiers, and strings that are names themselves.
+
+    Texts for users and docstrings have spaces or sentence marks, so they are left out.
+    """
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names):
+                yield module or ""
+                yield from (alias.name for alias in names)
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                yield name
+            case ast.keyword(arg=str(name)) | ast.alias(asname=str(name)):
+                yield name
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.Constant(value=str(text)) if re.fullmatch(r"[\w.-]+", text):
+                yield text
+
+
+def provider_names(path: Path) -> set[str]:
+    """Return the names in a module's code that are of the tunnel provider."""
+    return {name for name in code_names(path) if PROVIDER in name.lower()}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_only_the_provider_and_its_rows_name_it(path: Path) -> None:
+    """A second tunnel provider is a folder, a fake and a row, and no other change."""
+    if relative(path).startswith(PROVIDER_FOLDERS) or relative(path) in PROVIDER_ROWS:
+        return
+    found = provider_names(path)
+    assert found == PROVIDER_NAMES.get(relative(path), set()), (
+        f"{relative(path)} names the provider: take it from config.tunnel.TUNNEL"
+    )
+
+
+def test_a_name_of_the_provider_is_found_wherever_code_can_have_one(
+    tmp_path: Path,
+) -> None:
+    """The check sees imports, identifiers, arguments and names in strings."""
+    path = tmp_path / "module.py"
+    path.write_text(
+        "from a.ngrok import b\nimport c as ngrok_c\nfrom d import Ngrok\n"
+        "class NgrokE:\n    pass\n"
+        "def f(ngrok_f):\n    f(ngrok_g=ngrok_f.to_ngrok)\n"
+        "h = 'NGROK_H'\ni = 'ngrok says: no'\n"
+    )
+    assert provider_names(path) == {
+        *("a.ngrok", "ngrok_c", "Ngrok", "NgrokE"),
+        *("ngrok_f", "ngrok_g", "to_ngrok", "NGROK_H"),
+    }
+
+
 def tracked_files() -> list[Path]:
     """Return the files under version control; skips where there is none."""
     git = shutil.which("git")
@@ -281,3 +347,20 @@ def test_the_repository_names_no_machine_paths() -> None:
             text = path.read_bytes().decode(errors="replace")
             found = [place for place in places if place in text]
             assert not found, f"{path.relative_to(ROOT)} names {found}"
+
+
+def public_classes() -> Iterator[tuple[str, str]]:
+    """Yield the name of each public class and its module."""
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name, relative(path)
+
+
+def test_a_public_class_name_exists_once() -> None:
+    """Whoever greps for a class finds one definition."""
+    modules: dict[str, list[str]] = {}
+    for name, module in public_classes():
+        modules.setdefault(name, []).append(module)
+    doubled = {name: found for name, found in modules.items() if len(found) > 1}
+    assert not doubled, f"a class name means two things: {doubled}"

@@ -17,6 +17,8 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
 from spicy_avocado_magic.system.processes import Identity, find_by_argument
 from spicy_avocado_magic.tunnel.ngrok.agent import NgrokAgent
 from spicy_avocado_magic.tunnel.ngrok.config import write_config
+from spicy_avocado_magic.tunnel.provider import SessionEvent, TunnelEvents
+from tests.machine_speed import scaled
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -108,6 +110,7 @@ class Watched:
     config_path: Path
     lines: list[str] = field(default_factory=list)
     spawned: list[Identity] = field(default_factory=list)
+    sessions: list[SessionEvent] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     was_spawned: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -123,7 +126,7 @@ class Watched:
 
     async def line_with(self, text: str, *, after: int = 0) -> None:
         """Return once a line after the first ``after`` ones has this text."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             while not any(text in line for line in self.lines[after:]):
                 self.heard.clear()
                 await self.heard.wait()
@@ -152,11 +155,14 @@ async def make_agent(tmp_path: Path, service: Service) -> AsyncIterator[AgentMak
         write_config(config_path, token, service.address)
         watched = Watched(config_path)
         watched.agent = NgrokAgent(
-            ngrok_path=str(program),
+            program=str(program),
             config_path=config_path,
-            policy=replace(Timeouts(), agent_start_s=agent_start_s),
-            on_line=watched.hear,
-            on_spawn=watched.note,
+            timeouts=replace(Timeouts(), agent_start_s=agent_start_s),
+            events=TunnelEvents(
+                on_line=watched.hear,
+                on_spawn=watched.note,
+                on_session=watched.sessions.append,
+            ),
         )
         made.append(watched)
         return watched

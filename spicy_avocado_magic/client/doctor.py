@@ -14,16 +14,16 @@ from typing import Any, Final
 
 from ..config.settings import Endpoints
 from ..config.timeouts import Timeouts
+from ..config.tunnel import TUNNEL
 from ..errors import DaemonUnreachable, SecretMissing, UsageError
 from ..protocol.finding import Finding, broken
 from ..protocol.json_codec import from_json, to_json
-from ..system.credentials import TOKEN_VARIABLE
 from ..system.platform_secrets import platform_secret
 from ..system.processes import signal_group
 from ..system.redaction import Redactor, Secret
 from .launch import child_environment, rehearsal_requested
 
-API_KEY_VARIABLE: Final = "NGROK_API_KEY"
+_TOKEN_VARIABLE: Final = TUNNEL.credential.variable
 
 
 def doctor(
@@ -103,9 +103,9 @@ def find_token(
     """
     places: tuple[tuple[str, Callable[[], Any]], ...] = (
         (origin, lambda: given),
-        (f"the variable {TOKEN_VARIABLE}", lambda: namespace.get(TOKEN_VARIABLE)),
-        ("the environment", lambda: os.environ.get(TOKEN_VARIABLE)),
-        ("this platform's secrets", lambda: platform_secret(TOKEN_VARIABLE)),
+        (f"the variable {_TOKEN_VARIABLE}", lambda: namespace.get(_TOKEN_VARIABLE)),
+        ("the environment", lambda: os.environ.get(_TOKEN_VARIABLE)),
+        ("this platform's secrets", lambda: platform_secret(_TOKEN_VARIABLE)),
     )
     for where, look in places:
         try:
@@ -116,7 +116,7 @@ def find_token(
             found.get_secret_value() if isinstance(found, Secret) else str(found or "")
         )
         if text:
-            is_api_key = text == os.environ.get(API_KEY_VARIABLE)
+            is_api_key = text == os.environ.get(TUNNEL.credential.other_variable)
             return {"text": text, "origin": where, "is_api_key": is_api_key}
     return {}
 

@@ -20,7 +20,8 @@ from ..errors import (
     UserActionRequired,
     VersionMismatch,
 )
-from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock
+from ..protocol.state_folder import DaemonRecord, StateFolder
+from ..system.file_lock import hold_lock
 from ..system.paths import ENGINES_LOCK, engines_folder
 from ..system.processes import Identity, end_group, find_by_argument
 from .control_client import ControlClient

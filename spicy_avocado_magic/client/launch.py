@@ -16,18 +16,24 @@ from typing import IO, Any, Final
 from ..config.options import parse_flag
 from ..config.settings import Endpoints
 from ..config.timeouts import Timeouts
+from ..config.tunnel import TUNNEL
 from ..errors import DaemonUnreachable, DaemonUnresponsive
 from ..protocol.event_log import CRASHED, ENDED, FILE_NAME, read_tail, record_death
 from ..protocol.json_codec import to_json
 from ..protocol.state import State
-from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock
+from ..protocol.state_folder import DaemonRecord, StateFolder
 from ..system import IMPORT_ROOT
+from ..system.file_lock import hold_lock
 from ..system.paths import owner_pid
 from ..system.processes import Identity, end_group, find_by_argument, identify
 from .control_client import ControlClient, require_same_protocol, to_exception
 
 _LOCKED: Final = 75
-_SECRET_VARIABLES: Final = ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_API_KEY")
+_SECRET_VARIABLES: Final = (
+    TUNNEL.credential.variable,
+    TUNNEL.credential.other_variable,
+    "AVOCADO_API_KEY",
+)
 _SWEEP_GRACE_S: Final = 1.0
 _LOCK_WAIT_S: Final = 1.0
 _REFUSING_S: Final = 1.0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ..config.timeouts import Timeouts
+from ..config.tunnel import TUNNEL
 from ..errors import UsageError
 from ..formatting import did_you_mean
 from ..protocol.state import COMPONENTS
@@ -22,7 +23,7 @@ from .log_format import COMPONENT_OF_FILE, LineReader, LogLine
 LOG_COMPONENTS: Final = ("host", *COMPONENTS, "rehearsal")
 LINES_SHOWN: Final = 100
 MOST_LINES: Final = 100_000
-_ALSO_CALLED: Final = {"ollama": "engine", "ngrok": "tunnel", "agent": "tunnel"}
+_ALSO_CALLED: Final = {"ollama": "engine", TUNNEL.name: "tunnel", "agent": "tunnel"}
 _SECRET_FIELDS: Final = ("authtoken", "api_key", "metrics_token", "secret")
 _LONGEST_REST: Final = 1 << 16
 """Bytes of a line whose end has not come yet; a longer one is taken for whole."""

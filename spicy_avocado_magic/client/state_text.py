@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from ..config.tunnel import TUNNEL
 from ..formatting import format_bytes, format_duration
 from ..protocol.state import (
     ApiKeyState,
@@ -27,10 +28,6 @@ REHEARSAL_MARK: Final = "REHEARSAL (loopback world: no account, network or GPU i
 
 SHELL_KEY: Final = "${AVOCADO_API_KEY:?print(avocado.api_key) shows it}"
 """A hidden key between a shell's double quotes; unset, the shell says where it is."""
-
-PUBLIC_REQUESTS_A_MONTH: Final = 20_000
-PUBLIC_BYTES_A_MONTH: Final = 10**9
-"""What ngrok gives for nothing: https://ngrok.com/docs/pricing-limits/free-plan-limits"""
 
 NO_PORT_YET: Final = "(no port yet)"
 MARKS: Final = {
@@ -125,10 +122,11 @@ def traffic_lines(state: State) -> list[str]:
     lines.append(f"tokens   {_tokens(traffic)}, {speed}")
     if traffic.public_requests:
         used = format_bytes(traffic.public_bytes_out)
-        free = f"{PUBLIC_REQUESTS_A_MONTH:,} and {format_bytes(PUBLIC_BYTES_A_MONTH)}"
+        quota = TUNNEL.quota
+        free = f"{quota.requests:,} and {format_bytes(quota.sent_bytes)}"
         lines.append(
             f"public   {traffic.public_requests} requests, {used} sent since the "
-            f"start (ngrok's free plan: {free} a month)"
+            f"start ({TUNNEL.name}'s free plan: {free} a month)"
         )
     uses = [
         f"{strip_control_chars(model.name)}: {model.requests} requests, "

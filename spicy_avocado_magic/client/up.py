@@ -12,6 +12,7 @@ from typing import Any, Final, assert_never
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from ..config.credentials import check_token, find_token
 from ..config.options import UpRequest
 from ..config.settings import Endpoints
 from ..config.timeouts import Timeouts
@@ -19,7 +20,6 @@ from ..errors import AvocadoError, DaemonUnreachable, Interrupted, StartTimeout
 from ..formatting import format_duration
 from ..protocol.state import State
 from ..protocol.state_folder import StateFolder, read_private, write_private
-from ..system.credentials import check_token, find_token
 from ..system.paths import require_posix
 from ..system.platform_secrets import platform_secret
 from .control_client import ControlClient

@@ -30,12 +30,13 @@ from ..errors import AvocadoError, DaemonUnreachable, as_avocado_error
 from ..protocol.event_log import ENDED, FILE_NAME, STARTED, EventLog
 from ..protocol.json_codec import from_json
 from ..protocol.state import State
-from ..protocol.state_folder import DaemonRecord, StateFolder, hold_lock, read_private
+from ..protocol.state_folder import DaemonRecord, StateFolder, read_private
+from ..system.file_lock import hold_lock
 from ..system.paths import cache_folder
 from ..system.platforms import detect_platform
 from ..system.processes import Identity, identify
 from ..system.redaction import Redactor
-from ..tunnel.ngrok.config import read_token
+from ..tunnel.registry import PROVIDERS
 from .context import ChildProcesses, DaemonContext
 from .control_api import ControlServer, decode_options, failure_line
 from .desired_state import no_model, public_settings, secrets_of
@@ -166,7 +167,8 @@ def _settings(folder: StateFolder, launch: dict[str, Any]) -> Settings:
         stored = from_json(Settings, json.loads(left or ""))
         base = replace(stored, sources=base.sources)
     if folder.agent_config.exists():
-        base = replace(base, token=read_token(folder.agent_config))
+        provider = PROVIDERS[base.sources.tunnel]
+        base = replace(base, token=provider.read_token(folder.agent_config))
     settings = with_key(base.merged(given, only=launch["only"]))
     if not settings.models:
         raise no_model()

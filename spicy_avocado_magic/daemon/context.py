@@ -17,6 +17,8 @@ from ..system.platforms import Platform
 from ..system.processes import Identity
 from ..system.redaction import Redactor
 from ..system.rotating_file import RotatingFile, tail_lines
+from ..tunnel.provider import TunnelProvider
+from ..tunnel.registry import PROVIDERS
 from .reaper import Reaper
 from .state_store import StateStore
 
@@ -111,6 +113,11 @@ class DaemonContext:
     _models_choice: tuple[str, Path] | None = field(
         default=None, init=False, repr=False
     )
+
+    @property
+    def provider(self) -> TunnelProvider:
+        """The tunnel provider that the settings name."""
+        return PROVIDERS[self.settings.sources.tunnel]
 
     @property
     def engines_folder(self) -> Path:

@@ -15,7 +15,6 @@ from ..protocol.event_log import ENDING, REQUESTED
 from ..protocol.state import ModelState, Phase
 from ..system.process_log import ProcessLog, rotate_periodically
 from ..system.processes import Identity, end_group, signal_group
-from ..tunnel.ngrok.config import write_config
 from .api_keys import ApiKeyManager, new_secret
 from .components.engine import EngineComponent
 from .components.gateway import GatewayComponent
@@ -179,7 +178,7 @@ class Supervisor:
         context = self.context
         save_desired_state(context, settings)
         if settings.token:
-            write_config(
+            context.provider.write_config(
                 context.folder.agent_config,
                 settings.token,
                 settings.sources.edge_address,

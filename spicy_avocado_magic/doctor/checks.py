@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..config.tunnel import TUNNEL
 from .folders import (
     check_engines_disk,
     check_home,
@@ -53,7 +54,7 @@ CHECKS: Final = (
         is_remote=True,
         timeout_remedy=INTERNET,
     ),
-    Check(name="ngrok", run=check_edge, is_remote=True, timeout_remedy=INTERNET),
+    Check(name=TUNNEL.name, run=check_edge, is_remote=True, timeout_remedy=INTERNET),
     Check(name="clock", run=check_clock, is_remote=True),
     Check(name="ports", run=check_ports),
     Check(name="remains", run=check_leftovers),

@@ -12,6 +12,7 @@ from ..errors import AvocadoError
 from ..protocol.json_codec import from_json
 from ..protocol.state_folder import StateFolder, read_private
 from ..system.platforms import Platform, detect_platform
+from ..tunnel.provider import TunnelProvider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,7 @@ class Token:
     origin: str = ""
     """Where it came from, in plain words."""
     is_api_key: bool = False
-    """Whether ``NGROK_API_KEY`` holds the same text."""
+    """Whether ``Credential.other_variable`` holds the same text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,17 @@ class DoctorContext:
     rehearsal: bool = False
     is_running: bool = False
     """Whether the folder's host lives."""
+
+    @property
+    def provider(self) -> TunnelProvider:
+        """The tunnel provider that the settings name."""
+        return _provider(self.settings)
+
+
+def _provider(settings: Settings) -> TunnelProvider:
+    from ..tunnel.registry import PROVIDERS  # here, since it imports aiohttp
+
+    return PROVIDERS[settings.sources.tunnel]
 
 
 def load_context(request: DoctorRequest) -> DoctorContext:
@@ -85,10 +97,11 @@ def _wanted(folder: StateFolder, base: Settings, *, is_running: bool) -> Setting
 
 
 def _token(folder: StateFolder | None, given: Token, settings: Settings) -> Token:
-    from ..tunnel.ngrok.config import read_token
-
     if given.text or folder is None or settings.local:
         return given
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return Token(text=read_token(folder.agent_config), origin="the service's own")
+        return Token(
+            text=_provider(settings).read_token(folder.agent_config),
+            origin="the service's own",
+        )
     return given

@@ -18,6 +18,7 @@ from ..system.paths import (
     engines_folder,
     home_folder,
     models_folder,
+    nearest_existing,
     require_drive_mounted,
 )
 from .context import DoctorContext
@@ -68,10 +69,10 @@ def check_home(case: DoctorContext) -> Finding:
     home = home_folder()
     # The engine keeps its key in ``~/.ollama``, wherever its models are.
     for folder in (home / ".ollama", cache_folder(rehearsal=case.rehearsal)):
-        problem = unwritable(nearest_existing_parent(folder))
+        problem = unwritable(nearest_existing(folder))
         if problem:
             return broken("home", problem, remedy)
-    cache = nearest_existing_parent(cache_folder(rehearsal=case.rehearsal))
+    cache = nearest_existing(cache_folder(rehearsal=case.rehearsal))
     if is_noexec(cache) and shutil.which("ollama") is None:
         what = f"{cache} is on a disk from which no program may be started."
         return broken("home", what, "Set XDG_CACHE_HOME to a folder on another one.")
@@ -85,7 +86,7 @@ def check_engines_disk(case: DoctorContext) -> Finding:
     """Tell whether a release of the engine fits where engines are kept."""
     folder = engines_folder(rehearsal=case.rehearsal)
     if shutil.which("ollama") is not None or any(folder.glob("*/bin/ollama")):
-        free = shutil.disk_usage(nearest_existing_parent(folder)).free
+        free = shutil.disk_usage(nearest_existing(folder)).free
         return ok("engine disk", f"Nothing to install; {format_bytes(free)} are free.")
     least, usual = _ARCHIVE_BYTES, _ARCHIVE_BYTES + _UNPACKED_BYTES
     if case.rehearsal:
@@ -102,7 +103,7 @@ def check_models_disk(case: DoctorContext) -> Finding:
     """
     folder = models_place(case)
     require_drive_mounted(folder, case.platform)
-    problem = unwritable(nearest_existing_parent(folder))
+    problem = unwritable(nearest_existing(folder))
     if problem:
         return broken("model disk", problem, "Point --models-dir at another folder.")
     least, usual = _SMALL_MODEL_BYTES, _USUAL_MODEL_BYTES
@@ -132,14 +133,7 @@ def models_place(case: DoctorContext) -> Path:
         return usual
     others = [Path(folder) for folder in case.platform.scratch]
     places = [usual, *(path for path in others if os.access(path, os.W_OK))]
-    return max(
-        places, key=lambda path: shutil.disk_usage(nearest_existing_parent(path)).free
-    )
-
-
-def nearest_existing_parent(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    return max(places, key=lambda path: shutil.disk_usage(nearest_existing(path)).free)
 
 
 def unwritable(folder: Path) -> str:
@@ -165,7 +159,7 @@ def is_noexec(folder: Path) -> bool:
 
 def _room(name: str, folder: Path, needs: tuple[int, int], remedy: str) -> Finding:
     least, usual = needs
-    place = nearest_existing_parent(folder)
+    place = nearest_existing(folder)
     free = shutil.disk_usage(place).free
     disk = os.statvfs(place)
     what = f"{folder}: {format_bytes(free)} are free"

@@ -1,4 +1,4 @@
-"""The hosts that are needed: registry, releases, the agent's, ngrok's; the clock.
+"""Checks of the hosts that the service needs, and of the clock.
 
 Names come from ``Endpoints``, so that a rehearsal asks its own loopback world.
 """
@@ -9,11 +9,11 @@ import platform
 import shutil
 import time
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from ..config.model_name import ModelName
+from ..config.tunnel import TUNNEL
 from ..config.validators import OLLAMA_VERSION
 from ..errors import AvocadoError
 from ..formatting import format_duration
@@ -21,9 +21,6 @@ from ..protocol.finding import CheckStatus, Finding, broken, ok, unknown, warnin
 from .context import DoctorContext
 from .machine import proxies
 from .reachability import ProbeResult, probe_port, probe_url
-
-EDGE_ADDRESS: Final = "connect.ngrok-agent.com:443"
-"""Where an agent connects to: https://ngrok.com/docs/gateway/agent/connectivity"""
 
 _ANY_MODEL: Final = "llama3"
 _SKEW_TOLD_S: Final = 60.0
@@ -64,29 +61,26 @@ def check_releases(case: DoctorContext) -> Finding:
 
 def check_agent_download(case: DoctorContext) -> Finding:
     """Tell whether the agent can be fetched, where it is not here already."""
-    from pyngrok import installer
-
-    from ..tunnel.ngrok.install import program_path
-
     if case.settings.local:
         return ok("agent host", "Not needed: --local opens no tunnel.")
-    if Path(program_path(case.settings.sources.ngrok_path)).exists():
+    path = case.provider.program_path(case.settings.sources.tunnel_program)
+    if path is None or path.exists():
         return ok("agent host", "Not needed: the agent is here.")
-    url = installer.get_ngrok_cdn_url("3")
+    url = case.provider.download_url()
     return _told("agent host", probe_url(url, case.policy.diagnosis_host_s))
 
 
 def check_edge(case: DoctorContext) -> Finding:
-    """Tell whether an agent can connect to ngrok's side."""
+    """Check whether an agent can connect to the provider's edge."""
     if case.settings.local:
-        return ok("ngrok", "Not needed: --local opens no tunnel.")
-    address = case.settings.sources.edge_address or EDGE_ADDRESS
+        return ok(TUNNEL.name, "Not needed: --local opens no tunnel.")
+    address = case.settings.sources.edge_address or TUNNEL.edge_address
     found = probe_port(address, case.policy.diagnosis_host_s)
     if found.problem and proxies():
         what = f"{found.problem} The agent may get there by the proxy."
         remedy = "If the tunnel does not open, ask for port 443 without the proxy."
-        return warning("ngrok", what, remedy)
-    return _told("ngrok", found)
+        return warning(TUNNEL.name, what, remedy)
+    return _told(TUNNEL.name, found)
 
 
 def check_clock(case: DoctorContext) -> Finding:

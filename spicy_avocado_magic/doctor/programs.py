@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from ..config.tunnel import TUNNEL
 from ..config.validators import OLLAMA_VERSION
 from ..protocol.finding import Finding, broken, ok, warning
+from ..system.paths import nearest_existing
 from .context import DoctorContext
 
 _DEVICE: Final = Path("/dev/nvidia0")
@@ -28,11 +30,12 @@ _MEND_DRIVER: Final = (
 def check_gpu(case: DoctorContext) -> Finding:
     """Tell cards and driver, and what would put models on the CPU in silence."""
     from ..engine.hardware.memory import list_gpus
-    from ..engine.hardware.nvidia import list_nvidia_cards, select_gpu_libraries
+    from ..engine.hardware.nvidia import select_gpu_libraries
 
-    cards = list_nvidia_cards()
+    gpus = list_gpus()
+    cards = [gpu for gpu in gpus if gpu.driver]
     if not cards:
-        return _without_cards(case, apple=bool(list_gpus()))
+        return _without_cards(case, apple=bool(gpus))
     names = ", ".join(card.name for card in cards)
     what = f"{names}, driver {cards[0].driver}"
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -110,22 +113,22 @@ def check_agent(case: DoctorContext) -> Finding:
     Raises:
         UserActionRequired: If the program there cannot be used.
     """
-    from ..tunnel.ngrok.install import ensure_installed, program_path
-
     if case.settings.local:
         return ok("agent", "Not needed: --local opens no tunnel.")
-    program = program_path(case.settings.sources.ngrok_path)
-    if not Path(program).exists():
-        folder = Path(program).parent
-        above = next(path for path in folder.parents if path.exists())
-        if not os.access(folder if folder.exists() else above, os.W_OK):
+    program = case.settings.sources.tunnel_program
+    path = case.provider.program_path(program)
+    if path is None:
+        return ok("agent", f"Not needed: {TUNNEL.name} has no program to install.")
+    if not path.exists():
+        folder = path.parent
+        if not os.access(nearest_existing(folder), os.W_OK):
             return broken(
                 "agent",
-                f"The ngrok agent is not here, and {folder} cannot be written.",
+                f"The {TUNNEL.name} agent is not here, and {folder} cannot be written.",
                 "Make it writable, or set PYNGROK_NGROK_PATH to an agent you have.",
             )
         return ok("agent", "Not here yet; the next %avocado_up fetches it.")
     # Sooner than the check's own bound, so that the better message wins.
     policy = replace(case.policy, agent_start_s=case.policy.diagnosis_check_s * 0.75)
-    version = asyncio.run(ensure_installed(program, policy))
-    return ok("agent", f"The ngrok agent {version} can be used.")
+    version = asyncio.run(case.provider.install(program, policy))
+    return ok("agent", f"The {TUNNEL.name} agent {version} can be used.")

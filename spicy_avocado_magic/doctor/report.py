@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import platform
 import re
 import time
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from .. import __version__
 from ..config.settings import Settings
+from ..config.tunnel import TUNNEL
 from ..errors import AvocadoError
 from ..protocol.event_log import EventRecord, read_tail
 from ..protocol.finding import Finding
@@ -33,10 +33,7 @@ _LOG_LINES: Final = 60
 _EVENTS: Final = 200
 _VERBOSE: Final = "OLLAMA_DEBUG"
 _HIDDEN: Final = "•••"
-_LIKE_A_TOKEN: Final = re.compile(r"\b[A-Za-z0-9]{20,40}_[A-Za-z0-9]{15,60}\b")
-_LIKE_A_DOMAIN: Final = re.compile(
-    r"(?<![\w.-])[\w.-]+\.ngrok(?:-free)?\.(?:app|dev|io|pizza|pro)\b"
-)
+_LIKE_A_TOKEN: Final = re.compile(rf"\b{TUNNEL.credential.usual_shape.pattern}\b")
 _LIKE_A_KEY: Final = re.compile(r"\bavocado-[A-Za-z0-9_-]{8,}")
 
 
@@ -62,7 +59,7 @@ class Anonymizer:
         """Return a text that may be published."""
         text = self._redact(text)
         # Logs hold what was wanted before, of which nothing else is known now.
-        for like in (_LIKE_A_TOKEN, _LIKE_A_KEY, _LIKE_A_DOMAIN):
+        for like in (_LIKE_A_TOKEN, _LIKE_A_KEY, TUNNEL.domain_pattern):
             text = like.sub(_HIDDEN, text)
         if len(self._home) > 1:
             text = text.replace(self._home, "~")
@@ -89,10 +86,8 @@ def known_secrets(case: DoctorContext) -> list[str]:
     found += [key.secret for key in settings.keys]
     found += proxy_passwords()
     if case.folder is not None:
-        with contextlib.suppress(AvocadoError, ValueError, TypeError, KeyError):
-            held = case.folder.read_secrets()
-            config = json.loads(held.get(case.folder.agent_config, "{}"))
-            found.append(str(config.get("agent", {}).get("authtoken", "")))
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            found.append(case.provider.read_token(case.folder.agent_config))
     return [secret for secret in found if secret]
 
 

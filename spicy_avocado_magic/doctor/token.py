@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from ..config.credentials import check_token
+from ..config.tunnel import TUNNEL
 from ..errors import InvalidToken
 from ..protocol.finding import Finding, broken, ok, warning
-from ..system.credentials import check_token
 from .context import DoctorContext
 
-_COPY: Final = "Copy the Authtoken from dashboard.ngrok.com/get-started/your-authtoken."
-_USUAL: Final = re.compile(r"[A-Za-z0-9]{20,40}_[A-Za-z0-9]{15,60}")
-"""Today's tokens: an id and a secret, as in https://ngrok.com/docs/api."""
-_IDS: Final = {"ak_": "an API key's id", "cr_": "a credential's id"}
-"""https://ngrok.com/docs/api/resources/api-keys and …/credentials"""
+_CREDENTIAL: Final = TUNNEL.credential
+_COPY: Final = f"Copy the {_CREDENTIAL.name} from {_CREDENTIAL.page}."
 
 
 def check_token_shape(case: DoctorContext) -> Finding:
@@ -31,30 +28,35 @@ def check_token_shape(case: DoctorContext) -> Finding:
     if not token.text.strip():
         return broken(
             "token",
-            "No ngrok token was found.",
-            f"Set NGROK_AUTHTOKEN here{case.platform.or_add_it}, or pass --token "
-            "$NAME; --local needs none.",
+            f"No {TUNNEL.name} token was found.",
+            f"Set {_CREDENTIAL.variable} here{case.platform.or_add_it}, or pass "
+            "--token $NAME; --local needs none.",
         )
     where = f"The token from {token.origin}"
     problem = _mistaken(token.text.strip())
     if token.is_api_key:
-        problem = "is the same as NGROK_API_KEY: an API key opens no tunnel"
+        problem = (
+            f"is the same as {_CREDENTIAL.other_variable}: an API key opens no tunnel"
+        )
     if problem:
         return broken("token", f"{where} {problem}.", _COPY)
     try:
         text = check_token(token.text)
     except InvalidToken:
-        what = f"{where} does not look like one (ERR_NGROK_105)."
+        what = f"{where} does not look like one ({_CREDENTIAL.malformed_code})."
         return broken("token", what, f"{_COPY} An API key is something else.")
-    if not _USUAL.fullmatch(text):
+    if not _CREDENTIAL.usual_shape.fullmatch(text):
         what = f"{where} has not the usual shape: two parts with _ between them."
-        return warning("token", what, f"{_COPY} Those of ngrok 1 no longer work (106).")
-    return ok("token", f"{where} has the shape of one; only ngrok knows if it is good.")
+        return warning("token", what, f"{_COPY} {_CREDENTIAL.outdated_hint}")
+    return ok(
+        "token",
+        f"{where} has the shape of one; only {TUNNEL.name} knows if it is good.",
+    )
 
 
 def _mistaken(text: str) -> str:
     """Return what was pasted in place of a token; empty if nothing known."""
-    for prefix, what in _IDS.items():
+    for prefix, what in _CREDENTIAL.other_prefixes.items():
         if text.startswith(prefix):
             return f"is {what}, not the token"
     if text.startswith("$"):

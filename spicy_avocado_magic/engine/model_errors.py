@@ -18,6 +18,7 @@ from ..errors import (
     NetworkUnreachable,
     PlatformUnsupported,
 )
+from ..formatting import with_decimal_sizes
 from ..system.redaction import strip_control_chars
 from .hardware.memory_fit import MemoryEstimate
 
@@ -169,9 +170,10 @@ def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
         )
     if any(sign in lower for sign in _OUT_OF_MEMORY):
         sizes = _SIZES.search(text)
-        why = f": it needs {sizes[1]}, and {sizes[2]} is free" if sizes else ""
+        amounts = f": it needs {sizes[1]}, and {sizes[2]} is free" if sizes else ""
         return EngineFailed(
-            f"There is not enough memory to load {model.short}{why}.",
+            f"There is not enough memory to load {model.short}"
+            f"{with_decimal_sizes(amounts)}.",
             "Choose a smaller model or quantisation, or a smaller --context.",
         )
     if "terminated" in lower or "exit status" in lower or "signal:" in lower:

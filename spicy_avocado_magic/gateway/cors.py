@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from ..config.tunnel import TUNNEL
+
 NO_CORS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _STAINLESS: Final = (
@@ -34,7 +36,7 @@ _REQUEST_HEADERS: Final = (
     "authorization",
     "content-type",
     "idempotency-key",
-    "ngrok-skip-browser-warning",
+    *TUNNEL.request_headers,
     "openai-beta",
     "openai-organization",
     "openai-project",

@@ -1,4 +1,7 @@
-"""Frozen dataclasses to and from JSON: what crosses between kernel and host."""
+"""Frozen dataclasses to and from JSON, as they cross between kernel and daemon.
+
+A field with ``metadata={"json": KEY}`` keeps KEY in files when it is renamed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def to_json(value: Any) -> Any:
     """Return plain JSON for a dataclass, enum, tuple or scalar."""
     if dataclasses.is_dataclass(value):
         return {
-            field.name: to_json(getattr(value, field.name))
+            _key(field): to_json(getattr(value, field.name))
             for field in dataclasses.fields(value)
         }
     if isinstance(value, enum.Enum):
@@ -35,14 +38,20 @@ def from_json(cls: type[T], plain: Any) -> T:
         TypeError, ValueError: If the JSON does not fit the class.
     """
     hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(typing.cast("Any", cls))}
+    known = {
+        _key(field): field.name for field in dataclasses.fields(typing.cast("Any", cls))
+    }
     return cls(
         **{
-            name: _value(hints[name], item)
-            for name, item in dict(plain).items()
-            if name in known
+            known[key]: _value(hints[known[key]], item)
+            for key, item in dict(plain).items()
+            if key in known
         }
     )
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    return str(field.metadata.get("json", field.name))
 
 
 def _value(hint: Any, plain: Any) -> Any:

@@ -46,7 +46,7 @@ def require_for_pool(domain: str, own_key: str) -> None:
     if not domain:
         raise UsageError(
             "--pool puts several notebooks behind one domain, and none is named.",
-            "Add --domain with one of your ngrok domains, the same in each.",
+            "Add --domain with one of your domains, the same in each notebook.",
         )
     if not own_key:
         raise UsageError(

@@ -178,7 +178,7 @@ class State:
     engine: str = ""
     """Name and version of the engine: ``Ollama 0.34.1``."""
     compute: str = ""
-    """What the engine computes on, such as ``NVIDIA T4, 15.0 GiB`` or ``CPU``."""
+    """What the engine computes on, such as ``NVIDIA T4, 15.8 GB`` or ``CPU``."""
     warnings: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     models: tuple[ModelState, ...] = ()

@@ -7,19 +7,16 @@ import json
 import os
 import stat
 import tempfile
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from ..errors import PlatformUnsupported
 from ..system.paths import private_folder, runtime_folder
 from ..system.processes import Identity
 from .json_codec import from_json, to_json
 from .state import PROTOCOL
-
-_LOCK_POLL_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,26 +170,3 @@ def read_private(path: Path) -> str | None:
             return file.read()
         except UnicodeDecodeError:
             return None
-
-
-@contextlib.contextmanager
-def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[bool]:
-    """Yield whether the lock could be had in time; held until the block ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + wait_s
-        while not (is_ours := _try_lock(descriptor)) and time.monotonic() < deadline:
-            time.sleep(_LOCK_POLL_S)
-        yield is_ours
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

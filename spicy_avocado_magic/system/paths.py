@@ -152,18 +152,18 @@ def require_drive_mounted(folder: Path, platform: Platform) -> None:
 
 
 def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(_existing(folder)).free
+    return shutil.disk_usage(nearest_existing(folder)).free
 
 
-def _existing(folder: Path) -> Path:
-    """Return a folder, or the nearest one above it that is there."""
-    # Unlike Path.exists it does not mind a folder of others on the way, as /root.
+def nearest_existing(folder: Path) -> Path:
+    """Return a folder, or its nearest parent that exists."""
+    # Unlike Path.exists, this passes over folders of other users such as /root.
     return next(x for x in (folder, *folder.parents) if os.path.exists(x))  # noqa: PTH110
 
 
 def _is_writable(folder: Path) -> bool:
     """Return whether a folder can be written, or made."""
-    return os.access(_existing(folder), os.W_OK | os.X_OK)
+    return os.access(nearest_existing(folder), os.W_OK | os.X_OK)
 
 
 def owner_pid() -> int:

@@ -21,6 +21,7 @@ from tenacity import (
 )
 from yarl import URL
 
+from ..config.tunnel import TUNNEL
 from ..errors import (
     AvocadoError,
     NetworkUnreachable,
@@ -35,8 +36,7 @@ from ..protocol.pool import (
     MemberInfo,
     Pool,
 )
-from .ngrok.error_codes import code_of, to_error
-from .ngrok.traffic_policy import DENIED_HEADER
+from .provider import TunnelProvider
 
 _PATH: Final = "/api/version"
 _FIRST_WAIT_S: Final = 0.1
@@ -64,36 +64,48 @@ class _Probe(Generic[T]):
     stranger: T | None = None
 
 
-async def probe(public_url: str, *, nonce: str, expect: str, deadline_s: float) -> None:
+async def probe(
+    public_url: str,
+    provider: TunnelProvider,
+    *,
+    nonce: str,
+    expect: str,
+    deadline_s: float,
+) -> None:
     """Return once the gateway behind the URL has answered the nonce.
 
-    Each attempt is a connection of its own, because behind a pooled URL each may
-    lead to another notebook. The header keeps ngrok's warning page for browsers
-    away (https://ngrok.com/docs/errors/err_ngrok_6024).
+    Each attempt opens a new connection, because behind a pooled URL each may lead to
+    another notebook.
 
     Args:
         public_url: Scheme and host, no path.
+        provider: Explains answers of its edge.
         nonce: Fresh for each probe.
         expect: ``proof(secret, nonce)``, as the gateway answers it.
         deadline_s: Longest time over all attempts.
 
     Raises:
-        TrafficPolicyRejected: If the edge denies it by our own rule.
-        EndpointUnavailable, UserActionRequired: If ngrok says what no further
-            attempt mends.
-        NetworkUnreachable: If nothing answered at the last attempt.
-        TunnelFailed: If ngrok said no, or another program answered.
+        TrafficPolicyRejected: If the edge refuses it by our own traffic policy.
+        EndpointUnavailable, UserActionRequired: If the edge refuses it for a reason
+            that no further attempt can change.
+        NetworkUnreachable: If nothing answered the last attempt.
+        TunnelFailed: If the edge or another program answered it.
     """
 
     def is_right(answer: str) -> bool | None:
         return hmac.compare_digest(answer.encode(), expect.encode()) or None
 
     question = _Probe(headers={PROBE_HEADER: nonce}, read=is_right)
-    await _until_proved(public_url, lambda: question, deadline_s)
+    await _until_proved(public_url, provider, lambda: question, deadline_s)
 
 
 async def probe_member(
-    public_url: str, *, pool: Pool, models: Sequence[str], deadline_s: float
+    public_url: str,
+    provider: TunnelProvider,
+    *,
+    pool: Pool,
+    models: Sequence[str],
+    deadline_s: float,
 ) -> MemberInfo | None:
     """Return which member of a pool has answered behind the URL, and what it serves.
 
@@ -102,6 +114,7 @@ async def probe_member(
 
     Args:
         public_url: Scheme and host, no path.
+        provider: Explains answers of its edge.
         pool: Our part in it, which proves us and remembers who answered.
         models: Those that we serve, told to whoever answers.
         deadline_s: Longest time over all attempts.
@@ -123,12 +136,15 @@ async def probe_member(
             stranger=(None,),
         )
 
-    (card,) = await _until_proved(public_url, question, deadline_s)
+    (card,) = await _until_proved(public_url, provider, question, deadline_s)
     return card
 
 
 async def _until_proved(
-    public_url: str, question: Callable[[], _Probe[T]], deadline_s: float
+    public_url: str,
+    provider: TunnelProvider,
+    question: Callable[[], _Probe[T]],
+    deadline_s: float,
 ) -> T:
     url = URL(public_url).with_path(_PATH)
     is_ours = url.host in {"127.0.0.1", "localhost", "::1"}
@@ -136,7 +152,7 @@ async def _until_proved(
     deadline = loop.time() + deadline_s
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True),
-        headers={"ngrok-skip-browser-warning": "1"},
+        headers=TUNNEL.request_headers,
         trust_env=not is_ours,
     ) as session:
         async for attempt in AsyncRetrying(
@@ -148,7 +164,7 @@ async def _until_proved(
             with attempt:
                 left_s = max(_SHORTEST_ATTEMPT_S, deadline - loop.time())
                 timeout_s = min(_LONGEST_ATTEMPT_S, left_s)
-                return await _ask(session, url, question(), timeout_s)
+                return await _ask(session, url, provider, question(), timeout_s)
     raise AssertionError  # the last attempt's error is raised
 
 
@@ -161,7 +177,11 @@ def _is_worth_another(error: BaseException) -> bool:
 
 
 async def _ask(
-    session: aiohttp.ClientSession, url: URL, question: _Probe[T], timeout_s: float
+    session: aiohttp.ClientSession,
+    url: URL,
+    provider: TunnelProvider,
+    question: _Probe[T],
+    timeout_s: float,
 ) -> T:
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
@@ -171,7 +191,6 @@ async def _ask(
             answer = response.headers.get(PROOF_HEADER, "")
             if (proved := question.read(answer)) is not None:
                 return proved
-            code = response.headers.get("Ngrok-Error-Code", "")
             body = await response.content.read(_BODY_BYTES)
     except (aiohttp.ClientError, OSError) as error:
         raise NetworkUnreachable(
@@ -179,18 +198,15 @@ async def _ask(
             f"{str(error) or type(error).__name__}.",
             "Check that this machine has internet access; it is tried again by itself.",
         ) from error
-    if DENIED_HEADER in response.headers:
-        raise TrafficPolicyRejected(
-            "ngrok's edge turns away what our rule lets pass.",
-            "It is connected without the rule.",
-        )
-    said = f"{code} {body.decode(errors='replace')}"
-    if response.status >= 400 and code_of(said) is not None:  # noqa: PLR2004
-        raise to_error(said)
+    text = body.decode(errors="replace")
+    refusal = provider.explain_response(response.status, response.headers, text)
+    if refusal is not None:
+        raise refusal
     # A member may be too busy for an answer; its mark tells it from a stranger.
     if question.stranger is not None and MEMBER_HEADER not in response.headers:
         return question.stranger
     raise TunnelFailed(
         f"Another program answers at {url.origin()} (HTTP {response.status}).",
-        "End what else uses this ngrok domain, or give another one with --domain.",
+        "End the other program that uses this domain, or choose another one with "
+        "--domain.",
     )

@@ -107,7 +107,7 @@ def follow_recipe(
         "PYTHON": sys.executable,
         "AGENT": _AGENT,
         "AGENT_CONFIG": config,
-        "NGROK": sources.ngrok_path,
+        "NGROK": sources.tunnel_program,
     }
     began = time.monotonic()
     with subprocess.Popen(

@@ -159,7 +159,7 @@ async def main(archive: Path, model: Path, folder: Path) -> None:
     sources = Endpoints(
         releases_url=releases_url,
         registry=registry,
-        ngrok_path=str(write_agent_script(folder / "ngrok")),
+        tunnel_program=str(write_agent_script(folder / "ngrok")),
         edge_address=edge_address,
     )
     _say(

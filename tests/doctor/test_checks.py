@@ -24,7 +24,7 @@ def test_each_check_names_itself_as_the_table_does_and_has_a_remedy(
         releases_url="http://127.0.0.1:1",
         registry="127.0.0.1:1",
         edge_address="127.0.0.1:1",
-        ngrok_path="/nowhere/ngrok",
+        tunnel_program="/nowhere/ngrok",
     )
     # The agent's own download is the one host that no setting points elsewhere.
     checks = [check for check in CHECKS if check.name != "agent host"]

@@ -45,7 +45,7 @@ def test_a_check_that_hangs_does_not_hold_the_process(home: Path) -> None:
             releases_url=f"http://{closed}",
             registry=closed,
             edge_address=closed,
-            ngrok_path=str(home / "ngrok"),
+            tunnel_program=str(home / "ngrok"),
         ),
     )
     answer = json.loads(examine(asked).splitlines()[-1])

@@ -33,7 +33,7 @@ def driver(home: Path) -> Platform:
 
 def test_a_usable_card_is_told(new_case: New, program: Make, driver: Platform) -> None:
     """With its driver, and the library that is chosen for it."""
-    program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5'")
+    program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5, 15360, 15000'")
     found = check_gpu(new_case(platform=driver))
     assert found.verdict is CheckStatus.OK, found
     for word in ("Tesla T4", "550", "cuda_v12"):
@@ -43,8 +43,8 @@ def test_a_usable_card_is_told(new_case: New, program: Make, driver: Platform) -
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("echo 'Tesla T4, 535.104.05, 7.5'", ("535", "too old", "550")),
-        ("echo 'Tesla P100, 550.54, 6.0'", ("too old", "570")),
+        ("echo 'Tesla T4, 535.104.05, 7.5, 15360, 15000'", ("535", "too old", "550")),
+        ("echo 'Tesla P100, 550.54, 6.0, 15360, 15000'", ("too old", "570")),
         ("echo 'NVIDIA-SMI has failed' >&2; exit 9", ("tells of no card",)),
     ],
 )
@@ -64,7 +64,7 @@ def test_an_older_engine_has_an_older_floor(
     new_case: New, program: Make, driver: Platform
 ) -> None:
     """The version that is wanted decides."""
-    program("nvidia-smi", "echo 'Tesla T4, 535.104.05, 7.5'")
+    program("nvidia-smi", "echo 'Tesla T4, 535.104.05, 7.5, 15360, 15000'")
     settings = Settings(ollama_version="0.24.0")
     found = check_gpu(new_case(platform=driver, settings=settings))
     assert found.verdict is CheckStatus.OK, found
@@ -74,7 +74,7 @@ def test_a_card_without_its_library_or_hidden_is_told(
     new_case: New, program: Make, monkeypatch: pytest.MonkeyPatch, driver: Platform
 ) -> None:
     """The engine opens the library by its plain name."""
-    program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5'")
+    program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5, 15360, 15000'")
     if not has_cuda(""):
         found = check_gpu(new_case())
         assert found.verdict is CheckStatus.WARNING, found

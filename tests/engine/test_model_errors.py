@@ -120,7 +120,7 @@ def test_too_little_memory_is_told_with_the_sizes() -> None:
     """A user who knows them can choose a model that fits."""
     said = "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
     error = load_error(ModelName.parse("tiny"), 500, said)
-    assert "it needs 8.0 GiB, and 5.1 GiB is free" in error.problem
+    assert "it needs 8.6 GB, and 5.5 GB is free" in error.problem
     error = load_error(ModelName.parse("tiny"), 500, "cudaMalloc failed: out of memory")
     assert error.problem == "There is not enough memory to load tiny:latest."
 

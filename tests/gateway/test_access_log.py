@@ -17,6 +17,7 @@ from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.routes import Route
 from spicy_avocado_magic.protocol.usage import TokenUsage
 from spicy_avocado_magic.system.rotating_file import backup_path
+from tests.machine_speed import scaled
 
 from .fake_requests import make_context
 
@@ -96,7 +97,7 @@ async def test_lines_are_written_in_batches_by_a_timer(path: Path) -> None:
     log("one")
     log("two")
     assert not lines_of(path), "a request was held up by the disk"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await written.wait()
     assert lines_of(path) == ["one", "two"]
     assert mode_of(path) == 0o600, "others can read it"

@@ -8,6 +8,7 @@ import pytest
 
 from spicy_avocado_magic.gateway.admission import AdmissionQueue
 from spicy_avocado_magic.gateway.error_responses import ErrorResponse
+from tests.machine_speed import scaled
 
 from .conftest import bounds
 
@@ -133,7 +134,7 @@ async def test_a_turn_that_comes_as_its_owner_leaves_goes_to_the_next() -> None:
     places.release()
     leaver.cancel()
     await asyncio.wait([leaver])
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await stayer
     assert places.active == 1, "a place was lost or made"
 
@@ -227,7 +228,7 @@ async def test_who_leaves_takes_nobody_along() -> None:
     await asyncio.wait([leaver])
     assert leaver.cancelled(), "it was refused, not cancelled"
     places.release()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await stayer
 
 
@@ -239,14 +240,14 @@ async def test_who_has_just_left_is_neither_served_nor_sent_away() -> None:
     await settle()
     leaver.cancel()
     places.release()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await stayer
     greedy = [asyncio.create_task(places.acquire("a")) for _ in range(2)]
     await settle()
     greedy[1].cancel()
     for _ in range(2):
         asyncio.get_running_loop().call_soon(places.release)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await places.acquire("b")  # in this very moment, so not as a task
     assert greedy[0].done(), "who was first in the queue was not served"
 

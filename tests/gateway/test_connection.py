@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.gateway.connection import Connection
+from tests.machine_speed import scaled
 
 from .conftest import KEY, Engine, Front, Open, bounds, exchange, until
 
@@ -23,7 +24,7 @@ async def _open(front: Front) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 async def _is_ended(reader: asyncio.StreamReader) -> bool:
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(scaled(3)):
             return await reader.read() == b""
     except ConnectionResetError:
         return True
@@ -100,7 +101,7 @@ async def test_a_head_that_is_too_large_in_all_is_refused(front: Front) -> None:
     writer.write(HELLO[:-2])
     answer = b""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             for _ in range(100):
                 writer.write(line)
                 await writer.drain()
@@ -169,11 +170,11 @@ async def test_a_stranger_who_asks_stays_before_one_who_says_nothing(
     front = await open_gateway(limits=bounds(strangers=1))
     asking, asking_writer = await _open(front)
     asking_writer.write(HELLO)
-    await asyncio.wait_for(engine.arrived.wait(), 5)
+    await asyncio.wait_for(engine.arrived.wait(), scaled(5))
     silent, silent_writer = await _open(front)
     assert await _is_ended(silent), "nobody made room"
     is_open.set()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(scaled(3)):
         assert await asking.readuntil(b"there"), "the one who asked was cut"
     for writer in (asking_writer, silent_writer):
         writer.close()

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.api_keys import ApiKey
+from tests.machine_speed import scaled
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, until
 
@@ -60,12 +61,12 @@ async def test_a_caller_may_send_to_its_end_what_was_refused(
     front = await open_gateway(limits=bounds(body_bytes=1000))
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(_large(KEY))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert b" 413 " in await reader.readuntil(b"}")
     cut = asyncio.create_task(reader.read(1))
     assert not (await asyncio.wait([cut], timeout=0.8))[0], "it was cut off"
     writer.write(b"x" * 2000 + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert await cut + await reader.readuntil(b" ") == b"HTTP/1.1 "
         assert await reader.readuntil(b" ") == b"200 ", "the next one is not served"
     writer.close()
@@ -78,7 +79,7 @@ async def test_a_stranger_may_not_send_for_long_what_was_refused(
     front = await open_gateway()
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(_large("wrong-key-0123456789"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert b" 401 " in await reader.readuntil(b"}")
         cut = asyncio.create_task(reader.read(1))
         assert not (await asyncio.wait([cut], timeout=0.2))[0], "it had no moment"
@@ -125,7 +126,7 @@ async def test_a_body_that_stalls_is_given_up(
     writer.write(head.encode())
     await reader.readuntil(b"\r\n\r\n")
     writer.write(rest)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 408 "), answer
@@ -317,7 +318,7 @@ async def test_a_stream_ends_when_its_key_is_used_up(
     assert b"used all of its tokens" in answer
     assert not answer.endswith(b"0\r\n\r\n"), "the cut stream looks complete"
     assert answer.count(b'"content"') < 50, "it went on for long"
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
 
 

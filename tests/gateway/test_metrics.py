@@ -21,6 +21,7 @@ from spicy_avocado_magic.gateway.metrics import (
     TimeToFirstToken,
 )
 from spicy_avocado_magic.gateway.request_context import RequestContext
+from tests.machine_speed import scaled
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Front, Open
 from .fake_requests import Writer, make_context
@@ -250,7 +251,7 @@ async def test_a_cut_stream_counts_for_what_was_sent(
     ) as reply:
         for _line in range(3):
             await reply.content.readline()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await engine.left.wait()
     assert not front.gateway.metrics.open, "the request is still open"
     use = front.gateway.metrics.keys["alice"]

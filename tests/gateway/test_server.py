@@ -14,6 +14,7 @@ from aiohttp import web
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import PortInUse
 from spicy_avocado_magic.gateway.app import Gateway
+from tests.machine_speed import scaled
 
 from .conftest import KEY, OWNER, PROBE_SECRET, Engine, Front, exchange
 
@@ -234,7 +235,7 @@ async def test_stopping_cuts_open_streams_within_the_grace(
     started = time.monotonic()
     await front.gateway.stop(0.1)
     assert time.monotonic() - started < 1, "stopping took longer than its grace"
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
     try:
         rest = await reader.read()
@@ -273,7 +274,7 @@ async def test_stopping_lets_short_answers_arrive(front: Front, engine: Engine) 
     started = time.monotonic()
     await stop
     assert time.monotonic() - started < 1, "it waited though nobody was left"
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         assert await idle_reader.read() == b"", "a kept connection was still served"
     for each in (writer, idle_writer):
         each.close()

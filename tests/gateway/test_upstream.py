@@ -8,6 +8,7 @@ import pytest
 
 from spicy_avocado_magic.gateway.error_responses import ErrorResponse
 from spicy_avocado_magic.gateway.upstream import Upstream
+from tests.machine_speed import scaled
 
 from .conftest import bounds
 
@@ -74,9 +75,9 @@ async def test_nobody_waits_for_an_engine_that_was_given_up() -> None:
     await asyncio.sleep(0)
     upstream.mark_failed()
     with pytest.raises(ErrorResponse, match="has failed"):
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, scaled(1))
     with pytest.raises(ErrorResponse, match="has failed") as caught:
-        await asyncio.wait_for(upstream.wait(soon()), 1)
+        await asyncio.wait_for(upstream.wait(soon()), scaled(1))
     assert caught.value.status == 503
     assert "Retry-After" in caught.value.headers
     upstream.set(None)

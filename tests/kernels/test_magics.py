@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down, status
+from tests.machine_speed import scaled
 from tests.main_job.home import PACKAGE_PARENT, Home
 
 from .cells import failed as _failed
@@ -271,7 +272,7 @@ def test_terminal_ipython_runs_the_example(home: Home) -> None:
         [sys.executable, "-m", "IPython", "--no-banner", str(example)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
         env=os.environ,
         cwd=home.path,

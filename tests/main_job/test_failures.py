@@ -47,6 +47,7 @@ from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.fake_downloads.archive import build_archive
 from spicy_avocado_magic.rehearsal.fake_downloads.releases import asset_names
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home
@@ -189,7 +190,7 @@ def test_a_disk_too_small_for_the_model_is_told_before_the_first_byte(
     with _huge_registry() as (registry, asked):
         sources = replace(world, registry=registry)
         error = _refuse(home, DiskTooSmall, "huge", sources=sources, token=TOKEN)
-    assert "GiB are free" in error.problem, error.problem
+    assert "GB are free" in error.problem, error.problem
     assert not any("/blobs/" in path for path in asked), "bytes were fetched"
 
 
@@ -215,7 +216,7 @@ def test_an_agent_that_cannot_be_used_is_told(
 ) -> None:
     """An old, broken or silent ngrok program."""
     agent = _program(tmp_path / "ngrok", script)
-    sources = replace(world, ngrok_path=str(agent))
+    sources = replace(world, tunnel_program=str(agent))
     policy = replace(QUICK, agent_start_s=1.0, request_s=1.0)
     _refuse(home, kind, "tiny", sources=sources, token=TOKEN, policy=policy)
 
@@ -254,7 +255,7 @@ def test_an_interrupt_takes_back_what_up_began(home: Home) -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == "on\n"
         run.send_signal(signal.SIGINT)
-        _, errors = run.communicate(timeout=20)
+        _, errors = run.communicate(timeout=scaled(20))
     assert run.returncode != 0
     assert "Interrupted" in errors
     assert status() is None
@@ -349,7 +350,7 @@ def _other_host(home: Home, world: Endpoints) -> Iterator[None]:
         assert other.stdout is not None
         assert other.stdout.readline() == "up\n", "the other notebook did not start"
         yield
-        other.communicate(timeout=20)
+        other.communicate(timeout=scaled(20))
 
 
 def _refuse_beside(home: Home, world: Endpoints, code: str) -> AvocadoError:

@@ -23,11 +23,12 @@ from spicy_avocado_magic.protocol.event_log import (
     read_last_life,
 )
 from spicy_avocado_magic.protocol.state_folder import StateFolder
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import Home
 
-WITHIN_S = 15.0
+WITHIN_S = scaled(15.0)
 
 
 def _entries() -> tuple[EventRecord, ...]:

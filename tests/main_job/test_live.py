@@ -35,7 +35,7 @@ def test_the_live_service_carries_a_chat(home: Home, tmp_path: Path) -> None:
     if not _has_network():
         pytest.skip("connect.ngrok-agent.com cannot be reached from here")
     with running_world(tmp_path / "world") as world:
-        live = replace(world, ngrok_path="", edge_address="")
+        live = replace(world, tunnel_program="", edge_address="")
         avocado = home.up("tiny", sources=live, token=TOKEN)
         assert avocado.url.startswith("https://"), avocado.url
         assert stream_chat(avocado.url, avocado.api_key)

@@ -49,7 +49,7 @@ def test_the_first_model_is_loaded_while_the_tunnel_comes_up(
     agent.write_text(
         "#!/bin/sh\n"
         f"[ $1 = --version ] || until [ -e {shlex.quote(str(go))} ]; "
-        f'do sleep 0.02; done\nexec {shlex.quote(world.ngrok_path)} "$@"\n'
+        f'do sleep 0.02; done\nexec {shlex.quote(world.tunnel_program)} "$@"\n'
     )
     agent.chmod(0o700)
     seen: list[Phase] = []
@@ -59,7 +59,7 @@ def test_the_first_model_is_loaded_while_the_tunnel_comes_up(
             seen.append(state.stage("tunnel").phase)
             go.touch()
 
-    sources = replace(world, ngrok_path=str(agent))
+    sources = replace(world, tunnel_program=str(agent))
     avocado = home.up(
         "tiny", sources=sources, policy=POLICY, token=REHEARSAL_TOKEN, show=look
     )

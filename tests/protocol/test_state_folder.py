@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from spicy_avocado_magic.protocol.state_folder import (
     Child,
     DaemonRecord,
     StateFolder,
-    hold_lock,
     read_private,
     write_private,
 )
@@ -108,19 +106,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_private(path, "\ud800")
     assert read_private(path) == "one"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_only_one_holds_the_lock(folder: StateFolder) -> None:
-    """One host a user; the lock is free again when the holder has gone."""
-    with hold_lock(folder.lock) as first:
-        with hold_lock(folder.lock) as second:
-            assert (first, second) == (True, False)
-        began = time.monotonic()
-        with hold_lock(folder.lock, wait_s=0.05) as third:
-            assert not third
-        assert time.monotonic() - began >= 0.05
-    with hold_lock(folder.lock) as again:
-        assert again
 
 
 def test_all_is_removed_but_the_lock_and_what_is_kept(folder: StateFolder) -> None:

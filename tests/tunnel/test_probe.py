@@ -24,6 +24,7 @@ from spicy_avocado_magic.protocol.pool import (
     Pool,
     gateway_proof,
 )
+from spicy_avocado_magic.tunnel.ngrok.provider import NgrokProvider
 from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER
 from spicy_avocado_magic.tunnel.probe import probe, probe_member
 
@@ -31,6 +32,7 @@ from ..tunnel_parts import AgentMaker, Service, serving
 
 SECRET = b"of this gateway"
 NONCE = "fresh"
+PROVIDER = NgrokProvider()
 Answer = Callable[[int, web.Request], web.Response]
 
 
@@ -57,7 +59,7 @@ def _edge_says(code: str, status: int = 404) -> web.Response:
 
 async def _probe(url: str, deadline_s: float = 0.3) -> None:
     expect = gateway_proof(SECRET, NONCE)
-    await probe(url, nonce=NONCE, expect=expect, deadline_s=deadline_s)
+    await probe(url, PROVIDER, nonce=NONCE, expect=expect, deadline_s=deadline_s)
 
 
 async def test_the_gateway_behind_a_real_relay_is_recognised(
@@ -168,7 +170,7 @@ async def test_a_member_is_told_from_a_stranger() -> None:
         return answer
 
     async def ask(url: str) -> MemberInfo | None:
-        return await probe_member(url, pool=pool, models=[], deadline_s=5)
+        return await probe_member(url, PROVIDER, pool=pool, models=[], deadline_s=5)
 
     async with serving(_gateway(answer_as(member))) as url:
         assert await ask(url) == MemberInfo(member=member.member, models=("tiny",))

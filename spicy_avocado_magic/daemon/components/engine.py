@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ...config.timeouts import Timeouts
-from ...engine.hardware.nvidia import list_nvidia_cards, select_gpu_libraries
+from ...engine.hardware.nvidia import list_nvidia_gpus, select_gpu_libraries
 from ...engine.install.installer import install
 from ...engine.install.release import (
     OllamaInstall,
@@ -115,8 +115,8 @@ class EngineComponent:
         board, settings = self._context.board, self._context.settings
         releases_url, policy = settings.sources.releases_url, self._context.policy
         number = await resolve_version(settings.ollama_version, releases_url, policy)
-        cards = await asyncio.to_thread(list_nvidia_cards)
-        libraries = select_gpu_libraries(cards, number)
+        gpus = await asyncio.to_thread(list_nvidia_gpus)
+        libraries = select_gpu_libraries(gpus, number)
         if libraries.warning:
             self._warnings = (libraries.warning,)
             board.warn("engine", *self._warnings)

@@ -19,7 +19,7 @@ from ...engine.hardware.memory_fit import (
     demand_of,
     estimate_placement,
 )
-from ...engine.hardware.nvidia import list_nvidia_cards, select_gpu_libraries
+from ...engine.hardware.nvidia import select_gpu_libraries
 from ...engine.install.release import MIN_VERSION
 from ...engine.model_errors import insufficient_memory_error
 from ...engine.progress import DownloadProgress
@@ -73,11 +73,10 @@ async def plan_models(
     """
     # A driver that sleeps takes seconds to answer, so it is asked meanwhile.
     looking_up = (_look_up(context, text) for text in context.settings.models)
-    plans, gpus, cards = await asyncio.gather(
-        asyncio.gather(*looking_up),
-        asyncio.to_thread(list_gpus),
-        asyncio.to_thread(list_nvidia_cards),
+    plans, gpus = await asyncio.gather(
+        asyncio.gather(*looking_up), asyncio.to_thread(list_gpus)
     )
+    cards = [gpu for gpu in gpus if gpu.driver]
     if cards and not select_gpu_libraries(cards, _oldest_engine(context)).folders:
         gpus = ()
     missing = [plan.manifest for plan in plans if not plan.is_installed]

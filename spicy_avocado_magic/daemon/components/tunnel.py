@@ -10,14 +10,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ...config.timeouts import Timeouts
+from ...config.tunnel import TUNNEL
 from ...errors import LOG_LINES_SHOWN, AvocadoError, TrafficPolicyRejected, TunnelFailed
 from ...gateway.metrics import Metrics
 from ...protocol.pool import gateway_proof
 from ...protocol.state import Phase
 from ...system.processes import Identity
-from ...tunnel.ngrok.agent import NgrokAgent, session_event
-from ...tunnel.ngrok.traffic_policy import require_key_policy
 from ...tunnel.probe import probe
+from ...tunnel.provider import SessionEvent, Tunnel, TunnelEvents
 from ..context import DaemonContext, RedactedLog
 from ..restart_loop import Readiness, first_completed
 from .gateway import GatewayComponent
@@ -62,24 +62,30 @@ class TunnelComponent:
         await self._pool.join()
         if settings.local:
             await self._stay_off(ready)
-        board.stage("tunnel", Phase.STARTING, "getting the ngrok agent")
-        agent = NgrokAgent(
-            ngrok_path=settings.sources.ngrok_path,
+        board.stage("tunnel", Phase.STARTING, f"installing the {TUNNEL.name} agent")
+        provider, program = context.provider, settings.sources.tunnel_program
+        agent = provider.create_tunnel(
+            program=program,
             config_path=context.folder.agent_config,
-            policy=policy,
-            on_line=self._hear,
-            on_spawn=self._on_spawn,
+            timeouts=policy,
+            events=TunnelEvents(
+                on_line=self._agent_log,
+                on_spawn=self._on_spawn,
+                on_session=self._on_session,
+            ),
         )
         grace_s = policy.tunnel_stop_s
         try:
-            version = await agent.fetch()
+            version = await provider.install(program, policy)
             await self._gateway_ready.wait_ready()
             if settings.pool:
                 # The others' clients must not reach one that cannot answer yet.
                 board.stage("tunnel", Phase.WAITING, "joins the pool with its models")
                 await self._models_ready.wait_ready()
                 self._gateway.set_public_host(settings.domain)
-            board.stage("tunnel", Phase.STARTING, f"ngrok {version}: connecting")
+            board.stage(
+                "tunnel", Phase.STARTING, f"{TUNNEL.name} {version}: connecting"
+            )
             url = await self._open(agent, version)
             board.update(url=url)
             ready.set_ready()
@@ -100,24 +106,24 @@ class TunnelComponent:
             await agent.close(grace_s)
             context.children.remove("agent")
 
-    async def _open(self, agent: NgrokAgent, version: str) -> str:
-        """Connect and prove the URL; without our rule if ngrok has a problem with it.
+    async def _open(self, agent: Tunnel, version: str) -> str:
+        """Connect and prove the URL; without the traffic policy if it is refused.
 
-        It asks for a key's header, so there is none where clients need not send one.
+        The policy requires a key in a header, so none is used where clients need not
+        send one.
         """
         settings = self._context.settings
         self._without_rule = ""
-        if not (settings.no_auth or settings.path_key):
+        traffic_policy = self._context.provider.traffic_policy()
+        if traffic_policy and not (settings.no_auth or settings.path_key):
             try:
-                return await self._connect(agent, version, require_key_policy())
+                return await self._connect(agent, version, traffic_policy)
             except TrafficPolicyRejected as error:
                 self._context.log(f"tunnel: {error}")
                 self._without_rule = f"{error.problem} {_UNGUARDED}"
         return await self._connect(agent, version, "")
 
-    async def _connect(
-        self, agent: NgrokAgent, version: str, traffic_policy: str
-    ) -> str:
+    async def _connect(self, agent: Tunnel, version: str, traffic_policy: str) -> str:
         board, settings = self._context.board, self._context.settings
         url = await agent.connect(
             board.snapshot().local_url,
@@ -127,7 +133,7 @@ class TunnelComponent:
         )
         self._session.set_ready()
         self._gateway.set_public_host(urlsplit(url).netloc)
-        board.stage("tunnel", Phase.READY, f"ngrok {version}")
+        board.stage("tunnel", Phase.READY, f"{TUNNEL.name} {version}")
         await self._prove(url)
         return url
 
@@ -155,17 +161,18 @@ class TunnelComponent:
     async def _call(self, url: str, within_s: float) -> None:
         nonce = secrets.token_hex(16)
         expect = gateway_proof(self._context.probe_secret, nonce)
-        await probe(url, nonce=nonce, expect=expect, deadline_s=within_s)
+        provider = self._context.provider
+        await probe(url, provider, nonce=nonce, expect=expect, deadline_s=within_s)
 
-    async def _watch_health(self, agent: NgrokAgent, url: str) -> None:
+    async def _watch_health(self, agent: Tunnel, url: str) -> None:
         metrics, policy = self._gateway.gateway.metrics, self._context.policy
         prove = partial(self._call, url)
         raise _Hung(await wait_until_unresponsive(agent, metrics, prove, policy))
 
-    async def _watch_exit(self, agent: NgrokAgent) -> None:
+    async def _watch_exit(self, agent: Tunnel) -> None:
         await agent.wait_exit()
         raise TunnelFailed(
-            "The ngrok agent ended by itself.",
+            f"The {TUNNEL.name} agent ended unexpectedly.",
             "It is started again, with the same URL.",
             log_tail=self._agent_log.tail(LOG_LINES_SHOWN),
         )
@@ -195,19 +202,15 @@ class TunnelComponent:
     def _on_spawn(self, identity: Identity) -> None:
         self._context.children.add("agent", identity)
 
-    def _hear(self, line: str) -> None:
-        self._agent_log(line)
-        match session_event(line):
-            case "lost":
-                self._session.set_unready()
-            case "established":
-                self._session.set_ready()
-            case None:
-                return
+    def _on_session(self, event: SessionEvent) -> None:
+        if event == "lost":
+            self._session.set_unready()
+        else:
+            self._session.set_ready()
 
 
 async def wait_until_unresponsive(
-    agent: NgrokAgent,
+    agent: Tunnel,
     metrics: Metrics,
     prove: Callable[[float], Awaitable[None]],
     policy: Timeouts,
@@ -234,14 +237,15 @@ async def wait_until_unresponsive(
             await prove(policy.agent_proof_s)
         except AvocadoError:
             return TunnelFailed(
-                "The ngrok agent hangs: it neither answers nor lets requests through.",
+                f"The {TUNNEL.name} agent hangs: it does not answer, and requests do "
+                "not get through.",
                 "It is started again, with the same URL.",
             )
         # What works is left alone, and not proved again and again.
         await asyncio.sleep(policy.probe_idle_s)
 
 
-async def _answers_once(agent: NgrokAgent, policy: Timeouts) -> bool:
+async def _answers_once(agent: Tunnel, policy: Timeouts) -> bool:
     """Whether one of so many checks in a row is answered."""
     loop = asyncio.get_running_loop()
     for _ in range(policy.agent_misses):

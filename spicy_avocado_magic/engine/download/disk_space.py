@@ -1,49 +1,38 @@
-"""Whether something fits on the disk, asked before it is fetched."""
+"""Checks for free disk space."""
 
 from __future__ import annotations
 
 import errno
 import shutil
 from pathlib import Path
+from typing import Final
 
 from ...errors import DiskTooSmall
+from ...formatting import format_bytes
+from ...system.paths import nearest_existing
 
-_GIB = 1 << 30
-_MIB = 1 << 20
+_REMEDY: Final = (
+    "Free some space, choose a smaller model, or point --models-dir at a larger disk."
+)
 
 
 def require_space(folder: Path, needed_bytes: int) -> None:
-    """Refuse what does not fit; ``folder`` need not exist yet.
+    """Check that a folder, which need not exist yet, has this much free space.
 
     Raises:
         DiskTooSmall: Naming the folder, the bytes needed and the bytes free.
     """
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(nearest_existing(folder)).free
     if needed_bytes > free:
         raise DiskTooSmall(
             f"{folder} needs {format_bytes(needed_bytes)}, "
             f"but only {format_bytes(free)} are free.",
-            "Free some space, choose a smaller model, or point --models-dir at a "
-            "larger disk.",
+            _REMEDY,
         )
 
 
 def disk_full(folder: Path, error: OSError) -> DiskTooSmall | None:
-    """Return the error for a write that found the disk full; None for others."""
+    """Return the error for a write to a full disk or quota; None for other errors."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
-    return DiskTooSmall(
-        f"The disk of {folder} is full.",
-        "Free some space, choose a smaller model, or point --models-dir at a "
-        "larger disk.",
-    )
-
-
-def format_bytes(size_bytes: int) -> str:
-    """Return a size as people read it."""
-    if size_bytes >= _GIB:
-        return f"{size_bytes / _GIB:.1f} GiB"
-    return f"{size_bytes / _MIB:.1f} MiB"
+    return DiskTooSmall(f"The disk of {folder} is full.", _REMEDY)

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ...formatting import with_decimal_sizes
 from ...system.redaction import strip_control_chars
 from ..ollama_api import LoadedModel
-from .memory import Gpu, visible
+from .memory import visible
+from .nvidia import Gpu
 
 _OFFLOADED: Final = re.compile(r"offloaded\s+(\d+)/(\d+)\s+layers to GPU")
 """What llama.cpp logs at each load (``offloadedLayersRegex`` in
@@ -107,7 +109,7 @@ class DetectedDevices:
     """What the engine found, in words for people."""
 
     text: str = ""
-    """Such as ``2 x Tesla T4, 14.7 GiB each`` or ``CPU``; empty if not yet known."""
+    """Such as ``2 x Tesla T4, 15.8 GB each`` or ``CPU``; empty if not yet known."""
     warnings: tuple[str, ...] = ()
 
 
@@ -141,8 +143,8 @@ def parse_devices(log_text: str) -> DetectedDevices:
 
 def _device(name: str, total: str, count: int) -> str:
     if count == 1:
-        return f"{name}, {total}"
-    return f"{count} x {name}, {total} each"
+        return f"{name}, {with_decimal_sizes(total)}"
+    return f"{count} x {name}, {with_decimal_sizes(total)} each"
 
 
 def _driver_warning(fields: dict[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import platform
 import shutil
@@ -15,6 +14,7 @@ from typing import Final
 
 from ...config.timeouts import Timeouts
 from ...errors import DownloadFailed
+from ...system.file_lock import try_lock
 from ...system.paths import ENGINES_LOCK
 from ..download.http import TRANSIENT_STATUSES, HTTPStatusError, get_text
 from ..download.retry import RetryableError, retry_while_progressing
@@ -143,7 +143,7 @@ async def _only_one(
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("ab") as file:
-            while not _try_lock(file.fileno()):
+            while not try_lock(file.fileno()):
                 on_detail("waiting for another notebook that installs Ollama")
                 await asyncio.sleep(_LOCK_EVERY_S)
             # A purge removes the lock with all else; what it removed locks nobody.
@@ -154,11 +154,3 @@ async def _only_one(
 
 def _is_same(descriptor: int, path: Path) -> bool:
     return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

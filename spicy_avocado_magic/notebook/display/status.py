@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...client.recent_errors import RecentError
 
 
-def status_picture(
+def render_status(
     state: State, errors: Sequence[RecentError] = (), *, is_moving: bool = False
 ) -> RichOutput:
     """Return everything about a service.

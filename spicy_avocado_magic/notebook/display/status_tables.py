@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ...client.state_text import PUBLIC_BYTES_A_MONTH, PUBLIC_REQUESTS_A_MONTH
-from ...config.model_name import ModelName
-from ...errors import UsageError
+from ...config.model_name import model_key
+from ...config.tunnel import TUNNEL
 from ...formatting import format_bytes, format_duration
 from ...protocol.state import (
     ApiKeyState,
@@ -42,19 +41,13 @@ def tokens_text(use: ApiKeyState | ModelUsage | TrafficStats) -> str:
 
 def models_table(state: State) -> str:
     """Return each model with its place in memory, and what it has answered."""
-    uses = {_key(use.name): use for use in state.traffic.models}
-    rows = [_model_cells(one, uses.pop(_key(one.name), None)) for one in state.models]
+    uses = {model_key(use.name): use for use in state.traffic.models}
+    rows = [
+        _model_cells(one, uses.pop(model_key(one.name), None)) for one in state.models
+    ]
     # Those that ``--any-model`` lets be asked, beside the wanted ones.
     rows += [(one.name, *[""] * 4, *_use_cells(one)) for one in uses.values()]
     return _table("Models", _MODELS_HEAD, rows, _MODELS_SHOWN) if rows else ""
-
-
-def _key(name: str) -> str:
-    """Return what two spellings of a model have in common: ``a`` and ``a:latest``."""
-    try:
-        return ModelName.parse(name).key
-    except UsageError:
-        return name
 
 
 def _model_cells(model: ModelState, use: ModelUsage | None) -> tuple[str, ...]:
@@ -110,21 +103,22 @@ def _table(
 
 
 def quota_bars(state: State) -> str:
-    """Return how much of ngrok's free month this service alone has used."""
+    """Return how much of the provider's free month this service alone has used."""
     traffic = state.traffic
     if not traffic.public_requests:
         return ""
+    quota = TUNNEL.quota
     requests, sent_bytes = traffic.public_requests, traffic.public_bytes_out
-    free = format_bytes(PUBLIC_BYTES_A_MONTH)
+    free = format_bytes(quota.sent_bytes)
     shares = (
         (
             "requests",
-            requests / PUBLIC_REQUESTS_A_MONTH,
-            f"{requests:,} of {PUBLIC_REQUESTS_A_MONTH:,} requests",
+            requests / quota.requests,
+            f"{requests:,} of {quota.requests:,} requests",
         ),
         (
             "bytes",
-            sent_bytes / PUBLIC_BYTES_A_MONTH,
+            sent_bytes / quota.sent_bytes,
             f"{format_bytes(sent_bytes)} of {free} sent",
         ),
     )
@@ -133,7 +127,7 @@ def quota_bars(state: State) -> str:
         f"{bar(f'quota: {name}', share, told, role='meter')}</div>"
         for name, share, told in shares
     )
-    title = "ngrok's free month, as far as this service has used it"
+    title = f"{TUNNEL.name}'s free month, as far as this service has used it"
     return f'<div class="avocado-quota"><b>{escape_line(title)}</b>{bars}</div>'
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyngrok import ngrok
 from pyngrok.conf import PyngrokConfig
@@ -27,9 +27,10 @@ from ...config.timeouts import Timeouts
 from ...errors import LOG_LINES_SHOWN, AvocadoError, NetworkUnreachable, TunnelFailed
 from ...system.processes import Identity, end_group, find_by_argument, identify
 from ...system.redaction import Redactor
-from . import install
+from ..provider import SessionEvent, Tunnel, TunnelEvents
 from .config import read_token, write_script
 from .error_codes import code_of, to_error, without_token
+from .install import program_path
 from .pyngrok_workarounds import (
     bypass_proxy_for_loopback,
     close_agent_pipe,
@@ -46,40 +47,35 @@ _UNBLOCK_S: Final = 2.0
 """Longest wait for pyngrok to notice that its agent has ended."""
 
 
-def session_event(line: str) -> Literal["lost", "established"] | None:
-    """Return what a line of the agent says of its session, if it says anything."""
+def session_event(line: str) -> SessionEvent | None:
+    """Return the event of the session that a line of the agent's log reports."""
     if "session closed, starting reconnect loop" in line:
         return "lost"
     return "established" if "client session established" in line else None
 
 
-class NgrokAgent:
+class NgrokAgent(Tunnel):
     """One agent process at a time, with one endpoint.
 
-    Both callbacks run in the event loop.
-
     Args:
-        ngrok_path: The agent's program; empty is where pyngrok keeps its own.
+        program: The agent's path; empty is where pyngrok keeps its own.
         config_path: What ``write_config`` wrote; its folder gets a small script.
-        policy: The waits.
-        on_line: Told each line that the agent prints, without the token.
-        on_spawn: Told of each agent process before its endpoint exists.
+        timeouts: Time limits.
+        events: Callbacks; lines do not contain the token.
     """
 
     def __init__(
         self,
         *,
-        ngrok_path: str,
+        program: str,
         config_path: Path,
-        policy: Timeouts,
-        on_line: Callable[[str], None],
-        on_spawn: Callable[[Identity], None],
+        timeouts: Timeouts,
+        events: TunnelEvents,
     ) -> None:
-        self._ngrok_path = install.program_path(ngrok_path)
+        self._program = program_path(program)
         self._config_path = config_path
-        self._policy = policy
-        self._on_line = on_line
-        self._on_spawn = on_spawn
+        self._timeouts = timeouts
+        self._events = events
         self._redact = Redactor()
         self._tail: deque[str] = deque(maxlen=LOG_LINES_SHOWN)
         self._config: PyngrokConfig | None = None
@@ -89,15 +85,6 @@ class NgrokAgent:
         self._identity: Identity | None = None
         self._exited: asyncio.Future[int] | None = None
         self._ending: asyncio.Future[None] | None = None
-
-    async def fetch(self) -> str:
-        """Make sure that the agent is there and runs, and return its version.
-
-        Raises:
-            NetworkUnreachable, DownloadFailed: If it cannot be fetched.
-            UserActionRequired: If the program there cannot be used.
-        """
-        return await install.ensure_installed(self._ngrok_path, self._policy)
 
     async def connect(
         self,
@@ -134,10 +121,10 @@ class NgrokAgent:
         if traffic_policy:
             options["traffic_policy"] = traffic_policy
         async with contextlib.AsyncExitStack() as undo:
-            undo.push_async_callback(self.close, self._policy.tunnel_stop_s)
+            undo.push_async_callback(self.close, self._timeouts.tunnel_stop_s)
             with self._explained():
                 config = self._config = self._prepare()
-                async with asyncio.timeout(self._policy.agent_start_s):
+                async with asyncio.timeout(self._timeouts.agent_start_s):
                     await self._spawn(config)
                     tunnel = await self._call(
                         lambda: ngrok.connect(
@@ -150,7 +137,7 @@ class NgrokAgent:
     async def is_healthy(self) -> bool:
         """Whether its local API answers in time."""
         api_url = self._running.api_url if self._running else None
-        return await is_alive(api_url or "", self._policy.agent_check_timeout_s)
+        return await is_alive(api_url or "", self._timeouts.agent_check_timeout_s)
 
     async def wait_exit(self) -> None:
         """Return as soon as the agent's process has ended, or if none was started."""
@@ -168,12 +155,12 @@ class NgrokAgent:
     def _end_stale(self) -> None:
         """End an agent of a life before, which would hold our URL (334)."""
         for stale in find_by_argument(str(self._config_path)):
-            end_group(stale, grace_s=self._policy.tunnel_stop_s)
+            end_group(stale, grace_s=self._timeouts.tunnel_stop_s)
 
     def _prepare(self) -> PyngrokConfig:
         """Write the script that pyngrok takes for the agent, and its settings."""
         script = self._config_path.with_suffix(".sh")
-        write_script(script, self._ngrok_path)
+        write_script(script, self._program)
         bypass_proxy_for_loopback()
         self._redact = Redactor([read_token(self._config_path)])
         self._tail.clear()
@@ -188,9 +175,9 @@ class NgrokAgent:
             ngrok_path=str(script),
             config_path=str(self._config_path),
             log_event_callback=hear,
-            startup_timeout=math.ceil(self._policy.agent_start_s),
+            startup_timeout=math.ceil(self._timeouts.agent_start_s),
             # No shorter than our own: a request that pyngrok gives up may succeed.
-            request_timeout=self._policy.agent_start_s,
+            request_timeout=self._timeouts.agent_start_s,
             start_new_session=True,
         )
         config.auth_token = config.api_key = None  # it reads them in the environment
@@ -199,7 +186,9 @@ class NgrokAgent:
     def _hear(self, line: str) -> None:
         line = self._redact(line)
         self._tail.append(line)
-        self._on_line(line)
+        self._events.on_line(line)
+        if (event := session_event(line)) is not None:
+            self._events.on_session(event)
 
     def _call(self, call: Callable[[], T]) -> asyncio.Future[T]:
         self._idle.clear()
@@ -224,7 +213,7 @@ class NgrokAgent:
             self._exited = in_daemon_thread(running.proc.wait)
             self._identity = identify(running.proc.pid)
             if self._identity is not None:
-                self._on_spawn(self._identity)
+                self._events.on_spawn(self._identity)
         await start
 
     def _end(self, config: PyngrokConfig, grace_s: float) -> None:
@@ -253,7 +242,7 @@ class NgrokAgent:
             yield
         except TimeoutError as error:
             said = "\n".join(self._tail)
-            limit_s = self._policy.agent_start_s
+            limit_s = self._timeouts.agent_start_s
             problem = f"The ngrok agent was not ready within {limit_s:g} s."
             raise self._failure(said, problem) from error
         except PyngrokError as error:

@@ -23,10 +23,12 @@ from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
+from spicy_avocado_magic.tunnel.ngrok.provider import NgrokProvider
 from spicy_avocado_magic.tunnel.ngrok.traffic_policy import (
     DENIED_HEADER,
     require_key_policy,
 )
+from tests.machine_speed import scaled
 
 from ...tunnel_parts import serving
 
@@ -38,10 +40,6 @@ class AgentThatLeadsAstray:
 
     def __init__(self, **_: Any) -> None:
         self.closed = False
-
-    async def fetch(self) -> str:
-        """Be there."""
-        return "3.30.0"
 
     async def connect(
         self, upstream: str, *, domain: str, pool: bool, traffic_policy: str
@@ -63,10 +61,6 @@ class AgentWithoutRules:
     def __init__(self, **_: Any) -> None:
         self.asked.clear()
 
-    async def fetch(self) -> str:
-        """Be there."""
-        return "3.30.0"
-
     async def connect(self, _: str, *, traffic_policy: str, **__: object) -> str:
         """Refuse the rule, or take it and let nothing through."""
         self.asked.append(traffic_policy)
@@ -85,7 +79,7 @@ class AgentWithoutRules:
 class NoChildren:
     """Stands in for the record of children."""
 
-    def done(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Forget it."""
 
 
@@ -101,6 +95,18 @@ def _context(folder: Path, **settings: Any) -> DaemonContext:
         log=EventLog(folder / "flight.log", redact),
         redact=redact,
         probe_secret=b"secret",
+    )
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, agent: type[Any]) -> None:
+    """Let ngrok's provider create this agent, and install nothing."""
+
+    async def install(self: NgrokProvider, program: str, timeouts: Timeouts) -> str:
+        return "3.30.0"
+
+    monkeypatch.setattr(NgrokProvider, "install", install)
+    monkeypatch.setattr(
+        NgrokProvider, "create_tunnel", lambda _self, **options: agent(**options)
     )
 
 
@@ -135,13 +141,13 @@ async def test_a_url_that_leads_elsewhere_is_never_announced(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     AgentThatLeadsAstray.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    monkeypatch.setattr(tunnel, "NgrokAgent", AgentThatLeadsAstray)
+    _use(monkeypatch, AgentThatLeadsAstray)
     context = _context(tmp_path)
     ready = Readiness()
     life = _life(context)
     try:
         with pytest.raises(TunnelFailed):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(scaled(5)):
                 await life.live(ready)
     finally:
         await runner.cleanup()
@@ -164,13 +170,13 @@ async def test_a_tunnel_comes_up_without_a_rule_that_ngrok_does_not_take(
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    monkeypatch.setattr(tunnel, "NgrokAgent", AgentWithoutRules)
+    _use(monkeypatch, AgentWithoutRules)
     monkeypatch.setattr(AgentWithoutRules, "denies", denies)
     ready = Readiness()
     life = _life(context)
     async with serving(app) as AgentWithoutRules.url:
         living = asyncio.create_task(life.live(ready))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             await ready.wait_ready()
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
@@ -185,7 +191,7 @@ async def test_no_rule_where_clients_need_send_no_header(
 ) -> None:
     """The edge could not tell them from strangers."""
     context = _context(tmp_path, **{setting: True})
-    monkeypatch.setattr(tunnel, "NgrokAgent", AgentWithoutRules)
+    _use(monkeypatch, AgentWithoutRules)
     monkeypatch.setattr(AgentWithoutRules, "url", "http://127.0.0.1:9")
     life = _life(context)
     with pytest.raises(AvocadoError):
@@ -202,10 +208,6 @@ class AgentThatJoins:
 
     def __init__(self, **_: Any) -> None:
         self.closed = False
-
-    async def fetch(self) -> str:
-        """Be there."""
-        return "3.30.0"
 
     async def close(self, grace_s: float) -> None:
         """End."""
@@ -228,14 +230,14 @@ async def test_a_member_joins_the_pool_only_when_it_can_answer(
         Readiness(),
         asyncio.Event(),
     )
-    monkeypatch.setattr(tunnel, "NgrokAgent", AgentThatJoins)
+    _use(monkeypatch, AgentThatJoins)
     monkeypatch.setattr(AgentThatJoins, "gateway", gateway, raising=False)
     AgentThatJoins.joined_with.clear()
     living = asyncio.create_task(
         _life(context, gateway, models_ready).live(Readiness())
     )
     living.add_done_callback(lambda _: tried.set())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while context.board.snapshot().stage("tunnel").phase is not Phase.WAITING or (
             "pool" not in context.board.snapshot().stage("tunnel").detail
         ):

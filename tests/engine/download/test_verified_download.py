@@ -23,6 +23,7 @@ from spicy_avocado_magic.errors import (
     DownloadFailed,
     NetworkUnreachable,
 )
+from tests.machine_speed import scaled
 
 from ..conftest import Serve
 from ..file_host import FileHost
@@ -291,7 +292,7 @@ async def test_a_small_disk_is_told_before_the_first_byte(
     usage = Usage(total=10**9, used=10**9, free=1 << 18)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     host = FileHost(CONTENT)
-    with pytest.raises(DiskTooSmall, match=r"deep needs 0\.6 MiB, but only 0\.2 MiB"):
+    with pytest.raises(DiskTooSmall, match=r"deep needs 600\.0 kB, but only 262\.1 kB"):
         await download.run(await serve(host.application()), size=size)
     assert download.part.stat().st_size == 0
 
@@ -326,7 +327,7 @@ async def test_a_cancel_keeps_the_part_for_later(
 
     monkeypatch.setattr(PartialFile, "write", write_and_tell)
     task = asyncio.create_task(download.run(url))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -11,7 +11,7 @@ from spicy_avocado_magic.engine.hardware.gpu_offload import (
     parse_devices,
     partial_offload_warning,
 )
-from spicy_avocado_magic.engine.hardware.memory import Gpu
+from spicy_avocado_magic.engine.hardware.nvidia import Gpu
 from spicy_avocado_magic.engine.ollama_api import LoadedModel
 
 T4 = Gpu(name="Tesla T4", total_bytes=1, free_bytes=1)

@@ -30,13 +30,13 @@ TOO_OLD = (
 
 def test_a_gpu_is_named_with_its_memory() -> None:
     """Lines of current and older servers are understood."""
-    assert parse_devices(T4).text == "Tesla T4, 14.7 GiB"
-    assert parse_devices(OLD_GPU).text == "Tesla P100-PCIE-16GB, 15.9 GiB"
+    assert parse_devices(T4).text == "Tesla T4, 15.8 GB"
+    assert parse_devices(OLD_GPU).text == "Tesla P100-PCIE-16GB, 17.1 GB"
 
 
 def test_equal_gpus_are_counted() -> None:
     """Two of a kind are one entry."""
-    assert parse_devices(T4 * 2).text == "2 x Tesla T4, 14.7 GiB each"
+    assert parse_devices(T4 * 2).text == "2 x Tesla T4, 15.8 GB each"
 
 
 def test_no_gpu_is_the_cpu_and_an_empty_log_is_nothing_yet() -> None:

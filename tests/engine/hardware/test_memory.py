@@ -1,4 +1,4 @@
-"""How much memory there is, with a stand-in for nvidia-smi."""
+"""RAM and VRAM that are free for models."""
 
 from __future__ import annotations
 
@@ -11,70 +11,15 @@ import pytest
 
 from spicy_avocado_magic.engine.hardware import memory
 from spicy_avocado_magic.engine.hardware.memory import (
-    Gpu,
     cgroup_free,
     list_gpus,
-    parse_gpus,
     read_memory,
     visible,
 )
+from spicy_avocado_magic.engine.hardware.nvidia import Gpu
 
 MIB = 1 << 20
 T4 = Gpu(name="Tesla T4", total_bytes=15360 * MIB, free_bytes=15000 * MIB)
-
-
-def stand_in(folder: Path, script: str) -> None:
-    """Put a program named nvidia-smi there, which is none."""
-    program = folder / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-
-
-@pytest.mark.parametrize(
-    ("script", "gpus"),
-    [
-        ("echo 'Tesla T4, 15360, 15000'; echo 'Tesla T4, 15360, 15000'", (T4, T4)),
-        ("echo 'No devices were found'; exit 6", ()),
-        ("echo 'NVIDIA GB10, [N/A], [N/A]'", (Gpu(name="NVIDIA GB10"),)),
-        ("exit 9", ()),
-        ("echo 'Tesla T4, 550.54.15, 7.5'", ()),
-        (None, ()),
-    ],
-)
-def test_gpus_are_what_nvidia_smi_tells(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    script: str | None,
-    gpus: tuple[Gpu, ...],
-) -> None:
-    """No tool and no driver are no GPU, and no crash."""
-    if script is not None:
-        stand_in(tmp_path, script)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert list_gpus() == gpus
-
-
-def test_the_question_is_one_that_nvidia_smi_understands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Name, total and free, in MiB without units."""
-    stand_in(tmp_path, 'echo "$@" > "$0.asked"')
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    list_gpus()
-    assert (tmp_path / "nvidia-smi.asked").read_text().split() == [
-        "--query-gpu=name,memory.total,memory.free",
-        "--format=csv,noheader,nounits",
-    ]
-
-
-def test_a_name_with_commas_and_escapes_is_only_text() -> None:
-    """What a tool prints reaches the screen without what a terminal obeys."""
-    (gpu,) = parse_gpus("A, B \x1b[31mC, 10, 5\n")
-    assert (gpu.name, gpu.total_bytes, gpu.free_bytes) == (
-        "A, B C",
-        10 * MIB,
-        5 * MIB,
-    )
 
 
 OTHER = Gpu(name="Other", total_bytes=1, free_bytes=1)
@@ -92,10 +37,10 @@ OTHER = Gpu(name="Other", total_bytes=1, free_bytes=1)
         ("GPU-4711", (T4, OTHER)),
     ],
 )
-def test_only_gpus_that_the_engine_may_see_count(
+def test_only_gpus_visible_to_the_engine_count(
     listed: str | None, seen: tuple[Gpu, ...]
 ) -> None:
-    """``CUDA_VISIBLE_DEVICES`` reaches the engine; nvidia-smi passes it over."""
+    """``nvidia-smi`` itself ignores ``CUDA_VISIBLE_DEVICES``."""
     environ = {} if listed is None else {"CUDA_VISIBLE_DEVICES": listed}
     assert visible((T4, OTHER), environ) == seen
 
@@ -111,7 +56,7 @@ def write(folder: Path, **texts: str) -> None:
 def test_a_containers_limit_is_respected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cache that can be dropped is free; a limit above the machine is none."""
+    """Droppable cache counts as free; a limit above the machine is no limit."""
     write(
         tmp_path,
         memory_DOT_max="1000\n",
@@ -130,17 +75,18 @@ def test_a_containers_limit_is_respected(
 
 
 @pytest.mark.parametrize(
-    ("listed", "share"), [("NVIDIA GB10, [N/A], [N/A]", 1.0), ("", 2 / 3)]
+    ("gpus", "share"), [((Gpu(name="NVIDIA GB10", driver=580),), 1.0), ((), 2 / 3)]
 )
-def test_a_gpu_that_shares_the_machines_memory_has_that_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, share: float
+def test_a_gpu_with_shared_memory_does_not_count_it_twice(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: tuple[Gpu, ...],
+    share: float,
 ) -> None:
-    """What the GPU takes is not there for the CPU a second time."""
+    """Memory given to the GPU is taken off the free RAM."""
     monkeypatch.setattr(memory, "CGROUPS", tmp_path)
     alone = read_memory(())
-    if listed:
-        gpus = parse_gpus(listed)
-    else:
+    if not gpus:
         monkeypatch.setattr(sys, "platform", "darwin")
         monkeypatch.setattr(platform, "machine", lambda: "arm64")
         gpus = list_gpus()
@@ -153,8 +99,8 @@ def test_a_gpu_that_shares_the_machines_memory_has_that_and_no_more(
     assert both == pytest.approx(alone.ram_free, rel=0.2), "memory counts twice"
 
 
-def test_the_older_interface_of_limits_is_read_too(tmp_path: Path) -> None:
-    """Version 1 keeps them in a folder of its own."""
+def test_limits_of_cgroup_version_1_are_read(tmp_path: Path) -> None:
+    """Version 1 has a folder of its own for them."""
     write(
         tmp_path,
         memory__memory_DOT_limit_in_bytes="1000",

@@ -1,4 +1,4 @@
-"""Credentials: where a token comes from and what one looks like."""
+"""Lookup of ``$NAME`` arguments and of the tunnel's token, and its shape."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..errors import InvalidToken, SecretMissing
-from .platforms import detect_platform
-from .redaction import Secret
-
-TOKEN_VARIABLE: Final = "NGROK_AUTHTOKEN"  # noqa: S105
-
+from ..system.platforms import detect_platform
+from ..system.redaction import Secret
+from .tunnel import TUNNEL
 
 _NAME = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-
-
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,200}")
-
-
-_CERTAIN = re.compile(r"[A-Za-z0-9]{20,}_[A-Za-z0-9]{10,}")
+_CREDENTIAL: Final = TUNNEL.credential
 
 
 def resolve(
@@ -29,10 +22,10 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     platform_secret: Callable[[str], str | None] | None = None,
 ) -> str:
-    """Replace ``$NAME`` or ``${NAME}`` when it is the whole of an argument.
+    """Return the value of ``$NAME`` or ``${NAME}``, if that is the whole argument.
 
-    Looked for in the notebook's variables, the environment, then the platform's
-    secret store. Any other text is returned as it is.
+    The notebook's variables, the environment and the platform's secret store are
+    searched in this order. Any other text is returned unchanged.
 
     Raises:
         SecretMissing: If the name is in none of them.
@@ -57,45 +50,44 @@ def find_token(
     platform_secret: Callable[[str], str | None] | None = None,
     ask: Callable[[str], str] | None = None,
 ) -> str:
-    """Return the tunnel's token from where tokens are kept, or by asking.
+    """Return the tunnel's token from the usual places, or ask the user for it.
 
     Raises:
-        SecretMissing: If it is nowhere and nobody is there to be asked.
+        SecretMissing: If it is in none of them and the user cannot be asked.
     """
     found, withheld = None, None
     try:
-        found = _look_up(TOKEN_VARIABLE, namespace, environ, platform_secret)
+        found = _look_up(_CREDENTIAL.variable, namespace, environ, platform_secret)
     except SecretMissing as error:
         withheld = error
     if not found and ask is not None:
-        found = ask("ngrok authtoken (dashboard.ngrok.com): ").strip()
+        found = ask(f"{TUNNEL.name} {_CREDENTIAL.name} ({_CREDENTIAL.page}): ").strip()
     if not found:
         raise withheld or SecretMissing(
-            "No ngrok token was given.",
-            f"Pass --token $NAME, set NGROK_AUTHTOKEN{detect_platform().or_add_it}, "
-            "or use --local for no tunnel.",
+            f"No {TUNNEL.name} token was given.",
+            f"Pass --token $NAME, set {_CREDENTIAL.variable}"
+            f"{detect_platform().or_add_it}, or use --local for no tunnel.",
         )
     return found
 
 
 def looks_like_token(text: str) -> bool:
-    """Whether it can only be an authtoken, which is not to be shown again."""
-    return _CERTAIN.fullmatch(text) is not None
+    """Return whether a text is certainly a token, which must not be shown again."""
+    return _CREDENTIAL.certain_shape.fullmatch(text) is not None
 
 
 def check_token(token: str) -> str:
-    """Return a token that has the shape of one, else refuse it before it is used.
+    """Return a token without surrounding space, if it has the shape of one.
 
     Raises:
-        InvalidToken: With what to paste instead.
+        InvalidToken: If it has not; the remedy says what to paste instead.
     """
     text = token.strip()
-    if _TOKEN.fullmatch(text):
+    if _CREDENTIAL.shape.fullmatch(text):
         return text
     raise InvalidToken(
-        "The ngrok token is malformed (ERR_NGROK_105).",
-        "Paste the Authtoken from dashboard.ngrok.com/get-started/your-authtoken, "
-        "not an API key.",
+        f"The {TUNNEL.name} token is malformed ({_CREDENTIAL.malformed_code}).",
+        f"Paste the {_CREDENTIAL.name} from {_CREDENTIAL.page}, not an API key.",
     )
 
 
