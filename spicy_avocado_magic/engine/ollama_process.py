@@ -262,11 +262,7 @@ def ollama_environ(
     if library_path:
         folders = [*kept.get(_LIBRARY_PATH, "").split(os.pathsep), *library_path]
         kept[_LIBRARY_PATH] = os.pathsep.join(dict.fromkeys(filter(None, folders)))
-    wanted = {"OLLAMA_KEEP_ALIVE": "-1", **dict(settings.engine_env)}
-    if settings.keep_alive:
-        wanted["OLLAMA_KEEP_ALIVE"] = settings.keep_alive
-    if settings.context:
-        wanted["OLLAMA_CONTEXT_LENGTH"] = str(settings.context)
+    wanted = {"OLLAMA_KEEP_ALIVE": "-1"} | settings.engine_variables()
     ours = {
         "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_MODELS": str(models_dir),

@@ -25,7 +25,7 @@ def test_the_service_outlives_a_restart_and_ends_when_told(lab: Lab, tab: Tab) -
     notebook.run(LOAD)
     (url,) = set(re.findall(r"URL\s+(http://127\.0\.0\.1:\d+)", notebook.run(UP)))
     notebook.restart()
-    assert "A service is running" in notebook.run(LOAD)
+    assert "A service is already running" in notebook.run(LOAD)
     told = notebook.run(STATUS)
     assert url in told, f"status does not tell {url}: {told}"
     assert "Nothing is left" in notebook.run(DOWN)

@@ -23,6 +23,7 @@ from spicy_avocado_magic.protocol.finding import CheckStatus
 from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.system.platforms import Platform
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 
 from .conftest import New
 
@@ -203,7 +204,7 @@ def test_a_host_or_guard_without_a_record_is_told(
     hasty = new_case(policy=replace(Timeouts(), launch_s=0.0))
     with sleeper(module) as stray:
         assert check_leftovers(patient).verdict is CheckStatus.OK
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + scaled(10)
         while (found := check_leftovers(hasty)).verdict is CheckStatus.OK:
             assert time.monotonic() < deadline, "a stray was not found"
         assert f"{name} of nobody (pid {stray.pid})" in found.what

@@ -14,6 +14,7 @@ from spicy_avocado_magic.doctor.context import DoctorContext
 from spicy_avocado_magic.doctor.runner import Check, run_checks
 from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.finding import CheckStatus, Finding, ok
+from tests.machine_speed import scaled
 
 from .conftest import New
 
@@ -81,7 +82,7 @@ def test_checks_run_side_by_side(new_case: New) -> None:
     meeting = threading.Barrier(2)
 
     def meet(_case: DoctorContext) -> Finding:
-        meeting.wait(10)
+        meeting.wait(scaled(10))
         return ok("met", "Fine.")
 
     checks = (Check(name="one", run=meet), Check(name="two", run=meet))

@@ -23,6 +23,7 @@ from spicy_avocado_magic.engine.ollama_process import OllamaProcess, free_port
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.system.process_log import ProcessLog
 from spicy_avocado_magic.system.processes import Identity
+from tests.machine_speed import scaled
 
 STUB = f"""#!{sys.executable}
 import http.server, os, pathlib, signal, subprocess, sys
@@ -120,7 +121,7 @@ async def test_a_real_engine_that_is_killed_is_noticed_and_starts_anew(
     await server.start()
     assert server.identity is not None
     os.kill(server.identity.pid, signal.SIGKILL)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await server.wait_exit()
     await server.stop(0)
     second = make_server(real_ollama)
@@ -199,7 +200,7 @@ async def test_an_engine_that_ignores_term_is_killed(make_server: MakeServer) ->
     server = make_server("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVE)
     await server.start()
     identity = server.identity
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         await server.stop(0.1)
     assert identity is not None
     assert not identity.is_alive
@@ -215,7 +216,7 @@ async def test_a_cancelled_stop_still_kills(make_server: MakeServer) -> None:
     stopping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stopping
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await server.wait_exit()
     assert identity is not None
     assert not identity.is_alive

@@ -21,6 +21,7 @@ from spicy_avocado_magic.errors import (
     NetworkUnreachable,
 )
 from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
+from tests.machine_speed import scaled
 
 from .conftest import Serve
 from .running import has_model, pull
@@ -82,7 +83,7 @@ async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
     registry = (await serve(app)).removeprefix("http://")
     source = resolve_source(TINY, registry)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             await pull(
                 engine.base_url,
                 source,
@@ -149,7 +150,7 @@ async def test_a_pull_that_stands_still_is_begun_anew(
     still = layer(4, repeat=1000, pause=0.02)
     stub = PullStub([layer(2), still], [layer(4), layer(9), SUCCESS])
     url = await serve(stub.application())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         progress = await pull(url, TINY, timeouts)
     assert progress[-1] == (9, 9)
     assert len(stub.bodies) == 2
@@ -165,7 +166,7 @@ async def test_a_pull_that_says_nothing_is_begun_anew(
 ) -> None:
     """No line is no byte."""
     stub = PullStub([step | {"pause": 30}], [SUCCESS])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 2
 
@@ -183,7 +184,7 @@ async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
     app.router.add_post("/api/pull", hang)
     url = await serve(app)
     with pytest.raises(DownloadFailed, match="it stalled"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(scaled(10)):
             await pull(url, TINY, timeouts)
 
 
@@ -226,7 +227,7 @@ async def test_two_layers_that_take_turns_without_bytes_are_a_stall(
     """Lines that differ only by their layer do not hide it."""
     one, two = layer(4, pause=0.02), layer(4, pause=0.02, status="other", digest="e")
     stub = PullStub([one, two] * 500, [SUCCESS])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 2
 

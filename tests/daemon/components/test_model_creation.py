@@ -24,8 +24,9 @@ from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.processes import Identity
+from tests.machine_speed import scaled
 
-WAIT_S = 20.0
+WAIT_S = scaled(20.0)
 
 
 class Children:

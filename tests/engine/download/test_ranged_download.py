@@ -21,6 +21,7 @@ from spicy_avocado_magic.engine.download.ranged_download import (
 )
 from spicy_avocado_magic.engine.download.retry import RetryableError
 from spicy_avocado_magic.errors import DownloadFailed
+from tests.machine_speed import scaled
 
 from ..conftest import Serve
 from ..file_host import FileHost
@@ -54,7 +55,7 @@ async def bring(
     """Transfer the file and return what arrived."""
     part = PartialFile(folder / "file", size, None)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             await download_ranges(
                 f"{url}/file", part, timeouts=timeouts, on_progress=on_progress
             )
@@ -74,7 +75,7 @@ async def test_several_connections_share_a_file(
     bringing = asyncio.create_task(
         bring(url, tmp_path, replace(timeouts, stall_s=60), size=size)
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await host.until(lambda: host.active >= CONNECTIONS - 1)
     all_there.set()
     assert await bringing == CONTENT

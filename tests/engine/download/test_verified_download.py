@@ -23,6 +23,7 @@ from spicy_avocado_magic.errors import (
     DownloadFailed,
     NetworkUnreachable,
 )
+from tests.machine_speed import scaled
 
 from ..conftest import Serve
 from ..file_host import FileHost
@@ -326,7 +327,7 @@ async def test_a_cancel_keeps_the_part_for_later(
 
     monkeypatch.setattr(PartialFile, "write", write_and_tell)
     task = asyncio.create_task(download.run(url))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

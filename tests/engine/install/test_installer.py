@@ -28,6 +28,7 @@ from spicy_avocado_magic.errors import (
     DownloadFailed,
     UsageError,
 )
+from tests.machine_speed import scaled
 
 from ..conftest import Serve
 from ..file_host import FileHost
@@ -294,7 +295,7 @@ async def test_it_is_unpacked_while_it_arrives(
     host.archive.holding = {1: late}
     url = await serve(host.application())
     installing = asyncio.create_task(installation.run(url))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(scaled(10)):
         while not list(installation.engines.glob(".unpacking-*/bin/ollama")):
             await host.archive.until(lambda: True)
             await asyncio.to_thread(time.sleep, 0.01)
