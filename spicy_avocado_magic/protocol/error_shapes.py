@@ -36,14 +36,12 @@ def error_shape(
     dialect: ApiDialect, message: str, error_type: str, code: str | None = None
 ) -> dict[str, Any]:
     """Return an error object from which stock clients make typed exceptions."""
-    error: dict[str, Any] = {"message": message, "type": error_type}
-    match dialect:
-        case ApiDialect.NATIVE:
-            return {"error": message}
-        case ApiDialect.OPENAI:
-            return {"error": error | {"param": None, "code": code}}
-        case ApiDialect.ANTHROPIC:
-            return {"type": "error", "error": error}
+    if dialect is ApiDialect.NATIVE:
+        return {"error": message}
+    if dialect is ApiDialect.ANTHROPIC:
+        return {"type": "error", "error": {"type": error_type, "message": message}}
+    error = {"message": message, "type": error_type, "param": None, "code": code}
+    return {"error": error}
 
 
 def error_body(

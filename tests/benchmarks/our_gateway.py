@@ -33,7 +33,7 @@ async def _serve(output: dict[str, Any]) -> None:
         access=AccessPolicy(
             key=Secret(key), public_host="spicy.ngrok.app", models=("tiny", "llama3")
         ),
-        policy=policy,
+        timeouts=policy,
         probe_secret=secrets.token_bytes(32),
         limits=Limits.from_timeouts(policy, _BOUNDS),
         log=log,

@@ -29,7 +29,7 @@ from .status_tables import (
 from .theme import card_header
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import RecentError
+    from ...client.last_run import RecentError
 
 
 def render_status(

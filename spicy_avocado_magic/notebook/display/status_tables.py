@@ -23,7 +23,7 @@ from .keys import key_cells
 from .stages import bar
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import RecentError
+    from ...client.last_run import RecentError
 
 _MODELS_SHOWN: Final = 10
 _KEYS_SHOWN: Final = 10
