@@ -1,7 +1,7 @@
-"""Markdown of a model as HTML that can neither run nor fetch anything.
+"""Safe HTML for the Markdown of a model: it runs no script and fetches no image.
 
 JupyterLab executes ``<img onerror>`` and fetches images inside ``Markdown(…)``, so a
-model's text is never displayed as such.
+model's text is never displayed as ``text/markdown``.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 LONGEST_RENDERED: Final = 60_000
-"""Characters; a longer text is shown as it is, since rendering takes its time."""
+"""Limit in characters: a longer text is shown unrendered, since rendering is slow."""
 _WEB: Final = re.compile(r"https?://", re.IGNORECASE)
 
 
 def markdown_html(text: str) -> str:
-    """Return safe markup for a model's Markdown.
+    """Return safe HTML for a model's Markdown.
 
-    HTML in it is text, images are links, and links lead to web pages alone.
+    HTML in it is escaped, images become text, and links lead to web pages only.
     """
-    plain = strip_control_chars(text)
-    if len(plain) > LONGEST_RENDERED:
-        markup = f'<div style="white-space:pre-wrap">{html.escape(plain)}</div>'
+    stripped = strip_control_chars(text)
+    if len(stripped) > LONGEST_RENDERED:
+        markup = f'<div style="white-space:pre-wrap">{html.escape(stripped)}</div>'
     else:
-        markup = _renderer().render(plain)
+        markup = _renderer().render(stripped)
     return f'<div class="{NO_FORMULAS}">{markup}</div>'
 
 
@@ -56,6 +56,6 @@ def _open_link(
 ) -> str:
     tokens[index].attrSet("rel", "noopener noreferrer")
     tokens[index].attrSet("target", "_blank")
-    # A browser's own blue cannot be read on a dark theme.
+    # The browser's default blue is hard to read on a dark theme.
     tokens[index].attrSet("style", "color:inherit")
     return str(renderer.renderToken(tokens, index, options, env))

@@ -1,9 +1,9 @@
-"""How a running service is: a card of tables, and the same in plain text."""
+"""The card of ``%avocado_status``: a service in tables, and the same as text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...client.state_text import (
     MARKS,
@@ -13,7 +13,14 @@ from ...client.state_text import (
     status_text,
 )
 from ...formatting import format_bytes, format_duration
-from ...protocol.state import COMPONENTS, Failure, ModelState, Phase, Stage, State
+from ...protocol.state import (
+    COMPONENTS,
+    ModelState,
+    Phase,
+    Stage,
+    State,
+    TrafficStats,
+)
 from .html import RichOutput, details, facts_table, one_line
 from .render import bounded_output, models_text
 from .stages import failure_panel, stages_list, warnings_list
@@ -31,25 +38,31 @@ from .theme import card_header
 if TYPE_CHECKING:
     from ...client.recent_errors import RecentError
 
+_TITLES: Final = {
+    "ready": "✓ Serving",
+    "failed": "✗ Failed:",
+    "starting": "… Starting",
+}
+
 
 def render_status(
     state: State, errors: Sequence[RecentError] = (), *, is_moving: bool = False
 ) -> RichOutput:
-    """Return everything about a service.
+    """Return the card of a running service.
 
     Args:
         state: Of the service.
-        errors: What went wrong since it began, the latest last.
-        is_moving: Whether it is redrawn, so that a fold would not stay open.
+        errors: Those since it started, newest last.
+        is_moving: Whether it will be redrawn, so that an open fold would close.
     """
     phase = _phase(state)
-    title = f"{_said(phase)} {models_text(state)}"
+    title = f"{_TITLES[phase]} {models_text(state)}"
     markup = (
         card_header(title, _uptime(state))
         + _components(state)
         + _failures(state, has_log=not is_moving)
         + warnings_list(state.warnings)
-        + facts_table(_facts(state), _prose(state))
+        + facts_table(_facts(state), _sentences(state))
         + models_table(state)
         + keys_table(state.keys)
         + members_table(state.members)
@@ -60,10 +73,12 @@ def render_status(
         stages = stages_list(state.stages, has_panels=False)
         is_open = phase != "ready"
         markup += details("Stages", stages, is_open=is_open, kind="stages")
-    lines = [status_text(state).partition("\n")[2] if state.rehearsal else ""]
-    if not state.rehearsal:
-        lines = [status_text(state)]
-    lines += [f"error    {line}" for line in _past_lines(errors)]
+    text = status_text(state)
+    if state.rehearsal:
+        # ``bounded_output`` adds the mark that is the first line.
+        text = text.partition("\n")[2]
+    past = [one_line(f"{x.at} {x.component}: {problem_text(x)}") for x in errors]
+    lines = [text, *(f"error    {line}" for line in past)]
     return bounded_output(state, markup, lines, phase=phase, label=title)
 
 
@@ -72,11 +87,6 @@ def _phase(state: State) -> str:
     if Phase.FAILED in phases or state.failure is not None:
         return "failed"
     return "ready" if state.is_ready else "starting"
-
-
-def _said(phase: str) -> str:
-    words = {"ready": "✓ Serving", "failed": "✗ Failed:", "starting": "… Starting"}
-    return words[phase]
 
 
 def _uptime(state: State) -> str:
@@ -99,12 +109,10 @@ def _components(state: State) -> str:
 
 
 def _failures(state: State, *, has_log: bool) -> str:
-    told: dict[Failure, None] = {}
+    """Return a panel for each failure, without repeating one."""
     parts: tuple[Stage | ModelState, ...] = (*state.stages, *state.models)
-    for part in parts:
-        if part.failure is not None:
-            told[part.failure] = None
-    return "".join(failure_panel(failure, has_log=has_log) for failure in told)
+    failures = dict.fromkeys(part.failure for part in parts if part.failure is not None)
+    return "".join(failure_panel(failure, has_log=has_log) for failure in failures)
 
 
 def _facts(state: State) -> list[tuple[str, str]]:
@@ -119,38 +127,34 @@ def _facts(state: State) -> list[tuple[str, str]]:
     return facts
 
 
-def _prose(state: State) -> list[tuple[str, str]]:
+def _sentences(state: State) -> list[tuple[str, str]]:
     return [
         ("engine", state.engine_text),
-        ("now", _now(state)),
-        ("so far", _so_far(state)),
+        ("now", _current_traffic(state.traffic)),
+        ("so far", _total_traffic(state)),
         ("answers", answers_text(state.traffic)),
         ("log", f"{state.log_path} (%avocado_logs shows it)"),
     ]
 
 
-def _now(state: State) -> str:
-    traffic = state.traffic
+def _current_traffic(traffic: TrafficStats) -> str:
     text = (
-        f"{traffic.tokens_a_second:.1f} tokens a second, "
-        f"{traffic.in_flight} in flight, {traffic.queued} waiting"
+        f"{traffic.tokens_a_second:.1f} tokens per second, "
+        f"{traffic.in_flight} requests in progress, {traffic.queued} waiting"
     )
     if traffic.first_token_p50_s is not None and traffic.first_token_p95_s is not None:
-        half = format_duration(traffic.first_token_p50_s)
-        most = format_duration(traffic.first_token_p95_s)
-        text += f"; first token after {half} (half), {most} (95 %)"
+        median = format_duration(traffic.first_token_p50_s)
+        slow = format_duration(traffic.first_token_p95_s)
+        text += f"; first token after {median} (median), {slow} (95th percentile)"
     return text
 
 
-def _so_far(state: State) -> str:
-    traffic = state.traffic
-    sent, tokens = format_bytes(state.bytes_out), tokens_text(traffic)
-    text = f"{state.requests} requests let in, {state.refused} refused, {sent} sent"
-    text += f", {tokens} tokens in / out"
+def _total_traffic(state: State) -> str:
+    traffic, sent = state.traffic, format_bytes(state.bytes_out)
+    text = (
+        f"{state.requests} requests accepted, {state.refused} refused, {sent} sent, "
+        f"{tokens_text(traffic)} tokens in / out"
+    )
     if traffic.lost_lines:
         text += f"; {traffic.lost_lines} lines of access.log lost: is the disk full?"
     return text
-
-
-def _past_lines(errors: Sequence[RecentError]) -> list[str]:
-    return [one_line(f"{x.at} {x.component}: {problem_text(x)}") for x in errors]

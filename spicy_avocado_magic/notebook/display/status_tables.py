@@ -1,4 +1,4 @@
-"""The tables of a service's status: models, keys, members, quota, last errors."""
+"""The tables of ``%avocado_status``: models, keys, pool members, quota, last errors."""
 
 from __future__ import annotations
 
@@ -18,39 +18,44 @@ from ...protocol.state import (
 )
 from ...system.redaction import strip_control_chars
 from .html import columns_table, escape_line, lines_of
-from .keys import HEAD as KEYS_HEAD
-from .keys import key_cells
 from .stages import bar
 
 if TYPE_CHECKING:
     from ...client.recent_errors import RecentError
 
-_MODELS_SHOWN: Final = 10
-_KEYS_SHOWN: Final = 10
-_MEMBERS_SHOWN: Final = 10
+KEYS_HEAD: Final = (
+    "name",
+    "limits",
+    "requests",
+    "tokens in / out",
+    "last used",
+    "expires",
+)
 _MODELS_HEAD: Final = ("model", "state", "on disk", "GPU", "CPU", "requests", "tokens")
-_MEMBERS_HEAD: Final = ("member", "models", "answered")
-_ERRORS_HEAD: Final = ("when", "part", "what")
+_MEMBERS_HEAD: Final = ("member", "models", "last answer")
+_ERRORS_HEAD: Final = ("when", "part", "problem")
+_MAX_ROWS: Final = 10
 
 
-def tokens_text(use: ApiKeyState | ModelUsage | TrafficStats) -> str:
-    """Return tokens in and out; those that were counted, not told, are marked."""
-    about = "≈" if use.is_estimate else ""
-    return f"{about}{use.tokens_in} / {about}{use.tokens_out}"
+def tokens_text(usage: ApiKeyState | ModelUsage | TrafficStats) -> str:
+    """Return tokens in and out; ``≈`` marks estimates of our own."""
+    mark = "≈" if usage.is_estimate else ""
+    return f"{mark}{usage.tokens_in} / {mark}{usage.tokens_out}"
 
 
 def models_table(state: State) -> str:
-    """Return each model with its place in memory, and what it has answered."""
-    uses = {model_key(use.name): use for use in state.traffic.models}
+    """Return each model with its size, its place in memory and its use."""
+    usage = {model_key(each.name): each for each in state.traffic.models}
     rows = [
-        _model_cells(one, uses.pop(model_key(one.name), None)) for one in state.models
+        _model_cells(model, usage.pop(model_key(model.name), None))
+        for model in state.models
     ]
-    # Those that ``--any-model`` lets be asked, beside the wanted ones.
-    rows += [(one.name, *[""] * 4, *_use_cells(one)) for one in uses.values()]
-    return _table("Models", _MODELS_HEAD, rows, _MODELS_SHOWN) if rows else ""
+    # Models that were not named can be used with ``--any-model``.
+    rows += [(each.name, *[""] * 4, *_usage_cells(each)) for each in usage.values()]
+    return _table("Models", _MODELS_HEAD, rows) if rows else ""
 
 
-def _model_cells(model: ModelState, use: ModelUsage | None) -> tuple[str, ...]:
+def _model_cells(model: ModelState, usage: ModelUsage | None) -> tuple[str, ...]:
     gpu, cpu = "not loaded", "not loaded"
     if model.memory_bytes:
         gpu = format_bytes(model.gpu_bytes)
@@ -61,85 +66,104 @@ def _model_cells(model: ModelState, use: ModelUsage | None) -> tuple[str, ...]:
         format_bytes(model.size_bytes) if model.size_bytes else "",
         gpu,
         cpu,
-        *_use_cells(use or ModelUsage(name=model.name)),
+        *_usage_cells(usage or ModelUsage(name=model.name)),
     )
 
 
-def _use_cells(use: ModelUsage) -> tuple[str, str]:
-    return str(use.requests), tokens_text(use)
+def _usage_cells(usage: ModelUsage) -> tuple[str, str]:
+    return str(usage.requests), tokens_text(usage)
 
 
 def keys_table(keys: Sequence[ApiKeyState]) -> str:
-    """Return who may use the service, and what each has used."""
-    if not keys:
-        return ""
+    """Return each key with its limits and use."""
     rows = [key_cells(key) for key in keys]
-    return _table("Keys", KEYS_HEAD, rows, _KEYS_SHOWN, " (%avocado_keys lists all)")
+    return _table("Keys", KEYS_HEAD, rows, " (%avocado_keys lists all)") if rows else ""
+
+
+def key_cells(key: ApiKeyState) -> tuple[str, ...]:
+    """Return a key's row under ``KEYS_HEAD``."""
+    expires = "never"
+    if key.expires_in_s is not None:
+        left_s = key.expires_in_s
+        expires = f"in {format_duration(left_s)}" if left_s > 0 else "expired"
+    return (
+        strip_control_chars(key.name),
+        limits_text(key),
+        str(key.requests),
+        tokens_text(key),
+        "never" if key.idle_s is None else f"{format_duration(key.idle_s)} ago",
+        expires,
+    )
+
+
+def limits_text(key: ApiKeyState) -> str:
+    """Return on one line what limits a key."""
+    parts = []
+    if key.rpm:
+        parts.append(f"{key.rpm} requests/min")
+    if key.tokens:
+        parts.append(f"{key.tokens} tokens")
+    if key.models:
+        parts.append(", ".join(key.models))
+    if key.manage:
+        parts.append("manages models")
+    return strip_control_chars("; ".join(parts) or "none")
 
 
 def members_table(members: Sequence[PoolMember]) -> str:
-    """Return the notebooks behind a pool's URL; nothing without ``--pool``."""
+    """Return the notebooks behind a pool's URL; empty without ``--pool``."""
     rows = []
     for member in members:
         seen = "never"
         if member.seen_s is not None:
             seen = f"{format_duration(member.seen_s)} ago"
-        whose = " (this one)" if member.is_self else ""
-        models = ", ".join(member.models) or "no model yet"
-        rows.append((f"{member.id}{whose}", models, seen))
-    return _table("Pool", _MEMBERS_HEAD, rows, _MEMBERS_SHOWN) if rows else ""
+        name = f"{member.id} (this one)" if member.is_self else member.id
+        rows.append((name, ", ".join(member.models) or "no model yet", seen))
+    return _table("Pool", _MEMBERS_HEAD, rows) if rows else ""
 
 
 def _table(
-    title: str,
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    most: int,
-    where: str = "",
+    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], hint: str = ""
 ) -> str:
-    more = len(rows) - most
-    rest = lines_of([f"… and {more} more{where}"], "more") if more > 0 else ""
-    return columns_table(title, head, rows[:most]) + rest
+    more = len(rows) - _MAX_ROWS
+    rest = lines_of([f"… and {more} more{hint}"], "more") if more > 0 else ""
+    return columns_table(title, head, rows[:_MAX_ROWS]) + rest
 
 
 def quota_bars(state: State) -> str:
     """Return how much of the provider's free month this service alone has used."""
-    traffic = state.traffic
+    traffic, quota = state.traffic, TUNNEL.quota
     if not traffic.public_requests:
         return ""
-    quota = TUNNEL.quota
-    requests, sent_bytes = traffic.public_requests, traffic.public_bytes_out
-    free = format_bytes(quota.sent_bytes)
+    sent, free = map(format_bytes, (traffic.public_bytes_out, quota.sent_bytes))
     shares = (
         (
             "requests",
-            requests / quota.requests,
-            f"{requests:,} of {quota.requests:,} requests",
+            traffic.public_requests / quota.requests,
+            f"{traffic.public_requests:,} of {quota.requests:,} requests",
         ),
         (
             "bytes",
-            sent_bytes / quota.sent_bytes,
-            f"{format_bytes(sent_bytes)} of {free} sent",
+            traffic.public_bytes_out / quota.sent_bytes,
+            f"{sent} of {free} sent",
         ),
     )
     bars = "".join(
-        f'<div class="avocado-share">{escape_line(told)}'
-        f"{bar(f'quota: {name}', share, told, role='meter')}</div>"
-        for name, share, told in shares
+        f'<div class="avocado-share">{escape_line(text)}'
+        f"{bar(f'quota: {name}', share, text, role='meter')}</div>"
+        for name, share, text in shares
     )
     title = f"{TUNNEL.name}'s free month, as far as this service has used it"
     return f'<div class="avocado-quota"><b>{escape_line(title)}</b>{bars}</div>'
 
 
 def errors_table(errors: Sequence[RecentError]) -> str:
-    """Return what went wrong since the service began; nothing if nothing did."""
-    if not errors:
-        return ""
+    """Return the errors since the service started; empty if there were none."""
     rows = [(error.at, error.component, problem_text(error)) for error in errors]
-    return columns_table("Last errors", _ERRORS_HEAD, rows)
+    return columns_table("Last errors", _ERRORS_HEAD, rows) if rows else ""
 
 
 def problem_text(error: RecentError) -> str:
-    """Return what went wrong, what to do, and how often in a row it did."""
+    """Return problem, remedy, and how often in a row it happened."""
     times = f" ({error.times} times)" if error.times > 1 else ""
     return strip_control_chars(f"{error.problem} → {error.remedy}{times}")

@@ -1,10 +1,10 @@
-"""How the card looks: the colours of the page around it, light or dark, and no more.
+"""Style sheet and frame of the card, in the page's own light or dark theme.
 
-Which theme a page has is told by ``data-jp-theme-light`` (JupyterLab, Notebook 7,
+The theme of a page is found in ``data-jp-theme-light`` (JupyterLab, Notebook 7,
 nbconvert), ``html[theme]`` (Colab) and the body's class ``vscode-dark`` (VS Code).
-Where nothing tells and the system prefers dark, the page may still be white, so the
-colours are then such as can be read on both. Nothing moves by itself: a card is
-replaced at each update, which would begin any animation anew.
+Where there is no such mark and the system prefers dark, the page may still be white, so
+colours are used that can be read on both. There are no animations: each update replaces
+the card, which would restart them.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ EITHER: Final = {
     "line": "#80808066",
     "soft": "#8080801a",
 }
-"""For a page of which nothing is known."""
+"""For a page of unknown theme."""
 
 NO_FORMULAS: Final = "tex2jax_ignore mathjax_ignore"
-"""Classes by which MathJax passes over an element: ``$A or $B`` is no formula, and TeX
-has commands that fetch."""
+"""Classes of elements that MathJax skips: ``$A or $B`` is not a formula, and TeX has
+commands that fetch."""
 
 
 def _named(colours: dict[str, str]) -> str:
     return "".join(f"--avocado-{name}:{value};" for name, value in colours.items())
 
 
-# A class named twice outdoes JupyterLab's rules for tables and code in any output.
+# A class named twice is more specific than JupyterLab's rules for tables and code.
 _RULES: Final = """
 .avocado-card{box-sizing:border-box;max-width:52em;margin:2px 0;padding:.6em .9em;
 color:var(--jp-content-font-color1,var(--vscode-editor-foreground,\
@@ -141,19 +141,19 @@ STYLE: Final = (
 
 
 def wrap_card(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
-    """Return a card around markup.
+    """Return markup in the frame of a card.
 
     Args:
-        markup: What is on it.
-        phase: ``starting``, ``ready``, ``failed`` or ``stopped``; its tone.
-        label: What a screen reader calls it.
-        rehearsal: Whether to mark it as one.
+        markup: Its content.
+        phase: ``starting``, ``ready``, ``failed`` or ``stopped``, for its colour.
+        label: Its name for a screen reader.
+        rehearsal: Whether to mark it as a rehearsal.
     """
     mark = ""
     if rehearsal:
         mark = f'<div class="avocado-rehearsal">{escape_line(REHEARSAL_MARK)}</div>'
-    # In a notebook converted to Markdown, a line below would be Markdown again, and
-    # an image that a log line names would be fetched.
+    # In a notebook converted to Markdown, a new line would be parsed as Markdown
+    # again, and an image in a log line would be fetched.
     one_line = f"{mark}{markup}".replace(">\n<", "> <").replace("\n", "&#10;")
     return (
         f'<style>{STYLE}</style><div class="{NO_FORMULAS}">'
@@ -163,7 +163,7 @@ def wrap_card(markup: str, *, phase: str, label: str, rehearsal: bool) -> str:
 
 
 def card_header(title: str, aside: str = "") -> str:
-    """Return the first line of a card, with something muted at its right end."""
+    """Return the first line of a card, with a muted text at its right end."""
     return (
         f'<div class="avocado-head"><span>{escape_line(title)}</span> '
         f"<span>{escape_line(aside)}</span></div>"
