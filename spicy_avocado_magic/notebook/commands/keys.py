@@ -20,16 +20,18 @@ from ...protocol.state import ApiKeyState, ModelState, State
 from ...protocol.state_folder import StateFolder
 from ...system.redaction import Secret
 from ..display.html import RichOutput, columns_table, lines_of
-from ..display.status_tables import KEYS_HEAD, key_cells, limits_text
+from ..display.status import KEYS_HEAD, key_cells, limits_text
 from ..display.theme import wrap_card
 from ..display.updatable import UpdatableOutput
 from ..session import NOTHING_RUNS, MagicCall, print_line
 
 POOLED: Final = (
-    "! This key works on this notebook only: the other members of the pool answer 401.\n"
+    "! This key works on this notebook only; other members of the pool answer 401.\n"
     "  → Share a service outside the pool, or the --api-key that all members have."
 )
-NO_AUTH: Final = "With --no-auth, anybody with the URL can use the service: named keys change nothing."
+NO_AUTH: Final = (
+    "With --no-auth, anybody with the URL can use the service, even without a key."
+)
 
 
 def run(call: MagicCall) -> None:

@@ -100,9 +100,7 @@ def render_result(result: UpResult) -> RichOutput:
     """Return the card of an ``up`` that has succeeded."""
     if result.is_accepted:
         # Nobody redraws this card, so it must not say how far the service is.
-        markup = card_header(f"→ {result.headline}") + facts_table(
-            _accepted_facts(result)
-        )
+        markup = card_header(f"→ {result.headline}") + facts_table(_facts(result))
         lines = [_accepted_text(result)]
         label = "Spicy Avocado"
         phase = "starting"
@@ -197,17 +195,9 @@ def _ready_markup(result: UpResult) -> str:
         code = f'<span class="avocado-more">Use it from</span>{code}'
     else:
         code = preformatted(curl_line(state, show_key=result.show_key), _CODE_CHARS)
-    facts = [
-        ("URL", state.url or "(none: --local)"),
-        ("key", key_text(state, show_key=result.show_key)),
-        ("local", state.local_url),
-        ("models", ", ".join(model.name for model in state.models)),
-    ]
-    if state.metrics_token:
-        facts.append(("metrics", metrics_text(state, show_token=result.show_token)))
     return (
         card_header(f"✓ {result.headline}")
-        + facts_table(facts)
+        + facts_table(_facts(result))
         + warnings_list(state.warnings)
         + f'<div class="avocado-folds">{code}</div>'
         + details(_stages_title(state.stages), stages_list(state.stages), kind="stages")
@@ -242,17 +232,19 @@ def _stages_title(stages: Sequence[Stage]) -> str:
 
 def _accepted_text(result: UpResult) -> str:
     facts = [
-        f"{name:<6} {strip_control_chars(value)}"
-        for name, value in _accepted_facts(result)
+        f"{name:<6} {strip_control_chars(value)}" for name, value in _facts(result)
     ]
     return "\n".join([f"→ {one_line(result.headline)}", *facts])
 
 
-def _accepted_facts(result: UpResult) -> list[tuple[str, str]]:
+def _facts(result: UpResult) -> list[tuple[str, str]]:
     state = result.state
     facts = [("key", key_text(state, show_key=result.show_key))]
+    if not result.is_accepted:
+        facts.insert(0, ("URL", state.url or "(none: --local)"))
+        facts.append(("local", state.local_url))
     if state.models:
-        facts.insert(0, ("models", ", ".join(model.name for model in state.models)))
+        facts.append(("models", ", ".join(model.name for model in state.models)))
     if state.metrics_token:
         metrics = metrics_text(state, show_token=result.show_token)
         facts.append(("metrics", metrics.removeprefix(f"{NO_PORT_YET}, ")))

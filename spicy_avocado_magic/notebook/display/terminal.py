@@ -11,17 +11,15 @@ from types import TracebackType
 from typing import Final, Self, TextIO
 
 from ...client.state_text import (
-    REHEARSAL_MARK,
+    QUIET,
     print_progress,
     progress_text,
-    stage_line,
 )
 from ...protocol.state import Phase, Stage, State
 from ...system.redaction import strip_control_chars
 from .html import first_few, one_line
 from .render import UpResult, result_text
 
-_SETTLED: Final = (Phase.READY, Phase.BACKOFF, Phase.FAILED)
 _CLEAR_LINE: Final = "\r\x1b[K"
 _CLEAR_BELOW: Final = "\x1b[J"
 
@@ -92,21 +90,16 @@ class TerminalView:
 
     def __init__(self, screen: TerminalScreen | None = None) -> None:
         self._screen = screen or TerminalScreen()
+        is_terminal = self._screen.is_terminal
         self._print_progress = print_progress(
-            lambda text: self._screen.settle(text.rstrip("\n"))
+            lambda text: self._screen.settle(text.rstrip("\n")),
+            quiet=(*QUIET, Phase.STARTING) if is_terminal else QUIET,
         )
-        self._written: dict[str, tuple[Phase, str]] = {}
-        self._warned: set[str] = set()
-        self._is_marked = False
 
     def show(self, state: State) -> None:
         """Write the stages that have settled, and the progress of the others."""
-        if not self._screen.is_terminal:
-            self._print_progress(state)
-            return
-        for line in self._new_lines(state):
-            self._screen.settle(line)
-        moving = progress_line(state)
+        self._print_progress(state)
+        moving = progress_line(state) if self._screen.is_terminal else ""
         self._screen.replace([moving] if moving else [])
 
     def show_result(self, result: UpResult) -> None:
@@ -123,20 +116,6 @@ class TerminalView:
         trace: TracebackType | None,
     ) -> None:
         self._screen.replace([])
-
-    def _new_lines(self, state: State) -> list[str]:
-        lines = []
-        if state.rehearsal and not self._is_marked:
-            self._is_marked = True
-            lines.append(REHEARSAL_MARK)
-        lines += [f"! {one_line(w)}" for w in state.warnings if w not in self._warned]
-        self._warned.update(state.warnings)
-        for stage in state.stages:
-            current = (stage.phase, stage.detail)
-            if stage.phase in _SETTLED and self._written.get(stage.name) != current:
-                lines.append(stage_line(stage))
-            self._written[stage.name] = current
-        return lines
 
 
 def progress_line(state: State) -> str:
