@@ -65,7 +65,7 @@ class LoopbackWorld:
         self._world = RehearsalWorld(folder, agent_module="tests.fault_injection.agent")
         self.run(self._world.start())
         self.edge = self._world.edge
-        self.sources = replace(self._world.sources(), rehearsal=False)
+        self.sources = replace(self._world.endpoints(), rehearsal=False)
         """What points the product at it, as if it were the real one."""
         self.wires: dict[str, Wire] = {}
         """Between the product and each part, if they were laid."""

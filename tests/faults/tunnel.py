@@ -58,7 +58,7 @@ def _edge_with(service: Service, **troubles: Any) -> None:
 
 def _edge_is_well(service: Service) -> None:
     edge = service.world.edge
-    edge.max_sessions, edge.is_occupied, edge.used_up = 3, False, 0
+    edge.max_sessions, edge.is_occupied, edge.quota_code = 3, False, 0
     edge.revoked.clear()
 
 
@@ -66,10 +66,10 @@ def _forgotten_session(service: Service) -> None:
     _edge_with(service, is_occupied=True)
 
 
-def _quota_used_up(code: int) -> Any:
+def _quota_quota_code(code: int) -> Any:
     def use_up(service: Service) -> None:
         service.mark()
-        service.world.edge.used_up = code
+        service.world.edge.quota_code = code
 
     return use_up
 
@@ -166,7 +166,7 @@ _QUOTA = tuple(
         name=f"quota-of-{what}-used-up",
         area="tunnel",
         expected="told at the next proof, failed; up tries again",
-        breaks=_quota_used_up(code),
+        breaks=_quota_quota_code(code),
         bound_s=12.0,
         part="tunnel",
         told=(f"ERR_NGROK_{code}", "next month"),

@@ -132,13 +132,13 @@ async def open_gateway(engine: Engine) -> AsyncIterator[Open]:
         access: AccessPolicy = OWNER,
         *,
         limits: Limits | None = None,
-        policy: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
         **changes: Any,
     ) -> Front:
         lines: list[str] = []
         gateway = Gateway(
             access=replace(access, **changes),
-            policy=policy or Timeouts(),
+            timeouts=timeouts or Timeouts(),
             probe_secret=PROBE_SECRET,
             log=lines.append,
             limits=limits,

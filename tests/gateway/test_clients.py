@@ -261,7 +261,7 @@ async def test_ollama_raises_its_own_errors(front: Front, speaking: Engine) -> N
         with pytest.raises(ollama.ResponseError, match="tiny:latest") as missing:
             await client.chat(model="other", messages=ASK)
         assert missing.value.status_code == 404
-        with pytest.raises(ollama.ResponseError, match="no such path"):
+        with pytest.raises(ollama.ResponseError, match="does not exist here"):
             await client.pull("other")
 
 

@@ -232,7 +232,7 @@ async def _asks(front: Front, path: str = "/api/chat", **sent: object) -> int:
 
 
 async def _until_held(front: Front, count: int) -> None:
-    await until(lambda: front.gateway._upstream.waiting >= count)
+    await until(lambda: front.gateway.upstream.waiting >= count)
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
@@ -248,7 +248,7 @@ async def test_requests_wait_for_an_engine_that_restarts(
         front.gateway.set_upstream(engine.base_url)
     assert [one.result() for one in asked] == [200, 200, 200]
     assert len(engine.seen) == 3, "a request was lost or sent twice"
-    assert front.gateway._upstream.waiting == 0, "they still count as waiting"
+    assert front.gateway.upstream.waiting == 0, "they still count as waiting"
 
 
 async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(
@@ -257,7 +257,7 @@ async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(
     """The engine's end is seen by a request before it is seen by its keeper."""
     front.gateway.set_upstream(f"http://127.0.0.1:{unused_tcp_port}")
     asked = asyncio.create_task(_asks(front))
-    await until(lambda: front.gateway.places.taken)
+    await until(lambda: front.gateway.queue.active)
     front.gateway.set_upstream(None)
     await _until_held(front, 1)
     front.gateway.set_upstream(engine.base_url)

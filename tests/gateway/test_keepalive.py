@@ -101,7 +101,7 @@ async def _until_a_sign(front: Front, sent: bytes, sign: bytes) -> Any:
 @pytest.fixture
 async def impatient(open_gateway: Open) -> Front:
     """A gateway that gives signs of life at once."""
-    return await open_gateway(policy=IMPATIENT)
+    return await open_gateway(timeouts=IMPATIENT)
 
 
 async def test_a_silent_stream_gets_comments_then_the_engines_events(

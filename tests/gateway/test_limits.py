@@ -141,7 +141,7 @@ async def test_a_large_body_arrives_whole(open_gateway: Open, engine: Engine) ->
     status, _, _ = await front.call("POST", "/api/chat", data=body, headers=WITH_KEY)
     assert status == 200
     assert json.loads(engine.seen[0].body) == sent, "it differs"
-    assert front.gateway.places.held_bytes == 0, "its memory is still counted"
+    assert front.gateway.queue.reserved_bytes == 0, "its memory is still counted"
 
 
 async def test_what_a_body_becomes_is_counted_too(open_gateway: Open) -> None:
@@ -182,9 +182,9 @@ async def test_who_finds_no_place_waits_and_one_too_many_is_told(
     """The engine gets so many at a time; the queue is bounded, and moves."""
     gate = engine.reply = _Gate()
     front = await open_gateway(limits=bounds(concurrent=2, queue=1))
-    places = front.gateway.places
+    places = front.gateway.queue
     asked = [asyncio.create_task(_chat(front)) for _ in range(3)]
-    await until(lambda: (places.taken, places.queued) == (2, 1))
+    await until(lambda: (places.active, places.queued) == (2, 1))
     await until(lambda: len(engine.seen) == 2)
     status, retry_after, body = await _chat(front)
     assert (status, retry_after) == (429, "5")
@@ -192,7 +192,7 @@ async def test_who_finds_no_place_waits_and_one_too_many_is_told(
     assert len(engine.seen) == 2, "the engine got more than it has places"
     gate.is_open.set()
     assert [(await one)[0] for one in asked] == [200, 200, 200]
-    assert (places.taken, places.queued) == (0, 0), "a place was lost"
+    assert (places.active, places.queued) == (0, 0), "a place was lost"
 
 
 async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
@@ -201,9 +201,9 @@ async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
     """A place in the queue is not for ever, and not for those who went."""
     engine.reply = _Gate()
     front = await open_gateway(limits=bounds(concurrent=1, queue=2, queue_wait_s=0.3))
-    places = front.gateway.places
+    places = front.gateway.queue
     first = asyncio.create_task(_chat(front))
-    await until(lambda: places.taken)
+    await until(lambda: places.active)
     left = asyncio.create_task(_chat(front))
     await until(lambda: places.queued)
     left.cancel()
@@ -211,7 +211,7 @@ async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
     assert (await _chat(front))[0] == 429
     assert places.queued == 0, "one who was told is still in the queue"
     first.cancel()
-    await until(lambda: not places.taken)
+    await until(lambda: not places.active)
 
 
 async def test_bodies_take_so_much_memory_together(
@@ -224,14 +224,14 @@ async def test_bodies_take_so_much_memory_together(
     first = asyncio.create_task(
         front.call("POST", "/api/chat", json=large, headers=WITH_KEY)
     )
-    await until(lambda: front.gateway.places.taken)
+    await until(lambda: front.gateway.queue.active)
     status, reply, _ = await front.call(
         "POST", "/api/chat", json=large, headers=WITH_KEY
     )
     assert (status, reply.headers["Retry-After"]) == (429, "5")
     gate.is_open.set()
     assert (await first)[0] == 200
-    assert front.gateway.places.held_bytes == 0, "memory is still accounted for"
+    assert front.gateway.queue.reserved_bytes == 0, "memory is still accounted for"
     status, _, _ = await front.call("POST", "/api/chat", json=large, headers=WITH_KEY)
     assert status == 200
 
@@ -347,4 +347,4 @@ async def test_the_memory_of_all_bodies_is_bounded(
     assert answer.startswith(b"HTTP/1.1 429 "), answer
     assert b"Retry-After" in answer, "when to try again is not told"
     assert not engine.seen, "a body beyond the bound went on"
-    assert front.gateway.places.held_bytes == 0, "its memory is still counted"
+    assert front.gateway.queue.reserved_bytes == 0, "its memory is still counted"

@@ -46,7 +46,7 @@ class Watch:
     """Looks at the engine past the gateway."""
 
     def __init__(self, front: Front, log: Path) -> None:
-        self.url = front.gateway._upstream.base_url()
+        self.url = front.gateway.upstream.require_base_url()
         self._log = log
         self._from = log.stat().st_size
 

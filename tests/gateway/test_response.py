@@ -330,7 +330,7 @@ async def test_a_revoked_keys_open_stream_ends_at_once(
     async with asyncio.timeout(scaled(1)):
         rest = await reader.read()
         await engine.left.wait()
-    assert b"no longer good" in rest
+    assert b"no longer valid" in rest
     assert not rest.endswith(b"0\r\n\r\n"), "the cut stream looks complete"
     assert front.gateway.metrics.in_flight == 1, "the owner's stream was ended too"
     assert not owners.at_eof()
@@ -347,7 +347,7 @@ async def test_a_key_ends_with_its_time_in_the_middle_of_a_stream(
     front.gateway.access = replace(OWNER, named=(short,))
     reader, writer = await _stream_of(front, engine, ANN.secret)
     async with asyncio.timeout(scaled(2)):
-        assert b"no longer good" in await reader.read()
+        assert b"no longer valid" in await reader.read()
     writer.close()
     status, _, _ = await front.call(
         "GET", "/api/tags", headers={"x-api-key": ANN.secret}
@@ -369,7 +369,7 @@ async def test_a_key_whose_request_waits_is_revoked_with_a_proper_answer(
             headers={"x-api-key": ANN.secret},
         )
     )
-    await until(lambda: front.gateway._upstream.waiting)
+    await until(lambda: front.gateway.upstream.waiting)
     front.gateway.access = OWNER
     status, _, body = await asked
     assert (status, json.loads(body)["error"]["code"]) == (401, "invalid_api_key")
@@ -397,7 +397,7 @@ async def test_a_slow_reader_holds_little_and_is_given_up_in_the_end(
     async with asyncio.timeout(scaled(10)):
         await engine.left.wait()
     assert sent < 32 * 2**20, f"{sent} bytes are held for a client that takes none"
-    assert front.gateway.places.taken == 0, "it keeps its place"
+    assert front.gateway.queue.active == 0, "it keeps its place"
     writer.close()
     assert not reader.at_eof()
 
@@ -410,7 +410,7 @@ async def test_a_slow_reader_holds_little_and_is_given_up_in_the_end(
             "text/event-stream",
             b'data: {"a": 1}\n\n',
             (
-                b'data: {"error": {"message": "This key is no longer good.", '
+                b'data: {"error": {"message": "This key is no longer valid.", '
                 b'"type": "invalid_request_error", "param": null, '
                 b'"code": "invalid_api_key"}}\n\n'
             ),
@@ -422,14 +422,14 @@ async def test_a_slow_reader_holds_little_and_is_given_up_in_the_end(
             (
                 b'event: error\ndata: {"type": "error", "error": '
                 b'{"type": "authentication_error", '
-                b'"message": "This key is no longer good."}}\n\n'
+                b'"message": "This key is no longer valid."}}\n\n'
             ),
         ),
         (
             "/api/chat",
             "application/x-ndjson",
             b'{"a": 1}\n',
-            b'{"error": "This key is no longer good."}\n',
+            b'{"error": "This key is no longer valid."}\n',
         ),
         ("/v1/chat/completions", "text/event-stream", b'data: {"a":', b""),
         ("/api/chat", "application/json", b'{"a": 1}\n', b""),

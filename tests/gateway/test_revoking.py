@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
@@ -14,10 +13,10 @@ from spicy_avocado_magic.config.api_keys import ApiKey
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.authorization import AccessPolicy
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.gateway.request_context import RequestContext
 from tests.machine_speed import scaled
 
 from .conftest import OWNER, Engine, Open, exchange
+from .fake_requests import make_context
 
 ANN = ApiKey(name="ann", secret="anns-key-0123456789")
 BOB = ApiKey(name="bob", secret="bobs-key-0123456789")
@@ -97,7 +96,7 @@ async def test_a_key_is_taken_back_while_its_request_sends_a_body(
     front.gateway.access = sharing()
     writer.write(b'"tiny"}')
     async with asyncio.timeout(scaled(2)):
-        said = await reader.readuntil(b"no longer good")
+        said = await reader.readuntil(b"no longer valid")
     writer.close()
     assert said.startswith(b"HTTP/1.1 401"), said
     assert engine.seen == [], "a request of a key that is gone reached the engine"
@@ -128,10 +127,10 @@ def test_a_request_is_charged_to_the_key_it_came_with() -> None:
     """Not to a new one of that name, however late the old one's request ends."""
     metrics = Metrics()
     old, new = (Caller(name="ann", digest=digest) for digest in (b"old", b"new"))
-    requests = [RequestContext(method="POST", caller=caller) for caller in (old, new)]
+    requests = [make_context(caller) for caller in (old, new)]
     for request in requests:
         request.model = "tiny"
-        metrics.request_started(request, cast("Any", SimpleNamespace(output_size=0)))
+        metrics.request_started(request)
         metrics.admitted(request)
         request.record_chunk(b'{"response":"x","done":false}\n')
     assert metrics.keys["ann"].requests == 1, "the new key inherits requests"

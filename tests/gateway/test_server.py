@@ -7,6 +7,7 @@ import json
 import logging
 import time
 
+import psutil
 import pytest
 from aiohttp import web
 
@@ -29,7 +30,7 @@ def request(line: str, *headers: str, body: bytes = b"") -> bytes:
 
 async def test_a_port_that_is_taken_is_told_with_its_remedy(front: Front) -> None:
     """A given port is taken or the user hears of it; no other one is chosen."""
-    second = Gateway(access=OWNER, policy=Timeouts(), probe_secret=PROBE_SECRET)
+    second = Gateway(access=OWNER, timeouts=Timeouts(), probe_secret=PROBE_SECRET)
     with pytest.raises(PortInUse, match=rf"{front.port}.*--port"):
         await second.start(front.port)
     await second.stop(0)
@@ -37,9 +38,12 @@ async def test_a_port_that_is_taken_is_told_with_its_remedy(front: Front) -> Non
 
 async def test_only_loopback_is_listened_on(front: Front) -> None:
     """No other machine of the network reaches the gateway but by the tunnel."""
-    server = front.gateway._listener._server
-    assert server is not None
-    addresses = [sock.getsockname()[0] for sock in server.sockets]
+    sockets = psutil.Process().net_connections("tcp")
+    addresses = [
+        sock.laddr.ip
+        for sock in sockets
+        if sock.status == psutil.CONN_LISTEN and sock.laddr.port == front.port
+    ]
     assert addresses == ["127.0.0.1"], f"listens on {addresses}"
 
 
@@ -116,7 +120,7 @@ async def test_a_line_of_a_head_that_is_too_long_is_refused(
         answer = await exchange(front.port, raw)
     assert answer.split()[1] == b"431", answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {
-        "error": "The head of this request is too large."
+        "error": "The headers of this request are too large."
     }
     assert not engine.seen, f"the engine saw {engine.seen}"
     assert KEY not in caplog.text, "a raw request was logged"

@@ -24,7 +24,7 @@ async def test_an_engine_that_is_there_is_told_at_once() -> None:
     """Without its slash, and even past the deadline."""
     upstream = Upstream(bounds(hold=0))
     upstream.set(f"{URL}/")
-    assert upstream.base_url() == URL
+    assert upstream.require_base_url() == URL
     assert await upstream.wait(soon(-1)) == URL
 
 
@@ -32,13 +32,13 @@ async def test_an_engine_that_is_not_there_is_503() -> None:
     """With the time after which to ask again; one that has gone counts as well."""
     upstream = Upstream(bounds())
     with pytest.raises(ErrorResponse) as caught:
-        upstream.base_url()
+        upstream.require_base_url()
     assert caught.value.status == 503
     assert int(caught.value.headers["Retry-After"]) > 0
     upstream.set(URL)
     upstream.set(None)
     with pytest.raises(ErrorResponse):
-        upstream.base_url()
+        upstream.require_base_url()
     with pytest.raises(ErrorResponse):
         await upstream.wait(soon(0.01))
 

@@ -163,7 +163,7 @@ def test_the_logs_are_shown_followed_and_outlive_the_host(
     os.kill(state.pid, signal.SIGKILL)
     told = _good(kernel.run("%avocado_status"))
     assert f"(pid {state.pid}) was killed" in told
-    assert "%avocado_up starts it anew" in told
+    assert "%avocado_up starts it again" in told
     assert "gateway: ready" in _good(kernel.run("%avocado_logs"))
     with new_kernel() as other:
         code = "%load_ext spicy_avocado_magic\n%avocado_logs host"

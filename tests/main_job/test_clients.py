@@ -159,7 +159,7 @@ def test_ollama_raises_its_own_errors(public: Avocado, native: ollama.Client) ->
         native.chat("other", HI)
     assert caught.value.status_code == 404
     for change in (native.pull, native.delete, native.push):
-        with pytest.raises(ollama.ResponseError, match="no such path"):
+        with pytest.raises(ollama.ResponseError, match="does not exist here"):
             change("tiny")
 
 

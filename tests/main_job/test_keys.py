@@ -217,7 +217,7 @@ def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> 
     assert "ann" in errors, "the stream went on after its key was taken back"
     at, error = errors["ann"]
     assert at - began < 1, f"it ended only after {at - began:.2f} s"
-    assert "no longer good" in str(error), f"its holder was told: {error}"
+    assert "no longer valid" in str(error), f"its holder was told: {error}"
     said["bob"].clear()
     assert said["bob"].wait(scaled(5)), "a stream with another key was ended too"
     avocado.revoke_key("bob")

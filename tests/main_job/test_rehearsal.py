@@ -345,4 +345,4 @@ def test_two_launches_in_the_same_instant_become_one_host(home: Home) -> None:
 def test_python_up_names_the_nearest_option(home: Home) -> None:
     """A misspelt option of `up()` is an error that helps."""
     with pytest.raises(UsageError, match="domain"):
-        up("tiny", domian="x.ngrok.app", rehearse=True)
+        up("tiny", domian="x.ngrok.app", rehearse=True)  # type: ignore[call-arg]

@@ -39,7 +39,7 @@ class Called:
 
 
 async def call(url: str, *, method: str = "", **sent: Any) -> Called:
-    """Return one answer; redirects are told, not followed."""
+    """Return one response; redirects are returned, not followed."""
     method = method or ("POST" if "json" in sent or "data" in sent else "GET")
     patient = aiohttp.ClientTimeout(total=scaled(60))
     async with (
@@ -112,7 +112,7 @@ class Served:
     process: asyncio.subprocess.Process
     log: Path
     is_older: bool
-    """Whether it is the older of the real engines, whose words differ."""
+    """Whether it is the older of the real engines, with other messages."""
 
 
 @pytest.fixture
@@ -147,8 +147,8 @@ def serve(tmp_path: Path) -> Serve:
                 while not await _answers(url):
                     assert process.returncode is None, log.read_text()
                     await asyncio.sleep(0.02)
-            told = (await call(f"{url}/api/version")).content
-            is_older = b'"0.11.' in told
+            reply = (await call(f"{url}/api/version")).content
+            is_older = b'"0.11.' in reply
             yield Served(url=url, process=process, log=log, is_older=is_older)
         finally:
             if process.returncode is None:

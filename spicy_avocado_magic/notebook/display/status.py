@@ -41,7 +41,7 @@ from .stages import bar, failure_panel, stages_list, warnings_list
 from .theme import card_header
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import RecentError
+    from ...client.last_run import RecentError
 
 KEYS_HEAD: Final = (
     "name",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client.recent_errors import RecentError
+from spicy_avocado_magic.client.last_run import RecentError
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.display.html import MAX_BYTES
 from spicy_avocado_magic.notebook.display.status import render_status

@@ -89,7 +89,7 @@ async def test_parts_of_a_reply_do_not_wait_for_the_rest(ends: Ends) -> None:
 
 
 async def test_an_interim_reply_comes_before_the_body_is_sent(ends: Ends) -> None:
-    """A client that waits to be told to go on is told."""
+    """A client that waits for 100 Continue gets it."""
     ends.user[1].write(POST)
     relaying = asyncio.create_task(ends.relay())
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -151,7 +151,7 @@ async def test_a_reply_that_comes_before_the_whole_request_is_passed_on(
     assert not await relaying
 
 
-async def test_an_upstream_that_goes_without_a_reply_is_told(ends: Ends) -> None:
+async def test_an_upstream_that_closes_without_a_reply_is_reported(ends: Ends) -> None:
     """What is sent instead is for the edge to say."""
     ends.user[1].write(ASK)
     ends.agent[1].transport.abort()

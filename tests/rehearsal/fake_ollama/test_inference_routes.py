@@ -32,12 +32,12 @@ async def test_a_generation_stops_when_its_client_leaves(
             asked.cancel()
     ask = {"model": "tiny", "prompt": "next", "stream": False}
     async with asyncio.timeout(scaled(2)):
-        told = await call(f"{tiny}/api/generate", json=ask)
-    assert b"You said: next" in told.content
+        reply = await call(f"{tiny}/api/generate", json=ask)
+    assert b"You said: next" in reply.content
     assert 'msg="client gone" path=/api/generate' in capsys.readouterr().err
 
 
-async def test_one_speaks_at_a_time_and_the_version_is_told_meanwhile(
+async def test_one_answer_streams_at_a_time_and_the_version_is_served_meanwhile(
     tiny: str,
 ) -> None:
     """As with one slot in Ollama, a second request waits for its first byte."""
