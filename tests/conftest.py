@@ -10,6 +10,8 @@ import pytest
 import uvloop
 
 from .alone import pytest_runtest_protocol
+from .interrupts import restore_interrupts
+from .machine_speed import scaled, slowdown
 from .real_engines import real_ollama
 
 __all__ = ["pytest_runtest_protocol", "real_ollama"]
@@ -33,6 +35,25 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     ):
         config.option.numprocesses = WORKERS
         config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Restore interrupts, and widen every test's time-out with the machine.
+
+    First, so that pytest-timeout and the workers find the wider time-out.
+    """
+    restore_interrupts()
+    if not hasattr(config, "workerinput") and config.pluginmanager.hasplugin("timeout"):
+        given_s = config.getoption("timeout")
+        config.option.timeout = scaled(
+            float(config.getini("timeout")) if given_s is None else given_s
+        )
+
+
+def pytest_report_header() -> str:
+    """Print how slow this machine is, by which bounds of seconds are widened."""
+    return f"machine: bounds of seconds are multiplied by {slowdown():g}"
 
 
 @pytest.hookimpl(wrapper=True)

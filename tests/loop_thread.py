@@ -9,9 +9,11 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
+from tests.machine_speed import scaled
+
 T = TypeVar("T")
 
-_JOIN_S: Final = 5.0
+_JOIN_S: Final = scaled(5.0)
 
 
 class LoopThread:

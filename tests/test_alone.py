@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine_speed import scaled
+
 from . import alone
 
 
@@ -45,5 +47,5 @@ def test_one_waits_to_be_alone_and_nobody_enters_before_it(
         late.join(0.05)
         assert not seen, f"somebody did not wait: {seen}"
     for thread in (measuring, late):
-        thread.join(10)
+        thread.join(scaled(10))
     assert seen == ["one begins", "one ends", "late begins", "late ends"]

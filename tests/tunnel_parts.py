@@ -18,6 +18,7 @@ from spicy_avocado_magic.system.processes import Identity, find_by_argument
 from spicy_avocado_magic.tunnel.ngrok.agent import NgrokAgent
 from spicy_avocado_magic.tunnel.ngrok.config import write_config
 from spicy_avocado_magic.tunnel.provider import SessionEvent, TunnelEvents
+from tests.machine_speed import scaled
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -125,7 +126,7 @@ class Watched:
 
     async def line_with(self, text: str, *, after: int = 0) -> None:
         """Return once a line after the first ``after`` ones has this text."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             while not any(text in line for line in self.lines[after:]):
                 self.heard.clear()
                 await self.heard.wait()

@@ -1,4 +1,4 @@
-"""Named keys: given to other people, each within bounds of its own."""
+"""Named API keys for other people, each with limits of its own."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..config.credentials import looks_like_token
 from ..errors import UsageError
 from ..protocol.usage import KeyLimits
+from .credentials import looks_like_token
 
 OWNER: Final = "owner"
-"""Stands for the owner's key wherever use is told by key."""
+"""Name of the owner's key wherever usage is listed by key."""
 ANONYMOUS: Final = "anybody"
-"""Stands for every caller under ``--no-auth``."""
+"""Name of every client under ``--no-auth``."""
 MAX_NAMED_KEYS: Final = 100
-"""Each request is compared with every key, so that time tells nothing."""
+"""Each request is compared with every key, in constant time."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey(KeyLimits):
-    """A key that the owner gave to somebody else.
+    """A named API key.
 
     Attributes:
         secret: What its holder sends.
-        id: Tells it from another key of the same name; no secret.
+        id: Differs from that of an earlier key of the same name; no secret.
         expires_at: Seconds since the epoch; 0 is never.
     """
 
@@ -36,7 +36,7 @@ class ApiKey(KeyLimits):
     expires_at: float = 0.0
 
     def is_expired(self, now: float) -> bool:
-        """Tell whether its time is over, at ``now`` seconds since the epoch."""
+        """Return whether it has expired at ``now``, in seconds since the epoch."""
         return 0 < self.expires_at <= now
 
 
@@ -46,7 +46,11 @@ def key_digest(key: str) -> bytes:
 
 
 def validate_key_name(text: str) -> str:
-    """Return a name that a key may have; else UsageError."""
+    """Return a valid name of a key.
+
+    Raises:
+        UsageError: If the characters are not allowed, or the name is reserved.
+    """
     if _NAME.fullmatch(text) and text not in (OWNER, ANONYMOUS):
         return text
     shown = "A token" if looks_like_token(text) else repr(text)

@@ -1,7 +1,6 @@
-"""Names of models: the well-known ones, those on this disk, the nearest to a misspelt.
+"""Well-known and installed model names, for completion and spelling suggestions.
 
-The only list of its kind, for completion and for suggestions. It bounds nothing:
-any name of any registry may be asked for.
+The list limits nothing: any name of any registry may be used.
 """
 
 from __future__ import annotations
@@ -60,9 +59,9 @@ WELL_KNOWN: Final = (
     "bge-m3",
     "all-minilm",
 )
-"""From ollama.com/library, what most people ask for and a notebook's GPU can hold."""
+"""From ollama.com/library: popular models that a notebook's GPU can hold."""
 
-_MOST_INSTALLED: Final = 500
+_MAX_INSTALLED: Final = 500
 
 
 def nearest_model(model: ModelName) -> str:
@@ -72,26 +71,26 @@ def nearest_model(model: ModelName) -> str:
         return ""
     typed = without_default_tag(model.short)
     near = closest_match(typed.lower(), [name for name in WELL_KNOWN if name != typed])
-    # A tag that is not there is seldom a misspelt name.
+    # Of a known model the tag is wrong, so another model is no suggestion.
     is_known = model.model.lower() in WELL_KNOWN
     is_same = near.partition(":")[0] == model.model.lower()
     return near if is_same or not is_known else ""
 
 
 def installed_models(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Return the names that these folders of models hold, each once, in order.
+    """Return the names of the models in these folders, sorted, without duplicates.
 
     The engine need not run: a manifest's path is the name
     (``manifest/paths.go`` in github.com/ollama/ollama).
     """
     found = (name for folder in folders for name in _names_in(folder))
-    return tuple(sorted(set(islice(found, _MOST_INSTALLED))))
+    return tuple(sorted(set(islice(found, _MAX_INSTALLED))))
 
 
 def folders_with_models(
     models_dir: str, environ: Mapping[str, str], scratch: Sequence[str]
 ) -> tuple[Path, ...]:
-    """Return where models may be kept already, rehearsed ones last; makes none."""
+    """Return the folders that may hold models, those of rehearsals last."""
     folders = [
         Path(text) for text in (models_dir, environ.get("OLLAMA_MODELS")) if text
     ]
@@ -101,7 +100,7 @@ def folders_with_models(
 
 
 def without_default_tag(name: str) -> str:
-    """Return a name as people write it: ``llama3`` for ``llama3:latest``."""
+    """Return a name without the default tag: ``llama3`` for ``llama3:latest``."""
     return name.removesuffix(f":{DEFAULT_TAG}")
 
 

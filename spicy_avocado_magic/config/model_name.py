@@ -1,8 +1,9 @@
-"""Model names by the engine's own rules: case, default tag, namespace and host."""
+"""Model names by the engine's rules for case, default tag, namespace and host."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -32,7 +33,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a name as a user types it, filling in what was left out.
+        """Parse a name as users type it; omitted parts get their defaults.
 
         Raises:
             UsageError: If the engine would not accept it as a name.
@@ -40,7 +41,7 @@ class ModelName:
         rest, tag = text, DEFAULT_TAG
         if ":" in text.rsplit("/", 1)[-1]:
             rest, tag = text.rsplit(":", 1)
-        parts = rest.split("/", 3)  # a name of slashes alone is no list of millions
+        parts = rest.split("/", 3)  # bounds the list for a name of slashes alone
         host = parts[-3] if len(parts) == 3 else DEFAULT_HOST  # noqa: PLR2004
         namespace = parts[-2] if len(parts) > 1 else DEFAULT_NAMESPACE
         model = parts[-1]
@@ -59,7 +60,7 @@ class ModelName:
 
     @property
     def short(self) -> str:
-        """The name as the engine lists it: without what goes without saying."""
+        """The name as the engine lists it: without default host and namespace."""
         prefix = ""
         if self.host.lower() != DEFAULT_HOST:
             prefix = f"{self.host}/{self.namespace}/"
@@ -69,16 +70,36 @@ class ModelName:
 
     @property
     def key(self) -> str:
-        """What two spellings of one model have in common."""
+        """The same for every spelling of one model."""
         return f"{self.host}/{self.namespace}/{self.model}:{self.tag}".lower()
 
     @property
     def registry_url(self) -> str:
-        """Base URL of its registry; loopback ones use plain HTTP (Docker's way)."""
+        """Base URL at its registry; plain HTTP on loopback, as Docker does."""
         scheme = "http" if _LOOPBACK.fullmatch(self.host) else "https"
         return f"{scheme}://{self.host}/v2/{self.namespace}/{self.model}"
 
     @property
     def is_insecure(self) -> bool:
-        """Whether the registry is on loopback and so uses plain HTTP."""
+        """Whether the registry is on loopback and thus uses plain HTTP."""
         return _LOOPBACK.fullmatch(self.host) is not None
+
+
+def model_key(name: str) -> str:
+    """Return what all spellings of a model share; an invalid name as it is."""
+    try:
+        return ModelName.parse(name).key
+    except UsageError:
+        return name
+
+
+def unique_models(names: Iterable[str]) -> tuple[str, ...]:
+    """Return each model once, in the order and the spelling of its first mention.
+
+    Raises:
+        UsageError: If one of them is not a model name.
+    """
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(ModelName.parse(name).key, name)
+    return tuple(first.values())

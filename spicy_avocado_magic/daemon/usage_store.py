@@ -49,13 +49,10 @@ class UsageStore:
             key = keys.get((entry.name, entry.id))
             if key is None:
                 continue
-            metrics.restore(
-                entry.name,
-                UsageCounter(
-                    **shared_fields(entry, UsageTotals),
-                    last=None if entry.last_at is None else entry.last_at - ago_s,
-                    digest=key_digest(key.secret),
-                ),
+            metrics.keys[entry.name] = UsageCounter(
+                **shared_fields(entry, UsageTotals),
+                last=None if entry.last_at is None else entry.last_at - ago_s,
+                digest=key_digest(key.secret),
             )
 
     def _read(self) -> list[_Entry]:

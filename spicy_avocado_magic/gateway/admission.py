@@ -1,4 +1,4 @@
-"""Places before the engine, and memory for bodies: bounded, shared among callers."""
+"""Admission control: a fair queue before the engine, and a memory budget for bodies."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ from .error_responses import RETRY_AFTER_S, ErrorResponse
 
 
 class AdmissionQueue:
-    """Who is with the engine, who waits for a place, and what their bodies take.
+    """Limit of concurrent requests, with a queue that is fair among API keys.
 
     Attributes:
-        limits: ``concurrent``, ``queue``, ``queue_wait_s`` and ``bodies_bytes`` count.
-        taken: Places that are taken now.
-        held_bytes: What bodies take now.
+        limits: Of which ``concurrent``, ``queue``, ``queue_wait_s`` and
+            ``bodies_bytes`` are used.
+        active: Requests that are with the engine.
+        reserved_bytes: Memory that request bodies take.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.taken = 0
-        self.held_bytes = 0
+        self.active = 0
+        self.reserved_bytes = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @property
     def queued(self) -> int:
-        """How many wait for a place."""
+        """Requests that wait for a slot."""
         return sum(map(len, self._waiting.values()))
 
     async def acquire(self, caller: str) -> None:
-        """Take a place, at once or when it is one's turn.
+        """Take a slot, waiting in the queue until one is free.
 
         Args:
-            caller: Who asks. Callers have turns one after the other, however much
-                each of them asks for.
+            caller: Name of the API key. Keys take turns, however many requests each
+                of them has in the queue.
 
         Raises:
-            Refusal: 429 if too many wait already, or if the wait gets too long.
+            ErrorResponse: 429 if the queue is full or the wait too long.
         """
-        if self.taken < self.limits.concurrent and not self._waiting:
-            self.taken += 1
+        if self.active < self.limits.concurrent and not self._waiting:
+            self.active += 1
             return
         if self.queued >= self.limits.queue:
-            self._make_room(caller)
+            self._evict_for(caller)
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         try:
@@ -53,40 +54,44 @@ class AdmissionQueue:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.release()  # its turn came in the very moment in which it left
+                self.release()  # the slot was granted while the request was leaving
             else:
                 self._leave(caller, turn)
             if isinstance(error, TimeoutError):
-                raise too_many_requests("No place became free in time.") from error
+                raise too_many_requests(
+                    "The request waited too long in the queue."
+                ) from error
             raise
 
     def release(self) -> None:
-        """Give a place back; the next caller has it, for what waits longest."""
-        self.taken -= 1
-        while self._waiting and self.taken < self.limits.concurrent:
+        """Give a slot back; the oldest request of the next key gets it."""
+        self.active -= 1
+        while self._waiting and self.active < self.limits.concurrent:
             caller = next(iter(self._waiting))
             turns = self._waiting.pop(caller)
             turn = turns.popleft()
             if turns:
-                self._waiting[caller] = turns  # behind all the others
+                self._waiting[caller] = turns  # behind all other keys
             if not turn.done():
-                self.taken += 1
+                self.active += 1
                 turn.set_result(None)
 
-    def _make_room(self, caller: str) -> None:
-        """Send away the latest of whoever has most in the queue.
+    def _evict_for(self, caller: str) -> None:
+        """Refuse the newest request of the key that has most of them in the queue.
 
         Raises:
-            Refusal: If that is this caller, or there is none.
+            ErrorResponse: 429 if that key is the caller's, or the queue is empty.
         """
-        mine = len(self._waiting.get(caller, ()))
+        own = len(self._waiting.get(caller, ()))
         most = max(self._waiting, key=lambda name: len(self._waiting[name]), default="")
         turns = self._waiting.get(most, ())
-        if len(turns) <= mine + 1:
-            raise too_many_requests("Too many requests are waiting.")
+        if len(turns) <= own + 1:
+            raise too_many_requests("The queue is full.")
         turn = self._waiting[most].pop()
         if not turn.done():
-            turn.set_exception(too_many_requests("Others wait for their turn."))
+            turn.set_exception(
+                too_many_requests("The queue is full, and other keys had fewer in it.")
+            )
 
     def _leave(self, caller: str, turn: asyncio.Future[None]) -> None:
         turns = self._waiting.get(caller)
@@ -96,48 +101,43 @@ class AdmissionQueue:
                 del self._waiting[caller]
 
     @contextmanager
-    def holding(self) -> Iterator[MemoryReservation]:
-        """Account for one body for as long as the block runs."""
-        hold = MemoryReservation(self)
+    def reserve(self) -> Iterator[MemoryReservation]:
+        """Provide a memory reservation for one body, released after the block."""
+        reservation = MemoryReservation(self)
         try:
-            yield hold
+            yield reservation
         finally:
-            hold.release()
+            self.reserved_bytes -= reservation.size_bytes
 
 
 class MemoryReservation:
-    """The memory of one body."""
+    """Part of the memory budget that one request body takes."""
 
-    def __init__(self, places: AdmissionQueue) -> None:
-        self._places = places
-        self._bytes = 0
+    def __init__(self, queue: AdmissionQueue) -> None:
+        self._queue = queue
+        self.size_bytes = 0
 
     def grow(self, to_bytes: int) -> None:
-        """Account for a body of this many bytes so far.
+        """Raise the reservation to this size; a smaller one changes nothing.
 
-        A body may have half of what the others leave, so that the small ones find
-        room beside any number of the largest.
+        A body may take half of what the others leave, so that small bodies fit beside
+        any number of the largest.
 
         Raises:
-            Refusal: 429 if all bodies together would take too much.
+            ErrorResponse: 429 if all bodies together would exceed the budget.
         """
-        more = to_bytes - self._bytes
-        if more <= 0:
+        if to_bytes <= self.size_bytes:
             return
-        others = self._places.held_bytes - self._bytes
-        left = self._places.limits.bodies_bytes - others
+        others = self._queue.reserved_bytes - self.size_bytes
+        left = self._queue.limits.bodies_bytes - others
         if to_bytes > (left // 2 if others else left):
-            raise too_many_requests("Too many large requests are under way.")
-        self._places.held_bytes += more
-        self._bytes = to_bytes
-
-    def release(self) -> None:
-        """Give all of it back, once."""
-        self._places.held_bytes -= self._bytes
+            raise too_many_requests("Too many large requests are in progress.")
+        self._queue.reserved_bytes = others + to_bytes
+        self.size_bytes = to_bytes
 
 
 def too_many_requests(problem: str) -> ErrorResponse:
-    """Return the answer to one request too many."""
+    """Return a 429 that asks the client to retry."""
     return ErrorResponse(
         429,
         f"{problem} Try again in a few seconds.",

@@ -1,4 +1,4 @@
-"""The gateway: the one port that is exposed, and the order in which it asks."""
+"""Authenticating reverse proxy: the only port that the tunnel exposes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
@@ -25,16 +25,17 @@ from ..protocol.pool import (
 from .access_log import format_access_line
 from .admission import AdmissionQueue
 from .authentication import Caller, RateLimiter
-from .authorization import AccessPolicy, AuthorizedRequest, Authorizer
-from .connection import Connection
+from .authorization import AccessPolicy, Authorizer
+from .connection import Connection, ConnectionTable
+from .cors import preflight_headers
 from .error_responses import SERVER_NAME, ErrorResponse, quota_exhausted
+from .forwarder import Forwarder
 from .handler import ProxyHandler
 from .metrics import Metrics
 from .request_context import CLIENT_CLOSED_REQUEST, RequestContext
 from .response import fail_stream
 from .revocation import cancel_at_expiry, cancel_revoked
-from .routes import INFERENCE
-from .server import ADDRESS, HttpServer
+from .server import LOOPBACK, HttpServer
 from .upstream import Upstream
 
 _NONCE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -42,236 +43,228 @@ _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """The authenticating proxy between clients and the engine.
+    """Authenticating reverse proxy between clients and the engine.
 
     Attributes:
-        metrics: What went through it.
-        places: Who is with the engine, and who waits.
-        pool: Its part in a pool, whose members it answers; None without one.
+        metrics: Its counters.
+        queue: Requests with the engine, and those that wait.
+        upstream: Address of the engine.
+        pool: Membership in a pool, whose other members it answers; None without one.
     """
 
     def __init__(
         self,
         *,
         access: AccessPolicy,
-        policy: Timeouts,
+        timeouts: Timeouts,
         probe_secret: bytes,
         log: Callable[[str], None] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Open nothing yet.
+        """Open no port yet.
 
         Args:
-            access: What is let through.
-            policy: The waits.
-            probe_secret: What proves to a probe that this is the gateway.
+            access: Rules of what is allowed.
+            timeouts: Of engine and keep-alive bytes.
+            probe_secret: Proves to a probe that it has reached this gateway.
             log: Takes one JSON line for each request, without line end.
-            limits: The bounds; the usual ones by default.
+            limits: By default those that ``timeouts`` implies.
         """
-        limits = limits or Limits.from_timeouts(policy)
+        limits = limits or Limits.from_timeouts(timeouts)
         self.metrics = Metrics()
-        self.places = AdmissionQueue(limits)
+        self.queue = AdmissionQueue(limits)
+        self.upstream = Upstream(limits)
         self.pool: Pool | None = None
-        self._gate = Authorizer(access)
+        self._authorizer = Authorizer(access)
         self._probe_secret = probe_secret
         self._log = log
         self._rates = RateLimiter()
-        self._upstream = Upstream(limits)
-        self._service = ProxyHandler(self.places, self._upstream, policy)
-        self._listener = HttpServer(self._handle, limits, self._marks)
+        self._forwarder = Forwarder(self.upstream, timeouts)
+        self._handler = ProxyHandler(self.queue, self._forwarder, timeouts)
+        self._server = HttpServer(self._handle, limits, self._extra_headers)
 
     @property
     def access(self) -> AccessPolicy:
-        """What is let through; a new value holds from the next request on.
+        """Rules of what is allowed; new ones hold from the next request on.
 
-        Requests that are under way with a key which is no longer good are ended.
+        Setting them cancels the open requests of keys that are no longer valid.
         """
-        return self._gate.access
+        return self._authorizer.access
 
     @access.setter
     def access(self, access: AccessPolicy) -> None:
-        self._gate = Authorizer(access)
-        cancel_revoked(self.metrics, self._gate.keyring)
+        self._authorizer = Authorizer(access)
+        cancel_revoked(self.metrics, self._authorizer.keys)
 
     @property
     def limits(self) -> Limits:
-        """The bounds; new ones hold from the next request on."""
-        return self.places.limits
+        """Limits of memory, time and engine; new ones hold from the next request on."""
+        return self.queue.limits
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
-        self.places.limits = self._upstream.limits = (
-            self._listener.connections.limits
-        ) = limits
+        self.queue.limits = self.upstream.limits = self.connections.limits = limits
+
+    @property
+    def connections(self) -> ConnectionTable:
+        """Open connections of clients."""
+        return self._server.connections
 
     @property
     def is_blocked_on_engine(self) -> bool:
-        """Whether models are used, and nothing else, and no client holds it up."""
-        used = [e.route in INFERENCE for e in self.metrics.open if e.is_counted]
+        """Whether all open requests are inference, and no client delays one."""
+        used = [c.route.is_inference for c in self.metrics.open if c.is_counted]
         return bool(used) and all(used) and not self.metrics.is_client_slow
 
     def set_upstream(self, base_url: str | None) -> None:
-        """Name the engine, ``http://127.0.0.1:PORT``; None while it is not ready."""
-        self._upstream.set(base_url)
+        """Set the engine's ``http://127.0.0.1:PORT``; None while it is not ready."""
+        self.upstream.set(base_url)
 
     def give_up_upstream(self) -> None:
-        """Say that no engine is coming: who waits for it is told, with 503."""
-        self._upstream.mark_failed()
+        """Answer the requests that wait for the engine with 503: it has failed."""
+        self.upstream.mark_failed()
 
     async def start(self, port: int = 0) -> str:
-        """Listen on loopback only; return ``http://127.0.0.1:PORT``.
+        """Listen on loopback; return ``http://127.0.0.1:PORT``.
 
         Raises:
             PortInUse: If that port is in use.
-            GatewayFailed: If the system does not give it.
+            GatewayFailed: If the system refuses it.
         """
-        bound = await self._listener.start(port)
-        self._service.open()
-        return f"http://{ADDRESS}:{bound}"
+        bound = await self._server.start(port)
+        return f"http://{LOOPBACK}:{bound}"
 
     async def stop(self, grace_s: float) -> None:
         """Stop listening; streams that are open after the grace (seconds) are cut."""
-        await self._listener.stop(grace_s)
-        await self._service.close()
+        await self._server.stop(grace_s)
+        self._forwarder.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = RequestContext(method=request.method, task=asyncio.current_task())
-        self.metrics.request_started(exchange, request.writer)
+        context = RequestContext(request=request, task=asyncio.current_task())
+        self.metrics.request_started(context)
         try:
-            response = await self._respond(request, exchange)
+            response = await self._respond(context)
             await response.prepare(request)
             await response.write_eof()
-            exchange.status = response.status
+            context.status = response.status
         except ConnectionError:
-            # The client has gone, or was cut off: nobody is left to be told.
+            # The client has disconnected, or was cut off: no response can reach it.
             return web.Response(status=CLIENT_CLOSED_REQUEST)
         finally:
-            self.metrics.request_finished(exchange)
+            self.metrics.request_finished(context)
             if self._log is not None:
-                self._log(format_access_line(exchange, request.writer.output_size))
+                self._log(format_access_line(context, request.writer.output_size))
         return response
 
-    async def _respond(
-        self, request: web.BaseRequest, exchange: RequestContext
-    ) -> web.StreamResponse:
-        gate = self._gate
-        path, path_key = gate.split_path_key(request.raw_path)
-        exchange.route, exchange.dialect = gate.route_label(path), ApiDialect.of(path)
-        headers = gate.cors(request.headers)
+    async def _respond(self, context: RequestContext) -> web.StreamResponse:
+        request, authorizer = context.request, self._authorizer
+        path, path_key = authorizer.split_path_key(request.raw_path)
+        context.path, context.route = path, authorizer.route(path)
+        context.dialect = ApiDialect.of(path)
+        context.cors = authorizer.cors(request.headers)
         try:
-            visit = self._admit(gate, request, exchange, path, path_key)
+            self._admit(context, authorizer, path_key)
             if request.method == "OPTIONS":
-                head = {**gate.preflight(visit), "Server": SERVER_NAME, **headers}
-                return web.Response(status=204, headers=head)
-            probed = self._probed(request, visit)
+                headers = preflight_headers(context.route.methods)
+                headers |= {"Server": SERVER_NAME, **context.cors}
+                return web.Response(status=204, headers=headers)
+            probed = self._answer_probe(context)
             if probed is not None:
                 return probed
-            with cancel_at_expiry(exchange):
-                return await self._service.handle(request, visit, exchange, headers)
-        except ErrorResponse as refusal:
-            return await self._refused(request, exchange, refusal, headers)
+            with cancel_at_expiry(context):
+                return await self._handler.handle(context)
+        except ErrorResponse as error:
+            return await self._fail(context, error)
         except asyncio.CancelledError:
-            if exchange.ended is None:
+            if context.cancelled_by is None:
                 raise
-            return await self._refused(request, exchange, exchange.ended, headers)
+            return await self._fail(context, context.cancelled_by)
         except ConnectionError:
             raise
-        except Exception:  # noqa: BLE001  (the client is told, without its text)
-            _log.exception("a request to %s failed", exchange.route)
-            failed = ErrorResponse(500, "The gateway failed.")
-            return await self._refused(request, exchange, failed, headers)
+        except Exception:  # noqa: BLE001  (answered with 500, without its text)
+            _log.exception("a request to %s failed", context.route.label)
+            return await self._fail(context, ErrorResponse(500, "The gateway failed."))
 
-    async def _refused(
-        self,
-        request: web.BaseRequest,
-        exchange: RequestContext,
-        refusal: ErrorResponse,
-        headers: Mapping[str, str],
+    async def _fail(
+        self, context: RequestContext, error: ErrorResponse
     ) -> web.Response:
-        """Return the answer to a refusal; tell it in an answer that has begun.
+        """Return an error response, or end a response that has begun with the error.
 
         Raises:
-            ConnectionError: In the latter case, since no other answer can follow.
+            ConnectionError: In the latter case, since no other response can follow.
         """
-        exchange.status = refusal.status
-        if request.writer.output_size:
-            await fail_stream(request, exchange, refusal)
+        context.status = error.status
+        if context.request.writer.output_size:
+            await fail_stream(context, error)
             raise ConnectionError
-        response = refusal.response(exchange.dialect)
-        response.headers.update(headers)
-        if exchange.caller is None:
-            # What else comes on this connection may be no request at all.
+        response = error.response(context.dialect)
+        response.headers.update(context.cors)
+        if context.caller is None:
+            # What follows on this connection need not be a request at all.
             response.force_close()
         return response
 
     def _admit(
-        self,
-        gate: Authorizer,
-        request: web.BaseRequest,
-        exchange: RequestContext,
-        path: str,
-        path_key: str | None,
-    ) -> AuthorizedRequest:
-        if gate.is_public(request.headers):
-            exchange.is_public = True
+        self, context: RequestContext, authorizer: Authorizer, path_key: str | None
+    ) -> None:
+        request = context.request
+        if authorizer.is_public(request.headers):
+            context.is_public = True
             self.metrics.last_tunnel_request = time.monotonic()
         try:
-            _check_transfer(request)
-            visit = gate.authorize(request.method, path, path_key, request.headers)
+            _check_transfer_encoding(request)
+            caller = authorizer.authorize(
+                request.method, context.path, path_key, request.headers
+            )
         except ErrorResponse:
             self.metrics.refused += 1
             raise
-        if visit.caller is not None:
-            exchange.caller = visit.caller
+        context.models = authorizer.models_of(caller)
+        if caller is not None:
+            context.caller = caller
             cast("Connection", request.protocol).mark_authenticated()
-            self._check_bounds(exchange, visit.caller)
-            self.metrics.admitted(exchange)
-        return visit
+            self._check_key_limits(context, caller)
+            self.metrics.admitted(context)
 
-    def _check_bounds(self, exchange: RequestContext, caller: Caller) -> None:
-        """Refuse one request too many of a key, or one beyond its tokens."""
+    def _check_key_limits(self, context: RequestContext, caller: Caller) -> None:
         self._rates.check(caller.name, caller.rpm or self.limits.rpm)
         if caller.tokens:
-            exchange.tokens_left = caller.tokens - self.metrics.tokens_of(caller)
-            if exchange.tokens_left <= 0:
+            context.tokens_left = caller.tokens - self.metrics.tokens_of(caller)
+            if context.tokens_left <= 0:
                 raise quota_exhausted(caller.tokens)
 
-    def _probed(
-        self, request: web.BaseRequest, visit: AuthorizedRequest
-    ) -> web.Response | None:
-        """Answer a probe of the public URL, whether or not there is an engine."""
-        nonces = request.headers.getall(PROBE_HEADER, [])
-        if not nonces or request.method != "GET" or visit.path != "/api/version":
+    def _answer_probe(self, context: RequestContext) -> web.Response | None:
+        """Return the proof for a probe of the public URL, with or without an engine."""
+        headers = context.request.headers
+        nonces = headers.getall(PROBE_HEADER, [])
+        is_version = context.request.method == "GET" and context.path == "/api/version"
+        if not nonces or not is_version:
             return None
         if len(nonces) > 1 or not _NONCE.fullmatch(nonces[0]):
             raise ErrorResponse(400, "This is not a probe.")
-        answer = self._pool_answer(request, nonces[0])
-        answer = answer or gateway_proof(self._probe_secret, nonces[0])
+        nonce, proof, member = nonces[0], None, headers.get(POOL_HEADER)
+        if self.pool is not None and member is not None:
+            proof = self.pool.answer(nonce, member, self.access.models)
+        proof = proof or gateway_proof(self._probe_secret, nonce)
         return web.json_response(
-            {}, headers={PROOF_HEADER: answer, "Server": SERVER_NAME}
+            {}, headers={PROOF_HEADER: proof, "Server": SERVER_NAME}
         )
 
-    def _pool_answer(self, request: web.BaseRequest, nonce: str) -> str | None:
-        asked = request.headers.get(POOL_HEADER)
-        if self.pool is None or asked is None:
-            return None
-        return self.pool.answer(nonce, asked, self.access.models)
-
-    def _marks(self) -> dict[str, str]:
+    def _extra_headers(self) -> dict[str, str]:
         return {} if self.pool is None else {MEMBER_HEADER: self.pool.member}
 
 
-def _check_transfer(request: web.BaseRequest) -> None:
-    """Refuse a framing that the readers before us may see otherwise.
+def _check_transfer_encoding(request: web.BaseRequest) -> None:
+    """Refuse a framing that a proxy before us may read differently.
 
-    HTTP/1.0 has no transfer encodings, and their presence there is taken for faulty
-    by RFC 9112, section 6.1.
+    HTTP/1.0 has no transfer encodings, and RFC 9112, section 6.1 calls a message
+    with one faulty.
 
     Raises:
-        Refusal: 415 for any but chunks in HTTP/1.1.
+        ErrorResponse: 415 for any but chunked in HTTP/1.1.
     """
-    transfer = request.headers.get("Transfer-Encoding")
-    if transfer is not None and (
-        request.version < HttpVersion11 or transfer.lower() != "chunked"
+    encoding = request.headers.get("Transfer-Encoding")
+    if encoding is not None and (
+        request.version < HttpVersion11 or encoding.lower() != "chunked"
     ):
         raise ErrorResponse(415, "Send the request body without any encoding.")

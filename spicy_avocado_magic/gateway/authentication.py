@@ -1,4 +1,4 @@
-"""Whose key a request carries, found in the same time for right and wrong ones."""
+"""Constant-time API-key authentication, and request limits for each key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MINUTE_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller(KeyLimits):
-    """The holder of an API key.
+    """Holder of an API key.
 
     Attributes:
         expires_at: Seconds since the epoch; 0 is never.
@@ -31,22 +31,22 @@ class Caller(KeyLimits):
     digest: bytes = b""
 
     def is_expired(self) -> bool:
-        """Tell whether its time is over."""
+        """Return whether the key has expired."""
         return 0 < self.expires_at <= time.time()
 
 
 class KeyStore:
-    """All keys, as digests: neither content nor length shows in the time."""
+    """Digests of all API keys; neither their content nor length shows in the timing."""
 
     def __init__(
         self, owner: Secret | None, named: Iterable[ApiKey], *, manage: bool
     ) -> None:
-        """Take the keys.
+        """Digest the keys.
 
         Args:
-            owner: The owner's key; None lets anybody in.
-            named: Those given to others.
-            manage: Whether managing is possible at all.
+            owner: The owner's key; None accepts every request.
+            named: The keys of other people.
+            manage: Whether any key may manage models.
         """
         self.is_open = owner is None
         self._callers: list[Caller] = []
@@ -61,14 +61,14 @@ class KeyStore:
             )
 
     def authenticate(self, keys: Sequence[str]) -> Caller:
-        """Return whose keys these are: all that a request has must be one caller's.
+        """Return the caller to whom all keys of a request belong.
 
         Raises:
-            Refusal: 401, the same for wrong and for missing ones.
+            ErrorResponse: 401 for missing, wrong, expired and contradicting keys.
         """
         if self.is_open:
             return Caller(name=ANONYMOUS)
-        found = {self._owner_of(key) for key in keys or ("",)}
+        found = {self._find(key) for key in keys or ("",)}
         caller = found.pop()
         if found or caller is None or caller.is_expired():
             problem = "The API key is wrong." if keys else "An API key is needed."
@@ -83,21 +83,21 @@ class KeyStore:
             )
         return caller
 
-    def has(self, caller: Caller) -> bool:
-        """Tell whether a caller of before is still let in.
+    def is_valid(self, caller: Caller) -> bool:
+        """Return whether a request that was authenticated earlier may go on.
 
-        One with a named key is not once that very key has gone. The owner's own
-        requests outlive a change of the owner's key.
+        A named key must still exist, be the same and not be expired. Requests of the
+        owner outlive a change of the owner's key.
         """
         if self.is_open or caller.name in (OWNER, ANONYMOUS):
             return True
         return any(
-            hmac.compare_digest(one.digest, caller.digest) and not one.is_expired()
-            for one in self._callers
-            if one.name == caller.name
+            hmac.compare_digest(known.digest, caller.digest) and not known.is_expired()
+            for known in self._callers
+            if known.name == caller.name
         )
 
-    def _owner_of(self, key: str) -> Caller | None:
+    def _find(self, key: str) -> Caller | None:
         digest, found = key_digest(key), None
         for caller in self._callers:
             if hmac.compare_digest(digest, caller.digest):
@@ -106,21 +106,26 @@ class KeyStore:
 
 
 class RateLimiter:
-    """Counts each caller's requests over the last minute."""
+    """Sliding-window limit of each key's requests over the last minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._times: dict[str, deque[float]] = {}
 
+    @property
+    def tracked(self) -> frozenset[str]:
+        """Names of the keys whose requests are counted."""
+        return frozenset(self._times)
+
     def check(self, name: str, rpm: int) -> None:
         """Count a request.
 
         Args:
-            name: The caller's.
-            rpm: The most within any minute; 0 is without bound.
+            name: Of the key.
+            rpm: Most requests within any minute; 0 is unlimited.
 
         Raises:
-            Refusal: 429, with the seconds until the next one is free.
+            ErrorResponse: 429, with the seconds until the next request is allowed.
         """
         if not rpm:
             self._times.pop(name, None)

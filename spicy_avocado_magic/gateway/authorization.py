@@ -1,10 +1,10 @@
-"""Who may do what: decided from a request's head, before its body is read."""
+"""Authorization by origin, host, route, method and API key, before the body is read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -14,10 +14,10 @@ from ..config.validators import is_key, validate_key
 from ..errors import UsageError
 from ..system.redaction import Secret
 from .authentication import Caller, KeyStore
-from .cors import NO_CORS, cors_headers, preflight_headers
+from .cors import NO_CORS, cors_headers
 from .error_responses import ErrorResponse
 from .model_allowlist import ModelAllowlist
-from .routes import Permission, Route, find_route, model_id
+from .routes import NO_ROUTE, Permission, Route, find_route, model_id
 
 Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
@@ -29,22 +29,22 @@ _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPolicy:
-    """What the gateway lets through.
+    """Rules of what the gateway allows.
 
     Attributes:
-        key: The owner's key; None only where the user said ``--no-auth``.
+        key: The owner's key; None only under ``--no-auth``.
         path_key: Whether the key may also be the first part of the path.
         manage: Whether keys may be allowed to install, copy and delete models.
-        named: The keys given to others.
+        named: The keys of other people.
         public_host: ``host[:port]`` of the public URL; empty while there is none.
         models: The models that are served.
-        awaited: Those that are wanted, served yet or not.
-        any_model: Whether all others that are installed are served as well.
-        registries: Where models may be pulled from, besides the usual places.
+        awaited: The models that were requested, ready or not.
+        any_model: Whether all other installed models are served as well.
+        registries: Hosts from which models may be pulled, besides the usual ones.
         cors: Origins of web pages that may send requests; ``*`` is any.
 
     Raises:
-        UsageError: If a key cannot be one, or what needs a key has none.
+        UsageError: If a key is malformed, or an option needs a key and there is none.
     """
 
     key: Secret | None
@@ -63,95 +63,72 @@ class AccessPolicy:
             validate_key(self.key.get_secret_value())
         elif self.path_key or self.manage:
             raise UsageError(
-                "Without a key there is no path key and no managing of models.",
+                "--path-key and --manage need an API key.",
                 "Leave out --no-auth, or --path-key and --manage.",
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorizedRequest:
-    """A request that was let in.
-
-    Attributes:
-        route: Where it goes.
-        path: The target for the engine: free of key and query.
-        caller: Whose key it carries; None where no key is asked for.
-        served: The models that this caller may use.
-        registries: Where this caller may pull from, besides the usual places.
-        sent_body: Whether its method has the body which the route tells of.
-    """
-
-    route: Route
-    path: str
-    caller: Caller | None
-    served: ModelAllowlist = field(repr=False)
-    registries: tuple[str, ...] = ()
-    sent_body: bool = False
-
-    @property
-    def may_manage(self) -> bool:
-        """Whether its caller may install, copy and delete models."""
-        return self.caller is not None and self.caller.manage
-
-
 class Authorizer:
-    """An ``AccessPolicy`` made ready to be asked by every request."""
+    """Access policy, prepared for a fast decision on each request."""
 
     def __init__(self, access: AccessPolicy) -> None:
         self.access = access
-        self.keyring = KeyStore(access.key, access.named, manage=access.manage)
-        self._served = ModelAllowlist(
-            access.models, awaited=access.awaited, any_model=access.any_model
+        self.keys = KeyStore(access.key, access.named, manage=access.manage)
+        self._models = ModelAllowlist(
+            access.models,
+            awaited=access.awaited,
+            any_model=access.any_model,
+            registries=access.registries,
         )
-        self._served_to = {
-            key.name: self._served.restricted(key.models) for key in access.named
+        self._models_of_key = {
+            key.name: self._models.restricted(key.models) for key in access.named
         }
         self._public_host = access.public_host.lower()
 
     def split_path_key(self, target: str) -> tuple[str, str | None]:
         """Return a raw target's path and its path key, which is not yet checked.
 
-        The first part is taken for a key only where it could be one and the rest is
-        a route: ``//api/tags`` and ``/./api/tags`` are other spellings, not keys.
+        The first part counts as a key only if it could be one and the rest is a
+        route: ``//api/tags`` and ``/./api/tags`` are misspelt paths, not keys.
         """
         path = target.partition("?")[0]
-        if self.access.path_key and self._route(path) is None:
+        if self.access.path_key and self.route(path) is NO_ROUTE:
             key, slash, rest = path[1:].partition("/")
-            if (
-                path[:1] == "/"
-                and is_key(key)
-                and self._route(slash + rest) is not None
-            ):
+            is_keyed = path[:1] == "/" and is_key(key)
+            if is_keyed and self.route(slash + rest) is not NO_ROUTE:
                 return slash + rest, key
         return path, None
 
-    def route_label(self, path: str) -> str:
-        """Return what a path is called in the log; never the path of a stranger."""
-        route = self._route(path)
-        return "-" if route is None else route.label
+    def route(self, path: str) -> Route:
+        """Return the route of a path; ``NO_ROUTE`` if there is none."""
+        has_id, manage = self._models.has_id, self.access.manage
+        return find_route(path, has_id, manage=manage) or NO_ROUTE
 
     def is_public(self, headers: Headers) -> bool:
-        """Tell whether a request names the public host, so came by the tunnel."""
+        """Return whether the Host is the public one: the request used the tunnel."""
         host = headers.get("Host", "").lower()
         return bool(self._public_host) and host == self._public_host
 
     def cors(self, headers: Headers) -> Mapping[str, str]:
-        """Return what the browser of an allowed web page must read in the reply."""
+        """Return the CORS headers of the response; none for a foreign origin."""
         if "Origin" not in headers:
             return NO_CORS
         return cors_headers(headers.getall("Origin"), self.access.cors)
 
-    def preflight(self, visit: AuthorizedRequest) -> dict[str, str]:
-        """Return the head of the answer to an ``OPTIONS`` request."""
-        return preflight_headers(visit.route.methods)
+    def models_of(self, caller: Caller | None) -> ModelAllowlist:
+        """Return the models that a caller may use."""
+        if caller is None:
+            return self._models
+        return self._models_of_key.get(caller.name, self._models)
 
     def authorize(
         self, method: str, path: str, path_key: str | None, headers: Headers
-    ) -> AuthorizedRequest:
-        """Let a request in, or say why not: Origin, Host, route, method, key.
+    ) -> Caller | None:
+        """Return the caller of a request; None where no key is needed.
 
         Raises:
-            Refusal: With the first of these that is wrong.
+            ErrorResponse: For the first that is wrong of Origin, Host, route, method,
+                API key and permission.
         """
         if "Origin" in headers and not self.cors(headers):
             raise ErrorResponse(
@@ -160,72 +137,52 @@ class Authorizer:
         self._check_host(headers)
         if "Upgrade" in headers:
             raise ErrorResponse(400, "This server does not switch protocols.")
-        route = self._route(path)
-        if route is None:
+        route = self.route(path)
+        if route is NO_ROUTE:
             raise not_found()
         if method == "OPTIONS":
-            return AuthorizedRequest(
-                route=route, path=path, caller=None, served=self._served
-            )
+            return None
         if method not in route.methods:
             raise ErrorResponse(
                 405,
                 f"Use {' or '.join(route.methods)} for this path.",
                 headers={"Allow": ", ".join(route.methods)},
             )
-        caller = None
-        if path_key is not None or route.level is not Permission.OPEN:
-            caller = self._caller(path_key, headers)
-        return self._visit(route, path, caller, sends=method in {"POST", "DELETE"})
-
-    def _visit(
-        self, route: Route, path: str, caller: Caller | None, *, sends: bool
-    ) -> AuthorizedRequest:
-        served = self._served
-        if caller is not None:
-            served = self._served_to.get(caller.name, served)
-            if route.level is Permission.MANAGE and not caller.manage:
-                raise ErrorResponse(403, "This key may not manage models.")
-            asked = model_id(path)
-            if asked is not None and not served.has_id(asked):
-                raise not_found()
-        return AuthorizedRequest(
-            route=route,
-            path=path,
-            caller=caller,
-            served=served,
-            registries=self.access.registries,
-            sent_body=sends,
-        )
-
-    def _route(self, path: str) -> Route | None:
-        return find_route(path, self._served.has_id, manage=self.access.manage)
+        if path_key is None and route.permission is Permission.PUBLIC:
+            return None
+        caller = self._authenticate(path_key, headers)
+        if route.permission is Permission.MANAGE and not caller.manage:
+            raise ErrorResponse(403, "This key may not manage models.")
+        requested = model_id(path)
+        if requested is not None and not self.models_of(caller).has_id(requested):
+            raise not_found()
+        return caller
 
     def _check_host(self, headers: Headers) -> None:
-        """Refuse a foreign Host: a web page's name may be bound to loopback."""
+        """Refuse a foreign Host: a web page can bind its own name to loopback."""
         hosts = headers.getall("Host", [])
         if len(hosts) != 1 or not (
             self.is_public(headers) or _LOCAL_HOST.fullmatch(hosts[0])
         ):
             raise ErrorResponse(403, "This server does not answer for that host name.")
 
-    def _caller(self, path_key: str | None, headers: Headers) -> Caller:
+    def _authenticate(self, path_key: str | None, headers: Headers) -> Caller:
         keys = _keys_in(headers)
         if path_key is not None:
             keys.append(path_key)
-        return self.keyring.authenticate(keys)
+        return self.keys.authenticate(keys)
 
 
 def not_found() -> ErrorResponse:
-    """Return the answer for whatever is not spelled like a route."""
-    return ErrorResponse(404, "There is no such path here.", code="not_found")
+    """Return the 404 for a path that is not a route, byte for byte."""
+    return ErrorResponse(404, "This path does not exist here.", code="not_found")
 
 
 def _keys_in(headers: Headers) -> list[str]:
-    """Return every key that the headers hold; an unknown scheme counts as wrong.
+    """Return every key in the headers; one of an unknown scheme becomes a wrong key.
 
     Raises:
-        Refusal: 400 if one header is there twice, since readers differ on which counts.
+        ErrorResponse: 400 for a repeated header, since readers differ on which counts.
     """
     bearers = headers.getall("Authorization", [])
     keys = headers.getall("x-api-key", [])

@@ -1,4 +1,4 @@
-"""Web pages of other origins: which may send requests, and what they are told."""
+"""CORS headers: which web pages may send requests and read the responses."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _REQUEST_HEADERS: Final = (
     "x-requested-with",
     *(f"x-stainless-{name}" for name in _STAINLESS),
 )
-"""What the browser builds of ``openai`` and ``@anthropic-ai/sdk`` send."""
+"""Sent by the browser builds of ``openai`` and ``@anthropic-ai/sdk``."""
 _READABLE: Final = "Retry-After, X-Avocado-Member"
-_PREFLIGHT_KEPT_S: Final = 600
+_PREFLIGHT_MAX_AGE_S: Final = 600
 
 
 def cors_headers(origins: Sequence[str], allowed: Collection[str]) -> Mapping[str, str]:
-    """Return the reply's headers for an allowed origin, none for any other.
+    """Return the response headers for an allowed origin, none for any other.
 
     Args:
         origins: The values of the request's ``Origin`` headers.
@@ -67,10 +67,10 @@ def cors_headers(origins: Sequence[str], allowed: Collection[str]) -> Mapping[st
 
 
 def preflight_headers(methods: Sequence[str]) -> dict[str, str]:
-    """Return what an ``OPTIONS`` request is told of a route with these methods."""
+    """Return the headers of a preflight response for a route with these methods."""
     return {
         "Allow": ", ".join((*methods, "OPTIONS")),
         "Access-Control-Allow-Methods": ", ".join(methods),
         "Access-Control-Allow-Headers": ", ".join(_REQUEST_HEADERS),
-        "Access-Control-Max-Age": str(_PREFLIGHT_KEPT_S),
+        "Access-Control-Max-Age": str(_PREFLIGHT_MAX_AGE_S),
     }

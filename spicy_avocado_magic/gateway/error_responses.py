@@ -1,4 +1,4 @@
-"""What the gateway itself answers, in the dialect of whoever asks."""
+"""Error responses of the gateway itself, in the dialect of the client's API."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from aiohttp import web
 from ..protocol.error_shapes import ApiDialect, error_body
 
 SERVER_NAME: Final = "avocado"
-"""Stands in place of the library's name and version."""
+"""``Server`` header, which must not show the library and its version."""
 RETRY_AFTER_S: Final = 5
 
 _RESPONSES: Final = "/v1/responses"
 
 
 class ErrorResponse(Exception):
-    """Ends a request with a status and one sentence that its sender may read.
+    """Exception that becomes an HTTP error response.
 
     Attributes:
         status: The HTTP status.
-        message: What is wrong and what to do; holds nothing secret.
+        message: What is wrong and what to do, free of secrets.
         code: OpenAI's machine-readable ``code``, where it has one.
-        headers: Further headers of the answer.
+        headers: Further headers of the response.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ErrorResponse(Exception):
         self.headers = dict(headers or {})
 
     def body(self, dialect: ApiDialect) -> dict[str, Any]:
-        """Return the error object that clients of this API understand."""
+        """Return the error object of this API."""
         return error_body(dialect, self.status, self.message, self.code)
 
     def event(self, dialect: ApiDialect, route: str) -> bytes:
@@ -53,14 +53,14 @@ class ErrorResponse(Exception):
         if route == _RESPONSES:
             # ``ResponseErrorEvent``, and the ``error`` for which clients look.
             error = body["error"]
-            told = {name: error[name] for name in ("message", "code", "param")}
-            body |= {"type": "error", "sequence_number": 0} | told
+            fields = {name: error[name] for name in ("message", "code", "param")}
+            body |= {"type": "error", "sequence_number": 0} | fields
         elif dialect is ApiDialect.OPENAI:
             return b"data: " + json.dumps(body).encode() + b"\n\n"
         return b"event: error\ndata: " + json.dumps(body).encode() + b"\n\n"
 
     def response(self, dialect: ApiDialect) -> web.Response:
-        """Return the answer in a dialect."""
+        """Return the HTTP response in a dialect."""
         return web.Response(
             status=self.status,
             body=json.dumps(self.body(dialect)).encode(),
@@ -70,10 +70,10 @@ class ErrorResponse(Exception):
 
 
 def quota_exhausted(tokens: int) -> ErrorResponse:
-    """Return the answer to a key whose tokens are spent, which no retry brings back.
+    """Return the 429 for a key without tokens left, which no retry changes.
 
-    The stock clients retry any 429 but where the header ``x-should-retry`` says not
-    to (``_should_retry`` in ``_base_client.py`` of ``openai`` and ``anthropic``).
+    The stock clients retry every 429 unless the header ``x-should-retry`` forbids it
+    (``_should_retry`` in ``_base_client.py`` of ``openai`` and ``anthropic``).
     """
     return ErrorResponse(
         429,
@@ -83,22 +83,23 @@ def quota_exhausted(tokens: int) -> ErrorResponse:
     )
 
 
-def engine_failed() -> ErrorResponse:
-    """Return the answer while the engine is not tried any more.
+def quota_used_up() -> ErrorResponse:
+    """Return the 429 that ends a response at the end of its key's tokens."""
+    return ErrorResponse(429, "This key has used all of its tokens.")
 
-    Retried it may be: its owner can bring it up again at any time.
+
+def engine_failed() -> ErrorResponse:
+    """Return the 503 for an engine that is not restarted any more.
+
+    Clients may retry: its owner can start it again at any time.
     """
-    return ErrorResponse(
-        503,
-        "The model's engine has failed; whoever runs it has to start it again.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
-    )
+    return _unavailable("The model's engine has failed; its owner must restart it.")
 
 
 def engine_loading() -> ErrorResponse:
-    """Return the answer while there is no engine to ask."""
-    return ErrorResponse(
-        503,
-        "The model is still loading; try again in a few seconds.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
-    )
+    """Return the 503 for an engine that is not ready yet."""
+    return _unavailable("The model is still loading; try again in a few seconds.")
+
+
+def _unavailable(message: str) -> ErrorResponse:
+    return ErrorResponse(503, message, headers={"Retry-After": str(RETRY_AFTER_S)})

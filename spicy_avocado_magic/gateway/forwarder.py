@@ -1,4 +1,4 @@
-"""The engine asked on behalf of a client, again where it has just been restarted."""
+"""Forwarding to the engine, with a retry when the engine has just restarted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from multidict import CIMultiDict
 from ..config.timeouts import Timeouts
 from .error_responses import RETRY_AFTER_S, SERVER_NAME, ErrorResponse, engine_loading
 from .headers import upstream_request_headers
-from .response import ForwardContext, continue_response, send_response
+from .keepalive import KeepAlive
+from .request_context import RequestContext
+from .response import continue_response, send_response
 from .routes import BodyKind, Permission
 from .upstream import Upstream
 from .upstream_client import (
@@ -24,144 +26,141 @@ from .upstream_client import (
     UpstreamResponse,
 )
 
-_REPEATABLE: Final = (BodyKind.NOTHING, BodyKind.MODEL_CALL, BodyKind.FORM)
-"""What may be asked twice: it changes nothing that is installed."""
+_REPEATABLE: Final = (BodyKind.NONE, BodyKind.MODEL_CALL, BodyKind.MULTIPART)
+"""Bodies of requests that change nothing, so may be sent twice."""
 _NOT_FOUND: Final = 404
 
 
 class UpstreamDisconnected(Exception):
-    """The engine did not answer.
+    """The engine closed the connection without a response.
 
     Attributes:
-        has_heard: Whether it may have received the request.
+        was_sent: Whether the engine may have received the request.
     """
 
-    def __init__(self, *, has_heard: bool) -> None:
-        super().__init__(has_heard)
-        self.has_heard = has_heard
+    def __init__(self, *, was_sent: bool) -> None:
+        super().__init__(was_sent)
+        self.was_sent = was_sent
 
 
 class Forwarder:
-    """Asks one engine on behalf of many clients."""
+    """Sends the requests of all clients to one engine."""
 
-    def __init__(self, upstream: Upstream, policy: Timeouts) -> None:
-        """Open no connection yet; must be made inside the running loop.
+    def __init__(self, upstream: Upstream, timeouts: Timeouts) -> None:
+        """Open no connection yet.
 
         Args:
-            upstream: Where the engine is; its limits hold here too.
-            policy: ``upstream_connect_s`` and ``retry_every_s`` count.
+            upstream: Address of the engine; its limits hold here too.
+            timeouts: Of which ``upstream_connect_s`` and ``retry_every_s`` are used.
         """
-        self._upstream, self._policy = upstream, policy
-        self._link = UpstreamClient(policy.upstream_connect_s)
+        self._upstream, self._timeouts = upstream, timeouts
+        self._client = UpstreamClient(timeouts.upstream_connect_s)
 
     def close(self) -> None:
-        """Close what is open to the engine."""
-        self._link.close()
+        """Close the idle connections to the engine."""
+        self._client.close()
 
-    async def forward(self, errand: ForwardContext) -> web.StreamResponse:
-        """Ask the engine and return its reply, which by then has been passed on.
+    async def forward(
+        self, context: RequestContext, keepalive: KeepAlive | None
+    ) -> web.StreamResponse:
+        """Return the engine's response, which has then been sent to the client.
 
         Raises:
-            Refusal: 502, 503 or 504 if the engine does not answer, or not to its end.
+            ErrorResponse: 502, 503 or 504 if the engine does not answer to the end.
         """
-        reply = await self._ask(errand)
+        response = await self._request(context)
         try:
-            begun = None
-            if errand.patience is not None:
-                begun = await errand.patience.end()
-            # An answer is a mapping too, and empty: its truth tells nothing.
+            # Compared with None: a response is a mapping, and an empty one is false.
+            begun = None if keepalive is None else await keepalive.end()
             silence_s = self._upstream.limits.silence_s
             if begun is not None:
-                return await continue_response(errand, reply, begun, silence_s)
-            return await send_response(errand, reply, silence_s)
+                return await continue_response(context, response, begun, silence_s)
+            return await send_response(context, response, silence_s)
         finally:
-            reply.close()
+            response.close()
 
-    async def forward_model_list(self, errand: ForwardContext) -> web.Response:
-        """Return the engine's list of models without those that are not served.
+    async def forward_model_list(self, context: RequestContext) -> web.Response:
+        """Return the engine's list of models, without those that are not served.
 
         Raises:
-            Refusal: 502, 503 or 504 if the engine does not answer, or not with a list.
+            ErrorResponse: 502, 503 or 504 if the engine does not answer with a list.
         """
-        route, served = errand.visit.route, errand.visit.served
-        reply = await self._ask(errand)
+        field = context.route.list_field
+        response = await self._request(context)
         try:
-            listed = await reply.json()
-            kept = listed | {
-                route.list_field: served.filter_listing(listed[route.list_field])
-            }
+            listing = await response.json()
+            kept = listing | {field: context.models.filter_listing(listing[field])}
         except (aiohttp.ClientError, LookupError, TypeError, ValueError) as error:
             raise _no_answer() from error
         finally:
-            reply.close()
+            response.close()
         return web.Response(
             body=json.dumps(kept).encode(),
             content_type="application/json",
-            headers={"Server": SERVER_NAME, **errand.headers},
+            headers={"Server": SERVER_NAME, **context.cors},
         )
 
-    async def _ask(self, errand: ForwardContext) -> UpstreamResponse:
-        """Return a reply whose head is there; wait for an engine that restarts.
+    async def _request(self, context: RequestContext) -> UpstreamResponse:
+        """Return a response with complete headers; wait for a restarting engine.
 
-        A request during which the engine went away is sent once more, not for ever:
-        it may be what ended the engine.
+        A request during which the engine disconnected is sent only once more: it may
+        be what crashed the engine.
         """
-        route, loop = errand.visit.route, asyncio.get_running_loop()
-        deadline = loop.time() + self._upstream.limits.hold_wait_s
-        if route.level is Permission.OPEN:
-            deadline = loop.time()  # strangers cannot make us hold anything
-        repeats = 1 if route.body in _REPEATABLE else 0
+        loop, limits = asyncio.get_running_loop(), self._upstream.limits
+        deadline = loop.time()  # unauthenticated clients must not make us wait
+        if context.route.permission is not Permission.PUBLIC:
+            deadline += limits.hold_wait_s
+        repeats = 1 if context.route.body in _REPEATABLE else 0
         while True:
             base_url = await self._upstream.wait(deadline)
             try:
-                return await self._ask_once(errand, base_url)
-            except UpstreamDisconnected as gone:
-                if gone.has_heard and not repeats:
-                    raise _no_answer() from gone
-                if loop.time() + self._policy.retry_every_s > deadline:
-                    raise engine_loading() from gone
-                repeats -= gone.has_heard
-            await asyncio.sleep(self._policy.retry_every_s)
+                return await self._request_once(context, base_url)
+            except UpstreamDisconnected as error:
+                if error.was_sent and not repeats:
+                    raise _no_answer() from error
+                if loop.time() + self._timeouts.retry_every_s > deadline:
+                    raise engine_loading() from error
+                repeats -= error.was_sent
+            await asyncio.sleep(self._timeouts.retry_every_s)
 
-    async def _ask_once(
-        self, errand: ForwardContext, base_url: str
+    async def _request_once(
+        self, context: RequestContext, base_url: str
     ) -> UpstreamResponse:
-        outgoing, visit = errand.outgoing, errand.visit
+        request, route, body = context.request, context.route, context.body
         headers = CIMultiDict(Host=base_url.rpartition("/")[2])
-        headers.extend(upstream_request_headers(errand.request.headers))
-        if visit.route.list_field:
-            headers["Accept-Encoding"] = "identity"
-        if outgoing.content_type:
-            headers["Content-Type"] = outgoing.content_type
-        if outgoing.length is not None:
-            headers["Content-Length"] = str(outgoing.length)
-        method = "GET" if visit.route.list_field else errand.request.method
+        headers.extend(upstream_request_headers(request.headers))
+        method = request.method
+        if route.list_field:
+            method, headers["Accept-Encoding"] = "GET", "identity"
+        if body.content_type:
+            headers["Content-Type"] = body.content_type
+        if body.length is not None:
+            headers["Content-Length"] = str(body.length)
         silence_s = self._upstream.limits.silence_s
         try:
-            reply = await self._link.request(
-                base_url, f"{method} {visit.path}", headers, outgoing.body, silence_s
+            response = await self._client.request(
+                base_url, f"{method} {context.path}", headers, body.content, silence_s
             )
         except ConnectError as error:
-            raise UpstreamDisconnected(has_heard=False) from error
+            raise UpstreamDisconnected(was_sent=False) from error
         except ReadTimeout as error:
             raise ErrorResponse(
-                504, f"The engine said nothing for {silence_s:g} seconds."
+                504, f"The engine sent nothing for {silence_s:g} seconds."
             ) from error
         except RemoteProtocolError as error:
-            raise UpstreamDisconnected(has_heard=True) from error
-        if reply.status == _NOT_FOUND and visit.route.level is not Permission.MANAGE:
-            if reply.content_type == "text/plain":
-                reply.close()
-                raise _no_such_api(visit.path)
-            if visit.served.is_pending(outgoing.model):
-                # Its files have been deleted: they are fetched again.
-                reply.close()
+            raise UpstreamDisconnected(was_sent=True) from error
+        if response.status == _NOT_FOUND and route.permission is not Permission.MANAGE:
+            if response.content_type == "text/plain":
+                response.close()
+                raise _outdated_engine(context.path)
+            if context.models.is_pending(body.model):
+                # Its files were deleted, and are being downloaded again.
+                response.close()
                 raise engine_loading()
-        return reply
+        return response
 
 
-def _no_such_api(path: str) -> ErrorResponse:
-    """Return the answer where an older engine's router knows no such path."""
+def _outdated_engine(path: str) -> ErrorResponse:
     return ErrorResponse(
         404,
         f"This Ollama is too old for {path}: whoever runs it needs a newer one.",

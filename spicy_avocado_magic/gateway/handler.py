@@ -1,157 +1,100 @@
-"""A request that was let in: its body, its place before the engine, its answer."""
+"""Handler of authorized requests: body, queue, forwarding."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
 
 from ..config.timeouts import Timeouts
 from .admission import AdmissionQueue, MemoryReservation
-from .authorization import AuthorizedRequest
-from .error_responses import ErrorResponse, engine_loading
+from .error_responses import ErrorResponse
 from .forwarder import Forwarder
 from .json_body import UpstreamBody, sanitize_json_body
 from .keepalive import KeepAlive
 from .multipart_body import sanitize_transcription_form
 from .request_body import iter_body, read_body
 from .request_context import RequestContext
-from .response import ForwardContext
 from .routes import BodyKind
-from .upstream import Upstream
 
 _V1: Final = "/v1/"
+_METHODS_WITH_BODY: Final = ("POST", "DELETE")
 
 
 class ProxyHandler:
-    """Serves those who were let in, within the bounds of memory and engine."""
+    """Serves authorized requests within the limits of memory and engine."""
 
     def __init__(
-        self, places: AdmissionQueue, upstream: Upstream, policy: Timeouts
+        self, queue: AdmissionQueue, forwarder: Forwarder, timeouts: Timeouts
     ) -> None:
-        """Open nothing yet.
+        self._queue, self._forwarder, self._timeouts = queue, forwarder, timeouts
 
-        Args:
-            places: Before the engine, and memory for bodies.
-            upstream: Where the engine is.
-            policy: The waits.
-        """
-        self._places, self._upstream, self._policy = places, upstream, policy
-        self._relay: Forwarder | None = None
-
-    def open(self) -> None:
-        """Be ready to ask the engine; must be called inside the running loop."""
-        self._relay = Forwarder(self._upstream, self._policy)
-
-    async def close(self) -> None:
-        """Close what is open to the engine."""
-        relay, self._relay = self._relay, None
-        if relay is not None:
-            relay.close()
-
-    async def handle(
-        self,
-        request: web.BaseRequest,
-        visit: AuthorizedRequest,
-        exchange: RequestContext,
-        headers: Mapping[str, str],
-    ) -> web.StreamResponse:
-        """Answer a request, whose body has not been read yet.
-
-        Args:
-            request: Of the client.
-            visit: How it was let in.
-            exchange: What is known of it so far.
-            headers: Further headers of the answer.
+    async def handle(self, context: RequestContext) -> web.StreamResponse:
+        """Return the response to a request whose body has not been read yet.
 
         Raises:
-            Refusal: If it asks for too much, or the engine does not answer.
+            ErrorResponse: If a limit is exceeded, or the engine does not answer.
         """
-        if self._relay is None:
-            raise engine_loading()
-        with self._places.holding() as hold:
-            outgoing = await self._outgoing(request, visit, hold)
-            if isinstance(outgoing.body, bytes):
-                hold.grow(len(outgoing.body))  # escapes may make it longer than it came
-            if visit.route.body is not BodyKind.ORDER:
-                exchange.model = outgoing.model
-            errand = ForwardContext(
-                request=request,
-                visit=visit,
-                outgoing=outgoing,
-                exchange=exchange,
-                headers=headers,
-                patience=self._patience(request, visit, outgoing, exchange, headers),
-            )
-            return await self._run(errand, self._relay)
+        with self._queue.reserve() as reservation:
+            body = context.body = await self._read_body(context, reservation)
+            if isinstance(body.content, bytes):
+                # Escapes can make it longer than it was.
+                reservation.grow(len(body.content))
+            if context.route.body is not BodyKind.MANAGEMENT:
+                context.model = body.model
+            if context.caller is None:
+                # Public routes cost little; the queue is for callers with a key.
+                return await self._forwarder.forward(context, None)
+            return await self._forward_in_turn(context, context.caller.name)
 
-    async def _run(
-        self, errand: ForwardContext, relay: Forwarder
+    async def _forward_in_turn(
+        self, context: RequestContext, caller: str
     ) -> web.StreamResponse:
-        if errand.visit.caller is None:
-            # The open routes cost next to nothing; a stranger takes nobody's place.
-            return await relay.forward(errand)
+        keepalive = None
+        if (
+            context.path.startswith(_V1)
+            and context.body.content is not None
+            and context.request.version >= HttpVersion11
+        ):
+            keepalive = KeepAlive(context, self._timeouts)
         try:
-            await self._places.acquire(errand.visit.caller.name)
+            await self._queue.acquire(caller)
             try:
-                if errand.visit.route.list_field:
-                    return await relay.forward_model_list(errand)
-                return await relay.forward(errand)
+                if context.route.list_field:
+                    return await self._forwarder.forward_model_list(context)
+                return await self._forwarder.forward(context, keepalive)
             finally:
-                self._places.release()
+                self._queue.release()
         finally:
-            if errand.patience is not None:
-                await errand.patience.end()
+            if keepalive is not None:
+                await keepalive.end()
 
-    def _patience(
-        self,
-        request: web.BaseRequest,
-        visit: AuthorizedRequest,
-        outgoing: UpstreamBody,
-        exchange: RequestContext,
-        headers: Mapping[str, str],
-    ) -> KeepAlive | None:
-        is_v1_call = visit.path.startswith(_V1) and outgoing.body is not None
-        if not is_v1_call or request.version < HttpVersion11:
-            return None
-        return KeepAlive(
-            request, exchange, headers, self._policy, is_stream=outgoing.is_stream
-        )
-
-    async def _outgoing(
-        self,
-        request: web.BaseRequest,
-        visit: AuthorizedRequest,
-        hold: MemoryReservation,
+    async def _read_body(
+        self, context: RequestContext, reservation: MemoryReservation
     ) -> UpstreamBody:
-        """Return what is to be sent on; nothing of a body was read before."""
-        sends, limits = visit.route.body, self._places.limits
-        if sends is BodyKind.NOTHING or not visit.sent_body:
+        """Return the body for the engine, checked and serialised by us."""
+        request, kind = context.request, context.route.body
+        if kind is BodyKind.NONE or request.method not in _METHODS_WITH_BODY:
             return UpstreamBody()
         _check_framing(request)
-        if sends is BodyKind.BLOB:
-            body = iter_body(request, limits)
-            return UpstreamBody(body=body, length=request.content_length)
-        if sends is BodyKind.FORM:
+        limits = self._queue.limits
+        if kind is BodyKind.BLOB:
+            content = iter_body(request, limits)
+            return UpstreamBody(content=content, length=request.content_length)
+        if kind is BodyKind.MULTIPART:
             return await sanitize_transcription_form(
-                request, visit.served, limits, hold
+                request, context.models, limits, reservation
             )
-        raw = await read_body(request, limits, hold)
-        return sanitize_json_body(
-            raw,
-            sends,
-            visit.served,
-            may_manage=visit.may_manage,
-            registries=visit.registries,
-        )
+        raw = await read_body(request, limits, reservation)
+        may_manage = context.caller is not None and context.caller.manage
+        return sanitize_json_body(raw, kind, context.models, may_manage=may_manage)
 
 
 def _check_framing(request: web.BaseRequest) -> None:
-    """Refuse bodies in wrappings that we would have to undo; then ask for the body.
+    """Refuse encoded bodies, then let a client that waits for it send the body.
 
     Raises:
-        Refusal: 415 for any coding, 417 for an expectation that is not known.
+        ErrorResponse: 415 for any content encoding, 417 for an unknown expectation.
     """
     headers = request.headers
     if "Content-Encoding" in headers:

@@ -1,4 +1,4 @@
-"""Heads of requests and replies: what of them goes on to the other side."""
+"""Header filters: an allowlist for requests, hop-by-hop removal for responses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from .authorization import Headers
 from .error_responses import SERVER_NAME
 
-_PASSED_ON: Final = (
+_FORWARDED: Final = (
     "Accept",
     "Accept-Encoding",
     "User-Agent",
     "anthropic-beta",
     "anthropic-version",
 )
-"""All that reaches the engine of a request's head, besides what describes its body."""
+"""All request headers that reach the engine, besides those of the body."""
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -37,25 +37,25 @@ _HOP_BY_HOP: Final = frozenset(
         "x-powered-by",
     }
 )
-"""Headers of the engine's reply that are about its own connection, or tell of it."""
+"""Response headers about the engine's connection, or about the engine itself."""
 
 
 def upstream_request_headers(headers: Headers) -> dict[str, str]:
-    """Return what the engine may see of a request's head.
+    """Return the request headers that the engine may see.
 
     An allowlist, so that no key, cookie, origin, forwarding header or method
-    override gets through; what ``ControlClient`` names belongs to this hop alone.
+    override reaches it; headers named in ``Connection`` belong to this hop alone.
     """
     named = _named_by_connection(headers)
     return {
         name: headers[name]
-        for name in _PASSED_ON
+        for name in _FORWARDED
         if name in headers and headers[name].isascii() and name.lower() not in named
     }
 
 
 def downstream_response_headers(headers: Headers) -> Iterator[tuple[str, str]]:
-    """Yield what the client may see of the head of the engine's reply."""
+    """Yield the headers of the engine's response that the client may see."""
     named = _named_by_connection(headers)
     for name, value in headers.items():
         lower = name.lower()

@@ -1,14 +1,14 @@
-"""Request bodies: parsed once, rewritten as we understood them.
+"""JSON request bodies: parsed once, checked, and serialised anew.
 
-The engine is written in Go, whose JSON decoder matches keys without case and lets
-the last one win: ``{"model":"a","MODEL":"b"}`` runs *b*. So what was checked here
-must be what is sent on.
+The engine is written in Go, whose JSON decoder ignores the case of keys and takes
+the last one: ``{"model":"a","MODEL":"b"}`` runs *b*. So the engine receives what was
+checked here, not the client's bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,12 +20,12 @@ from .model_allowlist import MAX_ECHO_CHARS, ModelAllowlist, is_cloud
 from .routes import BodyKind
 
 REGISTRIES: Final = frozenset({DEFAULT_HOST, "hf.co", "huggingface.co"})
-"""Where models may come from: any other host could be inside the caller's network."""
+"""Hosts from which models may be pulled: any other could be in a private network."""
 
-_MOST_VALUES: Final = 500_000
-"""Parsed, each takes up to 50 times the bytes it came as, and time meanwhile."""
+_MAX_VALUES: Final = 500_000
+"""Each takes up to 50 times its bytes of JSON in memory, and time to parse."""
 _SHARED_FIELDS: Final = ("keep_alive", "shift")
-_FOR_ALL_OPTIONS: Final = (
+_SHARED_OPTIONS: Final = (
     "num_ctx",
     "num_batch",
     "num_gpu",
@@ -34,7 +34,7 @@ _FOR_ALL_OPTIONS: Final = (
     "num_thread",
     "draft_num_predict",
 )
-"""What unloads or reloads a model for everybody who uses it.
+"""Options that reload a model for all of its users.
 
 ``Runner`` in ``api/types.go`` and ``needsReload`` in ``server/sched.go`` of
 github.com/ollama/ollama v0.34.1.
@@ -42,22 +42,23 @@ github.com/ollama/ollama v0.34.1.
 
 
 class _DuplicateKeys(dict[str, Any]):
-    """An object two of whose keys differ at most in case."""
+    """An object with two keys that differ at most in case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamBody:
-    """A body as it goes to the engine, and what it asks for.
+    """Request body for the engine.
 
     Attributes:
-        body: Bytes that may be sent again, or a stream that may not; None for none.
-        content_type: Of the body; empty where it has none.
+        content: Bytes, which can be sent again, or a stream, which cannot; None for
+            no body.
+        content_type: Empty where there is none.
         length: In bytes; None if it is not known.
-        model: The model it names, in its short form; empty where it names none.
+        model: Short name of the requested model; empty for none.
         is_stream: Whether it asks OpenAI's or Anthropic's API for a stream.
     """
 
-    body: bytes | AsyncIterator[bytes] | None = None
+    content: bytes | AsyncIterator[bytes] | None = None
     content_type: str = ""
     length: int | None = None
     model: str = ""
@@ -65,62 +66,57 @@ class UpstreamBody:
 
 
 def sanitize_json_body(
-    raw: bytes,
-    sends: BodyKind,
-    served: ModelAllowlist,
-    *,
-    may_manage: bool,
-    registries: Collection[str] = (),
+    raw: bytes, kind: BodyKind, models: ModelAllowlist, *, may_manage: bool
 ) -> UpstreamBody:
-    """Return our own serialisation of a JSON body that may go to the engine.
+    """Return our own serialisation of a JSON body, once it is checked.
 
     Args:
-        raw: As it came.
-        sends: What the route takes.
-        served: The models that the caller may use.
-        may_manage: Whether the caller may change what holds for everybody.
-        registries: Where models may come from, besides ``REGISTRIES``.
+        raw: As the client sent it.
+        kind: The one that the route takes.
+        models: Those that the caller may use.
+        may_manage: Whether the caller may change models and options for all users.
 
     Raises:
-        Refusal: 400 for what is no clear JSON object, 403 for a registry that is not
-            allowed, 404 for a model that is not served, 413 for too many values.
+        ErrorResponse: 400 for an ambiguous JSON object or none, 403 for a registry
+            that is not allowed, 404 for a model that is not served, 413 for too many
+            values.
     """
-    body = _object(raw)
+    body = _parse_object(raw)
     if body.get("options") is not None:
         body["options"] = _casefold_keys(body["options"], "'options'")
-    if sends is BodyKind.MODEL_CALL:
-        model = _check_models(body, served)
+    if kind is BodyKind.MODEL_CALL:
+        model = _check_models(body, models)
     else:
-        model = _check_management_body(body, served, registries)
+        model = _check_management_body(body, models)
     if not may_manage:
         _drop(body, _SHARED_FIELDS)
-        _drop(body.get("options") or {}, _FOR_ALL_OPTIONS)
+        _drop(body.get("options") or {}, _SHARED_OPTIONS)
     try:
-        whole = _written(body)
+        content = _serialise(body)
     except ValueError as error:
         raise ErrorResponse(
-            400, "The request body holds a number that JSON has not."
+            400, "The request body has a number that JSON does not allow."
         ) from error
     return UpstreamBody(
-        body=whole,
+        content=content,
         content_type="application/json",
-        length=len(whole),
+        length=len(content),
         model=model,
         is_stream=body.get("stream") is True,
     )
 
 
-def _written(body: dict[str, Any]) -> bytes:
+def _serialise(body: dict[str, Any]) -> bytes:
     try:
         return _ENCODER.encode(body).encode()
     except UnicodeEncodeError:
-        # Half a surrogate pair has only an escape.
+        # Half a surrogate pair can only be written as an escape.
         return json.dumps(body, allow_nan=False).encode()
 
 
-def _object(raw: bytes) -> dict[str, Any]:
-    if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise ErrorResponse(413, "The request body holds too many values.")
+def _parse_object(raw: bytes) -> dict[str, Any]:
+    if sum(map(raw.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise ErrorResponse(413, "The request body has too many values.")
     try:
         parsed = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -128,26 +124,26 @@ def _object(raw: bytes) -> dict[str, Any]:
     return _casefold_keys(parsed, "The request body")
 
 
-def _casefold_keys(value: Any, what: str) -> dict[str, Any]:
-    """Return an object with its keys in the one spelling that the engine's API has."""
+def _casefold_keys(value: Any, subject: str) -> dict[str, Any]:
+    """Return an object with its keys in the spelling of the engine's API."""
     if not isinstance(value, dict):
-        raise ErrorResponse(400, f"{what} must be a JSON object.")
+        raise ErrorResponse(400, f"{subject} must be a JSON object.")
     if isinstance(value, _DuplicateKeys):
-        raise ErrorResponse(400, f"{what} has the same key twice.")
+        raise ErrorResponse(400, f"{subject} has the same key twice.")
     return {key.casefold(): item for key, item in value.items()}
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
+def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
     if len({key.casefold() for key, _ in pairs}) < len(pairs):
-        return _DuplicateKeys(made)
-    return made
+        return _DuplicateKeys(value)
+    return value
 
 
 _ENCODER: Final = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
 )
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_pairs)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_to_object)
 
 
 def _drop(values: dict[str, Any], keys: Iterable[str]) -> None:
@@ -156,7 +152,7 @@ def _drop(values: dict[str, Any], keys: Iterable[str]) -> None:
 
 
 def _names(body: dict[str, Any], *fields: str) -> list[str]:
-    """Return the names given in these fields; a null one is taken out as not given."""
+    """Return the names in these fields, and remove fields that are null."""
     names = []
     for field in fields:
         value = body.get(field)
@@ -165,40 +161,38 @@ def _names(body: dict[str, Any], *fields: str) -> list[str]:
         elif isinstance(value, str):
             names.append(value)
         else:
-            raise ErrorResponse(400, f"'{field}' must be a text.")
+            raise ErrorResponse(400, f"'{field}' must be a string.")
     return [name for name in names if name]
 
 
-def _check_models(body: dict[str, Any], served: ModelAllowlist) -> str:
+def _check_models(body: dict[str, Any], models: ModelAllowlist) -> str:
     names = _names(body, "model", "name")
     if not names:
         raise ErrorResponse(400, "'model' is missing.")
-    first, *_ = [served.require(name) for name in names]
+    first, *_ = [models.require(name) for name in names]
     return first
 
 
-def _check_management_body(
-    body: dict[str, Any], served: ModelAllowlist, registries: Collection[str]
-) -> str:
+def _check_management_body(body: dict[str, Any], models: ModelAllowlist) -> str:
     body.pop("insecure", None)
     if body.pop("remote_host", None):
-        raise ErrorResponse(403, "Models that run on another server are switched off.")
-    fetched = [_parsed(name) for name in _names(body, "model", "name", "from")]
-    moved = [_parsed(name) for name in _names(body, "source", "destination")]
-    for name in (*fetched, *moved):
-        served.require_changeable(name)
+        raise ErrorResponse(403, "Models that run on another server are disabled.")
+    pulled = [_parse_name(name) for name in _names(body, "model", "name", "from")]
+    copied = [_parse_name(name) for name in _names(body, "source", "destination")]
+    for name in (*pulled, *copied):
+        models.require_changeable(name)
         if is_cloud(name):
-            raise ErrorResponse(403, "Models that run in the cloud are switched off.")
-    for name in fetched:
+            raise ErrorResponse(403, "Models that run in the cloud are disabled.")
+    for name in pulled:
         host = name.host.lower()
-        if host not in REGISTRIES and host not in registries:
+        if host not in REGISTRIES and host not in models.registries:
             raise ErrorResponse(
                 403, f"Models of {host} may not be used through this URL."
             )
-    return fetched[0].short if fetched else ""
+    return pulled[0].short if pulled else ""
 
 
-def _parsed(name: str) -> ModelName:
+def _parse_name(name: str) -> ModelName:
     try:
         return ModelName.parse(name)
     except UsageError as error:

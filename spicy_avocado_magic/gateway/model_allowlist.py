@@ -1,8 +1,8 @@
-"""Which models are served, by the engine's rules of naming."""
+"""Allowlist of models, compared by the engine's naming rules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from ..config.model_name import DEFAULT_TAG, ModelName
@@ -11,11 +11,15 @@ from ..system.redaction import strip_control_chars
 from .error_responses import ErrorResponse, engine_loading
 
 MAX_ECHO_CHARS: Final = 100
-"""Characters of a caller's own text that an error repeats."""
+"""Characters of a client's own text that an error repeats."""
 
 
 class ModelAllowlist:
-    """The models that callers may use; any other one does not exist for them."""
+    """Models that a caller may use; all others do not exist for it.
+
+    Attributes:
+        registries: Hosts from which models may be pulled, besides the usual ones.
+    """
 
     def __init__(
         self,
@@ -24,31 +28,34 @@ class ModelAllowlist:
         awaited: Iterable[str] = (),
         any_model: bool = False,
         only: Iterable[str] | None = None,
+        registries: Collection[str] = (),
     ) -> None:
-        """Take the names.
+        """Parse the names.
 
         Args:
-            names: The models that were brought up.
-            awaited: Those that will be, if they are not yet.
-            any_model: Whether all that are installed are served as well.
-            only: Where it is given, no other model is served than these.
+            names: Models that are ready.
+            awaited: Models that were requested, ready or not.
+            any_model: Whether all other installed models are served as well.
+            only: If given, the models to which the key is restricted.
+            registries: Hosts from which models may be pulled, besides the usual ones.
         """
+        self.registries = registries
         self._any_model = any_model
         self._only = None if only is None else {ModelName.parse(n).key for n in only}
         self._awaited = {ModelName.parse(n).key: n for n in awaited}
         models = [ModelName.parse(name) for name in names]
         self._models = [model for model in models if not is_cloud(model)]
         self._served = {model.key for model in self._models}
-        self._shown = [m.short for m in self._models if self._may(m)]
+        self._shown = [m.short for m in self._models if self._is_allowed(m)]
         self._known = {
-            spelled: short for short in self._shown for spelled in _plain(short)
+            spelling: short for short in self._shown for spelling in _spellings(short)
         }
 
     def restricted(self, only: tuple[str, ...]) -> ModelAllowlist:
-        """Return these models without those that are not among ``only``.
+        """Return the allowlist of a key that is restricted to some models.
 
         Args:
-            only: Names; none are no restriction.
+            only: Their names; none are no restriction.
         """
         names = [model.short for model in self._models]
         return ModelAllowlist(
@@ -56,34 +63,35 @@ class ModelAllowlist:
             awaited=self._awaited.values(),
             any_model=self._any_model,
             only=only or None,
+            registries=self.registries,
         )
 
     def has(self, name: str) -> bool:
-        """Tell whether the engine would take this name for a model that is served."""
+        """Return whether the engine would resolve this name to a served model."""
         try:
-            return self._may(ModelName.parse(name))
+            return self._is_allowed(ModelName.parse(name))
         except UsageError:
             return False
 
     def has_id(self, text: str) -> bool:
-        """Tell whether ``/v1/models/{id}`` exists for this very spelling."""
+        """Return whether ``/v1/models/{id}`` exists for exactly this spelling."""
         if "/" in text or not self.has(text):
             return False
         model = ModelName.parse(text)
-        # Nothing but these two forms: what else the engine takes may be a trick.
-        return text in _plain(model.short)
+        # Only these two: other spellings that the engine takes may be an attack.
+        return text in _spellings(model.short)
 
-    def _may(self, model: ModelName) -> bool:
+    def _is_allowed(self, model: ModelName) -> bool:
         if self._only is not None and model.key not in self._only:
             return False
         return model.key in self._served or (self._any_model and not is_cloud(model))
 
     def require(self, name: str) -> str:
-        """Return the short form of a model that is served; refuse any other.
+        """Return the short name of a served model.
 
         Raises:
-            Refusal: 404, as for a model that is not installed; names those that are.
-                503 for one that is on its way.
+            ErrorResponse: 404 for any other, with the names of those that are served;
+                503 for one that is being prepared.
         """
         known = self._known.get(name)
         if known is not None:
@@ -93,7 +101,7 @@ class ModelAllowlist:
         return ModelName.parse(name).short
 
     def is_pending(self, name: str) -> bool:
-        """Tell whether a model is one of those that are, or will be, here."""
+        """Return whether a model was requested, ready or not."""
         try:
             key = ModelName.parse(name).key
         except UsageError:
@@ -110,26 +118,26 @@ class ModelAllowlist:
         )
 
     def require_changeable(self, model: ModelName) -> None:
-        """Refuse to install, copy or delete what a restricted caller may not use.
+        """Require that this key may install, copy or delete a model.
 
         Raises:
-            Refusal: 404, as for a model that does not exist.
+            ErrorResponse: 404, as for a model that does not exist.
         """
         if self._only is not None and model.key not in self._only:
             raise self._not_found(model.short)
 
     def filter_listing(self, entries: Any) -> list[Any]:
-        """Return the entries of a listing that tell of models which are served."""
+        """Return the entries of a listing whose models are served."""
         return [entry for entry in entries or () if self.has(_name_of(entry))]
 
 
-def _plain(short: str) -> tuple[str, str]:
-    """Return the two ways in which nearly everybody spells a model."""
+def _spellings(short: str) -> tuple[str, str]:
+    """Return the two usual spellings of a model."""
     return short, short.removesuffix(f":{DEFAULT_TAG}")
 
 
 def is_cloud(model: ModelName) -> bool:
-    """Tell whether the engine would pass calls of this model on to ollama.com.
+    """Return whether the engine would forward calls of this model to ollama.com.
 
     The rule is ``parseSourceSuffix`` of ``internal/modelref`` in
     github.com/ollama/ollama v0.34.1.

@@ -1,4 +1,4 @@
-"""The one form there is: an audio file to be transcribed, with the model's name."""
+"""Multipart request bodies: an audio file to transcribe, with the model's name."""
 
 from __future__ import annotations
 
@@ -18,60 +18,60 @@ from .json_body import UpstreamBody
 from .model_allowlist import ModelAllowlist
 from .request_body import read_body
 
-_TEXTS: Final = ("model", "language", "prompt", "response_format")
+_TEXT_FIELDS: Final = ("model", "language", "prompt", "response_format")
 _FILE: Final = "file"
-"""All that the engine reads of the form.
+"""The only fields that the engine reads.
 
 ``TranscriptionMiddleware`` in ``middleware/openai.go`` of github.com/ollama/ollama
 v0.34.1.
 """
-_MALFORMED: Final = "The request body is not a proper form."
-_UNREADABLE: Final = (ValueError, AssertionError, RuntimeError, HttpProcessingError)
-"""What the library raises at one."""
+_MALFORMED: Final = "The request body is not a valid multipart form."
+_PARSE_ERRORS: Final = (ValueError, AssertionError, RuntimeError, HttpProcessingError)
+"""Raised by aiohttp's multipart reader."""
 _CHUNK_BYTES: Final = 2**20
 
 
 async def sanitize_transcription_form(
     request: web.BaseRequest,
-    served: ModelAllowlist,
+    models: ModelAllowlist,
     limits: Limits,
-    hold: MemoryReservation,
+    reservation: MemoryReservation,
 ) -> UpstreamBody:
-    """Return our own serialisation of a transcription's form.
+    """Return our own serialisation of a transcription form, once it is checked.
 
     Raises:
-        Refusal: 400 for what is no clear form, 404 for a model that is not served,
-            408 for one that stalls, 413 above the cap, 415 for another body, 429
-            where memory is short.
+        ErrorResponse: 400 for an ambiguous form, 404 for a model that is not served,
+            408 for a body that stalls, 413 above the size limit, 415 for another
+            kind of body, 429 above the memory budget.
     """
     if request.content_type != "multipart/form-data":
         raise ErrorResponse(415, "Send this request as multipart/form-data.")
-    raw = await read_body(request, limits, hold)
-    hold.grow(2 * len(raw))  # as it came, and as it goes
+    raw = await read_body(request, limits, reservation)
+    reservation.grow(2 * len(raw))  # as received, and as sent
     parts = await _read_parts(request.headers, raw)
     name = parts.get("model", b"").decode("utf-8", "replace")
     if not name:
         raise ErrorResponse(400, "'model' is missing.")
-    model = served.require(name)
+    model = models.require(name)
     boundary = secrets.token_hex(16)
-    body = b"".join(_written(boundary, *part) for part in parts.items())
-    body += f"--{boundary}--\r\n".encode()
+    content = b"".join(_serialise(boundary, *part) for part in parts.items())
+    content += f"--{boundary}--\r\n".encode()
     return UpstreamBody(
-        body=body,
+        content=content,
         content_type=f"multipart/form-data; boundary={boundary}",
-        length=len(body),
+        length=len(content),
         model=model,
     )
 
 
 async def _read_parts(headers: Headers, raw: bytes) -> dict[str, bytes]:
-    """Return the parts that the engine reads; the others are passed over.
+    """Return the parts that the engine reads; the others are skipped.
 
-    It is all here already: a client could make the library keep heads of parts
-    without end.
+    The body is complete by now, since a client could make aiohttp buffer the headers
+    of parts without end.
 
     Raises:
-        Refusal: If a part is there twice, since readers differ on which counts.
+        ErrorResponse: 400 for a repeated part, since readers differ on which counts.
     """
     loop = asyncio.get_running_loop()
     content = StreamReader(BaseProtocol(loop), len(raw), loop=loop)
@@ -85,10 +85,10 @@ async def _read_parts(headers: Headers, raw: bytes) -> dict[str, bytes]:
                 raise ErrorResponse(400, _MALFORMED)
             if part.name in parts:
                 raise ErrorResponse(400, "The form has the same field twice.")
-            written = await _read_part(part)
-            if part.name == _FILE or part.name in _TEXTS:
-                parts[part.name] = written
-    except _UNREADABLE as error:
+            data = await _read_part(part)
+            if part.name == _FILE or part.name in _TEXT_FIELDS:
+                parts[part.name] = data
+    except _PARSE_ERRORS as error:
         raise ErrorResponse(400, _MALFORMED) from error
     return parts
 
@@ -100,8 +100,8 @@ async def _read_part(part: BodyPartReader) -> bytes:
     return b"".join(chunks)
 
 
-def _written(boundary: str, name: str, content: bytes) -> bytes:
-    # The engine takes a part for a file only if it has a file name.
+def _serialise(boundary: str, name: str, content: bytes) -> bytes:
+    # The engine treats a part as a file only if it has a file name.
     file_name = '; filename="audio"' if name == _FILE else ""
     head = (
         f"--{boundary}\r\n"

@@ -1,4 +1,4 @@
-"""Request bodies as they come in: up to a cap, and not for ever."""
+"""Reading of request bodies, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from .error_responses import ErrorResponse
 
 
 async def read_body(
-    request: web.BaseRequest, limits: Limits, hold: MemoryReservation
+    request: web.BaseRequest, limits: Limits, reservation: MemoryReservation
 ) -> bytes:
     """Return the whole body.
 
     Args:
-        request: Whose body it is.
-        limits: ``body_bytes`` and ``body_wait_s`` count.
-        hold: Accounts for its memory.
+        request: Of the client.
+        limits: Of which ``body_bytes`` and ``body_wait_s`` are used.
+        reservation: Grows with the body.
 
     Raises:
-        Refusal: 413 above the cap, 400 for one that is not framed as HTTP demands,
-            408 for one that stalls, 429 where memory is short. The library lets a
-            body whose framing breaks midway stall for ever.
+        ErrorResponse: 413 above the size limit, 400 for malformed framing, 408 for a
+            body that stalls (as does, in aiohttp, one whose framing breaks midway),
+            429 above the memory budget.
     """
     if (request.content_length or 0) > limits.body_bytes:
-        raise too_large(limits.body_bytes)
-    hold.grow(request.content_length or 0)
+        raise _too_large(limits.body_bytes)
+    reservation.grow(request.content_length or 0)
     content = request.content
     if content.is_eof() and content.exception() is None:
-        # A small body is here whole with its head: no wait, so no timers either.
+        # A small body arrives together with its headers: no wait, so no timer either.
         whole = content.read_nowait()
-        _check_size(len(whole), limits, hold)
+        _check_size(len(whole), limits, reservation)
         return whole
     body = bytearray()
     try:
         while chunk := await _next_chunk(request, limits.body_wait_s):
             body += chunk
-            _check_size(len(body), limits, hold)
+            _check_size(len(body), limits, reservation)
     except web.RequestPayloadError as error:
         raise ErrorResponse(400, "The request body is malformed.") from error
     except TimeoutError as error:
@@ -48,17 +48,19 @@ async def read_body(
     return bytes(body)
 
 
-def _check_size(body_bytes: int, limits: Limits, hold: MemoryReservation) -> None:
+def _check_size(
+    body_bytes: int, limits: Limits, reservation: MemoryReservation
+) -> None:
     if body_bytes > limits.body_bytes:
-        raise too_large(limits.body_bytes)
-    hold.grow(body_bytes)
+        raise _too_large(limits.body_bytes)
+    reservation.grow(body_bytes)
 
 
 async def iter_body(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
-    """Yield the body as it comes.
+    """Yield the body in chunks as they arrive.
 
     Raises:
-        Refusal: 408 for one that stalls.
+        ErrorResponse: 408 for a body that stalls.
     """
     try:
         while chunk := await _next_chunk(request, limits.body_wait_s):
@@ -67,18 +69,17 @@ async def iter_body(request: web.BaseRequest, limits: Limits) -> AsyncIterator[b
         raise _stalled() from error
 
 
-async def _next_chunk(request: web.BaseRequest, idle_s: float) -> bytes:
+async def _next_chunk(request: web.BaseRequest, timeout_s: float) -> bytes:
     try:
-        async with asyncio.timeout(idle_s):
+        async with asyncio.timeout(timeout_s):
             return await request.content.readany()
     except RuntimeError as error:
-        raise ConnectionResetError from error  # the library's word for a client gone
+        raise ConnectionResetError from error  # what aiohttp raises for a disconnect
 
 
 def _stalled() -> ErrorResponse:
     return ErrorResponse(408, "The rest of the request body did not arrive.")
 
 
-def too_large(cap_bytes: int) -> ErrorResponse:
-    """Return the answer to a body that is larger than ``cap_bytes``."""
-    return ErrorResponse(413, f"The request body is larger than {cap_bytes} bytes.")
+def _too_large(max_bytes: int) -> ErrorResponse:
+    return ErrorResponse(413, f"The request body is larger than {max_bytes} bytes.")

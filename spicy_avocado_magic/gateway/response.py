@@ -1,131 +1,106 @@
-"""The engine's answer passed on as it arrives, and never half of it as if whole."""
+"""Streaming of the engine's response to the client, in which no cut goes unnoticed."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 
-from .authorization import AuthorizedRequest
-from .error_responses import ErrorResponse
+from .error_responses import ErrorResponse, quota_used_up
 from .headers import downstream_response_headers
-from .json_body import UpstreamBody
-from .keepalive import EVENT_STREAM, KeepAlive
+from .keepalive import EVENT_STREAM
 from .request_context import RequestContext
 from .streaming import BodyStreamer
 from .upstream_client import ReadTimeout, RemoteProtocolError, UpstreamResponse
 
-_LINES: Final = "application/x-ndjson"
-_ENDS: Final = {EVENT_STREAM: (b"\n\n", b"\r\n\r\n"), _LINES: (b"\n",)}
-"""What stands between two events of a stream."""
+_EVENT_ENDS: Final = {
+    EVENT_STREAM: (b"\n\n", b"\r\n\r\n"),
+    "application/x-ndjson": (b"\n",),
+}
+"""Separators of the events of a stream."""
 _OK: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForwardContext:
-    """What is to be asked of the engine, for whom, and how the answer is given.
-
-    Attributes:
-        request: Of the client.
-        visit: How it was let in.
-        outgoing: The body for the engine.
-        exchange: What is known of it so far.
-        headers: Further headers of the answer.
-        patience: Keeps the client's connection alive; None where nothing can.
-    """
-
-    request: web.BaseRequest
-    visit: AuthorizedRequest
-    outgoing: UpstreamBody
-    exchange: RequestContext
-    headers: Mapping[str, str]
-    patience: KeepAlive | None = None
-
-
 async def send_response(
-    errand: ForwardContext, reply: UpstreamResponse, silence_s: float
+    context: RequestContext, upstream: UpstreamResponse, silence_s: float
 ) -> web.StreamResponse:
-    """Return the reply, which by then has been sent to the client.
+    """Return the response, which has then been sent to the client.
 
     Raises:
-        Refusal: If the engine breaks off.
+        ErrorResponse: If the engine breaks off.
     """
-    request, exchange = errand.request, errand.exchange
-    headers = [*downstream_response_headers(reply.headers), *errand.headers.items()]
-    head: Any = {"status": reply.status, "headers": headers}
-    content = reply.content
+    headers = [*downstream_response_headers(upstream.headers), *context.cors.items()]
+    start: Any = {"status": upstream.status, "headers": headers}
+    content = upstream.content
     if content.is_eof() and content.exception() is None:
-        # A reply that is here whole leaves in one write, head and all.
-        whole = content.read_nowait()
-        exchange.record_chunk(whole)
-        _check_end(exchange, reply)
-        return web.Response(body=whole, **head)
+        # A response that has arrived whole leaves in one write, headers included.
+        body = content.read_nowait()
+        context.record_chunk(body)
+        _check_end(context, upstream)
+        return web.Response(body=body, **start)
     has_bytes = content.total_bytes > 0 and content.exception() is None
-    response = (_WithFirstBytes if has_bytes else web.StreamResponse)(**head)
-    await response.prepare(request)
+    response = (_HeadersWithFirstBytes if has_bytes else web.StreamResponse)(**start)
+    await response.prepare(context.request)
     if "Transfer-Encoding" in response.headers:
-        exchange.stream = reply.content_type
-    await _pump(errand, reply, silence_s)
+        context.stream_type = upstream.content_type
+    await _stream(context, upstream, silence_s)
     return response
 
 
 async def continue_response(
-    errand: ForwardContext,
-    reply: UpstreamResponse,
+    context: RequestContext,
+    upstream: UpstreamResponse,
     begun: web.StreamResponse,
     silence_s: float,
 ) -> web.StreamResponse:
-    """Finish an answer that was begun before the engine said anything.
+    """Finish a response that ``KeepAlive`` has begun.
 
     Raises:
-        Refusal: If the engine refuses or breaks off: its status comes too late.
+        ErrorResponse: If the engine breaks off, or answers with an error, for whose
+            status it is too late.
     """
-    if reply.status != _OK:
-        said = await _error_of(reply)
-        raise ErrorResponse(reply.status, said or "The engine refused the request.")
-    await _pump(errand, reply, silence_s)
+    if upstream.status != _OK:
+        message = await _error_message(upstream)
+        raise ErrorResponse(
+            upstream.status, message or "The engine refused the request."
+        )
+    await _stream(context, upstream, silence_s)
     return begun
 
 
-class _WithFirstBytes(web.StreamResponse):
-    """An answer whose head leaves in one segment with the bytes that follow at once."""
+class _HeadersWithFirstBytes(web.StreamResponse):
+    """Response whose headers leave in one segment with the bytes that follow."""
 
     _send_headers_immediately = False
 
 
-async def _pump(
-    errand: ForwardContext, reply: UpstreamResponse, silence_s: float
+async def _stream(
+    context: RequestContext, upstream: UpstreamResponse, silence_s: float
 ) -> None:
-    exchange = errand.exchange
-
-    def heard(chunk: bytes) -> ErrorResponse | None:
-        exchange.record_chunk(chunk)
-        if exchange.quota_exceeded:
-            return ErrorResponse(429, "This key has used all of its tokens.")
-        return None
+    def on_chunk(chunk: bytes) -> ErrorResponse | None:
+        context.record_chunk(chunk)
+        return quota_used_up() if context.quota_exceeded else None
 
     try:
-        await BodyStreamer(reply, errand.request, heard).run(silence_s)
+        await BodyStreamer(upstream, context.request, on_chunk).run(silence_s)
     except ReadTimeout as error:
         raise ErrorResponse(504, "The engine fell silent before the end.") from error
     except (RemoteProtocolError, ConnectionError) as error:
         raise _broke_off() from error
-    _check_end(exchange, reply)
+    _check_end(context, upstream)
 
 
-def _check_end(exchange: RequestContext, reply: UpstreamResponse) -> None:
-    """Let no stream that was ended in the middle pass for a whole one.
+def _check_end(context: RequestContext, upstream: UpstreamResponse) -> None:
+    """Require that an event stream ends as its API says.
 
     Raises:
-        Refusal: If it was.
+        ErrorResponse: If it was cut.
     """
-    is_stream = reply.status == _OK and reply.content_type == EVENT_STREAM
-    if is_stream and not is_stream_complete(exchange.route, exchange.meter.ending):
+    is_stream = upstream.status == _OK and upstream.content_type == EVENT_STREAM
+    if is_stream and not context.route.is_stream_complete(context.tokens.ending):
         raise _broke_off()
 
 
@@ -133,27 +108,28 @@ def _broke_off() -> ErrorResponse:
     return ErrorResponse(502, "The engine broke off before the end.")
 
 
-async def fail_stream(
-    request: web.BaseRequest, exchange: RequestContext, why: ErrorResponse
-) -> None:
-    """End an answer that has begun, so that nobody can take it for a whole one.
+async def fail_stream(context: RequestContext, error: ErrorResponse) -> None:
+    """End a response that has begun, so that no client can take it for complete.
 
-    A stream of events gets one that tells the error, in the client's own dialect,
+    A stream of events gets the error as its last event, in the client's dialect,
     unless it was cut in the middle of an event.
     """
-    ends = _ENDS.get(exchange.stream, ())
-    if ends and (not exchange.last_chunk or exchange.last_chunk.endswith(ends)):
+    request = context.request
+    ends = _EVENT_ENDS.get(context.stream_type, ())
+    if ends and (not context.last_chunk or context.last_chunk.endswith(ends)):
         try:
-            await request.writer.write(why.event(exchange.dialect, exchange.route))
+            await request.writer.write(
+                error.event(context.dialect, context.route.label)
+            )
         except ConnectionError:
             return
     abort_connection(request)
 
 
 def abort_connection(request: web.BaseRequest) -> None:
-    """End the connection so that what was sent cannot pass for a whole answer.
+    """Close the connection so that the client sees an incomplete response.
 
-    HTTP/1.0 has no mark for the end of a stream: there, only a reset tells.
+    HTTP/1.0 does not mark the end of a stream; only a reset shows the difference.
     """
     transport = request.transport
     if transport is None:
@@ -166,38 +142,11 @@ def abort_connection(request: web.BaseRequest) -> None:
         transport.close()
 
 
-async def _error_of(reply: UpstreamResponse) -> str:
-    """Return the message in an error of the engine, in any of its dialects."""
+async def _error_message(upstream: UpstreamResponse) -> str:
+    """Return the message of an error in any dialect; empty where there is none."""
     try:
-        body = await reply.json()
+        body = await upstream.json()
         error = body["error"]
         return str(error["message"] if isinstance(error, dict) else error)
     except (aiohttp.ClientError, LookupError, TypeError, ValueError):
         return ""
-
-
-_OPENAI: Final = (b"data: [DONE]", b'data: {"error"')
-_TERMINAL_EVENTS: Final[Mapping[str, tuple[bytes, ...]]] = {
-    "/v1/chat/completions": _OPENAI,
-    "/v1/completions": _OPENAI,
-    "/v1/messages": (b"event: message_stop", b"event: error"),
-    "/v1/responses": (
-        b'"type":"response.completed"',
-        b'"type":"response.incomplete"',
-        b'"type":"response.failed"',
-        b"event: error",
-    ),
-}
-"""By route, what stands in the last bytes of a whole stream, or of one that told why
-it is none. Inside a text the quotes and line ends of these would be escaped."""
-
-
-def is_stream_complete(route: str, ending: bytes) -> bool:
-    """Return whether the last bytes of a stream of events are its end.
-
-    Args:
-        route: The route's label; streams of those that are not known always end.
-        ending: Its last bytes, 500 or more if there are so many.
-    """
-    ends = _TERMINAL_EVENTS.get(route, ())
-    return not ends or any(end in ending for end in ends)

@@ -1,4 +1,4 @@
-"""Requests that end with the key that they came with."""
+"""Cancellation of requests whose API key was revoked, has expired or is used up."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from contextlib import contextmanager
 from typing import Final
 
 from .authentication import Caller, KeyStore
-from .error_responses import ErrorResponse
+from .error_responses import ErrorResponse, quota_used_up
 from .metrics import Metrics
 from .request_context import RequestContext
 
-_LEAST_S: Final = 0.001
+_MIN_WAIT_S: Final = 0.001
 
 
-def cancel_revoked(metrics: Metrics, keyring: KeyStore) -> None:
-    """End the open requests whose key is not on the ring any more."""
-    for exchange in list(metrics.open):
-        if exchange.caller is not None and not keyring.has(exchange.caller):
-            exchange.cancel(_revoked())
+def cancel_revoked(metrics: Metrics, keys: KeyStore) -> None:
+    """Cancel the open requests whose key is no longer valid."""
+    for context in list(metrics.open):
+        if context.caller is not None and not keys.is_valid(context.caller):
+            context.cancel(_revoked())
 
 
 @contextmanager
-def cancel_at_expiry(exchange: RequestContext) -> Iterator[None]:
-    """End an exchange at the moment at which its key expires, by the wall clock."""
-    caller = exchange.caller
+def cancel_at_expiry(context: RequestContext) -> Iterator[None]:
+    """Cancel a request when its key expires by the wall clock."""
+    caller = context.caller
     if caller is None or not caller.expires_at:
         yield
         return
     loop = asyncio.get_running_loop()
     timer: asyncio.Handle
 
-    def look() -> None:
-        # A loop's timer is another clock, and may be early by its resolution.
+    def check() -> None:
+        # The loop's clock is another one, and a timer may fire early.
         nonlocal timer
         left_s = caller.expires_at - time.time()
         if left_s > 0:
-            timer = loop.call_later(max(left_s, _LEAST_S), look)
+            timer = loop.call_later(max(left_s, _MIN_WAIT_S), check)
         else:
-            exchange.cancel(_revoked())
+            context.cancel(_revoked())
 
-    timer = loop.call_soon(look)
+    timer = loop.call_soon(check)
     try:
         yield
     finally:
@@ -51,25 +51,25 @@ def cancel_at_expiry(exchange: RequestContext) -> Iterator[None]:
 
 
 def _revoked() -> ErrorResponse:
-    return ErrorResponse(401, "This key is no longer good.", code="invalid_api_key")
+    return ErrorResponse(401, "This key is no longer valid.", code="invalid_api_key")
 
 
 def cancel_over_quota(metrics: Metrics) -> None:
-    """End the open requests of keys which together have used all they had.
+    """Cancel the open requests of keys whose tokens are used up by all of them.
 
-    Each request minds what was left when it began; only here are those that run
-    side by side added up.
+    Each request stops at the tokens that were left when it began; only this function
+    adds up those that run in parallel.
     """
     running: Counter[Caller] = Counter()
-    for exchange in metrics.open:
-        caller = exchange.caller
-        if caller is not None and caller.tokens and exchange.is_counted:
-            running[caller] += exchange.meter.event_count
+    for context in metrics.open:
+        caller = context.caller
+        if caller is not None and caller.tokens and context.is_counted:
+            running[caller] += context.tokens.event_count
     over = {
         caller
-        for caller, counted in running.items()
-        if counted and metrics.tokens_of(caller) >= caller.tokens
+        for caller, events in running.items()
+        if events and metrics.tokens_of(caller) >= caller.tokens
     }
-    for exchange in list(metrics.open):
-        if exchange.caller in over:
-            exchange.cancel(ErrorResponse(429, "This key has used all of its tokens."))
+    for context in list(metrics.open):
+        if context.caller in over:
+            context.cancel(quota_used_up())

@@ -1,4 +1,4 @@
-"""The port: a loopback socket whose connections speak HTTP/1.1, within bounds."""
+"""HTTP/1.1 server socket, by default on loopback, with time-outs for connections."""
 
 from __future__ import annotations
 
@@ -16,107 +16,107 @@ from .connection import Connection, ConnectionTable
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 ExtraHeaders = Callable[[], Mapping[str, str]]
 
-ADDRESS: Final = "127.0.0.1"
-_END_S: Final = 0.5
-"""For the handlers' own ``finally`` once they have been cancelled."""
+LOOPBACK: Final = "127.0.0.1"
+_CANCEL_S: Final = 0.5
+"""For the ``finally`` of handlers that were cancelled."""
 _BACKLOG: Final = 1024
-"""Connections that the system keeps until they are taken."""
-_LOOKS: Final = 10
-"""How often connections are looked at within the shortest wait."""
+"""Connections that the system queues until they are accepted."""
+_CHECKS_PER_TIMEOUT: Final = 10
+"""How often connections are checked within the shortest of their time-outs."""
 
 
 class _RequestWithExtraHeaders(web.BaseRequest):
-    """A request every reply to which, also one of the library's, gets our marks."""
+    """Request whose responses, aiohttp's own included, get the extra headers."""
 
-    def __init__(self, marks: ExtraHeaders, *parts: Any) -> None:
+    def __init__(self, extra_headers: ExtraHeaders, *parts: Any) -> None:
         super().__init__(*parts)
-        self._marks = marks
+        self._extra_headers = extra_headers
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        response.headers.update(self._marks())
+        response.headers.update(self._extra_headers())
 
 
 class HttpServer:
-    """Hands each request to a handler, which is cancelled when its client leaves.
-
-    Args:
-        handler: Answers a request.
-        limits: The bounds.
-        marks: Returns headers that every reply carries.
+    """Server that cancels a handler when its client disconnects.
 
     Attributes:
-        connections: Those that are open.
+        connections: The open ones.
     """
 
     def __init__(
-        self, handler: Handler, limits: Limits, marks: ExtraHeaders = dict
+        self, handler: Handler, limits: Limits, extra_headers: ExtraHeaders = dict
     ) -> None:
+        """Open no port yet.
+
+        Args:
+            handler: Answers a request.
+            limits: Of each connection.
+            extra_headers: Returns headers that every response carries.
+        """
         self.connections = ConnectionTable(limits)
         self._handler = handler
-        self._marks = marks
+        self._extra_headers = extra_headers
         self._running: set[asyncio.Task[object]] = set()
-        self._manager: web.Server | None = None
+        self._protocols: web.Server | None = None
         self._server: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
 
-    async def start(self, port: int, address: str = ADDRESS) -> int:
-        """Listen, by default on loopback; return the port.
+    async def start(self, port: int, address: str = LOOPBACK) -> int:
+        """Listen; return the port.
 
         Args:
-            port: The port to take; 0 for any free one.
+            port: 0 for any free one.
             address: Of this machine.
 
         Raises:
-            PortInUse: If another program has it.
-            GatewayFailed: If the system does not give it.
+            PortInUse: If another program has the port.
+            GatewayFailed: If the system refuses it.
         """
         loop = asyncio.get_running_loop()
-        manager = web.Server(
+        self._protocols = protocols = web.Server(
             self._handle,
             request_factory=lambda *parts: _RequestWithExtraHeaders(
-                self._marks, *parts, loop
+                self._extra_headers, *parts, loop
             ),
             handler_cancellation=True,
         )
-
-        def connection() -> Connection:
-            return Connection(self.connections, manager)
-
         try:
             self._server = await loop.create_server(
-                connection, address, port, backlog=_BACKLOG
+                lambda: Connection(self.connections, protocols),
+                address,
+                port,
+                backlog=_BACKLOG,
             )
         except OSError as error:
             raise _listen_error(error, port) from error
-        self._manager = manager
-        self._watch = asyncio.create_task(self._end_overdue(), name="overdue")
+        self._watch = asyncio.create_task(self._close_overdue(), name="overdue")
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more requests, let the open ones end in time, then cut them."""
-        server, manager = self._server, self._manager
-        self._server = self._manager = None
-        if server is None or manager is None:
+        """Stop listening, wait for open requests up to the grace, then cut them."""
+        server, protocols = self._server, self._protocols
+        self._server = self._protocols = None
+        if server is None or protocols is None:
             return
         if self._watch is not None:
             self._watch.cancel()
         server.close()
-        manager.pre_shutdown()
+        protocols.pre_shutdown()
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
-        for connection in manager.connections:
+        for connection in protocols.connections:
             if connection.transport is not None:
                 connection.transport.abort()
         if self._running:
-            await asyncio.wait(self._running, timeout=_END_S)
+            await asyncio.wait(self._running, timeout=_CANCEL_S)
 
-    async def _end_overdue(self) -> None:
+    async def _close_overdue(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             limits = self.connections.limits
             shortest_s = min(limits.head_wait_s, limits.idle_wait_s, limits.unread_s)
-            await asyncio.sleep(shortest_s / _LOOKS)
-            self.connections.end_overdue(loop.time())
+            await asyncio.sleep(shortest_s / _CHECKS_PER_TIMEOUT)
+            self.connections.close_overdue(loop.time())
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()

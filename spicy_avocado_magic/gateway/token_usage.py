@@ -1,6 +1,6 @@
-"""How many tokens a reply cost, read in passing: no byte waits for it.
+"""Token counts of a response, read from its bytes as they pass, without delay.
 
-What the engine says at the end of a reply, as recorded of v0.11.4 and v0.34.1:
+The engine reports them at the end, as recorded of v0.11.4 and v0.34.1:
 ``prompt_eval_count`` and ``eval_count`` in the last line or the whole object of
 ``/api``; ``usage`` with ``prompt_tokens`` and ``completion_tokens`` under ``/v1``, or
 with ``input_tokens`` and ``output_tokens`` in ``/v1/responses`` and ``/v1/messages``.
@@ -17,11 +17,11 @@ from ..protocol.usage import TokenUsage
 
 _HEAD_BYTES: Final = 1024
 _TAIL_BYTES: Final = 2048
-"""What is kept for certain: any engine's counts and all that follows them."""
-_MOST_BYTES: Final = 4096
-"""What is held of a stream, before all but its tail is forgotten."""
-_PARSED_BYTES: Final = 16 * 2**10
-"""A longer line is searched for its counts, not parsed."""
+"""Bytes that are always kept: the counts of any engine, and all that follows them."""
+_MAX_BYTES: Final = 4096
+"""Bytes of a stream at which all but its tail is dropped."""
+_PARSE_BYTES: Final = 16 * 2**10
+"""A longer line is searched for its counts instead of parsed."""
 
 _IN: Final = (
     "prompt_eval_count",
@@ -33,17 +33,17 @@ _IN: Final = (
 )
 _OUT: Final = ("eval_count", "completion_tokens", "output_tokens")
 _MARKS: Final = (b'_tokens":', b'eval_count":')
-"""Only a key of JSON looks like this: inside a string the quote is escaped."""
+"""Ends of JSON keys: inside a string the quote would be escaped."""
 _COUNT: Final = re.compile(rb'"(%s)":\s*(\d+)(?=\D)' % "|".join((*_IN, *_OUT)).encode())
 _BEFORE, _AFTER = 256, 48
-"""Bytes around the last mark in which all counts of a reply stand."""
-_LINES_AN_EVENT: Final = {b"d": 2, b"e": 3}
+"""Bytes around the last mark that contain all counts of a response."""
+_LINES_PER_EVENT: Final = {b"d": 2, b"e": 3}
 """By the first byte: ``data:`` of SSE, ``event:`` before it, else a line of JSON."""
 _MESSAGE_START: Final = b"event: message_start"
 
 
 class TokenCounter:
-    """Is fed every chunk of a reply, in order; holds some 4 KiB at most."""
+    """Counter that is fed each chunk of a response in order; it holds about 4 KiB."""
 
     __slots__ = ("_head", "_in", "_lines", "_out", "_read", "_tail")
 
@@ -52,32 +52,37 @@ class TokenCounter:
         self._head = b""
         self._lines = self._in = self._out = 0
         self._read = 0
-        """Bytes of the tail whose last line was read whole, and is not read again."""
+        """Bytes of the tail whose lines are already counted."""
 
     def feed(self, chunk: bytes) -> None:
-        """Take note of the next chunk."""
+        """Count the next chunk."""
         self._tail += chunk
-        if len(self._tail) > _MOST_BYTES:
-            self._forget()
+        if len(self._tail) > _MAX_BYTES:
+            self._drop_all_but_tail()
 
     @property
     def event_count(self) -> int:
-        """Events so far: at most a few more than the tokens of the answer so far."""
+        """Events so far: at most a few more than the tokens of the response so far."""
         first = bytes((self._head or self._tail)[:1])
         lines = self._lines + self._tail.count(b"\n")
-        return lines // _LINES_AN_EVENT.get(first, 1)
+        return lines // _LINES_PER_EVENT.get(first, 1)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the stream that are held."""
+        return len(self._tail) + len(self._head)
 
     @property
     def ending(self) -> bytes:
-        """The last bytes so far, up to some 2 KiB."""
+        """The last bytes so far, up to 2 KiB."""
         return bytes(self._tail[-_TAIL_BYTES:])
 
     def usage(self) -> TokenUsage:
-        """Return what the reply has cost so far."""
+        """Return the tokens of the response so far."""
         tokens_in, tokens_out, _ = self._with_last_counts(is_end=True)
         head = self._head or bytes(self._tail[:_HEAD_BYTES])
         if not tokens_in and head.startswith(_MESSAGE_START):
-            tokens_in, _ = _found_in(head.partition(b"\n\n")[0] + b"\n")
+            tokens_in, _ = _search_counts(head.partition(b"\n\n")[0] + b"\n")
         if tokens_out:
             return TokenUsage(tokens_in=tokens_in, tokens_out=tokens_out)
         estimate = self._estimate(head)
@@ -85,19 +90,18 @@ class TokenCounter:
             tokens_in=tokens_in, tokens_out=estimate, is_estimate=estimate > 0
         )
 
-    def _forget(self) -> None:
-        """Let go of all but the tail, after a look at what goes."""
+    def _drop_all_but_tail(self) -> None:
         self._in, self._out, read = self._with_last_counts(is_end=False)
         self._head = self._head or bytes(self._tail[:_HEAD_BYTES])
-        gone = len(self._tail) - _TAIL_BYTES
-        self._lines += self._tail.count(b"\n", 0, gone)
-        del self._tail[:gone]
-        self._read = max(0, read - gone)
+        dropped = len(self._tail) - _TAIL_BYTES
+        self._lines += self._tail.count(b"\n", 0, dropped)
+        del self._tail[:dropped]
+        self._read = max(0, read - dropped)
 
     def _with_last_counts(self, *, is_end: bool) -> tuple[int, int, int]:
-        """Return tokens in and out by the last line that tells them, and its end.
+        """Return tokens in and out by the last line that has them, and its end.
 
-        The end is 0 for a line of which only a part is here.
+        The end is 0 for an incomplete line.
         """
         tail = self._tail
         mark = max(tail.rfind(mark, self._read) for mark in _MARKS)
@@ -106,19 +110,22 @@ class TokenCounter:
         begin = tail.rfind(b"\n", 0, mark) + 1
         end = tail.find(b"\n", mark)
         if end < 0 and not is_end and begin >= len(tail) - _TAIL_BYTES:
-            return self._in, self._out, 0  # it stays, to be complete next time
+            return self._in, self._out, 0  # it stays, and may be complete next time
         is_whole = (begin > 0 or not self._head) and (end >= 0 or is_end)
         end = len(tail) if end < 0 else end
-        if is_whole and end - begin <= _PARSED_BYTES:
-            tokens_in, tokens_out = _told_by(_parsed(tail[begin:end]))
+        if is_whole and end - begin <= _PARSE_BYTES:
+            tokens_in, tokens_out = _counts_of(_parse(tail[begin:end]))
         else:
             around = tail[max(begin, mark - _BEFORE) : min(end, mark + _AFTER)]
-            tokens_in, tokens_out = _found_in(bytes(around) + b"\n")
+            tokens_in, tokens_out = _search_counts(bytes(around) + b"\n")
             end = 0
         return tokens_in or self._in, tokens_out or self._out, end
 
     def _estimate(self, head: bytes) -> int:
-        """Return one for each content event; all in the middle of a stream are."""
+        """Return the number of content events.
+
+        All events between head and tail of a long stream count as such.
+        """
         tail = self._tail
         if not self._head and len(tail) <= _HEAD_BYTES + _TAIL_BYTES:
             others = _without_content(tail.split(b"\n")[:-1])
@@ -128,8 +135,8 @@ class TokenCounter:
         return max(0, self.event_count - others)
 
 
-def _parsed(line: bytes | bytearray) -> dict[str, Any]:
-    """Return the object in a line of JSON or SSE; an empty one where there is none."""
+def _parse(line: bytes | bytearray) -> dict[str, Any]:
+    """Return the object in a line of JSON or SSE, an empty one for other lines."""
     try:
         event = json.loads(line.removeprefix(b"data:"))
     except ValueError:
@@ -137,31 +144,31 @@ def _parsed(line: bytes | bytearray) -> dict[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
-def _told_by(event: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the tokens in and out that an event tells where the engine puts them.
+def _counts_of(event: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens in and out of an event, from where the engine puts them.
 
-    Deeper ones do not count: the arguments of a tool call are the model's own words.
+    Deeper ones do not count: the model chooses the arguments of a tool call.
     """
-    holders = (event, event.get("message"), event.get("response"))
-    usages = [part.get("usage") for part in holders if isinstance(part, dict)]
-    told = next((usage for usage in usages if isinstance(usage, dict)), event)
-    return _sum(told, _IN), _sum(told, _OUT)
+    parents = (event, event.get("message"), event.get("response"))
+    usages = [part.get("usage") for part in parents if isinstance(part, dict)]
+    usage = next((usage for usage in usages if isinstance(usage, dict)), event)
+    return _sum(usage, _IN), _sum(usage, _OUT)
 
 
-def _sum(told: Mapping[str, Any], names: Iterable[str]) -> int:
-    counts = (told.get(name) for name in names)
+def _sum(usage: Mapping[str, Any], names: Iterable[str]) -> int:
+    counts = (usage.get(name) for name in names)
     return sum(count for count in counts if type(count) is int)
 
 
-def _found_in(text: bytes) -> tuple[int, int]:
+def _search_counts(text: bytes) -> tuple[int, int]:
     found = {name.decode(): int(count) for name, count in _COUNT.findall(text)}
     return _sum(found, _IN), _sum(found, _OUT)
 
 
 def _without_content(lines: Iterable[bytes | bytearray]) -> int:
-    """Return how many of these lines are events that carry no token."""
+    """Return the number of these lines that are events without a token."""
     events = (line for line in lines if line.startswith((b"{", b"data:")))
-    return sum(not _has_content(_parsed(event)) for event in events)
+    return sum(not _has_content(_parse(event)) for event in events)
 
 
 def _has_content(event: Mapping[str, Any]) -> bool:

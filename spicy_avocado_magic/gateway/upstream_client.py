@@ -1,8 +1,9 @@
-"""Connections to the engine: aiohttp's protocol and parser, without its session.
+"""HTTP/1.1 client for the engine, with a connection pool.
 
-A ``ClientSession`` builds URL, cookies, redirects, proxies and a task for each request,
-which costs about as much as all else that the gateway does for it. What the session is
-built of is enough for one engine on loopback.
+It uses aiohttp's protocol and parser without its ``ClientSession``, which handles
+cookies, redirects and proxies and costs about as much as all else that the gateway
+does for a request; ``tests/benchmarks/README.md`` has the figures. The private parts
+of aiohttp that it needs are listed in ``tests/gateway/test_aiohttp_internals.py``.
 """
 
 from __future__ import annotations
@@ -26,31 +27,31 @@ from multidict import CIMultiDict, CIMultiDictProxy
 Body = bytes | AsyncIterator[bytes] | None
 
 _READ_BYTES: Final = 2**16
-"""The engine is paused once twice as much of its reply waits for a slow client."""
-_PIECE_BYTES: Final = 2**20
+"""The engine is paused at twice as many unread bytes."""
+_CHUNK_BYTES: Final = 2**20
 _IDLE_S: Final = 15.0
-"""For how long a connection is good to be used again; aiohttp's own figure."""
-_MOST_IDLE: Final = 64
+"""For how long an idle connection may be reused; aiohttp's own figure."""
+_MAX_IDLE: Final = 64
 
 
 class ConnectError(Exception):
-    """No connection could be opened, so the engine has heard nothing."""
+    """No connection could be opened, so the engine received nothing."""
 
 
 class ReadTimeout(Exception):
-    """Nothing came for as long as one waits."""
+    """The engine sent nothing for too long."""
 
 
 class RemoteProtocolError(Exception):
-    """The connection ended too soon, or what came is no HTTP."""
+    """The connection closed too early, or the response is not HTTP."""
 
 
 class UpstreamConnection(ResponseHandler):
-    """aiohttp's protocol, which also tells in the same moment that something came.
+    """aiohttp's client protocol, with a callback in the moment at which bytes arrive.
 
     Attributes:
         on_progress: Called after new bytes were parsed, and after the end.
-        idle_since: When its last reply had ended; monotonic.
+        idle_since: Monotonic time of the end of its last response.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -59,13 +60,13 @@ class UpstreamConnection(ResponseHandler):
         self.idle_since = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """Parse, then tell; a parser that goes on after a pause passes no data."""
+        """Parse, then call back; a parser that resumes after a pause passes no data."""
         super().data_received(data)
         if data and self.on_progress is not None:
             self.on_progress()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End what is being read, then tell."""
+        """End the response, then call back."""
         super().connection_lost(exc)
         if self.on_progress is not None:
             self.on_progress()
@@ -73,7 +74,7 @@ class UpstreamConnection(ResponseHandler):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UpstreamResponse:
-    """The head of a reply, and its body as it comes."""
+    """Status and headers of a response, and its body as it arrives."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -83,7 +84,7 @@ class UpstreamResponse:
 
     @property
     def content_type(self) -> str:
-        """The media type, without parameters; empty if it is not told."""
+        """The media type without parameters; empty if there is none."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     async def json(self) -> Any:
@@ -91,12 +92,12 @@ class UpstreamResponse:
 
         Raises:
             ClientError: If the connection broke.
-            ValueError: If it is no JSON.
+            ValueError: If it is not JSON.
         """
         return json.loads(await self.content.read())
 
     def close(self) -> None:
-        """Let go of the connection, which ends unless all of the reply was read."""
+        """Release the connection, which closes unless the whole response was read."""
         if self.sending is not None:
             self.sending.cancel()
         if not self.content.is_eof() or self.content.exception() is not None:
@@ -104,20 +105,20 @@ class UpstreamResponse:
 
 
 class UpstreamClient:
-    """Asks one engine at a time; keeps connections to be used again."""
+    """Client of one engine at a time, with reused connections."""
 
     def __init__(self, connect_s: float) -> None:
-        """Open nothing yet.
+        """Open no connection yet.
 
         Args:
-            connect_s: Longest wait for the engine to accept a connection, in seconds.
+            connect_s: Longest wait for a connection, in seconds.
         """
         self._connect_s = connect_s
         self._idle: deque[UpstreamConnection] = deque()
         self._address = ("", 0)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -129,22 +130,23 @@ class UpstreamClient:
         body: Body,
         silence_s: float,
     ) -> UpstreamResponse:
-        """Send a request; return its reply as soon as the head is there.
+        """Send a request; return its response as soon as the headers are complete.
 
         Args:
             base_url: Of the engine: ``http://HOST:PORT``.
             start: Method and target, ``POST /api/chat``.
             headers: Of the request; those that frame the body are added.
-            body: Sent while the reply is awaited, since it may come before its end.
-            silence_s: Longest wait for the head.
+            body: Sent while the response is awaited, which may arrive before the end
+                of the body.
+            silence_s: Longest wait for the headers.
 
         Raises:
-            EngineUnreachable: If there is no connection in time.
-            EngineSilent: If there is no head in time.
-            EngineBroke: If the connection ends first.
+            ConnectError: If there is no connection in time.
+            ReadTimeout: If the headers are not complete in time.
+            RemoteProtocolError: If the connection closes first.
         """
         host, _, port = base_url.rpartition("//")[2].rpartition(":")
-        connection = await self._connected((host, int(port)))
+        connection = await self._connect((host, int(port)))
         connection.set_response_params(
             skip_payload=start.startswith("HEAD "),
             read_until_eof=True,
@@ -156,7 +158,7 @@ class UpstreamClient:
             sending = await _send(connection, f"{start} HTTP/1.1", headers, body)
             async with asyncio.timeout(None if sending else silence_s) as wait:
                 if sending is not None:
-                    sending.add_done_callback(lambda _: _begin(wait, silence_s))
+                    sending.add_done_callback(lambda _: _start_timeout(wait, silence_s))
                 message, content = await connection.read()
                 while message.code in (HTTPStatus.CONTINUE, HTTPStatus.EARLY_HINTS):
                     message, content = await connection.read()
@@ -169,12 +171,12 @@ class UpstreamClient:
             if isinstance(error, ClientError | HttpProcessingError | OSError):
                 raise RemoteProtocolError from error
             raise
-        content.on_eof(lambda: self._put_back(connection, sending))
+        content.on_eof(lambda: self._release(connection, sending))
         return UpstreamResponse(
             message.code, message.headers, content, connection, sending
         )
 
-    async def _connected(self, address: tuple[str, int]) -> UpstreamConnection:
+    async def _connect(self, address: tuple[str, int]) -> UpstreamConnection:
         if address != self._address:
             self.close()
             self._address = address
@@ -195,32 +197,32 @@ class UpstreamClient:
             raise ConnectError from error
         return connection
 
-    def _put_back(
+    def _release(
         self, connection: UpstreamConnection, sending: asyncio.Task[None] | None
     ) -> None:
         is_busy = sending is not None and not sending.done()
-        if is_busy or len(self._idle) >= _MOST_IDLE:
+        if is_busy or len(self._idle) >= _MAX_IDLE:
             connection.close()
         else:
             connection.idle_since = time.monotonic()
             self._idle.append(connection)
 
 
-def _begin(wait: asyncio.Timeout, silence_s: float) -> None:
-    """Let the engine's time begin, now that it has all of the body."""
-    with contextlib.suppress(RuntimeError):  # its answer came before
+def _start_timeout(wait: asyncio.Timeout, silence_s: float) -> None:
+    """Start the time-out, now that the engine has the whole body."""
+    with contextlib.suppress(RuntimeError):  # the response came before
         wait.reschedule(asyncio.get_running_loop().time() + silence_s)
 
 
 async def _send(
     connection: UpstreamConnection, line: str, headers: CIMultiDict[str], body: Body
 ) -> asyncio.Task[None] | None:
-    """Send head and body; return the task that sends a body which is not yet here."""
+    """Send headers and body; return the task that sends a body in chunks."""
     writer = StreamWriter(connection, asyncio.get_running_loop())
     if isinstance(body, bytes):
         headers["Content-Length"] = str(len(body))
-        if len(body) > _PIECE_BYTES:
-            body = _pieces(body)
+        if len(body) > _CHUNK_BYTES:
+            body = _chunks(body)
     if body is None or isinstance(body, bytes):
         await writer.write_headers(line, headers)
         if body:
@@ -232,24 +234,24 @@ async def _send(
         headers["Transfer-Encoding"] = "chunked"
         writer.enable_chunking()
     await writer.write_headers(line, headers)
-    return asyncio.create_task(_send_pieces(writer, body, connection))
+    return asyncio.create_task(_send_chunks(writer, body, connection))
 
 
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    """Let the loop serve others while a large body is written."""
-    for start in range(0, len(body), _PIECE_BYTES):
-        yield body[start : start + _PIECE_BYTES]
+async def _chunks(body: bytes) -> AsyncIterator[bytes]:
+    """Yield a large body in chunks, between which the loop serves other requests."""
+    for start in range(0, len(body), _CHUNK_BYTES):
+        yield body[start : start + _CHUNK_BYTES]
         await asyncio.sleep(0)
 
 
-async def _send_pieces(
+async def _send_chunks(
     writer: StreamWriter, body: AsyncIterator[bytes], connection: UpstreamConnection
 ) -> None:
     try:
-        async for piece in body:
-            await writer.write(piece)
+        async for chunk in body:
+            await writer.write(chunk)
         await writer.write_eof()
-    except Exception as error:  # noqa: BLE001  (told to whoever awaits the reply)
+    except Exception as error:  # noqa: BLE001  (raised where the response is awaited)
         connection.set_exception(error)
         if connection.transport is not None:
             connection.transport.abort()

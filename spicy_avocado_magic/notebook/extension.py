@@ -1,4 +1,7 @@
-"""What ``%load_ext`` and ``%unload_ext`` do to a session."""
+"""``%load_ext`` and ``%unload_ext``: register the magics in a session, and remove them.
+
+Loading starts nothing. It sets ``avocado`` again if a service is already running.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,14 @@ from ..errors import AvocadoError
 from ..protocol.state_folder import StateFolder
 from ..system.paths import require_posix
 from . import input_transformer
-from .display.view import print_line
 from .line import ipython_completer
 from .line.config_traits import TRAITS
 from .magics import AvocadoMagics
-from .user_namespace import NAME, bind_handle, is_handle
+from .session import HANDLE_NAME, bind_handle, is_handle, print_line
 
 
 def load(ip: Any) -> None:
-    """Register the magics, once, and give back ``avocado`` if a service runs.
+    """Register the magics once, and set ``avocado`` if a service runs.
 
     Raises:
         PlatformUnsupported: On Windows.
@@ -31,13 +33,13 @@ def load(ip: Any) -> None:
     ipython_completer.install(ip)
     input_transformer.install(ip)
     try:
-        _restore(ip)
+        _restore_handle(ip)
     except AvocadoError as error:
         print_line(f"! {error}")
 
 
 def unload(ip: Any) -> None:
-    """Take the magics and our ``avocado`` out of a session."""
+    """Remove the magics and our ``avocado`` from a session."""
     magics = ip.magics_manager.registry.pop(AvocadoMagics.__name__, None)
     if magics is not None:
         for kind, registered in magics.magics.items():
@@ -46,15 +48,15 @@ def unload(ip: Any) -> None:
         ip.configurables.remove(magics)
     ipython_completer.remove(ip)
     input_transformer.remove(ip)
-    if NAME in ip.user_ns and is_handle(ip.user_ns[NAME]):
-        del ip.user_ns[NAME]
+    if HANDLE_NAME in ip.user_ns and is_handle(ip.user_ns[HANDLE_NAME]):
+        del ip.user_ns[HANDLE_NAME]
 
 
 def _drop_bad_defaults(ip: Any) -> None:
-    """Tell of defaults that cannot be right, and leave them out.
+    """Remove invalid defaults from the session's configuration, with a warning.
 
-    They are of a configuration file, or of a ``%config`` before ``%unload_ext``: the
-    session keeps also what we refused.
+    They come from a configuration file, or from a ``%config`` before ``%unload_ext``:
+    the session keeps even values that were refused.
     """
     section = ip.config[AvocadoMagics.__name__]
     for name, value in list(section.items()):
@@ -63,23 +65,25 @@ def _drop_bad_defaults(ip: Any) -> None:
                 TRAITS[name].validate(None, value)
         except AvocadoError as error:
             del section[name]
-            print_line(f"! AvocadoMagics.{name} is left out. {error}")
+            print_line(f"! AvocadoMagics.{name} is ignored. {error}")
 
 
-def _restore(ip: Any) -> None:
-    """Give ``avocado`` back if a host lives; a real one goes before a rehearsal."""
+def _restore_handle(ip: Any) -> None:
+    """Set ``avocado`` to the running service; a real one precedes a rehearsal."""
     rehearse = parse_flag(os.environ.get("AVOCADO_REHEARSE") or "0")
     for rehearsal in (True,) if rehearse else (False, True):
         folder = StateFolder.find(rehearsal=rehearsal)
-        # Without a record there is no host, and no need to import the client.
+        # Without a record nothing runs, and the client need not be imported.
         if not folder.record_path.exists():
             continue
         from ..client.handle import Avocado
         from ..client.launch import find_daemon
 
         if find_daemon(folder) is not None:
-            is_given = bind_handle(ip, Avocado(folder, "restored"))
-            where = f"`{NAME}` is it" if is_given else f"the name `{NAME}` is taken"
-            text = f"A service is running: {where}, %avocado_status shows it."
+            text = "A service is already running. %avocado_status shows it"
+            if bind_handle(ip, Avocado(folder, "restored")):
+                text += f"; the variable `{HANDLE_NAME}` is its handle."
+            else:
+                text += f"; `{HANDLE_NAME}` is taken by a variable of yours."
             print_line(text, rehearsal=rehearsal)
             return

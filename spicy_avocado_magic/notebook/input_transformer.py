@@ -1,7 +1,7 @@
-"""Cells of one line that IPython alone does not take for what is meant.
+"""IPython input transformer for cells that consist of one magic's line.
 
-``%%avocado_ask --help`` with nothing below it, and ``%avocado_status;``, would end in
-messages of its own. Both become the line ``%NAME …``, which tells or does the rest.
+IPython alone rejects ``%%avocado_ask --help`` with an empty body, and takes the ``;``
+of ``%avocado_status;`` for a part of the name. Both become ``%NAME …``.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ _LINE: Final = re.compile(r"\A%{1,2}(?P<name>avocado_\w+)(?P<end>;*)(?=\s|\Z)")
 
 
 def cell_to_line_magic(lines: list[str]) -> list[str]:
-    """Return a cell's lines, changed where a magic of ours stands in it alone."""
+    """Return a cell's lines, rewritten if one of our magics is all that it holds."""
     if not lines or any(line.strip() for line in lines[1:]):
         return lines
     return [_LINE.sub(r"%\g<name> \g<end>", lines[0], count=1), *lines[1:]]
 
 
-# Else a terminal would take the first line of a cell for the whole of it.
+# Otherwise a terminal would run a cell magic before its body can be typed.
 cell_to_line_magic.has_side_effects = True  # type: ignore[attr-defined]
 
 
 def install(ip: Any) -> None:
-    """Have it done to each cell of a session before it is run."""
+    """Apply the transformer to every cell of a session."""
     ip.input_transformers_cleanup.append(cell_to_line_magic)
 
 
 def remove(ip: Any) -> None:
-    """Leave the cells of a session as they are."""
+    """Remove the transformer from a session."""
     if cell_to_line_magic in ip.input_transformers_cleanup:
         ip.input_transformers_cleanup.remove(cell_to_line_magic)

@@ -1,11 +1,10 @@
-"""The magics: ``%avocado_up``, ``…_status``, ``…_logs``, ``…_doctor`` and others."""
+"""The IPython magics, made from the command table."""
 
 from __future__ import annotations
 
-import os
-from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from importlib import import_module
+from typing import Any
 
 from IPython.core.magic import (
     Magics,
@@ -16,208 +15,58 @@ from IPython.core.magic import (
     no_var_expand,
 )
 
-from ..config.options import UpRequest
-from ..errors import DaemonUnreachable
-from ..system.platform_secrets import platform_secret
-from ..system.platforms import detect_platforms, first_run_notices
-from .commands.ask import run_ask
-from .commands.doctor import run_doctor
-from .commands.keys import run_keys
-from .commands.logs import run_logs
-from .commands.model import run_model
-from .display.view import ended_text, print_line, view_for
-from .line.commands import ASK, DOCTOR, DOWN, KEYS, LOGS, MODEL, STATUS, UP, CommandSpec
-from .line.config_traits import OptionTraits, defaults_of
-from .line.parser import parse_flags
-from .line.up_line import parse_up
-from .line.variables import VariableResolver
-from .session import hide_tracebacks, is_notebook, token_prompt
-from .user_namespace import bind_handle
-
-if TYPE_CHECKING:
-    from .display.throttle import RedrawThrottle
-
-NOTHING_RUNS: Final = "Nothing is running. %avocado_up MODEL starts a service."
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from .line.command_table import COMMANDS, PREFIX, CommandSpec
+from .line.config_traits import OptionTraits
+from .line.parser import asks_for_help, missing_body_error
+from .session import MagicCall, hide_tracebacks, print_line
 
 
-def _magic(kind: Any, command: CommandSpec) -> Callable[[_Function], _Function]:
-    """Mark a method as a magic that resolves its own ``$NAME``, with its help."""
-
-    def mark(function: _Function) -> _Function:
-        function.__doc__ = command.help()
-        marked: _Function = no_var_expand(needs_local_scope(kind(function)))
-        return marked
-
-    return mark
-
-
-@magics_class
 class AvocadoMagics(Magics, OptionTraits):  # type: ignore[misc]  # untyped bases
-    """The magics of one IPython session."""
+    """The magics of one IPython session; the methods are added below."""
 
-    _has_told_policy = False
+    has_shown_notices = False
+    """Whether the platform's notices were printed, which is done once."""
 
-    @_magic(line_cell_magic, UP)
-    def avocado_up(
-        self,
+
+def _magic(spec: CommandSpec) -> Callable[..., Any]:
+    """Return the method that IPython calls for a command."""
+
+    def magic(
+        self: AvocadoMagics,
         line: str,
         cell: str | None = None,
         local_ns: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Replaced by the help of the command."""
+    ) -> Any:
         with hide_tracebacks():
-            names = self._names(local_ns)
-            request = parse_up(line, cell, names, defaults_of(self))
-            if request is None:
-                print_line(UP.help())
-                return
-            for notice in request.notices:
-                print_line(f"! {notice}")
-            self._bring_up(request.wish, names)
-
-    @_magic(line_magic, STATUS)
-    def avocado_status(
-        self,
-        line: str,
-        local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
-    ) -> dict[str, Any] | None:
-        """Replaced by the help of the command."""
-        with hide_tracebacks():
-            from .commands.status import run_status
-
-            return run_status(line, self.shell, nothing_runs=NOTHING_RUNS)
-
-    @_magic(line_magic, DOWN)
-    def avocado_down(
-        self,
-        line: str,
-        local_ns: object = None,  # noqa: ARG002  (needs_local_scope passes it)
-    ) -> None:
-        """Replaced by the help of the command."""
-        with hide_tracebacks():
-            asked = parse_flags(line, DOWN)
-            if asked is None:
-                print_line(DOWN.help())
-                return
-            from ..client import api
-
-            ended = api.down(**asked)
-            for one in ended:
-                print_line(ended_text(one), rehearsal=one.rehearsal)
-            if not ended:
-                print_line(NOTHING_RUNS, rehearsal=asked["rehearse"])
-
-    @_magic(line_magic, KEYS)
-    def avocado_keys(
-        self, line: str, local_ns: Mapping[str, Any] | None = None
-    ) -> None:
-        """Replaced by the help of the command."""
-        with hide_tracebacks():
-            run_keys(
-                line,
-                self._names(local_ns),
-                nothing_runs=NOTHING_RUNS,
-                in_notebook=is_notebook(self.shell),
-            )
-
-    @_magic(line_magic, LOGS)
-    def avocado_logs(
-        self, line: str, local_ns: Mapping[str, Any] | None = None
-    ) -> None:
-        """Replaced by the help of the command."""
-        with hide_tracebacks():
-            run_logs(line, self._names(local_ns))
-
-    @_magic(line_magic, DOCTOR)
-    def avocado_doctor(
-        self, line: str, local_ns: Mapping[str, Any] | None = None
-    ) -> None:
-        """Replaced by the help of the command."""
-        with hide_tracebacks():
-            run_doctor(line, self._names(local_ns))
-
-    @_magic(line_cell_magic, ASK)
-    def avocado_ask(
-        self,
-        line: str,
-        cell: str | None = None,
-        local_ns: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Replaced by the help of the command."""
-        with hide_tracebacks():
-            in_notebook = is_notebook(self.shell)
-            run_ask(line, cell, self._names(local_ns), in_notebook=in_notebook)
-
-    @_magic(line_cell_magic, MODEL)
-    def avocado_model(
-        self,
-        line: str,
-        cell: str | None = None,
-        local_ns: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Replaced by the help of the command."""
-        with hide_tracebacks():
-            names = self._names(local_ns)
-            run_model(
-                line,
-                cell,
-                names,
-                in_notebook=is_notebook(self.shell),
-                bring_up=lambda wish, pace: self._bring_up(wish, names, pace),
-            )
-
-    def _bring_up(
-        self,
-        wish: UpRequest,
-        names: VariableResolver,
-        pace: RedrawThrottle | None = None,
-    ) -> None:
-        from ..client.up import run_up
-
-        self._tell_policy(wish)
-        with view_for(self.shell, pace) as view:
-            avocado = run_up(
-                wish,
-                show=view.show,
-                ask=token_prompt(self.shell),
-                namespace=names.namespace,
-            )
-            bind_handle(self.shell, avocado)
-            state = avocado.status()
-            if state is None:
-                raise DaemonUnreachable(
-                    "The service ended right after it had started.",
-                    "Run %avocado_up again.",
+            if asks_for_help(line):
+                print_line(spec.help())
+                return None
+            if spec.body and not (cell or "").strip():
+                raise missing_body_error(spec)
+            # Only when it is used: %load_ext should be instant.
+            name = spec.name.removeprefix(PREFIX)
+            command = import_module(f".commands.{name}", __package__)
+            return command.run(
+                MagicCall(
+                    spec=spec,
+                    line=line,
+                    cell=cell,
+                    magics=self,
+                    local_ns=local_ns or {},
                 )
-            if avocado.outcome == "accepted":
-                view.show_accepted(
-                    state,
-                    avocado.headline,
-                    show_key=avocado.has_new_key,
-                    show_token=avocado.has_new_token,
-                )
-                return
-            view.show_ready(
-                state,
-                avocado.headline,
-                show_key=avocado.has_new_key,
-                show_token=avocado.has_new_token,
-                snippets=avocado.snippets(show_key=avocado.has_new_key),
             )
 
-    def _tell_policy(self, wish: UpRequest) -> None:
-        if not self._has_told_policy:
-            self._has_told_policy = True
-            has_metrics = bool(wish.given.get("metrics_port"))
-            for line in first_run_notices(
-                detect_platforms(), wants_metrics=has_metrics
-            ):
-                print_line(f"! {line}")
+    magic.__name__ = spec.name
+    magic.__doc__ = spec.help()
+    register = line_cell_magic if spec.takes_body else line_magic
+    # Each command looks up its own $NAME: IPython leaves the whole line unexpanded
+    # if one name is not defined, and splits values with spaces.
+    expanded_by_us: Callable[..., Any] = no_var_expand(
+        needs_local_scope(register(magic))
+    )
+    return expanded_by_us
 
-    def _names(self, local_ns: Mapping[str, Any] | None) -> VariableResolver:
-        return VariableResolver(
-            namespace=ChainMap(dict(local_ns or {}), self.shell.user_ns),
-            environ=os.environ,
-            platform_secret=platform_secret,
-        )
+
+for _spec in COMMANDS:
+    setattr(AvocadoMagics, _spec.name, _magic(_spec))
+magics_class(AvocadoMagics)

@@ -1,7 +1,7 @@
-"""Open the rehearsal's world: ``python -P -m spicy_avocado_magic.rehearsal DIR``.
+"""Entry of the loopback world: ``python -P -m spicy_avocado_magic.rehearsal DIR``.
 
-One line of JSON on standard output says where it listens (``settings.Endpoints``).
-It ends on SIGTERM, SIGINT, or when its standard input does, so with its parent.
+It prints its addresses as one line of JSON (``settings.Endpoints``). It ends on
+SIGTERM, SIGINT, or when its standard input closes, and so with its parent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .world import RehearsalWorld
 
 
 async def main(folder: Path) -> None:
-    """Serve until told to end."""
+    """Serve until a signal arrives or standard input closes."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -28,7 +28,7 @@ async def main(folder: Path) -> None:
     world = RehearsalWorld(folder)
     try:
         await world.start()
-        sys.stdout.write(json.dumps(to_json(world.sources())) + "\n")
+        sys.stdout.write(json.dumps(to_json(world.endpoints())) + "\n")
         sys.stdout.flush()
         Thread(target=_await_stdin, args=(loop, ended), daemon=True).start()
         await ended.wait()
@@ -37,9 +37,10 @@ async def main(folder: Path) -> None:
 
 
 def _await_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
-    """Tell the loop when nothing more can come; reads past Python's own buffer.
+    """Set the event when standard input closes.
 
-    A daemon thread that holds the lock of ``sys.stdin`` breaks the interpreter's end.
+    It reads the descriptor, since a daemon thread that holds the lock of ``sys.stdin``
+    breaks the interpreter's shutdown.
     """
     while os.read(0, 1024):
         pass

@@ -1,4 +1,4 @@
-"""The rehearsal's world in one process: release host, registry and edge."""
+"""The loopback world of a rehearsal: release host, registry and edge in one process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .fake_ngrok.edge import FakeNgrok
 
 
 class RehearsalWorld:
-    """All that is outside of the product, on loopback; close it when done.
+    """Every service that the product uses, on loopback; close it when done.
 
     Args:
-        folder: Where the agent's program is written; made if it is not there.
+        folder: Where the agent's program is written; created if missing.
         engine_tree: A folder with ``bin`` and ``lib`` of a real Ollama, which the
             release host serves instead of the stand-in.
         agent_module: The module that the agent's program runs.
@@ -36,10 +36,10 @@ class RehearsalWorld:
         self._agent_module = agent_module
         self._runners: list[web.AppRunner] = []
         self.edge = FakeNgrok()
-        self._sources = Endpoints(rehearsal=True)
+        self._endpoints = Endpoints(rehearsal=True)
 
     async def start(self) -> None:
-        """Open every part on a free port."""
+        """Start every service on a free port."""
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
         releases = await self._open(create_releases(engine_tree=self._engine_tree))
         registry = await self._open(create_registry())
@@ -47,7 +47,7 @@ class RehearsalWorld:
         program = await asyncio.to_thread(
             agent.write_agent_script, self._folder / "ngrok", self._agent_module
         )
-        self._sources = Endpoints(
+        self._endpoints = Endpoints(
             rehearsal=True,
             releases_url=f"http://{releases}{RELEASES_PATH}",
             registry=registry,
@@ -55,18 +55,18 @@ class RehearsalWorld:
             edge_address=edge_address,
         )
 
-    def sources(self) -> Endpoints:
-        """Return what points the product at this world."""
-        return self._sources
+    def endpoints(self) -> Endpoints:
+        """Return the addresses and paths that point the product at this world."""
+        return self._endpoints
 
     async def close(self) -> None:
-        """Close every part and remove the agent's program."""
+        """Close every service and remove the agent's program."""
         await self.edge.close()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        if self._sources.tunnel_program:
-            program = Path(self._sources.tunnel_program)
+        if self._endpoints.tunnel_program:
+            program = Path(self._endpoints.tunnel_program)
             await asyncio.to_thread(program.unlink, missing_ok=True)
 
     async def _open(self, app: web.Application) -> str:

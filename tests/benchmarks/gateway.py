@@ -1,4 +1,4 @@
-"""What the gateway costs, beside its peers: ``python -m tests.benchmarks.gateway``.
+"""The cost of the gateway beside its peers: ``python -m tests.benchmarks.gateway``.
 
 Engine stand-in, load and each proxy are processes of their own on loopback. In each
 round every case is measured through every peer in turn, so that drift of the machine

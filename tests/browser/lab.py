@@ -16,8 +16,10 @@ from typing import Any, Final
 
 import requests
 
-START_S: Final = 60.0
-END_S: Final = 20.0
+from tests.machine_speed import scaled
+
+START_S: Final = scaled(60.0)
+END_S: Final = scaled(20.0)
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "apputils-extension/themes": {
         # The theme follows what the browser says that its user likes.

@@ -27,6 +27,7 @@ from spicy_avocado_magic.errors import (
     UsageError,
 )
 from spicy_avocado_magic.protocol.state import ModelState, State
+from tests.machine_speed import scaled
 
 QUESTION = ChatRequest(model="tiny", prompt="Why?", system="Be brief.")
 POLICY = Timeouts(upstream_connect_s=2.0, silence_s=5.0)
@@ -153,7 +154,7 @@ def test_who_stops_listening_closes_the_connection(service: Service) -> None:
     pieces = stream_chat(service.state, QUESTION, POLICY)
     assert next(pieces).text == "Once"
     pieces.close()
-    assert service.left.wait(5), "the connection stays open: the engine goes on"
+    assert service.left.wait(scaled(5)), "the connection stays open: the engine goes on"
 
 
 @pytest.mark.parametrize(
@@ -219,5 +220,5 @@ def test_the_answer_is_read_to_its_end(service: Service) -> None:
     assert list(stream_chat(service.state, QUESTION, POLICY)) == [
         ChatChunk(tokens=12, seconds=2.0)
     ]
-    assert service.over.wait(5)
+    assert service.over.wait(scaled(5))
     assert not service.left.is_set(), "the caller hung up"

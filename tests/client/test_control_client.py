@@ -23,6 +23,7 @@ from spicy_avocado_magic.errors import (
 )
 from spicy_avocado_magic.protocol.json_codec import to_json
 from spicy_avocado_magic.protocol.state import PROTOCOL, State
+from tests.machine_speed import scaled
 
 
 @contextlib.contextmanager
@@ -43,7 +44,7 @@ def answering(answer: bytes | None) -> Iterator[ControlClient]:
                     while asked.startswith(b"POST") and not asked.endswith(b"}"):
                         asked += peer.recv(65536)
                     if answer is None:
-                        done.wait(5)
+                        done.wait(scaled(5))
                     else:
                         peer.sendall(answer)
 

@@ -21,6 +21,7 @@ from spicy_avocado_magic.errors import SecretMissing, UsageError
 from spicy_avocado_magic.protocol.finding import CheckStatus, ok
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.redaction import Secret
+from tests.machine_speed import scaled
 
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 
@@ -126,7 +127,7 @@ def test_an_examination_that_hangs_is_ended_with_all_it_started(
     assert found.verdict is CheckStatus.BROKEN, found
     assert "0.5 s" in found.what
     child = int(children.read_text())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + scaled(5)
     while identify(child) is not None:
         assert time.monotonic() < deadline, "what it started outlived it"
         time.sleep(0.01)

@@ -13,6 +13,7 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import DaemonUnreachable
 from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 
 
 def test_what_cannot_be_ended_is_told_by_name(
@@ -48,7 +49,7 @@ def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
         folder.write_record(DaemonRecord(host=identity))
         folder.desired_state.write_text("{}")
         ended = down.stop_daemon(folder, policy=Timeouts(down_s=0.1))
-        assert host.wait(5) != 0
+        assert host.wait(scaled(5)) != 0
     assert ended.was_running
     assert not folder.desired_state.exists()
 
@@ -77,5 +78,5 @@ def test_a_hung_host_is_not_waited_for(
         assert identity is not None
         folder.write_record(DaemonRecord(host=identity))
         assert down.stop_daemon(folder).was_running
-        assert host.wait(5) != 0
+        assert host.wait(scaled(5)) != 0
     assert waits == [0.0], "a hung host was waited for"

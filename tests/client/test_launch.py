@@ -26,6 +26,7 @@ from spicy_avocado_magic.protocol.state_folder import (
 from spicy_avocado_magic.system.file_lock import hold_lock
 from spicy_avocado_magic.system.processes import Identity, identify
 from spicy_avocado_magic.system.redaction import Redactor
+from tests.machine_speed import scaled
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -36,7 +37,7 @@ def test_an_agent_that_no_record_names_is_found_by_its_config(tmp_path: Path) ->
     command = [*SLEEP, str(folder.agent_config)]
     with subprocess.Popen(command, start_new_session=True) as agent:
         assert clean_up_dead_daemon(folder) == ("agent",)
-        assert agent.wait(5) != 0
+        assert agent.wait(scaled(5)) != 0
 
 
 def test_a_living_hosts_children_are_left_alone(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_a_living_hosts_children_are_left_alone(tmp_path: Path) -> None:
             assert clean_up_dead_daemon(folder) is None
         assert child.poll() is None, "a living host's engine was ended"
         assert clean_up_dead_daemon(folder) == ("engine",)
-        assert child.wait(5) != 0
+        assert child.wait(scaled(5)) != 0
 
 
 def test_a_death_that_no_guard_saw_is_written_down(tmp_path: Path) -> None:

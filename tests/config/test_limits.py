@@ -23,7 +23,7 @@ def test_sizes_times_and_numbers_are_read() -> None:
     )
 
 
-def test_every_bound_has_a_setting() -> None:
+def test_every_limit_has_a_name_to_type() -> None:
     """No bound is out of a user's reach."""
     assert len(NAMES) == len(fields(Limits))
     assert parse_limits("default") == ()

@@ -20,6 +20,7 @@ from spicy_avocado_magic.daemon.components.models import ModelsComponent
 from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.restart_loop import Readiness, RestartLoop
 from spicy_avocado_magic.daemon.state_store import StateStore
+from spicy_avocado_magic.engine.ollama_api import OllamaApi
 from spicy_avocado_magic.engine.ollama_process import OllamaProcess
 from spicy_avocado_magic.protocol.event_log import EventLog
 from spicy_avocado_magic.protocol.state import ModelState, State
@@ -30,6 +31,7 @@ from spicy_avocado_magic.rehearsal.fake_ollama.server import create_engine
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.process_log import ProcessLog
 from spicy_avocado_magic.system.redaction import Redactor
+from tests.machine_speed import scaled
 
 KEY = "key-of-the-test-1"
 POLICY = Timeouts(
@@ -67,8 +69,8 @@ class Models:
         """Return the server."""
         app = web.Application()
         name = "/v2/{namespace}/{model}"
-        app.router.add_get(f"{name}/manifests/{{tag}}", self._give_manifest)
-        app.router.add_get(f"{name}/blobs/{{digest}}", self._give_blob)
+        app.router.add_get(f"{name}/manifests/{{tag}}", self._serve_manifest)
+        app.router.add_get(f"{name}/blobs/{{digest}}", self._serve_blob)
         return app
 
     def weights_asked(self, by: str) -> list[str]:
@@ -89,15 +91,15 @@ class Models:
             self._known[model] = _Registry(tiny_gguf()[: -len(own)] + own)
         return self._known[model]
 
-    async def _give_manifest(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_manifest(self, request: web.Request) -> web.StreamResponse:
         model = request.match_info["model"]
-        return await self._registry(model)._give_manifest(request)
+        return await self._registry(model)._serve_manifest(request)
 
-    async def _give_blob(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_blob(self, request: web.Request) -> web.StreamResponse:
         model, digest = request.match_info["model"], request.match_info["digest"]
         agent = request.headers.get("User-Agent", "")
         if request.headers.get("Range", "").startswith("bytes=0-262143"):
-            return await self._registry(model)._give_blob(request)  # only the head
+            return await self._registry(model)._serve_blob(request)  # only the head
         self.asked.append((model, digest, agent))
         if self.only_for_engines and agent == OURS:
             return web.Response(status=403)
@@ -107,7 +109,7 @@ class Models:
                 await self.held[model].wait()
             if model in self.broken:
                 return web.Response(status=404)
-        return await self._registry(model)._give_blob(request)
+        return await self._registry(model)._serve_blob(request)
 
 
 @dataclass(slots=True)
@@ -116,6 +118,11 @@ class EngineAtHand:
 
     base_url: str = ""
     server: Any = None
+
+    @property
+    def api(self) -> OllamaApi:
+        """A client of the engine."""
+        return OllamaApi(self.base_url, POLICY)
 
 
 class NoLog:
@@ -164,7 +171,7 @@ async def running_engine(
         models_dir=models,
         log=ProcessLog(folder / "engine.log"),
         settings=Settings(context=ENGINE_CONTEXT),
-        policy=POLICY,
+        timeouts=POLICY,
         on_spawn=lambda _: None,
     )
     try:
@@ -226,7 +233,7 @@ class Session:
             self.engine_ready.set_ready()
         task = asyncio.create_task(self.keeper.run())
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(scaled(60)):
                 yield self
         finally:
             task.cancel()

@@ -19,11 +19,13 @@ from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.authorization import Authorizer
+from spicy_avocado_magic.gateway.error_responses import ErrorResponse
 from spicy_avocado_magic.gateway.metrics import UsageCounter
-from spicy_avocado_magic.gateway.request_context import RequestContext
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
+
+from ..gateway.fake_requests import make_context
 
 
 class Host:
@@ -45,9 +47,12 @@ class Host:
         self.sharing = ApiKeyManager(cast("DaemonContext", self.context), self.life)
 
     def opens(self, secret: str) -> bool:
-        """Tell whether the gateway would let this key in."""
-        keyring = Authorizer(self.life.gateway.access).keyring
-        return keyring._owner_of(secret) is not None
+        """Return whether the gateway accepts this key."""
+        try:
+            Authorizer(self.life.gateway.access).keys.authenticate([secret])
+        except ErrorResponse:
+            return False
+        return True
 
 
 async def test_a_key_holds_at_once_is_stored_and_never_seen(tmp_path: Path) -> None:
@@ -100,10 +105,10 @@ async def test_requests_that_use_up_a_key_together_are_ended(tmp_path: Path) -> 
     caller = Caller(name="ann", tokens=10, digest=b"d")
     tasks = [asyncio.create_task(asyncio.Event().wait()) for _ in range(2)]
     for task in tasks:
-        exchange = RequestContext(method="POST", caller=caller, task=task)
-        metrics.request_started(exchange, cast("Any", SimpleNamespace(output_size=0)))
-        metrics.admitted(exchange)
-        exchange.record_chunk(b"{}\n" * 6)
+        context = make_context(caller, task=task)
+        metrics.request_started(context)
+        metrics.admitted(context)
+        context.record_chunk(b"{}\n" * 6)
     watching = asyncio.create_task(host.sharing.watch())
     done, _ = await asyncio.wait(tasks, timeout=5)
     watching.cancel()

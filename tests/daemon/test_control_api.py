@@ -28,6 +28,7 @@ from spicy_avocado_magic.errors import TunnelFailed, UsageError
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import ApiKeyState, Phase, State
 from spicy_avocado_magic.system.redaction import Redactor
+from tests.machine_speed import scaled
 
 
 class Sharing:
@@ -164,7 +165,7 @@ async def test_a_transition_is_told_at_once_and_progress_is_not(
     """What has become ready is shown then, not when a quarter of a second is over."""
     listener.context.policy = replace(listener.context.policy, state_every_s=3600.0)
     board = listener.context.board
-    async with asyncio.timeout(5), kernel.get("/events?after=0") as response:
+    async with asyncio.timeout(scaled(5)), kernel.get("/events?after=0") as response:
         await response.content.readline()
         board.progress("install", 1, 10)
         with pytest.raises(TimeoutError):
@@ -199,7 +200,7 @@ async def test_a_follower_gets_what_is_new_and_a_heartbeat(
     board = listener.context.board
     board.stage("serve", Phase.STARTING, "one")
     board.stage("serve", Phase.STARTING, "two")
-    async with asyncio.timeout(5), kernel.get("/events?after=1") as response:
+    async with asyncio.timeout(scaled(5)), kernel.get("/events?after=1") as response:
         first = json.loads(await response.content.readline())
         assert [event["text"] for event in first["events"]] == ["two"]
         heartbeat = json.loads(await response.content.readline())
@@ -276,7 +277,10 @@ async def test_a_model_is_made_while_the_kernel_listens(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """What is done is told again and again, so that silence means a hung host."""
-    async with asyncio.timeout(5), kernel.post("/create", json=MAKE) as response:
+    async with (
+        asyncio.timeout(scaled(5)),
+        kernel.post("/create", json=MAKE) as response,
+    ):
         for _ in range(2):
             told = json.loads(await response.content.readline())
             assert told == {"text": "two"}, "what a terminal obeys got through"
@@ -292,7 +296,10 @@ async def test_a_model_that_cannot_be_made_is_told_with_why(
     """After the stream has begun, so in its last line."""
     listener.creating.error = UsageError("No.", "Yes.")
     listener.creating.go_on.set()
-    async with asyncio.timeout(5), kernel.post("/create", json=MAKE) as response:
+    async with (
+        asyncio.timeout(scaled(5)),
+        kernel.post("/create", json=MAKE) as response,
+    ):
         *_, last = (await response.content.read()).splitlines()
     assert json.loads(last)["failure"]["kind"] == "UsageError"
 
@@ -306,7 +313,7 @@ async def test_a_kernel_that_listens_no_more_ends_the_making(
     async with kernel.post("/create", json=MAKE) as response:
         await response.content.readline()
         response.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await listener.creating.was_cancelled.wait()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(10 * listener.context.policy.heartbeat_s):

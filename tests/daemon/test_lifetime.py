@@ -13,6 +13,7 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.lifetime import Lifetime
 from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.protocol.state import State
+from tests.machine_speed import scaled
 
 POLICY = Timeouts().scaled(500)
 
@@ -37,7 +38,7 @@ class Owner:
         wanted = self.looks + times
         while self.looks < wanted:
             self.seen.clear()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(scaled(20)):
                 await self.seen.wait()
 
 
@@ -61,7 +62,7 @@ class Host:
 
     async def why(self) -> str:
         """Return why it ended, once it does."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             await self.ended.wait()
         return self.whys[0]
 

@@ -19,6 +19,7 @@ from spicy_avocado_magic.daemon import reaper as guard_module
 from spicy_avocado_magic.daemon.reaper import Reaper, main
 from spicy_avocado_magic.protocol.event_log import CRASHED, read_tail
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 
 Sleeper = Callable[..., subprocess.Popen[bytes]]
 
@@ -78,7 +79,7 @@ def test_all_groups_end_within_a_second_of_the_host(
     began = time.monotonic()
     let_host_die(guard)
     for child in children:
-        assert child.wait(timeout=5) == -signal.SIGKILL
+        assert child.wait(timeout=scaled(5)) == -signal.SIGKILL
     assert time.monotonic() - began < 1.0
 
 
@@ -88,8 +89,8 @@ def test_an_agent_not_yet_listed_is_found_by_its_config(
     """A host that dies while it starts its agent leaves no tunnel behind."""
     orphan = sleeper("--config", str(tmp_path / "ngrok.yml"))
     stranger = sleeper("--config", str(tmp_path / "other.yml"))
-    let_host_die(guard).wait(timeout=5)
-    assert orphan.wait(timeout=5) == -signal.SIGKILL
+    let_host_die(guard).wait(timeout=scaled(5))
+    assert orphan.wait(timeout=scaled(5)) == -signal.SIGKILL
     assert stranger.poll() is None
 
 
@@ -107,7 +108,7 @@ def test_a_group_that_is_done_is_not_ended(guard: Reaper, sleeper: Sleeper) -> N
     child = sleeper()
     guard.add("engine", identity_of(child))
     guard.done("engine")
-    let_host_die(guard).wait(timeout=5)
+    let_host_die(guard).wait(timeout=scaled(5))
     assert child.poll() is None
 
 
@@ -115,7 +116,7 @@ def test_a_reused_pid_is_spared(guard: Reaper, sleeper: Sleeper) -> None:
     """A later process that has got the same number is somebody else's."""
     child = sleeper()
     guard.add("engine", replace(identity_of(child), start="another boot:1"))
-    let_host_die(guard).wait(timeout=5)
+    let_host_die(guard).wait(timeout=scaled(5))
     assert child.poll() is None
 
 
@@ -131,7 +132,7 @@ def test_the_guard_outlives_the_signals_of_a_shutdown(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process.send_signal(number)
     let_host_die(guard)
-    assert child.wait(timeout=5) == -signal.SIGKILL
+    assert child.wait(timeout=scaled(5)) == -signal.SIGKILL
 
 
 def wait_until_it_ignores(pid: int, number: int) -> None:
@@ -175,7 +176,7 @@ async def test_a_dead_guard_is_replaced_and_told_everything(
 
     monkeypatch.setattr(guard, "start", start_and_tell)
     keeping = asyncio.create_task(guard.keep(0.01))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await replaced.wait()
     keeping.cancel()
     let_host_die(guard)
@@ -201,7 +202,7 @@ def test_the_end_of_the_host_is_written_down(
     """Who asks later what happened is told when, and what was ended."""
     guard.add("engine", identity_of(sleeper()))
     process = let_host_die(guard)
-    assert process.wait(timeout=5) == 0
+    assert process.wait(timeout=scaled(5)) == 0
     (entry,) = read_tail(tmp_path, 5)
     assert entry.what == CRASHED
     assert entry.facts == {"by": "its guard", "ended": ["engine"]}

@@ -28,6 +28,7 @@ from spicy_avocado_magic.errors import (
     TunnelFailed,
 )
 from spicy_avocado_magic.protocol.state import Phase, State
+from tests.machine_speed import scaled
 
 QUICK = Timeouts().scaled(500)
 SLOW = replace(QUICK, backoff_first_s=60.0, backoff_max_s=60.0)
@@ -95,7 +96,7 @@ class Bench:
 
     async def phase(self, wanted: Phase) -> None:
         """Return once the tunnel's stage is in this phase."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             while self.shown() is not wanted:
                 await self.board.wait_change()
 
@@ -113,7 +114,7 @@ async def kept(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
 
 async def up(bench: Bench) -> None:
     """Wait for readiness, but not for ever."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(scaled(20)):
         await bench.keeper.ready.wait_ready()
 
 
@@ -170,7 +171,7 @@ async def test_a_missing_network_is_waited_for_without_limit(was_there: bool) ->
     many = 2 * QUICK.restart_tries
     bench = Bench([fall(net(), rises=was_there), *(fall(net()) for _ in range(many))])
     async with kept(bench):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             while bench.lives < many + 2:
                 await bench.board.wait_change()
         await up(bench)
@@ -181,7 +182,7 @@ async def test_a_refused_url_is_tried_again_if_it_was_ours_before() -> None:
     refused = EndpointInUse("The URL is online (334).", "End the other.")
     bench = Bench([fall(refused, rises=True)])
     async with kept(bench):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             while bench.lives < 2:
                 await bench.board.wait_change()
     assert bench.lives == 2, "the refused URL was given up"
@@ -235,7 +236,7 @@ async def test_failures_of_the_network_are_not_counted_as_crashes(
     bench = Bench([fall(net(), rises=was_there), *(fall(net()) for _ in range(9))])
     bench.acts.append(fall(fell()))
     async with kept(bench):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             while bench.lives < 12:
                 await bench.board.wait_change()
         await up(bench)
@@ -247,7 +248,7 @@ async def test_crashes_that_are_long_ago_are_forgotten() -> None:
     many = 2 * QUICK.restart_tries
     bench.acts = [crash_every(bench, 151) for _ in range(many)]
     async with kept(bench):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             while bench.lives < many + 1:
                 await bench.board.wait_change()
         await up(bench)
@@ -282,7 +283,7 @@ async def test_a_component_that_falls_soon_backs_off() -> None:
     bench = Bench([], replace(SLOW, stable_s=10.0, stable_pause_s=0.0))
     bench.acts = [crash_every(bench, 10.0), crash_every(bench, 9.0)]
     async with kept(bench):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             while bench.lives < 2:
                 await bench.board.wait_change()
         await bench.phase(Phase.BACKOFF)
@@ -310,7 +311,7 @@ async def test_renew_ends_a_running_life_and_begins_the_next() -> None:
         await up(bench)
         bench.keeper.restart()
         assert bench.board.snapshot().stage("tunnel").phase is Phase.WAITING
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             await bench.keeper.ready.wait_unready()
         await up(bench)
         assert (bench.lives, bench.ended) == (2, 1)
@@ -363,7 +364,7 @@ async def test_a_life_that_returns_is_followed_by_the_next() -> None:
 
     bench = Bench([returns for _ in range(10)], SLOW)
     async with kept(bench):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             while bench.lives < 11:
                 await bench.board.wait_change()
         await up(bench)

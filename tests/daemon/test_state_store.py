@@ -15,6 +15,7 @@ from spicy_avocado_magic.daemon.state_store import (
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.protocol.state import ModelState, Phase, State
 from spicy_avocado_magic.system.redaction import Redactor
+from tests.machine_speed import scaled
 
 
 class Clock:
@@ -237,7 +238,7 @@ async def test_every_follower_learns_of_a_change(board: StateStore) -> None:
     waits = [asyncio.create_task(board.wait_change()) for _ in range(2)]
     await asyncio.sleep(0)
     board.update(url="https://x.example")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await asyncio.gather(*waits)
     again = asyncio.create_task(board.wait_change())
     await asyncio.sleep(0)

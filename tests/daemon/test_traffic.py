@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import cast
 
 import pytest
-from aiohttp.abc import AbstractStreamWriter
 
 from spicy_avocado_magic.config.api_keys import ANONYMOUS, OWNER, ApiKey
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.daemon.traffic import traffic_fields
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.metrics import Metrics
-from spicy_avocado_magic.gateway.request_context import RequestContext
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State
+
+from ..gateway.fake_requests import Writer, make_context
 
 ALICE = ApiKey(
     name="alice", secret="alices-key-0123456789", rpm=5, tokens=100, models=("m",)
 )
-
-
-class _Writer:
-    output_size = 7
 
 
 @pytest.fixture
@@ -32,18 +27,18 @@ def metrics() -> Metrics:
     now = iter(range(100, 200))
     metrics = Metrics(clock=lambda: float(next(now)))
     for is_done in (True, False):
-        exchange = RequestContext(
-            method="POST",
-            caller=Caller(name="alice"),
+        context = make_context(
+            Caller(name="alice"),
+            writer=Writer(output_size=7),
             model="m:latest",
             is_public=True,
         )
-        metrics.request_started(exchange, cast("AbstractStreamWriter", _Writer()))
-        metrics.admitted(exchange)
+        metrics.request_started(context)
+        metrics.admitted(context)
         if is_done:
-            exchange.record_chunk(b'{"response":"x","done":false}\n' * 3)
-            exchange.status = 200
-            metrics.request_finished(exchange)
+            context.record_chunk(b'{"response":"x","done":false}\n' * 3)
+            context.status = 200
+            metrics.request_finished(context)
     return metrics
 
 

@@ -21,6 +21,7 @@ from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.usage_store import UsageStore
 from spicy_avocado_magic.gateway.metrics import Metrics, UsageCounter
 from spicy_avocado_magic.protocol.state_folder import StateFolder
+from tests.machine_speed import scaled
 
 ANN = ApiKey(name="ann", secret="avocado-ann", id="1")
 
@@ -141,6 +142,6 @@ async def test_a_disk_that_takes_nothing_is_told_and_tried_again(
 
     monkeypatch.setattr(Path, "replace", full_once)
     keeping = asyncio.create_task(host.ledger.save_periodically())
-    await asyncio.wait_for(saved.wait(), 5)
+    await asyncio.wait_for(saved.wait(), scaled(5))
     keeping.cancel()
     assert "No space left" in host.log[0]

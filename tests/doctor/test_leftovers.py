@@ -23,6 +23,7 @@ from spicy_avocado_magic.protocol.finding import CheckStatus
 from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.system.platforms import Platform
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 
 from .conftest import New
 
@@ -207,7 +208,7 @@ def test_a_daemon_or_reaper_without_a_record_is_reported(
     short_launch = new_context(timeouts=replace(Timeouts(), launch_s=0.0))
     with sleeper(module) as stray:
         assert check_leftovers(long_launch).verdict is CheckStatus.OK
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + scaled(10)
         while (found := check_leftovers(short_launch)).verdict is CheckStatus.OK:
             assert time.monotonic() < deadline, "it was not found"
         assert f"{name} without a record (pid {stray.pid})" in found.what

@@ -21,6 +21,7 @@ from spicy_avocado_magic.doctor.machine import (
 from spicy_avocado_magic.engine.hardware import memory as hardware_memory
 from spicy_avocado_magic.engine.hardware.memory_fit import AvailableMemory
 from spicy_avocado_magic.protocol.finding import CheckStatus
+from tests.machine_speed import scaled
 
 from .conftest import New
 
@@ -116,7 +117,7 @@ def test_other_users_of_the_machine_are_reported(new_context: New) -> None:
         found = check_sharing(new_context())
         assert other.stdin is not None
         other.stdin.close()
-        other.wait(10)
+        other.wait(scaled(10))
     assert found.verdict is CheckStatus.WARNING, found
     assert "loopback" in found.what
     assert found.remedy

@@ -9,10 +9,11 @@ import pytest
 import trustme
 
 from spicy_avocado_magic.doctor.network import ProbeResult, probe_port, probe_url
+from tests.machine_speed import scaled
 
 from .small_host import SmallHost
 
-BOUND_S = 5.0
+BOUND_S = scaled(5.0)
 
 
 def problem(found: ProbeResult, *words: str) -> None:

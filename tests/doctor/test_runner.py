@@ -18,6 +18,7 @@ from spicy_avocado_magic.doctor.runner import Check, run_checks
 from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.finding import CheckStatus, Finding, ok
 from spicy_avocado_magic.tunnel.registry import PROVIDERS
+from tests.machine_speed import scaled
 
 from ..loopback_tunnel import LoopbackProvider
 from .conftest import New
@@ -89,7 +90,7 @@ def test_checks_run_concurrently(new_context: New) -> None:
     meeting = threading.Barrier(2)
 
     def meet(_case: DoctorContext) -> Finding:
-        meeting.wait(10)
+        meeting.wait(scaled(10))
         return ok("met", "Fine.")
 
     checks = (Check("first", meet), Check("second", meet))

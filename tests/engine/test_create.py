@@ -13,8 +13,9 @@ from spicy_avocado_magic.engine import create as engine_creation
 from spicy_avocado_magic.engine.create import CreateCommand, run_ollama_create
 from spicy_avocado_magic.errors import DiskTooSmall, EngineFailed, UsageError
 from spicy_avocado_magic.system.processes import Identity
+from tests.machine_speed import scaled
 
-WAIT_S = 20.0
+WAIT_S = scaled(20.0)
 TEXT = "FROM tiny\nSTOP x\n"
 
 
@@ -142,7 +143,7 @@ async def test_a_cancel_ends_the_program_and_what_it_started(tmp_path: Path) -> 
     task = asyncio.create_task(
         run_ollama_create(one, on_spawn=who.append, on_line=on_line)
     )
-    await asyncio.wait_for(started.wait(), 20)
+    await asyncio.wait_for(started.wait(), scaled(20))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

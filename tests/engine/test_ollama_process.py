@@ -23,6 +23,7 @@ from spicy_avocado_magic.engine.ollama_process import OllamaProcess, free_port
 from spicy_avocado_magic.errors import EngineFailed
 from spicy_avocado_magic.system.process_log import ProcessLog
 from spicy_avocado_magic.system.processes import Identity
+from tests.machine_speed import scaled
 
 STUB = f"""#!{sys.executable}
 import http.server, os, pathlib, signal, subprocess, sys
@@ -44,14 +45,14 @@ MakeServer = Callable[..., OllamaProcess]
 
 
 @pytest.fixture
-async def make_server(tmp_path: Path, policy: Timeouts) -> AsyncIterator[MakeServer]:
+async def make_server(tmp_path: Path, timeouts: Timeouts) -> AsyncIterator[MakeServer]:
     """Return a function that makes an engine from a script or a program."""
     made: list[OllamaProcess] = []
 
     def make(
         program: str | Path,
         *,
-        waits: Timeouts = policy,
+        waits: Timeouts = timeouts,
         on_spawn: Callable[[Identity], None] = lambda _identity: None,
     ) -> OllamaProcess:
         executable = tmp_path / "ollama" if isinstance(program, str) else program
@@ -63,7 +64,7 @@ async def make_server(tmp_path: Path, policy: Timeouts) -> AsyncIterator[MakeSer
             models_dir=tmp_path / "models",
             log=ProcessLog(tmp_path / "engine.log"),
             settings=Settings(),
-            policy=waits,
+            timeouts=waits,
             on_spawn=on_spawn,
         )
         made.append(server)
@@ -120,7 +121,7 @@ async def test_a_real_engine_that_is_killed_is_noticed_and_starts_anew(
     await server.start()
     assert server.identity is not None
     os.kill(server.identity.pid, signal.SIGKILL)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await server.wait_exit()
     await server.stop(0)
     second = make_server(real_ollama)
@@ -152,10 +153,10 @@ async def test_an_older_lifes_lines_are_not_shown(
 
 
 async def test_a_silent_engine_is_not_waited_for_for_ever(
-    make_server: MakeServer, policy: Timeouts
+    make_server: MakeServer, timeouts: Timeouts
 ) -> None:
     """Neither dying nor answering has an end too."""
-    waits = replace(policy, engine_start_s=0.3)
+    waits = replace(timeouts, engine_start_s=0.3)
     server = make_server("import time; time.sleep(1000)\n", waits=waits)
     with pytest.raises(EngineFailed, match="does not answer"):
         await server.start()
@@ -199,7 +200,7 @@ async def test_an_engine_that_ignores_term_is_killed(make_server: MakeServer) ->
     server = make_server("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVE)
     await server.start()
     identity = server.identity
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         await server.stop(0.1)
     assert identity is not None
     assert not identity.is_alive
@@ -215,7 +216,7 @@ async def test_a_cancelled_stop_still_kills(make_server: MakeServer) -> None:
     stopping.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stopping
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await server.wait_exit()
     assert identity is not None
     assert not identity.is_alive

@@ -10,12 +10,13 @@ from typing import Any, Final
 import pytest
 
 from tests.kernels.cells import new_kernel_home
+from tests.machine_speed import scaled
 from tests.main_job.home import PACKAGE_PARENT, Home
 
 FOLDER: Final = PACKAGE_PARENT / "examples"
 NOTEBOOKS: Final = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 PROMISED: Final = {
-    "acceptance": ("all three were refused", "outlived", "The report is", "taken"),
+    "acceptance": ("all three were refused", "outlived", "The report is in", "taken"),
     "clients": ("chat.completion", "Name three things"),
     "kaggle": ("on the GPU", "Hello"),
     "own-model": ("How do I tell when", "pirate:latest"),
@@ -46,7 +47,7 @@ def read(name: str) -> Any:
     return nbformat.read(FOLDER / f"{name}.ipynb", as_version=nbformat.NO_CONVERT)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(scaled(300))
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_it_runs_in_rehearsal(name: str, home: Home) -> None:
     """No cell fails, it shows what it promises, and nothing is left running."""
@@ -55,7 +56,7 @@ def test_it_runs_in_rehearsal(name: str, home: Home) -> None:
         pytest.importorskip(needed)
     notebook = read(name)
     where = {"metadata": {"path": str(home.path)}}
-    client = nbclient.NotebookClient(notebook, timeout=60, resources=where)
+    client = nbclient.NotebookClient(notebook, timeout=int(scaled(60)), resources=where)
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
             if RESTART in cell.metadata.get("tags", ()):

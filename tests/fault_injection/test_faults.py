@@ -1,4 +1,4 @@
-"""A file of faults, read anew each time."""
+"""A file of faults, read at each request."""
 
 from __future__ import annotations
 

@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from tests.interrupts import restore_interrupts
+from tests.machine_speed import slowdown
+
 from . import table
 from .crew import JOBS, Told, side_by_side
 from .fault import Fault
@@ -32,6 +35,8 @@ def main() -> int:
     if options.list:
         _say(*(f"{fault.area:<8} {fault.name:<28} {fault.expected}" for fault in rows))
         return 0
+    restore_interrupts()
+    _say(f"bounds of seconds are multiplied by {slowdown():g}", "")
     began, stolen = time.monotonic(), Stolen()
     _say(table.head())
     skipped = {fault.name: reason for fault in rows if (reason := why_not(fault))}

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tests.machine_speed import scaled
+
 _WORDS: Final = 8
 _PAUSE_S: Final = 0.03
 _PAUSE_AFTER_A_LOSS_S: Final = 0.2
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
-_FIRST_ANSWER_S: Final = 20.0
+_FIRST_ANSWER_S: Final = scaled(20.0)
 
 
 class Verdict(enum.StrEnum):
@@ -280,7 +282,7 @@ class Callers:
         self.tell_to_end()
         calls = []
         for caller, thread in zip(self.all, self._threads, strict=True):
-            thread.join(self._patience_s + 5.0)
+            thread.join(self._patience_s + scaled(5.0))
             assert not thread.is_alive(), f"{caller.name}: a request hangs"
             calls += caller.calls
         return calls

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from tests.machine_speed import scaled
+
 from . import streams
 from .callers import Caller, Dialect, Verdict
 from .fault import DIVISOR, Fault
@@ -19,7 +21,7 @@ from .kernels import wait_until
 from .service import Service
 
 _CALLERS: Final = 2 * len(Dialect)
-_LEFT_S: Final = 2.0
+_LEFT_S: Final = scaled(2.0)
 """In which the work for a client that has left ends."""
 _RETRIES: Final = 100
 _LOAD_S: Final = 4.0
@@ -104,7 +106,7 @@ def _drip(service: Service) -> None:
         assert Dialect.OPENAI.is_end(told), f"not answered: {told}"
         response.close()
         user.close()
-    assert head.wait(5.0), "a head may come for ever, a byte a second"
+    assert head.wait(scaled(5.0)), "a head may come for ever, a byte a second"
 
 
 def _dripped_head(service: Service) -> threading.Event:
@@ -115,7 +117,7 @@ def _dripped_head(service: Service) -> threading.Event:
     def drip() -> None:
         with near:
             try:
-                for byte in b"GET / HTTP/1.1\r\nX: " + b"y" * 400:
+                for byte in b"GET / HTTP/1.1\r\nX: " + b"y" * 2000:
                     near.sendall(bytes((byte,)))
                     time.sleep(_SECOND_S)
             except OSError:
@@ -135,7 +137,7 @@ def _say_nothing(service: Service) -> None:
     wait_until(
         lambda: host.num_fds() <= before + 2 * _CALLERS,
         "silent connections stay open at the gateway",
-        within_s=service.policy.head_wait_s + 2.0,
+        within_s=service.policy.head_wait_s + scaled(2.0),
     )
     for one in silent:
         one.close()
@@ -152,7 +154,7 @@ def _stream_512(service: Service) -> None:
             is_stand_in=service.is_stand_in,
             url=state.url,
             key=state.api_key,
-            patience_s=30.0,
+            patience_s=scaled(30.0),
         )
         for dialect, _ in zip(list(Dialect) * _STREAMS, range(_STREAMS), strict=False)
     ]
@@ -164,7 +166,7 @@ def _stream_512(service: Service) -> None:
     most = service.state().traffic.in_flight
     service.switch()
     for thread in threads:
-        thread.join(40.0)
+        thread.join(scaled(40.0))
     calls = [call for user in users for call in user.calls]
     assert len(calls) == _STREAMS, "a stream still waits"
     told = [call for call in calls if call.verdict is Verdict.TOLD]

@@ -15,16 +15,18 @@ from typing import Final
 
 import pytest
 
+from tests.machine_speed import scaled
+
 from .fault import Fault
 from .matrix import named
 from .row import Seen, run
 
 JOBS: Final = 3
 """Workers for two cores."""
-_ROW_S: Final = 120.0
+_ROW_S: Final = scaled(120.0)
 """No row takes longer; a worker with one that does is killed."""
 _LOOK_S: Final = 1.0
-_END_S: Final = 10.0
+_END_S: Final = scaled(10.0)
 
 
 @dataclass(frozen=True, kw_only=True)

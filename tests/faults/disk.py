@@ -24,6 +24,7 @@ from spicy_avocado_magic.errors import (
 from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, write_private
 from spicy_avocado_magic.system.paths import models_folder
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 from tests.main_job.home import Home
 
 from . import promises
@@ -78,7 +79,9 @@ def _settings_world_readable(service: Service) -> Timing:
     service.folder.desired_state.chmod(0o644)
     with pytest.raises(PlatformUnsupported, match=_NOT_OURS):
         service.up()
-    assert not service.home.wait_no_processes(1.0), "something was started all the same"
+    assert not service.home.wait_no_processes(scaled(1.0)), (
+        "something was started all the same"
+    )
     service.folder.desired_state.chmod(0o600)
     return detect_s, up_again(service)
 
@@ -139,7 +142,7 @@ def _needs_root() -> str:
 
 
 def _row(name: str, expected: str, seen: str, **more: object) -> Fault:
-    area = {"area": "disk", "bound_s": WHOLE_S}
+    area = {"area": "disk", "bound_s": 20.0}
     return Fault(name=name, expected=expected, seen=seen, **area | more)  # type: ignore[arg-type]
 
 

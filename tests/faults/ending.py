@@ -9,15 +9,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 
 from .service import Service
 
-END_S: Final = 5.0
+END_S: Final = scaled(5.0)
 """An orderly end takes no longer."""
-GUARD_S: Final = 1.0
+GUARD_S: Final = scaled(1.0)
 """The guard ends agent and engine within this time."""
 _LOOK_S: Final = 0.004
-_SLACK_S: Final = 1.0
+_SLACK_S: Final = scaled(1.0)
 """For seeing it on a machine whose cores others use as well."""
 
 Alive = Callable[[], bool]
@@ -40,7 +41,7 @@ def end_in_order(service: Service, trigger: Callable[[], object]) -> float:
     trigger()
     gone = _watch(parts, began + END_S + _SLACK_S)
     left = [name for name in parts if name not in gone]
-    assert not left, f"{END_S:.0f} s later there still is: {left}"
+    assert not left, f"{END_S:g} s later there still is: {left}"
     order = sorted(parts, key=lambda name: gone[name][0])
     in_order = all(
         gone[a][0] <= gone[b][0] for a, b in zip(parts, list(parts)[1:], strict=False)
@@ -66,7 +67,7 @@ def end_by_guard(service: Service, kill: Callable[[], object]) -> float:
     kill()
     gone = _watch(parts, service.broken_at + GUARD_S)
     left = [name for name in parts if name not in gone]
-    assert not left, f"{GUARD_S:.0f} s after the host there still is: {left}"
+    assert not left, f"{GUARD_S:g} s after the host there still is: {left}"
     assert gone["agent"][0] <= gone["engine"][0], "the engine went before the tunnel"
     assert not host.is_alive, "the host was not killed"
     return max(at for _, at in gone.values()) - service.broken_at

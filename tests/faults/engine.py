@@ -7,13 +7,15 @@ import http.client
 import threading
 from typing import Final
 
+from tests.machine_speed import scaled
+
 from . import promises, streams
 from .callers import Caller, Dialect, Verdict
 from .fault import DIVISOR, EXIT_S, HANG_S, Engine, Fault
 from .service import Service
 
 _HANG_S: Final = HANG_S / DIVISOR
-_WHOLE_S: Final = 8.0
+_WHOLE_S: Final = scaled(8.0)
 _NO_MEMORY: Final = (
     "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
 )
@@ -65,7 +67,8 @@ def _server_errors(service: Service) -> None:
 
 
 def _slow_first_token(service: Service) -> None:
-    first_token_s, cut_s = 360 / _SLOW_DIVISOR, 300 / _SLOW_DIVISOR
+    minute_s = scaled(60 / _SLOW_DIVISOR)
+    first_token_s, cut_s = 6 * minute_s, 5 * minute_s
     service.switch(first_token_s=first_token_s)
     service.mark()
     caller = _caller(service, Dialect.OPENAI)
@@ -83,7 +86,7 @@ def _eight_users(service: Service) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(scaled(30))
     calls = [call for user in users for call in user.calls]
     assert len(calls) == len(users), "a user still waits"
     assert all(c.verdict is Verdict.WHOLE for c in calls), [c.detail for c in calls]
@@ -98,7 +101,7 @@ def _caller(service: Service, dialect: Dialect) -> Caller:
         is_stand_in=service.is_stand_in,
         url=state.url,
         key=state.api_key,
-        patience_s=30.0,
+        patience_s=scaled(30.0),
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from tests.machine_speed import scaled
+
 if TYPE_CHECKING:
     from spicy_avocado_magic.client.handle import Avocado
     from tests.main_job.home import Home
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 EXIT_S: Final = 0.2
 """An exit is noticed within this time, whatever the policy."""
 HANG_S: Final = 20.0
-"""A hang is noticed within this time under the product's own policy."""
+"""A hang is noticed within this time with the product's own time-outs."""
 DIVISOR: Final = 20.0
 """By which the product's waits are divided, unless a row says otherwise."""
 
@@ -107,6 +109,11 @@ class Fault:
         return self.detect_s is not None or self.is_heavy
 
     @property
-    def hang_s(self) -> float:
-        """The bound for noticing a hang under this row's policy."""
-        return HANG_S / self.divisor
+    def scaled_bound_s(self) -> float:
+        """``bound_s`` on this machine."""
+        return scaled(self.bound_s)
+
+    @property
+    def scaled_detect_s(self) -> float | None:
+        """``detect_s`` on this machine."""
+        return None if self.detect_s is None else scaled(self.detect_s)

@@ -18,12 +18,13 @@ import pytest
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client import launch
 from spicy_avocado_magic.client.control_client import ANSWER_S
-from spicy_avocado_magic.client.last_exit import last_exit_report
+from spicy_avocado_magic.client.last_run import last_exit_report
 from spicy_avocado_magic.client.log_reader import read_logs
 from spicy_avocado_magic.errors import DaemonUnreachable, DiskTooSmall
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.system.processes import identify
 from spicy_avocado_magic.system.rotating_file import MAX_BYTES, backup_path
+from tests.machine_speed import scaled
 from tests.main_job.home import Home
 
 from . import promises
@@ -37,8 +38,8 @@ from .watching import texts
 
 Timing = tuple[float | None, float]
 
-WHOLE_S: Final = 20.0
-_NOISE_S: Final = 1.5
+WHOLE_S: Final = scaled(20.0)
+_NOISE_S: Final = scaled(1.5)
 """As in ``promises``; the host's own start is part of this one."""
 _OWNER: Final = "owner.pid"
 _CLOCK: Final = "/tmp/avocado-faults-clock"
@@ -63,7 +64,7 @@ def _killed(service: Service) -> Timing:
     last = last_exit_report(rehearse=False)
     assert last is not None, "status does not tell what happened"
     assert "was killed" in last.text, last.text
-    assert "%avocado_up starts it anew" in last.text, last.text
+    assert "%avocado_up starts it again" in last.text, last.text
     return detect_s, up_again(service)
 
 
@@ -96,7 +97,7 @@ def _guard_killed(service: Service) -> Timing:
         with contextlib.suppress(ValueError):
             if service.guard != old:
                 break
-        assert time.monotonic() - began < 5.0, "no new guard"
+        assert time.monotonic() - began < scaled(5.0), "no new guard"
         time.sleep(0.02)
     replaced_s = time.monotonic() - began
     promises.stayed_up(service, service.broken_at)
@@ -182,10 +183,10 @@ def _disk_full(service: Service) -> Timing:
     service.watch.first(
         lambda state: not state.is_ready,
         since=service.broken_at,
-        within_s=5.0,
+        within_s=scaled(5.0),
         what="the engine fell",
     )
-    promises.user_is_told(service, ["Nothing can be written to"], 5.0)
+    promises.user_is_told(service, ["Nothing can be written to"], scaled(5.0))
     whole_at = promises.whole_again(service, service.broken_at, WHOLE_S)
     with pytest.raises(DiskTooSmall, match="No space left"):
         service.up("other")
@@ -194,7 +195,7 @@ def _disk_full(service: Service) -> Timing:
     service.watch.first(
         lambda state: not any("Nothing can be" in text for text in texts(state)),
         since=time.monotonic(),
-        within_s=5.0,
+        within_s=scaled(5.0),
         what="the record is written again",
     )
     assert psutil.pid_exists(service.engine), "the record tells of the dead engine"
@@ -256,7 +257,7 @@ def _two_at_once(service: Service) -> Timing:
     barrier = threading.Barrier(2)
 
     def up() -> None:
-        barrier.wait(5.0)
+        barrier.wait(scaled(5.0))
         outcomes.append(service.up().outcome)
 
     threads = [threading.Thread(target=up, daemon=True) for _ in range(2)]
@@ -273,7 +274,7 @@ def _two_at_once(service: Service) -> Timing:
 
 
 def _row(name: str, expected: str, seen: str, **more: object) -> Fault:
-    area = {"area": "host", "bound_s": WHOLE_S}
+    area = {"area": "host", "bound_s": 20.0}
     return Fault(name=name, expected=expected, seen=seen, **area | more)  # type: ignore[arg-type]
 
 

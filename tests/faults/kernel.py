@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from spicy_avocado_magic.client.handle import Avocado
 from tests.kernels.kernel import Kernel
+from tests.machine_speed import scaled
 
 from . import kernels, owners
 from .callers import Dialect
@@ -75,7 +76,7 @@ def _up_again(service: Service, kernel: Kernel) -> Avocado:
 
 def _interrupt_change(service: Service) -> None:
     """Interrupt an ``up`` that adds a model to what runs."""
-    service.switch(first_token_s=3)  # the callers wait as well
+    service.switch(first_token_s=scaled(3))  # the callers wait as well
     message = service.user.send("%avocado_up other")
     wait_until(lambda: len(service.state().models) == 2, "the wish is not taken")
     service.user.interrupt()
@@ -92,7 +93,7 @@ def _interrupt_status(service: Service) -> None:
     began = time.monotonic()
     service.user.interrupt()
     told_short(service.user.collect(message), "Interrupted", "%avocado_status")
-    assert time.monotonic() - began < 2.0, "the interrupt was not heeded"
+    assert time.monotonic() - began < scaled(2.0), "the interrupt was not heeded"
     os.kill(host, signal.SIGCONT)
 
 
@@ -117,13 +118,13 @@ def _interrupt_ask(service: Service) -> None:
     wait_until(
         lambda: "client gone" in log.read_text(),
         "the engine goes on for a client that has gone",
-        within_s=2.0,
+        within_s=scaled(2.0),
     )
 
 
 def _interrupt_silent_ask(service: Service) -> None:
     """While it waits for its first word, nothing is written that could fail."""
-    service.switch(first_token_s=3)
+    service.switch(first_token_s=scaled(3))
     wait_until(lambda: _in_flight(service) == _CALLERS, "the callers do not wait")
     message = service.user.send(_ASK)
     wait_until(lambda: _in_flight(service) > _CALLERS, "the ask did not arrive")
@@ -131,7 +132,7 @@ def _interrupt_silent_ask(service: Service) -> None:
     wait_until(
         lambda: _in_flight(service) <= _CALLERS,
         "the gateway waits for a client that has gone",
-        within_s=1.0,
+        within_s=scaled(1.0),
     )
     service.switch()
 
@@ -185,7 +186,7 @@ if not child:
 def _fork(service: Service) -> None:
     """A forked child uses the service, and outlives a kernel that is killed."""
     home = service.home.path
-    good(service.user.run(f"HOME, WAIT_S = {str(home)!r}, 1.5{_FORK}"))
+    good(service.user.run(f"HOME, WAIT_S = {str(home)!r}, {scaled(1.5)}{_FORK}"))
     wait_until((home / "forked").exists, "the child could not use the service")
     _kill(service)
 

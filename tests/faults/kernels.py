@@ -20,6 +20,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.protocol.json_codec import to_json
 from tests.kernels.kernel import CELL_S, COMMAND, Kernel, Output, new_kernel
+from tests.machine_speed import scaled
 from tests.main_job.home import PACKAGE_PARENT
 
 from .service import TOKEN, Service
@@ -53,7 +54,7 @@ _NBCLIENT: Final = """\
 import sys, nbclient, nbformat
 cells = [nbformat.v4.new_code_cell(source) for source in sys.argv[1:]]
 notebook = nbformat.v4.new_notebook(cells=cells)
-nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+nbclient.NotebookClient(notebook, timeout={timeout_s}, kernel_name="python3").execute()
 """
 
 
@@ -131,7 +132,7 @@ def found(service: Service) -> Avocado:
 
 
 def wait_until(
-    is_so: Callable[[], object], otherwise: str, *, within_s: float = 10.0
+    is_so: Callable[[], object], otherwise: str, *, within_s: float = scaled(10.0)
 ) -> None:
     """Wait for something.
 
@@ -185,7 +186,9 @@ def start_program(
 
 def start_notebook_run(service: Service, *cells: str) -> subprocess.Popen[bytes]:
     """Run cells by nbclient, as a scheduled notebook is run."""
-    return start_program(service, ["-c", _NBCLIENT, *cells])
+    return start_program(
+        service, ["-c", _NBCLIENT.format(timeout_s=int(scaled(60))), *cells]
+    )
 
 
 def start_terminal(service: Service) -> subprocess.Popen[bytes]:
@@ -199,7 +202,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
     process.kill()
-    process.wait(5)
+    process.wait(scaled(5))
 
 
 def kill_kernel(kernel: Kernel) -> int:

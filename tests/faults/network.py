@@ -20,6 +20,7 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.event_log import read_tail
 from spicy_avocado_magic.protocol.state import Phase, State
+from tests.machine_speed import scaled
 from tests.main_job.home import Home
 
 from . import promises
@@ -33,7 +34,7 @@ from .watching import Watch
 T = TypeVar("T")
 Timing = tuple[float | None, float]
 
-_WHOLE_S: Final = 20.0
+_WHOLE_S: Final = scaled(20.0)
 _TRIES: Final = Timeouts().first_start_tries
 """As many as a component has that fails otherwise."""
 _LONGEST_PAUSE_S: Final = 0.4
@@ -169,7 +170,9 @@ def _found_after_5_minutes(service: Service) -> None:
             phases = [state.component(name) for name in ("engine", "models")]
             return all(phase is Phase.READY for phase in phases) is is_up
 
-        killed_at = service.watch.first(is_so, since=killed_at, within_s=8.0, what=what)
+        killed_at = service.watch.first(
+            is_so, since=killed_at, within_s=scaled(8.0), what=what
+        )
     state = service.state()
     near = Caller(
         dialect=Dialect.OPENAI,
@@ -178,7 +181,7 @@ def _found_after_5_minutes(service: Service) -> None:
         is_stand_in=service.is_stand_in,
         url=state.local_url,
         key=state.api_key,
-        patience_s=8.0,
+        patience_s=scaled(8.0),
     )
     call = near.call()
     assert call.verdict is Verdict.WHOLE, f"not even from nearby: {call.detail}"
@@ -264,7 +267,7 @@ def _up_with_a_break(part: str, after: int) -> Callable[[Service], Avocado]:
 
 def _row(name: str, expected: str, **more: Any) -> Fault:
     row: dict[str, Any] = {
-        "bound_s": _WHOLE_S,
+        "bound_s": 20.0,
         "policy": {"backoff_max_s": _LONGEST_PAUSE_S},
     } | more
     return Fault(name=name, area="network", expected=expected, **row)

@@ -12,6 +12,7 @@ from spicy_avocado_magic.client import control_client
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.protocol.state import PROTOCOL
 from tests.kernels.kernel import COMMAND
+from tests.machine_speed import scaled
 
 from . import kernels
 from .kernels import LOAD, UP, good, open_kernel, told_short, up_in, wait_until
@@ -47,7 +48,7 @@ def up_by_nbclient(service: Service) -> Avocado:
 def end_notebook_run(service: Service) -> None:
     """Let the notebook come to its end, and nbclient with it."""
     (service.home.path / "go").touch()
-    assert service.user.wait(10) == 0, "the notebook failed"
+    assert service.user.wait(scaled(10)) == 0, "the notebook failed"
     service.mark()
 
 
@@ -63,7 +64,7 @@ def exit_terminal(service: Service) -> None:
     """Type ``exit``."""
     service.user.stdin.write(b"exit\n")
     service.user.stdin.flush()
-    assert service.user.wait(10) == 0, "IPython did not exit"
+    assert service.user.wait(scaled(10)) == 0, "IPython did not exit"
     service.mark()
 
 

@@ -12,15 +12,16 @@ import psutil
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.protocol.state import Phase, State
+from tests.machine_speed import scaled
 
 from .callers import BROKEN, Call, Callers, Verdict
 from .service import Service
 from .watching import texts
 
-_NOISE_S: Final = 1.0
+_NOISE_S: Final = scaled(1.0)
 """A start measured once, on a machine whose cores others use as well, is no
 constant: this much is granted on top of 1.5 times of it."""
-_END_S: Final = 5.0
+_END_S: Final = scaled(5.0)
 """An end takes no longer."""
 
 
@@ -64,7 +65,7 @@ def _one_call(service: Service) -> Call:
         state.api_key,
         "tiny",
         is_stand_in=service.is_stand_in,
-        patience_s=5.0,
+        patience_s=scaled(5.0),
     )
     return callers.all[0].call()
 
@@ -86,7 +87,9 @@ def recovered_in_time(service: Service, since: float, bare_s: float) -> None:
 
     Until all is ready: the chat that proves it waits for its turn among the callers.
     """
-    ready_at = service.watch.first(_is_whole, since=since, within_s=1.0, what="ready")
+    ready_at = service.watch.first(
+        _is_whole, since=since, within_s=scaled(1.0), what="ready"
+    )
     recovery_s = ready_at - since
     most_s = 1.5 * bare_s + _NOISE_S
     assert recovery_s <= most_s, (

@@ -6,13 +6,14 @@ import time
 from dataclasses import dataclass
 
 from spicy_avocado_magic.protocol.state import Phase, State
+from tests.machine_speed import scaled
 
 from . import promises
 from .callers import Callers
 from .fault import Fault, nothing
 from .service import Service, running
 
-_PATIENCE_S = 15.0
+_PATIENCE_S = scaled(15.0)
 """A request that is silent for longer hangs: the product holds none for longer
 under these policies."""
 _LEFT_ALONE_S = 1.0
@@ -52,7 +53,7 @@ def run(fault: Fault) -> Seen:
             service.mark()
             fault.breaks(service)
             if fault.ends_by_itself:
-                ended_s = promises.ended_by_itself(service, ports, fault.bound_s)
+                ended_s = promises.ended_by_itself(service, ports, fault.scaled_bound_s)
                 return _seen_to_end(service, ended_s, callers)
             detect_s, whole_s, seen_at = _follow(service)
             if not fault.ends:
@@ -103,37 +104,41 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
         fault.mends(service)
         time.sleep(_LEFT_ALONE_S)
         promises.stayed_up(service, broken_at)
-        whole_at = promises.whole_again(service, time.monotonic(), fault.bound_s)
+        whole_at = promises.whole_again(service, time.monotonic(), fault.scaled_bound_s)
         return None, whole_at - broken_at, 0.0
 
     def has_fallen(state: State) -> bool:
         return state.component(fault.part) is not Phase.READY
 
     fallen_at = service.watch.first(
-        has_fallen, since=broken_at, within_s=fault.bound_s, what=f"{fault.part} fell"
+        has_fallen,
+        since=broken_at,
+        within_s=fault.scaled_bound_s,
+        what=f"{fault.part} fell",
     )
     detect_s = fallen_at - broken_at
-    if fault.detect_s is not None:
-        assert detect_s <= fault.detect_s, (
-            f"noticed after {detect_s:.2f} s, at most {fault.detect_s:.2f} s promised"
+    most_s = fault.scaled_detect_s
+    if most_s is not None:
+        assert detect_s <= most_s, (
+            f"noticed after {detect_s:.2f} s, at most {most_s:.2f} s promised"
         )
     began = fallen_at
     if fault.gives_up:
         service.watch.first(
             lambda state: state.component(fault.part) is Phase.FAILED,
             since=broken_at,
-            within_s=fault.bound_s,
+            within_s=fault.scaled_bound_s,
             what=f"{fault.part} is given up",
         )
         if fault.part == "engine":
             promises.nobody_waits_in_vain(service)
-    promises.user_is_told(service, fault.told, fault.bound_s)
+    promises.user_is_told(service, fault.told, fault.scaled_bound_s)
     if fault.mends is not nothing:
         fault.mends(service)
         began = time.monotonic()
     if fault.gives_up:
         service.up()
-    whole_at = promises.whole_again(service, began, fault.bound_s)
+    whole_at = promises.whole_again(service, began, fault.scaled_bound_s)
     return detect_s, whole_at - began, fallen_at
 
 

@@ -26,6 +26,7 @@ from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.world import RehearsalWorld
 from tests.fault_injection.faults import VARIABLE as FAULTS_VARIABLE
 from tests.loop_thread import LoopThread
+from tests.machine_speed import scaled, slowdown
 from tests.main_job.home import PACKAGE_PARENT, Home, new_home
 from tests.real_engines import EXECUTABLES
 
@@ -53,7 +54,7 @@ _UNSCALED: Final = (
 """Bounds on what real processes need: dividing them would not make those faster."""
 
 
-_CALL_S: Final = 30.0
+_CALL_S: Final = scaled(30.0)
 
 
 class LoopbackWorld:
@@ -64,7 +65,7 @@ class LoopbackWorld:
         self._world = RehearsalWorld(folder, agent_module="tests.fault_injection.agent")
         self.run(self._world.start())
         self.edge = self._world.edge
-        self.sources = replace(self._world.sources(), rehearsal=False)
+        self.sources = replace(self._world.endpoints(), rehearsal=False)
         """What points the product at it, as if it were the real one."""
         self.wires: dict[str, Wire] = {}
         """Between the product and each part, if they were laid."""
@@ -225,10 +226,17 @@ def _thaw(process: psutil.Process) -> None:
 
 
 def policy_of(fault: Fault) -> Timeouts:
-    """Return the product's policy with its waits divided as the row says."""
-    real, scaled = Timeouts(), Timeouts().scaled(fault.divisor)
-    kept = {name: getattr(real, name) for name in _UNSCALED}
-    return replace(scaled, **kept | dict(fault.policy))
+    """Return the product's policy with its waits divided as the row says.
+
+    On a slow machine they are divided by less, as every bound is wider there.
+    """
+    real = Timeouts()
+    kept = {name: scaled(getattr(real, name)) for name in _UNSCALED}
+    own: dict[str, Any] = {
+        name: scaled(value) if name.endswith("_s") else value
+        for name, value in fault.policy.items()
+    }
+    return replace(real.scaled(fault.divisor / slowdown()), **kept | own)
 
 
 @contextlib.contextmanager

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tests.machine_speed import scaled
+
 from .callers import Dialect
 from .service import Service
 
 _WORDS: Final = 2000
 _RETRYABLE: Final = (502, 503)
-_RETRIED_S: Final = 5.0
+_RETRIED_S: Final = scaled(5.0)
 
 
 @contextlib.contextmanager
@@ -43,7 +45,9 @@ def asked(service: Service, dialect: Dialect) -> Iterator[http.client.HTTPConnec
     state = service.state()
     address = urlsplit(state.url)
     with contextlib.closing(
-        http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+        http.client.HTTPConnection(
+            address.hostname or "", address.port, timeout=scaled(10)
+        )
     ) as connection:
         body = json.dumps(_long(dialect))
         connection.request("POST", dialect.value, body, head(service))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from spicy_avocado_magic.system.processes import Identity, identify
+from tests.machine_speed import scaled
 
 from .fault import DIVISOR, EXIT_S, HANG_S, Fault
 from .service import TOKEN, Service
@@ -57,7 +58,7 @@ def _edge_with(service: Service, **troubles: Any) -> None:
 
 def _edge_is_well(service: Service) -> None:
     edge = service.world.edge
-    edge.max_sessions, edge.is_occupied, edge.used_up = 3, False, 0
+    edge.max_sessions, edge.is_occupied, edge.quota_code = 3, False, 0
     edge.revoked.clear()
 
 
@@ -65,10 +66,10 @@ def _forgotten_session(service: Service) -> None:
     _edge_with(service, is_occupied=True)
 
 
-def _quota_used_up(code: int) -> Any:
+def _quota_quota_code(code: int) -> Any:
     def use_up(service: Service) -> None:
         service.mark()
-        service.world.edge.used_up = code
+        service.world.edge.quota_code = code
 
     return use_up
 
@@ -87,7 +88,7 @@ def _api_hangs(service: Service) -> None:
     service.switch(api_s=60)
     service.mark()
     # The API must have been missed for longer than a hang may take to be noticed.
-    time.sleep(2 * _HANG_S)
+    time.sleep(scaled(2 * _HANG_S))
 
 
 def _port_is_taken(service: Service) -> None:
@@ -126,12 +127,12 @@ def _stale_agent_has_the_url(service: Service) -> None:
     upstream = {"url": service.state().local_url}
     body = json.dumps({"name": "stale", "upstream": upstream}).encode()
     service.kill(service.agent)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + scaled(5)
     while True:
         asked = urllib.request.Request(f"http://{api[1]}/api/endpoints", body)
         asked.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(asked, timeout=5):
+            with urllib.request.urlopen(asked, timeout=scaled(5)):
                 return
         except urllib.error.HTTPError as error:  # our own agent's session still ends
             error.close()
@@ -165,7 +166,7 @@ _QUOTA = tuple(
         name=f"quota-of-{what}-used-up",
         area="tunnel",
         expected="told at the next proof, failed; up tries again",
-        breaks=_quota_used_up(code),
+        breaks=_quota_quota_code(code),
         bound_s=12.0,
         part="tunnel",
         told=(f"ERR_NGROK_{code}", "next month"),

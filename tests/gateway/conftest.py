@@ -17,6 +17,7 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.gateway.authorization import AccessPolicy
 from spicy_avocado_magic.system.redaction import Secret
+from tests.machine_speed import scaled
 
 from ..real_engines import real_ollama
 
@@ -131,13 +132,13 @@ async def open_gateway(engine: Engine) -> AsyncIterator[Open]:
         access: AccessPolicy = OWNER,
         *,
         limits: Limits | None = None,
-        policy: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
         **changes: Any,
     ) -> Front:
         lines: list[str] = []
         gateway = Gateway(
             access=replace(access, **changes),
-            policy=policy or Timeouts(),
+            timeouts=timeouts or Timeouts(),
             probe_secret=PROBE_SECRET,
             log=lines.append,
             limits=limits,
@@ -146,7 +147,7 @@ async def open_gateway(engine: Engine) -> AsyncIterator[Open]:
         url = await gateway.start()
         client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True),
-            timeout=aiohttp.ClientTimeout(total=10),
+            timeout=aiohttp.ClientTimeout(total=scaled(10)),
         )
         front = Front(gateway=gateway, url=url, client=client, lines=lines)
         fronts.append(front)
@@ -166,7 +167,7 @@ async def front(open_gateway: Open) -> Front:
 
 async def until(is_so: Callable[[], object]) -> None:
     """Return once something holds of which no event tells."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while not is_so():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
@@ -176,7 +177,7 @@ async def exchange(port: int, sent: bytes, *, until: bytes | None = None) -> byt
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(sent)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             if until is not None:
                 return await reader.readuntil(until)
             return await reader.read()

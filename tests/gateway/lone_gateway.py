@@ -34,7 +34,7 @@ LIMITS: Final = bounds(
 async def _serve(engine_url: str) -> None:
     gateway = Gateway(
         access=replace(OWNER, named=(GREEDY,)),
-        policy=Timeouts(),
+        timeouts=Timeouts(),
         probe_secret=PROBE_SECRET,
         log=lambda line: None,
         limits=LIMITS,

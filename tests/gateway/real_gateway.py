@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
+from tests.machine_speed import scaled
 
 from .conftest import OWNER, WITH_KEY, Front, Open
 
@@ -24,7 +25,7 @@ LOG: Final = "engine.log"
 
 
 async def _until_it_answers(url: str) -> None:
-    async with aiohttp.ClientSession() as client, asyncio.timeout(60):
+    async with aiohttp.ClientSession() as client, asyncio.timeout(scaled(60)):
         while True:
             try:
                 async with client.get(f"{url}/api/version"):
@@ -75,7 +76,7 @@ async def real_gateway(
 
 async def done(front: Front, method: str, path: str, **sent: Any) -> bytes:
     """Return a reply's body; the request must succeed within a long time-out."""
-    patient = aiohttp.ClientTimeout(total=60)
+    patient = aiohttp.ClientTimeout(total=scaled(60))
     status, _, body = await front.call(
         method, path, headers=WITH_KEY, timeout=patient, **sent
     )

@@ -8,6 +8,7 @@ import pytest
 
 from spicy_avocado_magic.gateway.admission import AdmissionQueue
 from spicy_avocado_magic.gateway.error_responses import ErrorResponse
+from tests.machine_speed import scaled
 
 from .conftest import bounds
 
@@ -25,10 +26,10 @@ async def test_places_are_given_until_there_are_no_more() -> None:
     await places.acquire("a")
     third = asyncio.create_task(places.acquire("a"))
     await settle()
-    assert (places.taken, places.queued) == (2, 1)
+    assert (places.active, places.queued) == (2, 1)
     places.release()
     await third
-    assert (places.taken, places.queued) == (2, 0)
+    assert (places.active, places.queued) == (2, 0)
 
 
 async def test_nobody_overtakes_those_who_wait() -> None:
@@ -78,7 +79,7 @@ async def test_who_waits_too_long_is_refused() -> None:
     assert caught.value.status == 429
     assert places.queued == 0, "who was refused still waits"
     places.release()
-    assert places.taken == 0, "a place was given to nobody"
+    assert places.active == 0, "a place was given to nobody"
 
 
 async def test_callers_have_turns() -> None:
@@ -99,7 +100,7 @@ async def test_callers_have_turns() -> None:
         places.release()
         await settle()
     assert order == ["greedy", "modest", "greedy", "greedy", "greedy"]
-    assert places.taken == 1, "the last one has no place"
+    assert places.active == 1, "the last one has no place"
 
 
 async def test_a_full_queue_makes_room_for_who_has_less_in_it() -> None:
@@ -133,9 +134,9 @@ async def test_a_turn_that_comes_as_its_owner_leaves_goes_to_the_next() -> None:
     places.release()
     leaver.cancel()
     await asyncio.wait([leaver])
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await stayer
-    assert places.taken == 1, "a place was lost or made"
+    assert places.active == 1, "a place was lost or made"
 
 
 async def test_who_is_sent_away_as_it_leaves_takes_nobodys_place() -> None:
@@ -148,7 +149,7 @@ async def test_who_is_sent_away_as_it_leaves_takes_nobodys_place() -> None:
     await asyncio.sleep(0)
     greedy[1].cancel()
     await asyncio.wait([greedy[1]])
-    assert (places.taken, places.queued) == (1, 2)
+    assert (places.active, places.queued) == (1, 2)
     for task in (greedy[0], modest):
         task.cancel()
     await asyncio.wait([greedy[0], modest])
@@ -157,28 +158,28 @@ async def test_who_is_sent_away_as_it_leaves_takes_nobodys_place() -> None:
 def test_bodies_take_what_there_is_and_give_it_back() -> None:
     """The largest alone may have all; what is over is 429."""
     places = AdmissionQueue(bounds(bodies_bytes=100))
-    with places.holding() as hold:
+    with places.reserve() as hold:
         hold.grow(60)
         hold.grow(50)
-        assert places.held_bytes == 60, "a smaller figure shrinks it"
+        assert places.reserved_bytes == 60, "a smaller figure shrinks it"
         hold.grow(100)
         with pytest.raises(ErrorResponse) as caught:
             hold.grow(101)
         assert caught.value.status == 429
         assert int(caught.value.headers["Retry-After"]) > 0
-        assert places.held_bytes == 100, "a refused growth was counted"
-    assert places.held_bytes == 0, "memory was not given back"
+        assert places.reserved_bytes == 100, "a refused growth was counted"
+    assert places.reserved_bytes == 0, "memory was not given back"
 
 
 def test_small_bodies_find_room_beside_any_number_of_large_ones() -> None:
     """Each has at most half of what the others leave."""
     places = AdmissionQueue(bounds(bodies_bytes=100))
-    with places.holding() as first, places.holding() as second:
+    with places.reserve() as first, places.reserve() as second:
         first.grow(50)
         with pytest.raises(ErrorResponse):
             second.grow(26)
         second.grow(25)
-        with places.holding() as small:
+        with places.reserve() as small:
             small.grow(10)
         with pytest.raises(ErrorResponse):
             first.grow(51)
@@ -194,7 +195,7 @@ async def test_each_turn_is_for_one() -> None:
         places.release()
         await settle()
         assert [task.done() for task in waiting].count(True) == count
-        assert places.taken == 1, "more have a place than there are"
+        assert places.active == 1, "more have a place than there are"
 
 
 async def test_bounds_that_change_hold_for_the_next() -> None:
@@ -214,7 +215,7 @@ async def test_bounds_that_change_hold_for_the_next() -> None:
     assert not late.done(), "who waits was overtaken"
     places.release()
     await settle()
-    assert (waiting.done(), late.done(), places.taken) == (True, True, 2)
+    assert (waiting.done(), late.done(), places.active) == (True, True, 2)
 
 
 async def test_who_leaves_takes_nobody_along() -> None:
@@ -227,7 +228,7 @@ async def test_who_leaves_takes_nobody_along() -> None:
     await asyncio.wait([leaver])
     assert leaver.cancelled(), "it was refused, not cancelled"
     places.release()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await stayer
 
 
@@ -239,14 +240,14 @@ async def test_who_has_just_left_is_neither_served_nor_sent_away() -> None:
     await settle()
     leaver.cancel()
     places.release()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await stayer
     greedy = [asyncio.create_task(places.acquire("a")) for _ in range(2)]
     await settle()
     greedy[1].cancel()
     for _ in range(2):
         asyncio.get_running_loop().call_soon(places.release)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await places.acquire("b")  # in this very moment, so not as a task
     assert greedy[0].done(), "who was first in the queue was not served"
 
@@ -261,7 +262,7 @@ async def test_the_last_of_a_caller_may_leave_as_its_turn_comes() -> None:
     places.release()
     with pytest.raises(asyncio.CancelledError):
         await leaver
-    assert (places.taken, places.queued) == (0, 0)
+    assert (places.active, places.queued) == (0, 0)
 
 
 async def test_room_is_made_only_for_who_would_have_less() -> None:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.gateway.authorization import AccessPolicy
+from spicy_avocado_magic.gateway.routes import ALL_ROUTES, NO_ROUTE, BodyKind, Route
 from spicy_avocado_magic.protocol.pool import PROBE_HEADER, PROOF_HEADER, gateway_proof
 from spicy_avocado_magic.system.redaction import Secret
 
@@ -25,6 +26,7 @@ from .conftest import (
     bounds,
     exchange,
 )
+from .fake_requests import make_context
 
 CHAT = b'{"model":"tiny"}'
 HEAD = "POST /api/chat HTTP/1.1\r\nHost: localhost\r\n"
@@ -210,6 +212,42 @@ async def test_options_is_answered_here(front: Front, engine: Engine) -> None:
     assert not engine.seen, "a preflight reached the engine"
 
 
+async def test_the_body_of_a_deletion_is_checked(
+    open_gateway: Open, engine: Engine
+) -> None:
+    """Nothing that names no model reaches the engine; the body of a GET never does."""
+    front = await open_gateway(manage=True)
+    headers = WITH_KEY | {"Content-Type": "application/json"}
+    status, _, _ = await front.call(
+        "DELETE", "/api/delete", data=b"[]", headers=headers
+    )
+    assert (status, engine.seen) == (400, []), "the body was not checked"
+    status, _, _ = await front.call("GET", "/api/status", data=b"[]", headers=headers)
+    assert status == 200, "the body of a GET was checked"
+    assert engine.seen[0].body == b"", "the body of a GET was forwarded"
+
+
+@pytest.mark.parametrize("route", ALL_ROUTES, ids=lambda route: route.label)
+async def test_the_engine_counts_as_blocking_for_inference_routes_alone(
+    front: Front, route: Route
+) -> None:
+    """Detection of a hung engine follows the row of the route."""
+    context = make_context(route=route, is_counted=True)
+    front.gateway.metrics.request_started(context)
+    assert front.gateway.is_blocked_on_engine is route.is_inference
+    front.gateway.metrics.request_started(make_context(route=NO_ROUTE))
+    assert front.gateway.is_blocked_on_engine is route.is_inference, (
+        "an uncounted request changes it"
+    )
+
+
+def test_inference_routes_are_all_that_run_a_model() -> None:
+    """Reading about a model and managing models are not inference."""
+    model_calls = (BodyKind.MODEL_CALL, BodyKind.MULTIPART)
+    expected = {r.label for r in ALL_ROUTES if r.body in model_calls} - {"/api/show"}
+    assert {r.label for r in ALL_ROUTES if r.is_inference} == expected
+
+
 async def test_requests_are_counted_by_how_they_ended(front: Front) -> None:
     """Use, refusals and the tunnel are told apart."""
     metrics = front.gateway.metrics
@@ -266,7 +304,7 @@ async def test_a_mistake_of_ours_is_told_without_its_content(
     def bug(*parts: object, **options: object) -> bytes:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("spicy_avocado_magic.gateway.handler.rewrite", bug)
+    monkeypatch.setattr("spicy_avocado_magic.gateway.handler.sanitize_json_body", bug)
     status, _, body = await front.call(
         "POST", "/v1/messages", data=CHAT, headers=WITH_KEY
     )

@@ -120,14 +120,16 @@ def test_without_a_key_everybody_is_anybody() -> None:
 def test_a_revoked_key_is_no_longer_had() -> None:
     """By content, not by name: a new key under an old name is another one."""
     ana = keyring(ANA).authenticate((ANA.secret,))
-    assert keyring(ANA).has(ana), "a key that is still there is not had"
-    assert not keyring(BO).has(ana), "a revoked key is had"
+    assert keyring(ANA).is_valid(ana), "a key that is still there is not had"
+    assert not keyring(BO).is_valid(ana), "a revoked key is had"
     renewed = replace(ANA, secret="another-key-0123456")
-    assert not keyring(renewed).has(ana), "an old key is had under its old name"
-    assert not keyring(replace(ANA, expires_at=1)).has(ana), "an expired key is had"
+    assert not keyring(renewed).is_valid(ana), "an old key is had under its old name"
+    assert not keyring(replace(ANA, expires_at=1)).is_valid(ana), (
+        "an expired key is had"
+    )
     owner = keyring().authenticate((KEY,))
-    assert KeyStore(Secret("another-key-0123456"), (), manage=False).has(owner)
-    assert KeyStore(None, (), manage=False).has(Caller(name=ANONYMOUS))
+    assert KeyStore(Secret("another-key-0123456"), (), manage=False).is_valid(owner)
+    assert KeyStore(None, (), manage=False).is_valid(Caller(name=ANONYMOUS))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,7 @@ def test_callers_do_not_use_up_each_others_requests() -> None:
     rates.check("owner", 5)
     for _ in range(9):
         rates.check("owner", 0)
-    assert "owner" not in rates._times, "who has no bound is remembered"
+    assert "owner" not in rates.tracked, "who has no bound is remembered"
 
 
 def test_a_bound_that_is_lowered_holds_at_once() -> None:
@@ -220,4 +222,4 @@ def test_a_bound_that_is_lowered_holds_at_once() -> None:
 def test_a_key_is_its_own_under_its_own_name_only() -> None:
     """The same secret under another name does not keep a revoked one alive."""
     ana = keyring(ANA).authenticate((ANA.secret,))
-    assert not keyring(replace(ANA, name="bo")).has(ana), "another name will do"
+    assert not keyring(replace(ANA, name="bo")).is_valid(ana), "another name will do"

@@ -25,13 +25,13 @@ PATHS = [
 OPEN = {
     (method, r.label)
     for r in ALL_ROUTES
-    if r.level is Permission.OPEN
+    if r.permission is Permission.PUBLIC
     for method in r.methods
 }
 WITH_KEY_TOO = OPEN | {
     (method, r.label.replace("{id}", "tiny"))
     for r in ALL_ROUTES
-    if r.level is Permission.KEY
+    if r.permission is Permission.KEY
     for method in r.methods
 }
 

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.gateway.connection import Connection
+from tests.machine_speed import scaled
 
 from .conftest import KEY, Engine, Front, Open, bounds, exchange, until
 
@@ -23,7 +24,7 @@ async def _open(front: Front) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 async def _is_ended(reader: asyncio.StreamReader) -> bool:
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(scaled(3)):
             return await reader.read() == b""
     except ConnectionResetError:
         return True
@@ -100,7 +101,7 @@ async def test_a_head_that_is_too_large_in_all_is_refused(front: Front) -> None:
     writer.write(HELLO[:-2])
     answer = b""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             for _ in range(100):
                 writer.write(line)
                 await writer.drain()
@@ -120,11 +121,11 @@ async def test_a_body_of_any_size_is_no_large_head(open_gateway: Open) -> None:
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode()
     reader, writer = await _open(front)
-    await until(lambda: front.gateway._listener.connections._open)
+    await until(lambda: front.gateway.connections.open)
     for _ in range(12):  # whose heads together are larger than one may be
         writer.write(head[:10])
-        (connection,) = front.gateway._listener.connections._open
-        await until(lambda: connection._phase.value == "head")  # noqa: B023
+        (connection,) = front.gateway.connections.open
+        await until(lambda: connection.has_begun)  # noqa: B023
         writer.write(head[10:])
         await until(lambda: front.gateway.metrics.in_flight)
         writer.write(body)
@@ -169,11 +170,11 @@ async def test_a_stranger_who_asks_stays_before_one_who_says_nothing(
     front = await open_gateway(limits=bounds(strangers=1))
     asking, asking_writer = await _open(front)
     asking_writer.write(HELLO)
-    await asyncio.wait_for(engine.arrived.wait(), 5)
+    await asyncio.wait_for(engine.arrived.wait(), scaled(5))
     silent, silent_writer = await _open(front)
     assert await _is_ended(silent), "nobody made room"
     is_open.set()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(scaled(3)):
         assert await asking.readuntil(b"there"), "the one who asked was cut"
     for writer in (asking_writer, silent_writer):
         writer.close()
@@ -181,8 +182,11 @@ async def test_a_stranger_who_asks_stays_before_one_who_says_nothing(
 
 async def test_a_request_that_has_just_come_is_one(front: Front) -> None:
     """Its turn comes only in the next round of the loop."""
-    listener = front.gateway._listener
-    connection = Connection(listener.connections, web.Server(listener._handle))
+
+    async def never(request: web.BaseRequest) -> web.StreamResponse:
+        raise AssertionError
+
+    connection = Connection(front.gateway.connections, web.Server(never))
     reader, writer = await _open(front)
     connection.connection_made(writer.transport)
     assert not connection.has_pending_request, "an empty connection asks"
@@ -206,10 +210,10 @@ async def test_a_burst_of_callers_has_a_moment_to_show_its_keys(
 
 async def test_connections_that_have_ended_are_forgotten(front: Front) -> None:
     """Nothing is kept of those who came and went."""
-    connections = front.gateway._listener.connections
+    connections = front.gateway.connections
     for _ in range(5):
         await exchange(
             front.port, HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         )
-    await until(lambda: not connections._open)
-    assert not connections._strangers
+    await until(lambda: not connections.open)
+    assert not connections.unauthenticated

@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
+from tests.machine_speed import scaled
+
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, until
 
 CHAT = b'{"model":"tiny"}'
@@ -159,7 +161,7 @@ async def test_a_blob_goes_up_as_it_comes(
 
     async def upload() -> AsyncIterator[bytes]:
         yield b"first"
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(2)):
             await first_half_is_there.wait()
         yield b"second"
 
@@ -207,7 +209,7 @@ async def test_a_blob_whose_sender_leaves_ends_upstream(
     )
     await engine.arrived.wait()
     writer.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
     assert not engine.seen, "the half looked complete to the engine"
 
@@ -230,7 +232,7 @@ async def _asks(front: Front, path: str = "/api/chat", **sent: object) -> int:
 
 
 async def _until_held(front: Front, count: int) -> None:
-    await until(lambda: front.gateway._upstream.waiting >= count)
+    await until(lambda: front.gateway.upstream.waiting >= count)
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
@@ -246,7 +248,7 @@ async def test_requests_wait_for_an_engine_that_restarts(
         front.gateway.set_upstream(engine.base_url)
     assert [one.result() for one in asked] == [200, 200, 200]
     assert len(engine.seen) == 3, "a request was lost or sent twice"
-    assert front.gateway._upstream.waiting == 0, "they still count as waiting"
+    assert front.gateway.upstream.waiting == 0, "they still count as waiting"
 
 
 async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(
@@ -255,7 +257,7 @@ async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(
     """The engine's end is seen by a request before it is seen by its keeper."""
     front.gateway.set_upstream(f"http://127.0.0.1:{unused_tcp_port}")
     asked = asyncio.create_task(_asks(front))
-    await until(lambda: front.gateway.places.taken)
+    await until(lambda: front.gateway.queue.active)
     front.gateway.set_upstream(None)
     await _until_held(front, 1)
     front.gateway.set_upstream(engine.base_url)
@@ -275,7 +277,7 @@ async def test_only_so_many_requests_wait_for_an_engine(open_gateway: Open) -> N
 async def test_a_stranger_cannot_make_the_gateway_wait(front: Front) -> None:
     """The open routes tell at once that there is no engine."""
     front.gateway.set_upstream(None)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         status, _, _ = await front.call("GET", "/")
     assert status == 503
 
@@ -331,7 +333,7 @@ async def test_an_engine_that_says_nothing_for_too_long_is_given_up(
     engine.reply = hangs
     front = await open_gateway(limits=bounds(silence_s=0.1))
     assert await _asks(front) == 504
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
 
 
@@ -346,7 +348,7 @@ async def test_a_blob_that_stalls_is_given_up(
     )
     answer = await exchange(front.port, head.encode())
     assert answer.startswith(b"HTTP/1.1 408 "), answer
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
 
 

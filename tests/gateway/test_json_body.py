@@ -18,7 +18,7 @@ SERVED = ModelAllowlist(("tiny",))
 
 
 def _sent(raw: bytes, sends: BodyKind, *, manage: bool) -> Any:
-    sent = sanitize_json_body(raw, sends, SERVED, may_manage=manage).body
+    sent = sanitize_json_body(raw, sends, SERVED, may_manage=manage).content
     assert isinstance(sent, bytes)
     return json.loads(sent)
 
@@ -32,7 +32,7 @@ def call(raw: str | bytes, *, manage: bool = False) -> Any:
 def order(body: Any) -> Any:
     """Return what the engine would get of an order."""
     raw = json.dumps(body).encode()
-    return _sent(raw, BodyKind.ORDER, manage=True)
+    return _sent(raw, BodyKind.MANAGEMENT, manage=True)
 
 
 def refused(raw: str | bytes) -> int:
@@ -184,15 +184,12 @@ def test_orders_to_known_registries_go_on() -> None:
 def test_an_order_may_name_a_registry_that_the_owner_named() -> None:
     """``--registry HOST`` opens that one, whatever its case."""
     raw = b'{"model":"Mine.Example:5000/a/b","from":"hf.co/a/b"}'
-    there = ("mine.example:5000",)
-    sent = sanitize_json_body(
-        raw, BodyKind.ORDER, SERVED, may_manage=True, registries=there
-    )
+    named = ModelAllowlist((), registries=("mine.example:5000",))
+    sent = sanitize_json_body(raw, BodyKind.MANAGEMENT, named, may_manage=True)
     assert sent.model == "Mine.Example:5000/a/b:latest"
+    other = ModelAllowlist((), registries=("mine.example",))
     with pytest.raises(ErrorResponse):
-        sanitize_json_body(
-            raw, BodyKind.ORDER, SERVED, may_manage=True, registries=("mine.example",)
-        )
+        sanitize_json_body(raw, BodyKind.MANAGEMENT, other, may_manage=True)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +207,7 @@ def test_a_key_for_some_models_changes_only_those(body: Any) -> None:
     only = ModelAllowlist(("tiny", "other")).restricted(("tiny",))
     raw = json.dumps(body).encode()
     with pytest.raises(ErrorResponse) as caught:
-        sanitize_json_body(raw, BodyKind.ORDER, only, may_manage=True)
+        sanitize_json_body(raw, BodyKind.MANAGEMENT, only, may_manage=True)
     assert caught.value.status == 404, f"{body} went through"
     assert "other:latest," not in caught.value.message, "models are named that it lacks"
 
@@ -219,14 +216,14 @@ def test_a_key_for_some_models_may_change_those() -> None:
     """Under every spelling of the engine's."""
     only = ModelAllowlist(("other",)).restricted(("tiny",))
     raw = b'{"model":"library/TINY","from":"tiny:latest"}'
-    sent = sanitize_json_body(raw, BodyKind.ORDER, only, may_manage=True)
+    sent = sanitize_json_body(raw, BodyKind.MANAGEMENT, only, may_manage=True)
     assert sent.model == "TINY:latest"
 
 
 def test_an_echo_of_a_name_is_short() -> None:
     """A name of megabytes is not sent back, nor what a terminal would obey."""
     for raw in (b'{"model":"' + b" x" * 10**6 + b'"}', b'{"model":"\\u001b[31m x"}'):
-        for sends in (BodyKind.ORDER, BodyKind.MODEL_CALL):
+        for sends in (BodyKind.MANAGEMENT, BodyKind.MODEL_CALL):
             with pytest.raises(ErrorResponse) as caught:
                 sanitize_json_body(raw, sends, SERVED, may_manage=True)
             assert len(caught.value.message) < 300, "a long name is echoed whole"
@@ -258,7 +255,7 @@ def test_text_does_not_grow_on_its_way() -> None:
     sent = sanitize_json_body(
         raw.encode(), BodyKind.MODEL_CALL, SERVED, may_manage=False
     )
-    assert sent.body == raw.encode(), "it was escaped"
+    assert sent.content == raw.encode(), "it was escaped"
     assert sent.length == len(raw.encode()), "the length is wrong"
 
 

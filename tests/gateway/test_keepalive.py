@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.timeouts import Timeouts
+from tests.machine_speed import scaled
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, Reply, exchange
 
@@ -89,7 +90,7 @@ async def _until_a_sign(front: Front, sent: bytes, sign: bytes) -> Any:
     """Send a request; return its streams once two signs of life have come."""
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(sent)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 "), head
         for _ in range(2):
@@ -100,7 +101,7 @@ async def _until_a_sign(front: Front, sent: bytes, sign: bytes) -> Any:
 @pytest.fixture
 async def impatient(open_gateway: Open) -> Front:
     """A gateway that gives signs of life at once."""
-    return await open_gateway(policy=IMPATIENT)
+    return await open_gateway(timeouts=IMPATIENT)
 
 
 async def test_a_silent_stream_gets_comments_then_the_engines_events(
@@ -267,7 +268,7 @@ async def test_a_client_that_leaves_while_it_is_told_to_wait_ends_the_work(
     sent = raw("/v1/chat/completions", {"model": "tiny", "stream": True})
     _, writer = await _until_a_sign(impatient, sent, b": the model is still busy")
     writer.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
 
 

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from spicy_avocado_magic.config.api_keys import ApiKey
+from tests.machine_speed import scaled
 
 from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, until
 
@@ -60,12 +61,12 @@ async def test_a_caller_may_send_to_its_end_what_was_refused(
     front = await open_gateway(limits=bounds(body_bytes=1000))
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(_large(KEY))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert b" 413 " in await reader.readuntil(b"}")
     cut = asyncio.create_task(reader.read(1))
     assert not (await asyncio.wait([cut], timeout=0.8))[0], "it was cut off"
     writer.write(b"x" * 2000 + b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert await cut + await reader.readuntil(b" ") == b"HTTP/1.1 "
         assert await reader.readuntil(b" ") == b"200 ", "the next one is not served"
     writer.close()
@@ -78,7 +79,7 @@ async def test_a_stranger_may_not_send_for_long_what_was_refused(
     front = await open_gateway()
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(_large("wrong-key-0123456789"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert b" 401 " in await reader.readuntil(b"}")
         cut = asyncio.create_task(reader.read(1))
         assert not (await asyncio.wait([cut], timeout=0.2))[0], "it had no moment"
@@ -125,7 +126,7 @@ async def test_a_body_that_stalls_is_given_up(
     writer.write(head.encode())
     await reader.readuntil(b"\r\n\r\n")
     writer.write(rest)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         answer = await reader.read()
     writer.close()
     assert answer.startswith(b"HTTP/1.1 408 "), answer
@@ -140,7 +141,7 @@ async def test_a_large_body_arrives_whole(open_gateway: Open, engine: Engine) ->
     status, _, _ = await front.call("POST", "/api/chat", data=body, headers=WITH_KEY)
     assert status == 200
     assert json.loads(engine.seen[0].body) == sent, "it differs"
-    assert front.gateway.places.held_bytes == 0, "its memory is still counted"
+    assert front.gateway.queue.reserved_bytes == 0, "its memory is still counted"
 
 
 async def test_what_a_body_becomes_is_counted_too(open_gateway: Open) -> None:
@@ -181,9 +182,9 @@ async def test_who_finds_no_place_waits_and_one_too_many_is_told(
     """The engine gets so many at a time; the queue is bounded, and moves."""
     gate = engine.reply = _Gate()
     front = await open_gateway(limits=bounds(concurrent=2, queue=1))
-    places = front.gateway.places
+    places = front.gateway.queue
     asked = [asyncio.create_task(_chat(front)) for _ in range(3)]
-    await until(lambda: (places.taken, places.queued) == (2, 1))
+    await until(lambda: (places.active, places.queued) == (2, 1))
     await until(lambda: len(engine.seen) == 2)
     status, retry_after, body = await _chat(front)
     assert (status, retry_after) == (429, "5")
@@ -191,7 +192,7 @@ async def test_who_finds_no_place_waits_and_one_too_many_is_told(
     assert len(engine.seen) == 2, "the engine got more than it has places"
     gate.is_open.set()
     assert [(await one)[0] for one in asked] == [200, 200, 200]
-    assert (places.taken, places.queued) == (0, 0), "a place was lost"
+    assert (places.active, places.queued) == (0, 0), "a place was lost"
 
 
 async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
@@ -200,9 +201,9 @@ async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
     """A place in the queue is not for ever, and not for those who went."""
     engine.reply = _Gate()
     front = await open_gateway(limits=bounds(concurrent=1, queue=2, queue_wait_s=0.3))
-    places = front.gateway.places
+    places = front.gateway.queue
     first = asyncio.create_task(_chat(front))
-    await until(lambda: places.taken)
+    await until(lambda: places.active)
     left = asyncio.create_task(_chat(front))
     await until(lambda: places.queued)
     left.cancel()
@@ -210,7 +211,7 @@ async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
     assert (await _chat(front))[0] == 429
     assert places.queued == 0, "one who was told is still in the queue"
     first.cancel()
-    await until(lambda: not places.taken)
+    await until(lambda: not places.active)
 
 
 async def test_bodies_take_so_much_memory_together(
@@ -223,14 +224,14 @@ async def test_bodies_take_so_much_memory_together(
     first = asyncio.create_task(
         front.call("POST", "/api/chat", json=large, headers=WITH_KEY)
     )
-    await until(lambda: front.gateway.places.taken)
+    await until(lambda: front.gateway.queue.active)
     status, reply, _ = await front.call(
         "POST", "/api/chat", json=large, headers=WITH_KEY
     )
     assert (status, reply.headers["Retry-After"]) == (429, "5")
     gate.is_open.set()
     assert (await first)[0] == 200
-    assert front.gateway.places.held_bytes == 0, "memory is still accounted for"
+    assert front.gateway.queue.reserved_bytes == 0, "memory is still accounted for"
     status, _, _ = await front.call("POST", "/api/chat", json=large, headers=WITH_KEY)
     assert status == 200
 
@@ -317,7 +318,7 @@ async def test_a_stream_ends_when_its_key_is_used_up(
     assert b"used all of its tokens" in answer
     assert not answer.endswith(b"0\r\n\r\n"), "the cut stream looks complete"
     assert answer.count(b'"content"') < 50, "it went on for long"
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
 
 
@@ -346,4 +347,4 @@ async def test_the_memory_of_all_bodies_is_bounded(
     assert answer.startswith(b"HTTP/1.1 429 "), answer
     assert b"Retry-After" in answer, "when to try again is not told"
     assert not engine.seen, "a body beyond the bound went on"
-    assert front.gateway.places.held_bytes == 0, "its memory is still counted"
+    assert front.gateway.queue.reserved_bytes == 0, "its memory is still counted"

@@ -10,7 +10,6 @@ from typing import cast
 
 import pytest
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from spicy_avocado_magic.config.api_keys import OWNER, ApiKey
 from spicy_avocado_magic.gateway.authentication import Caller
@@ -22,8 +21,10 @@ from spicy_avocado_magic.gateway.metrics import (
     TimeToFirstToken,
 )
 from spicy_avocado_magic.gateway.request_context import RequestContext
+from tests.machine_speed import scaled
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Front, Open
+from .fake_requests import Writer, make_context
 
 ALICE = Caller(name="alice", digest=b"one")
 
@@ -37,10 +38,6 @@ class Clock:
     def __call__(self) -> float:
         """Return the time."""
         return self.now
-
-
-class _Writer:
-    output_size = 0
 
 
 @dataclass(slots=True)
@@ -61,10 +58,8 @@ class Desk:
         is_public: bool = False,
     ) -> RequestContext:
         """Let a request in."""
-        exchange = RequestContext(
-            method="POST", caller=caller, model=model, is_public=is_public
-        )
-        self.metrics.request_started(exchange, cast("AbstractStreamWriter", _Writer()))
+        exchange = make_context(caller, model=model, is_public=is_public)
+        self.metrics.request_started(exchange)
         if caller is not None:
             self.metrics.admitted(exchange)
         return exchange
@@ -93,7 +88,7 @@ def desk() -> Iterator[Desk]:
 def test_bytes_of_open_and_closed_streams_are_counted_once(desk: Desk) -> None:
     """The sum moves while a stream runs and stays when it has ended."""
     exchange = desk.open(is_public=True)
-    cast("_Writer", desk.metrics.open[exchange]).output_size = 7
+    cast("Writer", exchange.request.writer).output_size = 7
     told = (desk.metrics.bytes_out, desk.metrics.public_bytes_out)
     assert told == (7, 7), "an open stream is not counted"
     desk.answer(exchange)
@@ -178,7 +173,7 @@ def test_tokens_a_second_are_those_of_the_last_ones(desk: Desk) -> None:
         desk.clock.now += 1
         metrics.tick()
     assert metrics.tokens_a_second == 0, "what is long past counts as now"
-    assert len(metrics._samples) < 20, "samples pile up"
+    assert metrics.samples < 20, "samples pile up"
 
 
 def test_waits_are_told_as_quantiles_and_in_buckets() -> None:
@@ -256,7 +251,7 @@ async def test_a_cut_stream_counts_for_what_was_sent(
     ) as reply:
         for _line in range(3):
             await reply.content.readline()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await engine.left.wait()
     assert not front.gateway.metrics.open, "the request is still open"
     use = front.gateway.metrics.keys["alice"]

@@ -29,7 +29,7 @@ def families_of(metrics: Metrics, places: AdmissionQueue) -> dict[str, Metric]:
 
 def values_of(gateway: Gateway) -> dict[str, float]:
     """Return the samples by name and labels, as ``name{a,b}``."""
-    families = families_of(gateway.metrics, gateway.places)
+    families = families_of(gateway.metrics, gateway.queue)
     return {
         sample.name + "{" + ",".join(sample.labels.values()) + "}": sample.value
         for family in families.values()

@@ -17,6 +17,8 @@ import psutil
 import pytest
 from aiohttp import web
 
+from tests.machine_speed import scaled
+
 from .conftest import KEY, WITH_KEY, Engine
 from .lone_gateway import GREEDY, LIMITS
 
@@ -50,7 +52,7 @@ class Lone:
     async def send(self, *parts: bytes, read: bool = True) -> bytes:
         """Send, and return the first of what comes back, or nothing."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(scaled(20)):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 answer = asyncio.create_task(reader.read(2000))
                 try:
@@ -102,11 +104,11 @@ async def lone(engine: Engine) -> AsyncIterator[Lone]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(scaled(20)):
             url = (await process.stdout.readline()).decode().strip()
         yield Lone(int(url.rsplit(":", 1)[1]), psutil.Process(process.pid))
         process.stdin.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(scaled(10)):
             assert await process.wait() == 0, "the gateway did not end well"
     finally:
         if process.returncode is None:
@@ -152,7 +154,7 @@ def _greedy(lone: Lone) -> Iterator[Awaitable[object]]:
         _, writer = await asyncio.open_connection("127.0.0.1", lone.port, limit=1)
         with contextlib.suppress(ConnectionError, TimeoutError):
             writer.write(head.encode() + flood)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(scaled(10)):
                 await writer.wait_closed()
         writer.transport.abort()
 
@@ -172,7 +174,7 @@ class Polite:
         self.client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=is_new_each_time),
             headers=WITH_KEY,
-            timeout=aiohttp.ClientTimeout(total=20),
+            timeout=aiohttp.ClientTimeout(total=scaled(20)),
         )
 
     async def chat(self) -> str:
@@ -282,7 +284,7 @@ async def test_slow_clients_are_ended_while_others_are_served(lone: Lone) -> Non
         ),
     ]
     polite = Polite(lone, is_new_each_time=True)
-    async with polite.client, asyncio.timeout(30):
+    async with polite.client, asyncio.timeout(scaled(30)):
         attack = asyncio.gather(*slow_ones)
         assert not await polite.chats(attack.done), "the polite one was not served"
         answers = await attack

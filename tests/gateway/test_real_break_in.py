@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from spicy_avocado_magic.config.api_keys import ApiKey
+from tests.machine_speed import scaled
 
 from .conftest import KEY, OWNER, Front, exchange
 from .real_gateway import FEW, LOG, done, real_gateway
@@ -45,7 +46,7 @@ class Watch:
     """Looks at the engine past the gateway."""
 
     def __init__(self, front: Front, log: Path) -> None:
-        self.url = front.gateway._upstream.base_url()
+        self.url = front.gateway.upstream.require_base_url()
         self._log = log
         self._from = log.stat().st_size
 
@@ -279,7 +280,7 @@ async def test_the_watch_sees_what_an_engine_does(real: Front, tmp_path: Path) -
         asked = {"model": model, "prompt": "a", "stream": False, "options": FEW}
         await done(real, "POST", "/api/generate", json=asked)
     assert await watched.running() == {"mine:latest", "tiny:latest"}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while watched.asked() != [("POST", "/api/generate")] * 2:  # noqa: ASYNC110  (another program's log)
             await asyncio.sleep(0.01)
 

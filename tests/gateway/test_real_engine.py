@@ -13,6 +13,8 @@ import ollama
 import openai
 import pytest
 
+from tests.machine_speed import scaled
+
 from .conftest import KEY, OWNER, WITH_KEY, Front
 from .real_gateway import FEW, done, real_gateway
 
@@ -73,7 +75,7 @@ async def test_the_ollama_program_works_with_the_key_in_its_path(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(scaled(60)):
             out, err = await process.communicate()
         assert process.returncode == 0, f"{arguments}: {err!r}"
         assert expected in out, f"{arguments}: {out!r}"

@@ -9,6 +9,8 @@ from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.gateway.request_context import RequestContext
 from spicy_avocado_magic.gateway.revocation import cancel_over_quota
 
+from .fake_requests import make_context
+
 LINE = b'{"response":"x","done":false}\n'
 
 
@@ -24,8 +26,8 @@ class _Task:
 
 def _open(metrics: Metrics, caller: Caller | None, lines: int) -> RequestContext:
     task = cast("Any", _Task())
-    exchange = RequestContext(method="POST", caller=caller, model="tiny", task=task)
-    metrics.request_started(exchange, cast("Any", _Task()))
+    exchange = make_context(caller, model="tiny", task=task)
+    metrics.request_started(exchange)
     if caller is not None:
         metrics.admitted(exchange)
     for _ in range(lines):
@@ -45,8 +47,10 @@ def test_only_the_requests_of_a_key_that_is_used_up_are_ended() -> None:
         _open(metrics, None, 50),
     ]
     cancel_over_quota(metrics)
-    assert all(e.ended is not None and e.ended.status == 429 for e in over)
-    assert not any(e.ended for e in others), "the wrong request was ended"
+    assert all(
+        e.cancelled_by is not None and e.cancelled_by.status == 429 for e in over
+    )
+    assert not any(e.cancelled_by for e in others), "the wrong request was ended"
 
 
 def test_what_was_used_before_counts_with_what_is_used_now() -> None:
@@ -56,7 +60,7 @@ def test_what_was_used_before_counts_with_what_is_used_now() -> None:
     metrics.request_finished(_open(metrics, ann, 6))
     now = _open(metrics, ann, 4)
     cancel_over_quota(metrics)
-    assert now.ended is not None, "what was used before is forgotten"
+    assert now.cancelled_by is not None, "what was used before is forgotten"
 
 
 def test_a_late_request_of_an_old_key_leaves_the_new_ones_use_alone() -> None:
@@ -78,4 +82,4 @@ def test_a_request_that_has_used_nothing_yet_goes_on() -> None:
     metrics.request_finished(_open(metrics, ann, 60))
     now = _open(metrics, ann, 0)
     cancel_over_quota(metrics)
-    assert now.ended is None
+    assert now.cancelled_by is None

@@ -81,7 +81,7 @@ def test_what_changes_things_exists_for_those_who_manage_only() -> None:
 
 def test_only_the_greeting_and_the_version_need_no_key() -> None:
     """A stranger learns that a server is there, and which version."""
-    open_routes = {r.label for r in ALL_ROUTES if r.level is Permission.OPEN}
+    open_routes = {r.label for r in ALL_ROUTES if r.permission is Permission.PUBLIC}
     assert open_routes == {"/", "/api/version"}, "the set of open routes has changed"
 
 
@@ -92,8 +92,8 @@ def test_a_served_model_has_its_page() -> None:
 
 
 TABLE = """
-    GET,HEAD / open
-    GET,HEAD /api/version open
+    GET,HEAD / public
+    GET,HEAD /api/version public
     GET /api/status key
     GET,HEAD /api/tags key
     GET /api/ps key
@@ -121,5 +121,5 @@ TABLE = """
 
 def test_the_table_is_this_and_no_more() -> None:
     """A route that is added, lost or opened is seen here."""
-    rows = [f"{','.join(r.methods)} {r.label} {r.level.value}" for r in ALL_ROUTES]
+    rows = [f"{','.join(r.methods)} {r.label} {r.permission.value}" for r in ALL_ROUTES]
     assert sorted(rows) == sorted(row.strip() for row in TABLE.strip().splitlines())

@@ -18,6 +18,7 @@ from spicy_avocado_magic.gateway.upstream_client import (
     RemoteProtocolError,
     UpstreamClient,
 )
+from tests.machine_speed import scaled
 
 from .conftest import Engine, Front
 from .test_upstream_client import engine as raw_engine
@@ -116,7 +117,7 @@ class Stand:
 
     async def ended(self) -> BaseException | None:
         """Return what the pump ended with."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             return await self.outcome
 
 

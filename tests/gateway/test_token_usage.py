@@ -225,7 +225,7 @@ def test_a_reply_of_any_length_is_held_in_bounded_memory() -> None:
         meter = TokenCounter()
         for chunk in reply:
             meter.feed(chunk)
-        held = len(meter._tail) + len(meter._head)
+        held = meter.held_bytes
         assert held <= 8192, f"{held} bytes are held"
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from spicy_avocado_magic.gateway.error_responses import ErrorResponse
 from spicy_avocado_magic.gateway.upstream import Upstream
+from tests.machine_speed import scaled
 
 from .conftest import bounds
 
@@ -23,7 +24,7 @@ async def test_an_engine_that_is_there_is_told_at_once() -> None:
     """Without its slash, and even past the deadline."""
     upstream = Upstream(bounds(hold=0))
     upstream.set(f"{URL}/")
-    assert upstream.base_url() == URL
+    assert upstream.require_base_url() == URL
     assert await upstream.wait(soon(-1)) == URL
 
 
@@ -31,13 +32,13 @@ async def test_an_engine_that_is_not_there_is_503() -> None:
     """With the time after which to ask again; one that has gone counts as well."""
     upstream = Upstream(bounds())
     with pytest.raises(ErrorResponse) as caught:
-        upstream.base_url()
+        upstream.require_base_url()
     assert caught.value.status == 503
     assert int(caught.value.headers["Retry-After"]) > 0
     upstream.set(URL)
     upstream.set(None)
     with pytest.raises(ErrorResponse):
-        upstream.base_url()
+        upstream.require_base_url()
     with pytest.raises(ErrorResponse):
         await upstream.wait(soon(0.01))
 
@@ -74,9 +75,9 @@ async def test_nobody_waits_for_an_engine_that_was_given_up() -> None:
     await asyncio.sleep(0)
     upstream.mark_failed()
     with pytest.raises(ErrorResponse, match="has failed"):
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, scaled(1))
     with pytest.raises(ErrorResponse, match="has failed") as caught:
-        await asyncio.wait_for(upstream.wait(soon()), 1)
+        await asyncio.wait_for(upstream.wait(soon()), scaled(1))
     assert caught.value.status == 503
     assert "Retry-After" in caught.value.headers
     upstream.set(None)

@@ -16,6 +16,7 @@ from spicy_avocado_magic.gateway.upstream_client import (
     UpstreamClient,
     UpstreamResponse,
 )
+from tests.machine_speed import scaled
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -199,7 +200,7 @@ async def test_an_early_reply_ends_a_body_that_still_comes() -> None:
         reply = await link.request(url, "POST /", CIMultiDict(), endless(), 5)
         assert await reply.content.read() == b"ok"
         reply.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             await ended.wait()
         reply = await get(link, url)
         assert len(callers) == 2, "half a request would have been before the next"
@@ -238,7 +239,7 @@ async def test_an_engine_that_says_nothing_after_an_upload_is_silent() -> None:
     ) -> None:
         await reader.read()
 
-    async with engine(listen) as (url, _), asyncio.timeout(5):
+    async with engine(listen) as (url, _), asyncio.timeout(scaled(5)):
         with pytest.raises(ReadTimeout):
             await UpstreamClient(1).request(
                 url, "POST /", CIMultiDict(), pieces(), 0.05

@@ -11,7 +11,9 @@ from typing import Any
 
 from jupyter_client.manager import KernelManager
 
-CELL_S = 60.0
+from tests.machine_speed import scaled
+
+CELL_S = scaled(60.0)
 COMMAND = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from spicy_avocado_magic import down
 from spicy_avocado_magic.errors import TOLD_ABOVE
+from tests.machine_speed import scaled
 from tests.main_job.home import Home
 
 from .cells import new_kernel_home
@@ -172,11 +172,6 @@ print("AFTER")
 """
 
 
-def heed_interrupts() -> None:
-    """Undo what a shell does to the jobs that it runs in its background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
     """No flood; an interrupt ends the watching, and the script goes on."""
     pexpect = pytest.importorskip("pexpect")
@@ -187,10 +182,9 @@ def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
         sys.executable,
         command,
         encoding="utf-8",
-        timeout=60,
+        timeout=scaled(60),
         dimensions=(40, 100),
         env={**os.environ, "TERM": "xterm"},
-        preexec_fn=heed_interrupts,
     )
     try:
         child.expect("Launched in")
@@ -216,7 +210,9 @@ def test_the_file_of_a_notebook_with_a_long_pull_stays_small(
     nbclient = pytest.importorskip("nbclient")
     cell = nbformat.v4.new_code_cell(LONG_PULL)
     notebook = nbformat.v4.new_notebook(cells=[cell])
-    nbclient.NotebookClient(notebook, timeout=110, kernel_name="python3").execute()
+    nbclient.NotebookClient(
+        notebook, timeout=int(scaled(110)), kernel_name="python3"
+    ).execute()
     path = tmp_path / "pull.ipynb"
     nbformat.write(notebook, path)
     size = path.stat().st_size

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down, status
+from tests.machine_speed import scaled
 from tests.main_job.home import PACKAGE_PARENT, Home
 
 from .cells import failed as _failed
@@ -162,7 +163,7 @@ def test_the_logs_are_shown_followed_and_outlive_the_host(
     os.kill(state.pid, signal.SIGKILL)
     told = _good(kernel.run("%avocado_status"))
     assert f"(pid {state.pid}) was killed" in told
-    assert "%avocado_up starts it anew" in told
+    assert "%avocado_up starts it again" in told
     assert "gateway: ready" in _good(kernel.run("%avocado_logs"))
     with new_kernel() as other:
         code = "%load_ext spicy_avocado_magic\n%avocado_logs host"
@@ -271,7 +272,7 @@ def test_terminal_ipython_runs_the_example(home: Home) -> None:
         [sys.executable, "-m", "IPython", "--no-banner", str(example)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
         env=os.environ,
         cwd=home.path,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from spicy_avocado_magic import down, status
-from spicy_avocado_magic.notebook.line.commands import COMMANDS, CommandSpec
+from spicy_avocado_magic.notebook.line.command_table import COMMANDS, CommandSpec
 from tests.main_job.home import Home
 
 from .cells import failed, good, loaded_kernel, new_kernel_home
@@ -158,7 +158,7 @@ def test_defaults_by_config_from_a_cell(kernel: Kernel) -> None:
     told = good(kernel.run("%config AvocadoMagics.port = 99999"))
     assert "--port '99999' is not a port. Use a number from 1 to 65535." in told
     told = good(kernel.run("%config AvocadoMagics.token = 'x-secret-x'"))
-    assert "No secret is kept" in told
+    assert "it takes no secrets" in told
     listed = good(kernel.run("%config AvocadoMagics"))
     assert "Current: 'tiny'" in listed
     assert "x-secret-x" not in listed

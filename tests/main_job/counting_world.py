@@ -20,10 +20,11 @@ from spicy_avocado_magic.rehearsal.fake_downloads.releases import (
     create_releases,
 )
 from tests.loop_thread import LoopThread
+from tests.machine_speed import scaled
 
 SIZE = 80 << 20
 HELD_AT = 50 << 20
-_CALL_S = 60.0
+_CALL_S = scaled(60.0)
 
 
 class CountingWorld:

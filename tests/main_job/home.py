@@ -24,6 +24,7 @@ from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.json_codec import from_json
 from spicy_avocado_magic.protocol.state import State
+from tests.machine_speed import scaled
 
 PACKAGE_PARENT = Path(__file__).parents[2]
 
@@ -79,7 +80,9 @@ class Home:
                     found.append(process)
         return found
 
-    def wait_no_processes(self, within_s: float = 5.0, beside: str = "") -> list[str]:
+    def wait_no_processes(
+        self, within_s: float = scaled(5.0), beside: str = ""
+    ) -> list[str]:
         """Return the command lines of what still runs after the time given.
 
         A process whose command line has the word ``beside`` may run on.
@@ -162,4 +165,6 @@ def running_world(folder: Path) -> Iterator[Endpoints]:
         # As the real world: the product must not treat it as a rehearsal.
         yield replace(from_json(Endpoints, json.loads(line)), rehearsal=False)
         process.stdin.close()
-        assert process.wait(5) == 0, "the world did not end when its input closed"
+        assert process.wait(scaled(5)) == 0, (
+            "the world did not end when its input closed"
+        )

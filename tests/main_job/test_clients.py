@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
+from tests.machine_speed import scaled
 
 from .home import new_home
 
@@ -27,7 +28,7 @@ TOOL: Final[Any] = {
     "type": "function",
     "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA},
 }
-WAIT_S: Final = 20.0
+WAIT_S: Final = scaled(20.0)
 """For one short answer; the long one is far from over by then."""
 
 
@@ -158,7 +159,7 @@ def test_ollama_raises_its_own_errors(public: Avocado, native: ollama.Client) ->
         native.chat("other", HI)
     assert caught.value.status_code == 404
     for change in (native.pull, native.delete, native.push):
-        with pytest.raises(ollama.ResponseError, match="no such path"):
+        with pytest.raises(ollama.ResponseError, match="does not exist here"):
             change("tiny")
 
 

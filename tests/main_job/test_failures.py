@@ -47,6 +47,7 @@ from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.rehearsal.fake_downloads.archive import build_archive
 from spicy_avocado_magic.rehearsal.fake_downloads.releases import asset_names
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home
@@ -92,7 +93,7 @@ def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("gated-one", "does not give"),
+        ("gated-one", "public access"),
         ("newer-one", "needs a newer Ollama"),
         ("hf.co/somebody/missing-GGUF:Q4", "somebody/missing-GGUF:Q4"),
     ],
@@ -254,7 +255,7 @@ def test_an_interrupt_takes_back_what_up_began(home: Home) -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == "on\n"
         run.send_signal(signal.SIGINT)
-        _, errors = run.communicate(timeout=20)
+        _, errors = run.communicate(timeout=scaled(20))
     assert run.returncode != 0
     assert "Interrupted" in errors
     assert status() is None
@@ -349,7 +350,7 @@ def _other_host(home: Home, world: Endpoints) -> Iterator[None]:
         assert other.stdout is not None
         assert other.stdout.readline() == "up\n", "the other notebook did not start"
         yield
-        other.communicate(timeout=20)
+        other.communicate(timeout=scaled(20))
 
 
 def _refuse_beside(home: Home, world: Endpoints, code: str) -> AvocadoError:

@@ -16,6 +16,7 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home
@@ -39,7 +40,9 @@ def _state(avocado: Avocado) -> State:
     return state
 
 
-def _wait_whole_again(avocado: Avocado, event: int, within_s: float = 10.0) -> None:
+def _wait_whole_again(
+    avocado: Avocado, event: int, within_s: float = scaled(10.0)
+) -> None:
     """Wait until something happened since ``event`` and all is ready again."""
     deadline = time.monotonic() + within_s
     while _state(avocado).sequence <= event or not _state(avocado).is_ready:
@@ -56,7 +59,7 @@ def test_killing_the_host_ends_agent_and_engine_within_a_second(home: Home) -> N
     assert {child.name for child in record.children} == {"agent", "engine", "rehearsal"}
     os.kill(record.host.pid, signal.SIGKILL)
     # Not psutil's wait: it takes a zombie that nobody has reaped yet for alive.
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + scaled(1.0)
     while alive := [c.name for c in record.children if c.identity.is_alive]:
         assert time.monotonic() < deadline, f"a second later {alive} still live"
         time.sleep(0.01)
@@ -117,7 +120,7 @@ def test_a_killed_guard_is_replaced(home: Home) -> None:
     home.up("tiny", policy=Timeouts(heartbeat_s=0.1))
     (old,) = _guards(home)
     os.kill(old.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + scaled(5)
     while not (new := [p for p in _guards(home) if p.pid != old.pid]):
         assert time.monotonic() < deadline, "no new guard"
         time.sleep(0.02)
@@ -125,7 +128,7 @@ def test_a_killed_guard_is_replaced(home: Home) -> None:
     assert record is not None
     (agent,) = (child.identity for child in record.children if child.name == "agent")
     os.kill(record.host.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + scaled(2)
     while agent.is_alive:
         assert time.monotonic() < deadline, f"the new guard {new} has not ended it"
         time.sleep(0.02)
@@ -159,6 +162,6 @@ def test_the_host_ends_after_its_owner(home: Home) -> None:
         [sys.executable, "-c", script],
         env=os.environ | {"PYTHONPATH": str(PACKAGE_PARENT)},
         check=True,
-        timeout=30,
+        timeout=scaled(30),
     )
     assert not home.wait_no_processes(), "the host outlived its owner"

@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 
 from spicy_avocado_magic.engine.download.window import WINDOW_BYTES
+from tests.machine_speed import scaled
 
 from .counting_world import HELD_AT, SIZE, CountingWorld
 from .home import Home
@@ -17,7 +18,7 @@ def test_a_killed_host_fetches_at_most_a_window_twice(
 ) -> None:
     """Archive and blob go on where they were, by the count of who sent them."""
     avocado = home.up("tiny", sources=counting.sources, local=True, background=True)
-    assert counting.is_held.wait(60), f"not under way: {counting.sent}"
+    assert counting.is_held.wait(scaled(60)), f"not under way: {counting.sent}"
     state = avocado.status()
     assert state is not None
     os.kill(state.pid, signal.SIGKILL)

@@ -23,11 +23,12 @@ from spicy_avocado_magic.protocol.state import Phase
 from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
 from spicy_avocado_magic.rehearsal.fake_downloads.tiny_gguf import tiny_gguf
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import Home
 
-WAIT_S = 20.0
+WAIT_S = scaled(20.0)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def served(avocado: Avocado) -> set[str]:
         f"{avocado.url}/api/tags",
         headers={"Authorization": f"Bearer {avocado.api_key}"},
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=scaled(20)) as answer:
         return {model["name"] for model in json.load(answer)["models"]}
 
 

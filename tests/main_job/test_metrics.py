@@ -16,11 +16,12 @@ from spicy_avocado_magic import down
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import State
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import Home
 
-PATIENT: Final = 10
+PATIENT: Final = scaled(10)
 
 
 @pytest.fixture

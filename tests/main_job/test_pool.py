@@ -23,6 +23,7 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import EndpointUnavailable, UsageError
 from spicy_avocado_magic.protocol.pool import MEMBER_HEADER
 from spicy_avocado_magic.protocol.state import State
+from tests.machine_speed import scaled
 
 from .home import Home, new_home
 
@@ -114,7 +115,7 @@ class Load:
         with self.counting:
             return self.answered.copy()
 
-    def wait(self, is_enough: Callable[[], bool], within_s: float = 30) -> None:
+    def wait(self, is_enough: Callable[[], bool], within_s: float = scaled(30)) -> None:
         """Go on until it is enough."""
         deadline = time.monotonic() + within_s
         while not is_enough():
@@ -129,7 +130,7 @@ class Load:
                     f"{self.url}/v1/chat/completions",
                     json={"model": "tiny", "messages": MESSAGES, "max_tokens": 2},
                     headers={"Authorization": f"Bearer {KEY}"},
-                    timeout=10,
+                    timeout=scaled(10),
                 )
                 answer.raise_for_status()
             except requests.RequestException as error:
@@ -140,7 +141,9 @@ class Load:
 
 
 def _wait_for(
-    notebooks: list[Notebook], is_there: Callable[[State], bool], within_s: float = 15
+    notebooks: list[Notebook],
+    is_there: Callable[[State], bool],
+    within_s: float = scaled(15),
 ) -> None:
     deadline = time.monotonic() + within_s
     while not all(is_there(one.state()) for one in notebooks):

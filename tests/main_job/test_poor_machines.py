@@ -23,6 +23,8 @@ from typing import Final
 import psutil
 import pytest
 
+from tests.machine_speed import scaled
+
 from .home import PACKAGE_PARENT
 
 UID: Final = 54321
@@ -118,7 +120,7 @@ class Machine:
             check=False,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=scaled(100),
             cwd=self.place,
             env={
                 "HOME": str(self.place / self.home),

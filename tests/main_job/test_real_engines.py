@@ -17,6 +17,7 @@ from spicy_avocado_magic import down
 from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.errors import UserActionRequired
 from spicy_avocado_magic.protocol.state import Phase
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import Home
@@ -94,7 +95,9 @@ def test_no_code_is_handed_over_that_the_engine_does_not_understand(
     headers = {"Authorization": f"Bearer {avocado.api_key}"}
     url = f"{avocado.local_url}/v1/messages"
     body = {"model": "tiny", "max_tokens": 1, "messages": []}
-    status = requests.post(url, json=body, headers=headers, timeout=60).status_code
+    status = requests.post(
+        url, json=body, headers=headers, timeout=scaled(60)
+    ).status_code
     codes = {one.title: one.code for one in avocado.snippets()}
     for title in ("anthropic (Python)", "Claude Code"):
         is_warned = "--ollama-version" in codes[title]
@@ -112,7 +115,7 @@ def test_the_ollama_program_works_through_the_path_key(
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=scaled(30),
     )
     assert "tiny" in listed.stdout, listed.stderr
 
@@ -146,5 +149,5 @@ def test_killing_the_host_ends_the_real_engine_and_its_runner(
     state = avocado.status()
     assert state is not None
     psutil.Process(state.pid).kill()
-    left = home.wait_no_processes(within_s=1.0)
+    left = home.wait_no_processes(within_s=scaled(1.0))
     assert not left, f"a second after the host: {left}"

@@ -26,6 +26,7 @@ from spicy_avocado_magic.errors import ModelUnavailable, UsageError
 from spicy_avocado_magic.protocol.state import COMPONENTS, STAGES, Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.paths import engines_folder, models_folder
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import PACKAGE_PARENT, Home
@@ -171,7 +172,7 @@ def test_access_changes_at_once_without_touching_the_url(home: Home) -> None:
     assert changed.url == url
     with pytest.raises(openai.AuthenticationError):
         stream_chat(url, old)
-    by_path = requests.get(f"{url}/second-key-0123456789/api/tags", timeout=5)
+    by_path = requests.get(f"{url}/second-key-0123456789/api/tags", timeout=scaled(5))
     assert by_path.status_code == 200, "the path key does not open"
 
 
@@ -179,7 +180,7 @@ def test_no_auth_serves_without_a_key(home: Home) -> None:
     """`--no-auth` opens the inference routes, and says so."""
     avocado = home.up("tiny", no_auth=True)
     assert avocado.api_key == ""
-    assert requests.get(f"{avocado.url}/api/tags", timeout=5).status_code == 200
+    assert requests.get(f"{avocado.url}/api/tags", timeout=scaled(5)).status_code == 200
     state = avocado.status()
     assert state is not None
     assert "anybody" in connection_details(state, show_key=True)
@@ -269,7 +270,7 @@ def test_background_returns_before_all_is_ready(home: Home) -> None:
     """`--background` returns once the host has accepted; it goes on by itself."""
     avocado = home.up("tiny", background=True)
     assert avocado.outcome == "accepted"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + scaled(10)
     while not ((state := avocado.status()) and state.is_ready):
         assert time.monotonic() < deadline, "it never became ready"
         time.sleep(0.05)
@@ -283,7 +284,9 @@ def test_time_to_live_ends_everything(home: Home) -> None:
     assert state.ends_in_s is not None
     assert 3000 < state.ends_in_s <= 3600
     home.up(ttl_s=2.0)
-    assert not home.wait_no_processes(within_s=8), "it outlived its time to live"
+    assert not home.wait_no_processes(within_s=scaled(8)), (
+        "it outlived its time to live"
+    )
     assert not home.secret_files()
 
 
@@ -334,7 +337,7 @@ def test_two_launches_in_the_same_instant_become_one_host(home: Home) -> None:
         )
         for _ in range(2)
     ]
-    said = [run.communicate(timeout=30)[0].split() for run in runs]
+    said = [run.communicate(timeout=scaled(30))[0].split() for run in runs]
     assert said[0][1:] == said[1][1:], f"two hosts: {said}"
     assert "launched" in (said[0][0], said[1][0])
 
@@ -342,4 +345,4 @@ def test_two_launches_in_the_same_instant_become_one_host(home: Home) -> None:
 def test_python_up_names_the_nearest_option(home: Home) -> None:
     """A misspelt option of `up()` is an error that helps."""
     with pytest.raises(UsageError, match="domain"):
-        up("tiny", domian="x.ngrok.app", rehearse=True)
+        up("tiny", domian="x.ngrok.app", rehearse=True)  # type: ignore[call-arg]

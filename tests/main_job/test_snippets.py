@@ -12,10 +12,11 @@ from typing import Final
 import pytest
 
 from spicy_avocado_magic.client.handle import Avocado
+from tests.machine_speed import scaled
 
 from .home import Home
 
-RUN_S: Final = 60.0
+RUN_S: Final = scaled(60.0)
 HIDES: Final = pytest.mark.parametrize("hides", [False, True], ids=["key", "hidden"])
 
 
@@ -90,7 +91,12 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node")
     command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "openai"]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=scaled(100),
+        check=False,
     )
     if done.returncode:
         pytest.skip(f"npm cannot install openai: {done.stderr[-300:]}")

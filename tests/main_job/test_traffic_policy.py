@@ -15,6 +15,7 @@ from spicy_avocado_magic.client.state_text import status_text
 from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.tunnel.ngrok.traffic_policy import DENIED_HEADER
+from tests.machine_speed import scaled
 
 from .chat import stream_chat
 from .home import Home
@@ -99,10 +100,12 @@ def test_where_no_header_is_needed_there_is_no_rule(home: Home) -> None:
     avocado = home.up("tiny")
     url, key = avocado.url, avocado.api_key
     assert home.up(path_key=True).url == url
-    in_path = requests.post(f"{url}/{key}/v1/chat/completions", json=CHAT, timeout=10)
+    in_path = requests.post(
+        f"{url}/{key}/v1/chat/completions", json=CHAT, timeout=scaled(10)
+    )
     assert in_path.status_code == 200, in_path.text
     assert home.up(no_auth=True).url == url
-    without = requests.post(f"{url}/v1/chat/completions", json=CHAT, timeout=10)
+    without = requests.post(f"{url}/v1/chat/completions", json=CHAT, timeout=scaled(10))
     assert without.status_code == 200, without.text
 
 
@@ -117,6 +120,6 @@ def test_a_plan_without_traffic_policy_has_its_tunnel_and_one_warning(
     assert "15004" in state.warnings[0]
     assert status_text(state).count("15004") == 1, "it is told more than once"
     assert stream_chat(avocado.url, avocado.api_key)
-    denied = requests.post(f"{avocado.url}/api/chat", json=CHAT, timeout=10)
+    denied = requests.post(f"{avocado.url}/api/chat", json=CHAT, timeout=scaled(10))
     assert denied.status_code == 401
     assert _state(avocado).refused == 1

@@ -56,7 +56,7 @@ class Service:
     state: State | None = None
     outcome: str = "launched"
     error: BaseException | None = None
-    wishes: list[UpRequest] = field(default_factory=list)
+    requests: list[UpRequest] = field(default_factory=list)
     asks: list[Any] = field(default_factory=list)
     namespaces: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ class Service:
         namespace: Mapping[str, Any],
     ) -> Avocado:
         """Be ready at once, or fail as told."""
-        self.wishes.append(wish)
+        self.requests.append(wish)
         self.asks.append(ask)
         self.namespaces.append(namespace)
         if self.error is not None:

@@ -7,7 +7,7 @@ import pytest
 import spicy_avocado_magic
 from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.notebook.input_transformer import cell_to_line_magic
-from spicy_avocado_magic.notebook.line.commands import ASK, UP
+from spicy_avocado_magic.notebook.line.command_table import ASK, UP
 
 from .conftest import READY, Service, Session
 
@@ -42,7 +42,7 @@ def test_a_cell_magic_with_nothing_below_is_understood(
     session.run("%%avocado_up --help")
     assert UP.help() in session.printed()
     session.run("%%avocado_up llama3 --local")
-    assert len(service.wishes) == 1
+    assert len(service.requests) == 1
     service.state = READY
     session.run("%avocado_status;")
     assert READY.url in session.printed()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import subprocess
+import sys
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -20,7 +23,15 @@ from spicy_avocado_magic.errors import (
     SecretMissing,
     UsageError,
 )
-from spicy_avocado_magic.notebook.line.commands import DOWN, STATUS, UP
+from spicy_avocado_magic.notebook import commands
+from spicy_avocado_magic.notebook.line.command_table import (
+    COMMANDS,
+    DOWN,
+    PREFIX,
+    STATUS,
+    UP,
+    CommandSpec,
+)
 from spicy_avocado_magic.protocol.state import PROTOCOL
 from spicy_avocado_magic.protocol.state_folder import DaemonRecord, StateFolder
 from spicy_avocado_magic.system.processes import identify
@@ -43,7 +54,7 @@ def test_up_hands_over_url_key_and_handle(session: Session, service: Service) ->
     """One cell later all that a client needs is on the screen."""
     session.shell.user_ns["T"] = TOKEN
     assert session.run("%avocado_up llama3 --token $T") is None, "the cell has a value"
-    assert dict(service.wishes[0].given)["token"] == TOKEN
+    assert dict(service.requests[0].given)["token"] == TOKEN
     shown = session.printed()
     assert READY.url in shown
     assert KEY in shown, "the key that was made is shown once, whole"
@@ -56,7 +67,7 @@ def test_a_cell_body_reaches_the_wish(session: Session, service: Service) -> Non
     """The cell magic takes settings line by line."""
     session.shell.user_ns["MODEL"] = "qwen3 llama3"
     session.run("%%avocado_up $MODEL\nOLLAMA_NUM_PARALLEL=4\nAVOCADO_LOCAL=yes")
-    assert dict(service.wishes[0].given) == {
+    assert dict(service.requests[0].given) == {
         "models": ("qwen3", "llama3"),
         "engine_env": (("OLLAMA_NUM_PARALLEL", "4"),),
         "local": True,
@@ -66,7 +77,7 @@ def test_a_cell_body_reaches_the_wish(session: Session, service: Service) -> Non
 def test_a_variable_of_a_function_is_found(session: Session, service: Service) -> None:
     """``$NAME`` sees what Python would see at that place."""
     session.run("def go(where):\n    %avocado_up $where\ngo('llama3')")
-    assert service.wishes[0].given["models"] == ("llama3",)
+    assert service.requests[0].given["models"] == ("llama3",)
 
 
 def test_ipython_fills_nothing_in_by_itself(session: Session, service: Service) -> None:
@@ -74,7 +85,7 @@ def test_ipython_fills_nothing_in_by_itself(session: Session, service: Service) 
     session.shell.user_ns["FOLDER"] = "/my models"
     session.shell.user_ns["T"] = TOKEN
     session.run("%avocado_up llama3 --models-dir $FOLDER --token $T")
-    assert service.wishes[0].given["models_dir"] == "/my models"
+    assert service.requests[0].given["models_dir"] == "/my models"
     assert "$NAME" not in session.printed()
 
 
@@ -152,7 +163,7 @@ def test_down_says_what_it_ended(session: Session, service: Service) -> None:
     service.state = READY
     session.run("%avocado_down")
     printed = session.printed()
-    assert printed.startswith("Ended in 1.2 s: host, engine. Nothing is left")
+    assert printed.startswith("Stopped in 1.2 s: host, engine. Nothing is left")
     assert printed.count("\n") == 1
 
 
@@ -176,7 +187,7 @@ def test_help_is_printed_and_nothing_is_done(
     """``--help`` prints what ``?`` shows."""
     session.run(f"%{command.name} --help")
     assert session.printed() == command.help() + "\n"
-    assert service.wishes == []
+    assert service.requests == []
     kinds = session.shell.magics_manager.magics
     assert kinds["line"][command.name].__doc__ == command.help()
 
@@ -205,7 +216,7 @@ def test_our_errors_show_two_lines_and_fail_the_cell(
 def test_an_unknown_option_starts_nothing(session: Session, service: Service) -> None:
     """A mistake is told before anything begins."""
     assert isinstance(session.fail("%avocado_up llama3 --tokn x"), UsageError)
-    assert service.wishes == []
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(
@@ -353,7 +364,7 @@ def test_loading_twice_is_harmless(bare: Session, service: Service) -> None:
     """One message, one set of magics."""
     run_a_host()
     spicy_avocado_magic.load_ipython_extension(bare.shell)
-    assert bare.printed().count("A service is running") == 1
+    assert bare.printed().count("A service is already running") == 1
     held = bare.shell.user_ns["avocado"]
     assert held.outcome == "restored"
     spicy_avocado_magic.load_ipython_extension(bare.shell)
@@ -411,3 +422,32 @@ def test_unloading_takes_everything_out(session: Session, service: Service) -> N
     spicy_avocado_magic.unload_ipython_extension(session.shell)
     spicy_avocado_magic.load_ipython_extension(session.shell)
     session.run("%avocado_status")
+
+
+@pytest.mark.parametrize("spec", COMMANDS, ids=lambda spec: spec.name)
+def test_every_row_of_the_table_is_a_magic_with_its_help(
+    session: Session, spec: CommandSpec
+) -> None:
+    """``%name?`` and ``%lsmagic`` show it; a cell magic where it takes a body."""
+    kinds = session.shell.magics_manager.lsmagic()
+    assert spec.name in kinds["line"]
+    assert (spec.name in kinds["cell"]) is spec.takes_body
+    magic = session.shell.find_line_magic(spec.name)
+    assert magic.__doc__ == spec.help()
+    session.run(f"%{spec.name}?")
+    assert spec.summary in session.printed()
+    handler = import_module(f"{commands.__name__}.{spec.name.removeprefix(PREFIX)}")
+    assert callable(handler.run), "the command has no handler"
+
+
+def test_loading_the_extension_imports_no_command_and_no_display() -> None:
+    """``%load_ext`` should be instant, and most sessions use few commands."""
+    code = (
+        "import sys, spicy_avocado_magic.notebook.extension\n"
+        "print(*(n for n in sys.modules if '.display.' in n or '.commands.' in n))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    ours = [name for name in ran.stdout.split() if name.startswith("spicy_avocado")]
+    assert ours == [], f"imported: {ours}"

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.rehearsal.fake_downloads.registry import create_registry
 from spicy_avocado_magic.rehearsal.fake_ollama.server import create_engine
+from tests.machine_speed import scaled
 
 from ..real_engines import real_ollama
 
@@ -38,9 +39,9 @@ class Called:
 
 
 async def call(url: str, *, method: str = "", **sent: Any) -> Called:
-    """Return one answer; redirects are told, not followed."""
+    """Return one response; redirects are returned, not followed."""
     method = method or ("POST" if "json" in sent or "data" in sent else "GET")
-    patient = aiohttp.ClientTimeout(total=60)
+    patient = aiohttp.ClientTimeout(total=scaled(60))
     async with (
         aiohttp.ClientSession(timeout=patient) as session,
         session.request(method, url, allow_redirects=False, **sent) as response,
@@ -111,7 +112,7 @@ class Served:
     process: asyncio.subprocess.Process
     log: Path
     is_older: bool
-    """Whether it is the older of the real engines, whose words differ."""
+    """Whether it is the older of the real engines, with other messages."""
 
 
 @pytest.fixture
@@ -142,12 +143,12 @@ def serve(tmp_path: Path) -> Serve:
             )
         url = f"http://127.0.0.1:{port}"
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(scaled(30)):
                 while not await _answers(url):
                     assert process.returncode is None, log.read_text()
                     await asyncio.sleep(0.02)
-            told = (await call(f"{url}/api/version")).content
-            is_older = b'"0.11.' in told
+            reply = (await call(f"{url}/api/version")).content
+            is_older = b'"0.11.' in reply
             yield Served(url=url, process=process, log=log, is_older=is_older)
         finally:
             if process.returncode is None:

@@ -13,6 +13,7 @@ import pytest
 
 from spicy_avocado_magic.config.settings import Endpoints
 from spicy_avocado_magic.protocol.json_codec import from_json
+from tests.machine_speed import scaled
 
 from .conftest import call
 
@@ -32,7 +33,7 @@ async def _start(folder: Path) -> tuple[asyncio.subprocess.Process, Endpoints]:
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )
     assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 10)
+    line = await asyncio.wait_for(process.stdout.readline(), scaled(10))
     return process, from_json(Endpoints, json.loads(line))
 
 
@@ -47,7 +48,7 @@ async def test_it_ends_and_leaves_nothing(tmp_path: Path, how: str) -> None:
         process.stdin.close()
     else:
         process.send_signal(signal.Signals[how])
-    assert await asyncio.wait_for(process.wait(), 5) == 0
+    assert await asyncio.wait_for(process.wait(), scaled(5)) == 0
     process.stdin.close()
     with pytest.raises(aiohttp.ClientConnectionError):
         await call(url)

@@ -22,7 +22,7 @@ async def test_the_world_has_all_that_the_product_needs(tmp_path: Path) -> None:
     world = RehearsalWorld(tmp_path / "world")
     await world.start()
     try:
-        sources = world.sources()
+        sources = world.endpoints()
         assert sources.rehearsal
         assert (await call(f"{sources.releases_url}/latest")).status == 302
         manifest = f"http://{sources.registry}/v2/library/llama3/manifests/latest"
@@ -38,7 +38,7 @@ async def test_a_closed_world_is_gone(tmp_path: Path) -> None:
     """Ports and files are free again; closing twice does no harm."""
     world = RehearsalWorld(tmp_path / "world")
     await world.start()
-    registry = world.sources().registry
+    registry = world.endpoints().registry
     await world.close()
     await world.close()
     with pytest.raises(aiohttp.ClientConnectionError):

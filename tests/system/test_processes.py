@@ -23,6 +23,7 @@ from spicy_avocado_magic.system.processes import (
     spawn,
     wait_exit,
 )
+from tests.machine_speed import scaled
 
 Start = Callable[..., subprocess.Popen[bytes]]
 PAUSE = "import signal; print('ready', flush=True); signal.pause()"
@@ -66,7 +67,7 @@ def open_descriptors() -> list[str]:
 
 def wait_for(is_so: Callable[[], bool]) -> None:
     """Return once it is so; fails after five seconds."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + scaled(5)
     while not is_so():
         assert time.monotonic() < deadline, "it never came to be"
         time.sleep(0.005)
@@ -183,7 +184,7 @@ async def test_an_exit_is_waited_for_without_a_timer(
     assert len(polls) == 1, "it was asked again before it ended"
     monkeypatch.undo()
     child.kill()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, scaled(5))
     assert child.returncode == -signal.SIGKILL, "it was not reaped"
 
 
@@ -197,7 +198,7 @@ async def test_an_exit_is_seen_where_no_descriptor_tells_of_it(
     await asyncio.sleep(0)
     assert not waiting.done()
     child.kill()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, scaled(5))
     assert child.returncode == -signal.SIGKILL, "it was not reaped"
 
 
@@ -215,7 +216,7 @@ async def test_a_wait_for_an_exit_that_is_cancelled_leaves_no_descriptor(
     waiting = asyncio.create_task(wait_exit(child))
     await asyncio.sleep(0)
     child.kill()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, scaled(5))
 
 
 async def test_a_child_that_was_reaped_is_not_waited_for(
@@ -226,4 +227,4 @@ async def test_a_child_that_was_reaped_is_not_waited_for(
     child.kill()
     child.wait()
     monkeypatch.setattr(child, "pid", os.getpid())
-    await asyncio.wait_for(wait_exit(child), 1)
+    await asyncio.wait_for(wait_exit(child), scaled(1))

@@ -29,7 +29,7 @@ class GatewayComponent:
         )
         self.gateway = Gateway(
             access=access_of(context.settings),
-            policy=context.policy,
+            timeouts=context.policy,
             probe_secret=context.probe_secret,
             log=self._access_log,
             limits=self._limits(),
@@ -85,7 +85,7 @@ class GatewayComponent:
         return traffic_fields(
             gateway.metrics,
             settings,
-            queued=gateway.places.queued,
+            queued=gateway.queue.queued,
             lost_lines=self._access_log.lost,
         )
 

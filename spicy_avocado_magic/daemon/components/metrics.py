@@ -66,7 +66,7 @@ class MetricsEndpoint:
 
     async def _open(self, address: str, token: str) -> None:
         host, _, number = address.rpartition(":")
-        page = MetricsCollector(self._gateway.metrics, self._gateway.places)
+        page = MetricsCollector(self._gateway.metrics, self._gateway.queue)
         limits = Limits.from_timeouts(self._context.policy)
         port = MetricsServer(page.page, Secret(token), limits)
         url = await port.start(host, int(number))

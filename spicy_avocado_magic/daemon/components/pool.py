@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...config.model_name import ModelName
-from ...errors import EndpointUnavailable, UsageError
+from ...config.model_name import model_key
+from ...errors import EndpointUnavailable
 from ...protocol.pool import MemberInfo, Pool, derive_secret
 from ...protocol.state import PoolMember
 from ...tunnel.probe import probe_member
@@ -138,7 +138,7 @@ def differences(members: Sequence[PoolMember]) -> tuple[str, ...]:
     A request goes to any member, so what only one of them serves fails at times.
     """
     known = [member for member in members if member.models]
-    if len({frozenset(map(_key, member.models)) for member in known}) <= 1:
+    if len({frozenset(map(model_key, member.models)) for member in known}) <= 1:
         return ()
     told = "; ".join(f"{one.id}: {', '.join(sorted(one.models))}" for one in known)
     warning = (
@@ -146,10 +146,3 @@ def differences(members: Sequence[PoolMember]) -> tuple[str, ...]:
         f"them ({told}). Run %avocado_up with the same models in each."
     )
     return (warning,)
-
-
-def _key(model: str) -> str:
-    try:
-        return ModelName.parse(model).key
-    except UsageError:
-        return model  # of a member with another version of us

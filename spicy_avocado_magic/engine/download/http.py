@@ -37,11 +37,11 @@ class HTTPStatusError(Exception):
         self.text = text
 
 
-def open_session(url: str, policy: Timeouts) -> aiohttp.ClientSession:
+def open_session(url: str, timeouts: Timeouts) -> aiohttp.ClientSession:
     """Return a session for one server; the caller closes it.
 
     Proxy variables are honoured, but never on the way to loopback, where no proxy
-    could lead. A read without a byte for ``policy.stall_s`` ends with an error.
+    could lead. A read without a byte for ``timeouts.stall_s`` ends with an error.
 
     Raises:
         UsageError: If ``REQUESTS_CA_BUNDLE`` names a file that is not there.
@@ -50,7 +50,7 @@ def open_session(url: str, policy: Timeouts) -> aiohttp.ClientSession:
         trust_env=not is_loopback(url),
         connector=aiohttp.TCPConnector(ssl=_trusted()),
         timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=policy.request_s, sock_read=policy.stall_s
+            total=None, sock_connect=timeouts.request_s, sock_read=timeouts.stall_s
         ),
         read_bufsize=READ_BYTES,
         headers={"User-Agent": "spicy-avocado-magic"},
@@ -124,7 +124,7 @@ def _to_error(host: str, error: Exception) -> ComponentFailed:
     return DownloadFailed(problem, "Run %avocado_up again: the download is resumed.")
 
 
-async def get_text(url: str, policy: Timeouts, *, accept: str = "*/*") -> str:
+async def get_text(url: str, timeouts: Timeouts, *, accept: str = "*/*") -> str:
     """Return a small text.
 
     Raises:
@@ -133,8 +133,8 @@ async def get_text(url: str, policy: Timeouts, *, accept: str = "*/*") -> str:
     """
     with map_http_errors(url):
         async with (
-            asyncio.timeout(policy.request_s),
-            open_session(url, policy) as session,
+            asyncio.timeout(timeouts.request_s),
+            open_session(url, timeouts) as session,
             session.get(url, headers={"Accept": accept}) as response,
         ):
             body = await response.content.read(READ_BYTES)

@@ -100,9 +100,9 @@ class MemoryEstimate:
 
 def demand_of(settings: Settings) -> ContextDemand:
     """Return what the settings ask; the engine passes over values it cannot read."""
-    variables = dict(settings.engine_env)
+    variables = settings.engine_variables()
     return ContextDemand(
-        context=settings.context or _number(variables.get("OLLAMA_CONTEXT_LENGTH")),
+        context=_number(variables.get("OLLAMA_CONTEXT_LENGTH")),
         slots=max(1, _number(variables.get("OLLAMA_NUM_PARALLEL"))),
         cache_type=variables.get("OLLAMA_KV_CACHE_TYPE", "").lower(),
         reserved_bytes=_number(variables.get("OLLAMA_GPU_OVERHEAD")),

@@ -1,1 +1,1 @@
-"""One module for each magic that does more than call the client."""
+"""The commands behind the magics: one module each, with ``run(call)``."""

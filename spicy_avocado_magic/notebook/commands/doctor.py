@@ -1,48 +1,33 @@
-"""What ``%avocado_doctor`` does: examine, print, write the report."""
+"""``%avocado_doctor``: run the checks, print the findings, write the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ...client import doctor
+from ...client.launch import rehearsal_requested
 from ...protocol.finding import findings_text
-from ..display.view import print_line
-from ..line.commands import DOCTOR
-from ..line.parser import parse_line, parse_option
-from ..line.variables import VariableResolver
+from ..line.parser import sort_words
+from ..session import MagicCall, print_line
 
 
-def run_doctor(line: str, names: VariableResolver) -> None:
-    """Do what a line asks for.
-
-    Args:
-        line: All that follows the magic's name.
-        names: Where ``$NAME`` is looked up.
+def run(call: MagicCall) -> None:
+    """Run the checks and print what they found.
 
     Raises:
-        UsageError: If it cannot be right, or the report cannot be written there.
-        SecretMissing: If a ``$NAME`` is nowhere.
+        UsageError: If the line is wrong, or the report cannot be written there.
+        SecretMissing: If a ``$NAME`` is not defined anywhere.
     """
-    typed = parse_line(line, DOCTOR)
-    if typed is None:
-        print_line(DOCTOR.help())
-        return
-    known = DOCTOR.option_by_flag
-    asked = {
-        known[flag].name: parse_option(known[flag], names.resolve(text))
-        for flag, text in typed.options.items()
-    }
-    from ...client.doctor import find_token, run_doctor
-    from ...client.launch import rehearsal_requested
-
-    rehearse = asked.get("rehearse", False) or rehearsal_requested()
-    origin = typed.options.get("--token", "")
-    token = find_token(
-        names.namespace,
-        asked.get("token", ""),
-        origin if origin.startswith("$") else "--token",
+    values = call.parse()
+    rehearse = values["rehearse"] or rehearsal_requested()
+    typed = sort_words(call.spec, call.line).options.get("--token", "")
+    token = doctor.find_token(
+        call.variables.namespace,
+        values["token"] or "",
+        typed if typed.startswith("$") else "--token",
     )
-    report = Path(asked["report"]) if "report" in asked else None
-    findings = run_doctor(rehearse=rehearse, token=token, report=report)
+    report = Path(values["report"]) if values["report"] else None
+    findings = doctor.run_doctor(rehearse=rehearse, token=token, report=report)
     print_line(findings_text(findings), rehearsal=rehearse)
     if report is not None:
-        print_line(f"The report is {report}: look through it before you publish it.")
+        print_line(f"The report is in {report}. Read it before you publish it.")

@@ -1,52 +1,38 @@
-"""What ``%avocado_logs`` does: show the end of the logs, or follow them."""
+"""``%avocado_logs``: show the end of the logs, or follow them."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import Final
 
+from ...client import log_reader
+from ...client.launch import candidate_state_folders
 from ...config.timeouts import Timeouts
-from ..display.view import print_line
-from ..line.commands import LOGS
-from ..line.logs_line import read_logs_line
-from ..line.variables import VariableResolver
+from ..session import MagicCall, print_line
 
 NO_LOGS: Final = "There are no logs: nothing has run since the last %avocado_down."
 
 
-def run_logs(
-    line: str, names: VariableResolver, policy: Timeouts | None = None
-) -> None:
-    """Do what a line asks for; an interrupt ends the following, quietly.
-
-    Args:
-        line: All that follows the magic's name.
-        names: Where ``$NAME`` is looked up.
-        policy: The waits.
+def run(call: MagicCall) -> None:
+    """Print the last lines of the logs; an interrupt ends ``--follow`` quietly.
 
     Raises:
-        UsageError: If it cannot be right.
-        SecretMissing: If a ``$NAME`` is nowhere.
+        UsageError: If the line is wrong.
+        SecretMissing: If a ``$NAME`` is not defined anywhere.
     """
-    asked = read_logs_line(line, names)
-    if asked is None:
-        print_line(LOGS.help())
-        return
-    from ...client import log_reader
-    from ...client.launch import candidate_state_folders
-
+    values = call.parse()
+    component = values["component"]
     folder = log_reader.most_recent_state_folder(
-        candidate_state_folders(rehearse=asked.rehearse)
+        candidate_state_folders(rehearse=values["rehearse"])
     )
     is_rehearsal = folder.path.name == "rehearsal"
-    count = log_reader.LINES_SHOWN if asked.count is None else asked.count
-    if asked.follow:
-        policy = policy or Timeouts()
+    count = log_reader.LINES_SHOWN if values["n"] is None else values["n"]
+    if values["follow"]:
         with contextlib.suppress(KeyboardInterrupt):
             is_first = is_rehearsal
-            for one in log_reader.follow_logs(folder, asked.component, count, policy):
-                print_line(str(one), rehearsal=is_first)
+            for line in log_reader.follow_logs(folder, component, count, Timeouts()):
+                print_line(str(line), rehearsal=is_first)
                 is_first = False
         return
-    lines = log_reader.read_logs(folder, asked.component, count)
+    lines = log_reader.read_logs(folder, component, count)
     print_line("\n".join(map(str, lines)) if lines else NO_LOGS, rehearsal=is_rehearsal)

@@ -1,142 +1,112 @@
-"""What ``%avocado_status`` does: show a service once, as a dict, or while it runs."""
+"""``%avocado_status``: show the service once, as a dict, or while it runs."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from ...client import api, wait_ready
+from ...client.last_run import RecentError, last_exit_report, recent_errors
 from ...config.timeouts import Timeouts
-from ...errors import UsageError
 from ...protocol.json_codec import to_json
 from ...protocol.state import State
 from ...protocol.state_folder import StateFolder
 from ...system.redaction import mask
-from ..display.status import status_picture
+from ..display.status import render_status
 from ..display.terminal import TerminalScreen
 from ..display.updatable import UpdatableOutput
-from ..display.view import print_line
-from ..line.commands import STATUS
-from ..line.parser import parse_flags
-from ..session import is_notebook
-from ..user_namespace import rebind_handle
+from ..session import NOTHING_RUNS, MagicCall, print_line, rebind_handle
 
-if TYPE_CHECKING:
-    from ...client.recent_errors import RecentError
-
-ENDED: Final = "The service has ended."
+ENDED: Final = "The service has stopped."
 _SECRETS: Final = ("api_key", "metrics_token")
 
 
-def run_status(
-    line: str, shell: Any, *, nothing_runs: str, policy: Timeouts | None = None
-) -> dict[str, Any] | None:
-    """Do what a line asks for; an interrupt ends the watching, quietly.
-
-    Args:
-        line: All that follows the magic's name.
-        shell: The session, which gets its handle back.
-        nothing_runs: What to say where no service runs and none has.
-        policy: The waits.
+def run(call: MagicCall) -> dict[str, Any] | None:
+    """Show the service; an interrupt ends ``--watch`` quietly.
 
     Returns:
-        With ``--json`` the state, its secrets masked, and what went wrong, the latest
-        last; nothing where none runs.
+        With ``--json`` the state, its secrets masked, and the last errors, newest
+        last; empty where nothing runs.
 
     Raises:
-        UsageError: If it cannot be right.
+        UsageError: If the line is wrong.
     """
-    asked = parse_flags(line, STATUS)
-    if asked is None:
-        print_line(STATUS.help())
-        return None
-    if asked["json"] and asked["watch"]:
-        raise UsageError(
-            "--json returns a dict once, and --watch shows what comes.",
-            "Use one of them.",
-        )
-    from ...client import api, last_exit
-
-    state = api.status(rehearse=asked["rehearse"])
+    flags = call.parse()
+    state = api.status(rehearse=flags["rehearse"])
     if state is None:
-        last = last_exit.last_exit_report(rehearse=asked["rehearse"])
-        is_rehearsal = last.rehearsal if last else asked["rehearse"]
-        print_line(last.text if last else nothing_runs, rehearsal=is_rehearsal)
-        return {} if asked["json"] else None
-    rebind_handle(shell, rehearsal=state.rehearsal)
-    if asked["json"]:
-        errors = to_json(_errors_of(state))
-        return _without_secrets(state) | {"last_errors": errors}
-    in_notebook = is_notebook(shell)
-    if asked["watch"]:
-        _watch(asked["rehearse"], _Place(in_notebook=in_notebook), policy or Timeouts())
+        report = last_exit_report(rehearse=flags["rehearse"])
+        is_rehearsal = report.rehearsal if report else flags["rehearse"]
+        print_line(report.text if report else NOTHING_RUNS, rehearsal=is_rehearsal)
+        return {} if flags["json"] else None
+    rebind_handle(call.shell, rehearsal=state.rehearsal)
+    if flags["json"]:
+        return _without_secrets(state) | {"last_errors": to_json(_errors_of(state))}
+    if flags["watch"]:
+        _watch(StatusView(in_notebook=call.in_notebook), rehearse=flags["rehearse"])
         return None
-    picture = status_picture(state, _errors_of(state))
-    if in_notebook:
-        UpdatableOutput().update(picture)
+    output = render_status(state, _errors_of(state))
+    if call.in_notebook:
+        UpdatableOutput().update(output)
     else:
-        print_line(picture.text)
+        print_line(output.text)
     return None
 
 
-def _watch(rehearse: bool, place: _Place, policy: Timeouts) -> None:
+def _watch(view: StatusView, *, rehearse: bool) -> None:
     """Show the service for as long as it runs, or until interrupted."""
-    from ...client.wait_ready import watch
-
-    drawn_at = float("-inf")
+    drawn_at_s = float("-inf")
     try:
-        for state in watch(rehearse=rehearse):
-            if time.monotonic() - drawn_at >= policy.watch_every_s:
-                drawn_at = time.monotonic()
-                place.show(state)
+        for state in wait_ready.watch(rehearse=rehearse):
+            if time.monotonic() - drawn_at_s >= Timeouts().watch_every_s:
+                drawn_at_s = time.monotonic()
+                view.show(state)
     except KeyboardInterrupt:
-        place.leave()
+        view.close()
         return
-    place.leave()
+    view.close()
     print_line(ENDED)
 
 
 def _without_secrets(state: State) -> dict[str, Any]:
-    plain: dict[str, Any] = to_json(state)
+    values: dict[str, Any] = to_json(state)
     for name in _SECRETS:
-        plain[name] = mask(plain[name]) if plain[name] else ""
-    return plain
+        values[name] = mask(values[name]) if values[name] else ""
+    return values
 
 
 def _errors_of(state: State) -> tuple[RecentError, ...]:
-    from ...client.recent_errors import recent_errors
-
     return recent_errors(StateFolder.find(rehearsal=state.rehearsal))
 
 
-class _Place:
-    """Where one watches: a display, a terminal's last lines, or a pipe."""
+class StatusView:
+    """The status while it is watched: a display, a terminal's last lines, or a pipe."""
 
     def __init__(self, *, in_notebook: bool) -> None:
-        self._drawing = UpdatableOutput() if in_notebook else None
+        self._output = UpdatableOutput() if in_notebook else None
         self._screen = TerminalScreen()
         self._last: State | None = None
         self._errors: tuple[RecentError, ...] = ()
         self._has_changed = False
 
     def show(self, state: State) -> None:
-        """Show a state in place of the last one; in a pipe, what has happened."""
+        """Replace what is shown; in a pipe, print a state only if it has changed."""
         last, self._last = self._last or State(sequence=-1), state
-        is_news = last.sequence != state.sequence
-        is_changed = is_news or last.traffic.statuses != state.traffic.statuses
-        # The line of a request that failed may come a moment after it was counted.
+        is_event = last.sequence != state.sequence
+        is_changed = is_event or last.traffic.statuses != state.traffic.statuses
+        # The log line of a failed request may be written just after it is counted.
         if is_changed or self._has_changed:
             self._errors = _errors_of(state)
         self._has_changed = is_changed
-        picture = status_picture(state, self._errors, is_moving=True)
-        if self._drawing is not None:
-            self._drawing.update(picture)
+        output = render_status(state, self._errors, is_moving=True)
+        if self._output is not None:
+            self._output.update(output)
         elif self._screen.is_terminal:
-            self._screen.replace(picture.text.splitlines())
-        elif is_news:
-            print_line(picture.text)
+            self._screen.replace(output.text.splitlines())
+        elif is_event:
+            print_line(output.text)
 
-    def leave(self) -> None:
-        """Leave the last state as it is shown once, with its folds."""
+    def close(self) -> None:
+        """Leave the last state as ``%avocado_status`` shows it, with its folds."""
         self._screen.leave()
-        if self._drawing is not None and self._last is not None:
-            self._drawing.update(status_picture(self._last, self._errors))
+        if self._output is not None and self._last is not None:
+            self._output.update(render_status(self._last, self._errors))

@@ -1,63 +1,55 @@
-"""An answer while it comes: one display of a notebook, or words in a terminal."""
+"""A model's answer while it arrives: a display in a notebook, text in a terminal."""
 
 from __future__ import annotations
 
 import html
-from typing import Final, Protocol
+from typing import Final
 
 from ...client.state_text import REHEARSAL_MARK
 from ...protocol.state import State
 from ...system.redaction import strip_control_chars
+from ..session import print_line
 from .markdown import markdown_html
-from .progress_line import ThrottledOutput
-from .throttle import RedrawThrottle
-from .view import print_line
+from .updatable import RedrawThrottle, ThrottledOutput
 
-SHOWN_WHILE_IT_COMES: Final = 1_200
-"""Characters, the latest: so no update is over 20 kB, however long the answer."""
+TAIL_CHARS: Final = 1_200
+"""How much of the end is shown while the answer arrives.
+
+It keeps every update below 20 kB, however long the answer is.
+"""
 THINKING: Final = "(thinking …)"
 _NOTE: Final = "opacity:.7;font-size:smaller"
 
 
-class AnswerView(Protocol):
-    """Shows an answer piece by piece."""
-
-    def add(self, text: str, *, thought: str = "") -> None:
-        """Show some more."""
-
-    def close(self, note: str) -> None:
-        """Show all of it, and a note below."""
-
-
 class NotebookAnswer:
-    """One display, updated in place."""
+    """An answer in one display, updated in place."""
 
-    def __init__(self, state: State, pace: RedrawThrottle | None = None) -> None:
-        self._display = ThrottledOutput(state, pace or RedrawThrottle())
+    def __init__(self, state: State, throttle: RedrawThrottle | None = None) -> None:
+        self._output = ThrottledOutput(state, throttle)
         self._text = ""
 
     def add(self, text: str, *, thought: str = "") -> None:
-        """Draw the end of what has come, or leave it to a later piece."""
+        """Add a piece, and draw the end of the answer if a redraw is allowed."""
         self._text += text
-        if (self._text or thought) and self._display.is_due:
-            shown = self._text[-SHOWN_WHILE_IT_COMES:]
-            is_cut = len(shown) < len(self._text)
+        if (self._text or thought) and self._output.is_due:
+            tail = self._text[-TAIL_CHARS:]
+            is_cut = len(tail) < len(self._text)
             note = "…" if self._text else THINKING
-            self._draw(f"…{shown}" if is_cut else shown, note)
+            self._draw(f"…{tail}" if is_cut else tail, note)
 
     def close(self, note: str) -> None:
-        """Draw all of it."""
+        """Draw the whole answer, and a note below it."""
         self._draw(self._text, note)
 
     def _draw(self, text: str, note: str) -> None:
         shown, below = strip_control_chars(text), strip_control_chars(note)
         markup = markdown_html(text) if text else ""
         foot = f'<div style="{_NOTE}">{html.escape(below)}</div>'
-        self._display.draw(markup + foot, f"{shown}\n{below}" if text else below)
+        self._output.draw(markup + foot, f"{shown}\n{below}" if text else below)
 
 
 class TerminalAnswer:
-    """The words as they come, for terminals."""
+    """An answer printed piece by piece."""
 
     def __init__(self, state: State) -> None:
         self._is_thinking = False
@@ -65,12 +57,12 @@ class TerminalAnswer:
             print_line(REHEARSAL_MARK)
 
     def add(self, text: str, *, thought: str = "") -> None:
-        """Print them; a first thought is mentioned."""
+        """Print a piece; print once that the model is thinking."""
         if thought and not self._is_thinking:
             self._is_thinking = True
             print_line(THINKING)
         print(strip_control_chars(text), end="", flush=True)  # noqa: T201
 
     def close(self, note: str) -> None:
-        """Print the note on a line of its own."""
+        """Print a note on a line of its own."""
         print_line(f"\n{strip_control_chars(note)}")

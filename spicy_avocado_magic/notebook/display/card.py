@@ -1,53 +1,50 @@
-"""The live card of an ``up``: redrawn while it moves, and left as it came out."""
+"""The live card of ``%avocado_up``: redrawn while the service starts."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ...errors import AvocadoError
 from ...protocol.state import Failure, State
-from .render import (
-    SnippetLike,
-    render_accepted,
-    render_progress,
-    render_ready,
-    render_stopped,
-)
-from .throttle import RedrawThrottle
-from .updatable import UpdatableOutput
+from .render import render_accepted, render_progress, render_ready, render_stopped
+from .updatable import RedrawThrottle, UpdatableOutput
+
+if TYPE_CHECKING:
+    from ...client.snippets import Snippet
 
 
 class CardView:
-    """One display of a notebook.
+    """The card of one ``up`` in a notebook; ``TerminalView`` has the same methods.
 
     Args:
-        clock: Seconds of a clock that is never set.
-        pace: How often it may be redrawn.
-        is_attended: Whether a person looks at it, who need not be told twice.
+        clock: Seconds of a monotonic clock.
+        throttle: Limit of its redraws.
+        is_attended: Whether a person sees the card, so that an error on it need not
+            be printed as well.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        pace: RedrawThrottle | None = None,
+        throttle: RedrawThrottle | None = None,
         *,
         is_attended: bool = False,
     ) -> None:
         self._clock = clock
-        self._pace = pace or RedrawThrottle(clock)
+        self._throttle = throttle or RedrawThrottle(clock)
         self._is_attended = is_attended
-        self._began = clock()
-        self._drawing = UpdatableOutput()
+        self._began_s = clock()
+        self._output = UpdatableOutput()
         self._last: State | None = None
         self._is_pending = False
 
     def show(self, state: State) -> None:
-        """Draw a state, or keep it for later if the last was drawn just now."""
+        """Draw a state, or keep it for later if the last draw was too recent."""
         self._last, self._is_pending = state, True
-        if self._pace.is_due:
+        if self._throttle.is_due:
             self._draw_pending()
 
     def show_ready(
@@ -57,11 +54,11 @@ class CardView:
         *,
         show_key: bool,
         show_token: bool = False,
-        snippets: Sequence[SnippetLike] = (),
+        snippets: Sequence[Snippet] = (),
     ) -> None:
-        """Collapse into a summary: URL, key, and code that uses them in folds."""
+        """Replace the progress with URL, key, and code that uses them."""
         self._is_pending = False
-        self._drawing.update(
+        self._output.update(
             render_ready(
                 state,
                 headline,
@@ -79,9 +76,9 @@ class CardView:
         show_key: bool,
         show_token: bool = False,
     ) -> None:
-        """Say what goes on without this cell, and nothing that will not stay true."""
+        """Show what goes on in the background, and nothing that will become untrue."""
         self._is_pending = False
-        self._drawing.update(
+        self._output.update(
             render_accepted(state, headline, show_key=show_key, show_token=show_token)
         )
 
@@ -97,16 +94,15 @@ class CardView:
         if error is None:
             self._draw_pending()
         elif self._last is not None:
-            self._leave(self._last, error)
+            self._draw_stopped(self._last, error)
 
     def _draw_pending(self) -> None:
         if self._last is not None and self._is_pending:
             self._is_pending = False
-            self._drawing.update(render_progress(self._last, seconds=self._seconds()))
-            self._pace.note()
+            self._output.update(render_progress(self._last, seconds=self._seconds()))
+            self._throttle.record_draw()
 
-    def _leave(self, state: State, error: BaseException) -> None:
-        """Draw what ended before it was ready, and why."""
+    def _draw_stopped(self, state: State, error: BaseException) -> None:
         failure = None
         if isinstance(error, AvocadoError):
             failure = Failure(
@@ -116,9 +112,9 @@ class CardView:
                 log_tail=error.log_tail,
             )
             error.is_displayed = self._is_attended
-        self._drawing.update(
+        self._output.update(
             render_stopped(state, seconds=self._seconds(), failure=failure)
         )
 
     def _seconds(self) -> float:
-        return self._clock() - self._began
+        return self._clock() - self._began_s

@@ -12,10 +12,10 @@ from ...config.api_keys import ANONYMOUS
 from ...formatting import format_duration
 from ...protocol.state import ApiKeyState, ModelState, State
 from ...system.redaction import Secret, strip_control_chars
+from ..session import print_line
 from .html import RichOutput, columns_table, lines_of
 from .theme import wrap_card
 from .updatable import UpdatableOutput
-from .view import print_line
 
 HEAD: Final = ("name", "limits", "requests", "tokens in / out", "last used", "expires")
 POOLED: Final = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ...client.state_text import (
     NO_PORT_YET,
@@ -39,24 +39,15 @@ from .stages import (
 )
 from .theme import card_header, wrap_card
 
+if TYPE_CHECKING:
+    from ...client.snippets import Snippet
+
 _MODELS_NAMED: Final = 3
 _CODE_CHARS: Final = 2_000
 _FOLDS_BYTES: Final = 10_000
 """Of all snippets; the usual ten take about half of it."""
 _TWIN_BYTES: Final = 6_000
 """Of a text that is shown in both forms because the markup would be too large."""
-
-
-class SnippetLike(Protocol):
-    """A piece of code that uses the service."""
-
-    @property
-    def title(self) -> str:
-        """What it is for, or in which language it is."""
-
-    @property
-    def code(self) -> str:
-        """The code itself, filled in."""
 
 
 def render_progress(state: State, *, seconds: float) -> RichOutput:
@@ -85,7 +76,7 @@ def render_ready(
     *,
     show_key: bool,
     show_token: bool = False,
-    snippets: Sequence[SnippetLike] = (),
+    snippets: Sequence[Snippet] = (),
 ) -> RichOutput:
     """Return the calm card of a service that is ready.
 

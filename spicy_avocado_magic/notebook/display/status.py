@@ -29,10 +29,10 @@ from .status_tables import (
 from .theme import card_header
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import RecentError
+    from ...client.last_run import RecentError
 
 
-def status_picture(
+def render_status(
     state: State, errors: Sequence[RecentError] = (), *, is_moving: bool = False
 ) -> RichOutput:
     """Return everything about a service.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ...config.model_name import ModelName
+from ...config.model_name import model_key
 from ...config.tunnel import TUNNEL
-from ...errors import UsageError
 from ...formatting import format_bytes, format_duration
 from ...protocol.state import (
     ApiKeyState,
@@ -24,7 +23,7 @@ from .keys import key_cells
 from .stages import bar
 
 if TYPE_CHECKING:
-    from ...client.recent_errors import RecentError
+    from ...client.last_run import RecentError
 
 _MODELS_SHOWN: Final = 10
 _KEYS_SHOWN: Final = 10
@@ -42,19 +41,13 @@ def tokens_text(use: ApiKeyState | ModelUsage | TrafficStats) -> str:
 
 def models_table(state: State) -> str:
     """Return each model with its place in memory, and what it has answered."""
-    uses = {_key(use.name): use for use in state.traffic.models}
-    rows = [_model_cells(one, uses.pop(_key(one.name), None)) for one in state.models]
+    uses = {model_key(use.name): use for use in state.traffic.models}
+    rows = [
+        _model_cells(one, uses.pop(model_key(one.name), None)) for one in state.models
+    ]
     # Those that ``--any-model`` lets be asked, beside the wanted ones.
     rows += [(one.name, *[""] * 4, *_use_cells(one)) for one in uses.values()]
     return _table("Models", _MODELS_HEAD, rows, _MODELS_SHOWN) if rows else ""
-
-
-def _key(name: str) -> str:
-    """Return what two spellings of a model have in common: ``a`` and ``a:latest``."""
-    try:
-        return ModelName.parse(name).key
-    except UsageError:
-        return name
 
 
 def _model_cells(model: ModelState, use: ModelUsage | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import TYPE_CHECKING, Final, Self, TextIO
 
 from ...client.state_text import (
     REHEARSAL_MARK,
@@ -20,7 +20,10 @@ from ...client.state_text import (
 from ...protocol.state import Phase, Stage, State
 from ...system.redaction import strip_control_chars
 from .html import few, one_line
-from .render import SnippetLike, accepted_text
+from .render import accepted_text
+
+if TYPE_CHECKING:
+    from ...client.snippets import Snippet
 
 _SETTLED: Final = (Phase.READY, Phase.BACKOFF, Phase.FAILED)
 _CLEAR_LINE: Final = "\r\x1b[K"
@@ -116,7 +119,7 @@ class TerminalView:
         *,
         show_key: bool,
         show_token: bool = False,
-        snippets: Sequence[SnippetLike] = (),  # noqa: ARG002  (a curl line says enough)
+        snippets: Sequence[Snippet] = (),  # noqa: ARG002  (a curl line says enough)
     ) -> None:
         """Write URL, key and the rest."""
         text = connection_details(state, show_key=show_key, show_token=show_token)

@@ -1,1 +1,1 @@
-"""The text behind a magic: parsed, completed, corrected."""
+"""The line of a magic: its table of commands, parser and completion."""

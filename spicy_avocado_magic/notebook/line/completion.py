@@ -1,6 +1,6 @@
-"""What Tab offers on a line of a magic; knows nothing of IPython.
+"""Tab completion of a magic's line; independent of IPython.
 
-Names are offered, never values: what a variable or a secret holds is not looked at.
+Names are offered, never values: the value of a variable or secret is not read.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...config.limits import NAMES as LIMIT_NAMES
-from ...config.options import Option
-from ...config.settings import ENGINE_VARIABLES
+from ...config.options import ENGINE_VARIABLES, Option
 from ...config.validators import OLLAMA_VERSION
-from .commands import COMMANDS, CommandSpec
-from .keys_line import ADD, REVOKE
+from .command_table import COMMANDS, CommandSpec
 from .up_line import BY_VARIABLE, MODEL_KEYS
 
 _LINE: Final = re.compile(
     r"\s*(?:[^\W\d][\w.]*\s*=\s*)?%{0,2}(?P<name>avocado_\w+)\s+(?P<rest>.*)"
 )
-"""A magic from its start to the cursor, with its name whole."""
+"""A magic's line up to the cursor, after its whole name."""
 
 _SETTING: Final = re.compile(r"\s*(?:export\s+)?(?P<setting>[^\s'\"#]*)")
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -37,7 +35,7 @@ _VALUES: Final[dict[str, Sequence[str]]] = {
     "registries": ("none",),
     "ttl_s": ("30m", "2h", "8h"),
 }
-"""Usual values of options, by their names."""
+"""Common values of options, by name."""
 
 KEYS_OF_BODY: Final = (*BY_VARIABLE, MODEL_KEYS[0], *sorted(ENGINE_VARIABLES))
 _FILES: Final = ("DIR", "FILE")
@@ -45,12 +43,12 @@ _FILES: Final = ("DIR", "FILE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionSources:
-    """Where names come from; asked only when they are needed.
+    """Functions that list names, called only when they are needed.
 
     Attributes:
-        names: Those that ``$`` may stand before.
-        models: Those installed, then the well-known ones.
-        components: Those that have a log.
+        names: Variables that may follow ``$``.
+        models: Installed models, then well-known ones.
+        components: Components that have a log.
         paths: Files and folders whose paths begin with a text.
     """
 
@@ -62,16 +60,16 @@ class CompletionSources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What was typed of a word, and the words that it may become."""
+    """The typed part of a word, and its completions."""
 
     typed: str
     candidates: tuple[str, ...]
 
 
-def complete(text: str, known: CompletionSources) -> Completion | None:
-    """Return what a line, up to the cursor, may go on with.
+def complete(text: str, sources: CompletionSources) -> Completion | None:
+    """Return the completions at the end of a line, which is cut at the cursor.
 
-    None if it is no line of ours, or ours is over: in a comment or in quotes.
+    None if it is not a line of our magics, or ends in a comment or in quotes.
     """
     match = _LINE.fullmatch(text)
     command = next((c for c in COMMANDS if match and c.name == match["name"]), None)
@@ -82,48 +80,48 @@ def complete(text: str, known: CompletionSources) -> Completion | None:
     is_over = any(part.startswith("#") for part in (*before, word))
     if is_over or re.search(r"['\"]", bare) or not text.endswith(word):
         return None
-    return _fitting(*_offers(command, before, word, known))
+    return _fitting(*_offers(command, before, word, sources))
 
 
-def complete_body(text: str, known: CompletionSources) -> Completion | None:
-    """Return what a line below ``%%avocado_up``, up to the cursor, may go on with."""
+def complete_body(text: str, sources: CompletionSources) -> Completion | None:
+    """Return the completions at the end of a line below ``%%avocado_up``."""
     match = _SETTING.fullmatch(text)
     if match is None:
         return None
     key, equals, value = match["setting"].partition("=")
     if not equals:
-        return _fitting(key, [f"{one}=" for one in KEYS_OF_BODY])
+        return _fitting(key, [f"{name}=" for name in KEYS_OF_BODY])
     if key in MODEL_KEYS:
-        return _fitting(value, known.models())
+        return _fitting(value, sources.models())
     option = BY_VARIABLE.get(key)
     if option is None:
-        return _fitting(value, _dollars("$", known))
-    return _fitting(*_values(option, value, known))
+        return _fitting(value, _dollars("$", sources))
+    return _fitting(*_values(option, value, sources))
 
 
 def _fitting(typed: str, offered: Sequence[str]) -> Completion:
-    """Return those that begin as typed; in any case of letters if none does."""
+    """Return the words that begin as typed, ignoring case if none does exactly."""
     exact = [text for text in offered if text.startswith(typed)]
-    like = [text for text in offered if text.lower().startswith(typed.lower())]
-    return Completion(typed=typed, candidates=tuple(dict.fromkeys(exact or like)))
+    similar = [text for text in offered if text.lower().startswith(typed.lower())]
+    return Completion(typed=typed, candidates=tuple(dict.fromkeys(exact or similar)))
 
 
 def _offers(
-    command: CommandSpec, before: Sequence[str], word: str, known: CompletionSources
+    command: CommandSpec, before: Sequence[str], word: str, sources: CompletionSources
 ) -> tuple[str, Sequence[str]]:
-    """Return the part of the word that is completed, and all that it may be."""
+    """Return the part of the word to complete, and all the words that it may be."""
     options = command.option_by_flag
     flag, equals, value = word.partition("=")
     if equals and flag in options:
-        return _values(options[flag], value, known)
+        return _values(options[flag], value, sources)
     last = options.get(before[-1]) if before else None
     if last is not None and not last.is_flag:
-        return _values(last, word, known)
+        return _values(last, word, sources)
     if word.startswith("$"):
-        return word, _dollars(word, known)
+        return word, _dollars(word, sources)
     if word.startswith("-"):
         return word, _flags(command, before)
-    words = tuple(_words(command, before, known))
+    words = tuple(_words(command, before, sources))
     return word, words if word else (*words, *_flags(command, before))
 
 
@@ -134,35 +132,36 @@ def _flags(command: CommandSpec, before: Sequence[str]) -> tuple[str, ...]:
 
 
 def _values(
-    option: Option, value: str, known: CompletionSources
+    option: Option, value: str, sources: CompletionSources
 ) -> tuple[str, Sequence[str]]:
     if value.startswith("$"):
-        return value, _dollars(value, known)
+        return value, _dollars(value, sources)
     if option.metavar in _FILES:
-        return value, known.paths(value)
+        return value, sources.paths(value)
     if option.is_flag:
         return value, ("true", "false")
     typed = value.rpartition(",")[2] if option.repeats else value
     if option.name == "models":
-        return typed, known.models()
+        return typed, sources.models()
     usual = _VALUES.get(option.name, ())
-    return typed, usual if value or usual else _dollars("$", known)
+    return typed, usual if value or usual else _dollars("$", sources)
 
 
 def _words(
-    command: CommandSpec, before: Sequence[str], known: CompletionSources
+    command: CommandSpec, before: Sequence[str], sources: CompletionSources
 ) -> Iterator[str]:
-    """Yield what a word that is no option may be, by how the help shows it."""
-    if "MODEL" in command.words:
-        yield from known.models()
-    has_one = any(part and not part.startswith("-") for part in before)
-    if "component" in command.words and not has_one:
-        yield from known.components()
-    if ADD in command.words and not has_one:
-        yield from (ADD, REVOKE)
+    """Yield the words that a positional argument may be."""
+    is_first = not any(part and not part.startswith("-") for part in before)
+    for argument in command.arguments:
+        if argument.is_model:
+            yield from sources.models()
+        if argument.name == "component" and is_first:
+            yield from sources.components()
+        if is_first:
+            yield from argument.choices
 
 
-def _dollars(word: str, known: CompletionSources) -> tuple[str, ...]:
+def _dollars(word: str, sources: CompletionSources) -> tuple[str, ...]:
     if word.startswith("${"):
-        return tuple(f"${{{name}}}" for name in known.names())
-    return tuple(f"${name}" for name in known.names())
+        return tuple(f"${{{name}}}" for name in sources.names())
+    return tuple(f"${name}" for name in sources.names())

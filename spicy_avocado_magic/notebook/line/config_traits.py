@@ -1,7 +1,7 @@
-"""Defaults by ``%config AvocadoMagics.NAME = …``: a trait for each setting.
+"""Defaults set by ``%config AvocadoMagics.NAME = …``: one trait for each option.
 
-Secrets are left out on purpose: ``%config`` prints what it holds, configuration files
-are no place for them, and a notebook keeps the cell that set them.
+Secrets are refused: ``%config`` prints its values, configuration files are no place
+for secrets, and a notebook keeps the cell that set them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from ...config.validators import validate_model
 from ...errors import UsageError
 from .parser import parse_option
 
-_SAY_HOW: Final = "Pass {flag} $NAME, of a variable, the environment or a secret."
-
 
 class OptionTrait(TraitType):  # type: ignore[misc]  # traitlets is not followed
-    """A value as its user gave it, once it can be parsed; None is no default.
+    """A default value as the user gave it, if it can be parsed; None is no default.
 
     Args:
-        parse: Returns what it stands for, or raises UsageError.
-        text: What ``%config AvocadoMagics`` tells about it.
+        parse: Returns the parsed value, or raises UsageError.
+        text: The help that ``%config AvocadoMagics`` prints.
     """
 
     default_value = None
@@ -37,18 +35,18 @@ class OptionTrait(TraitType):  # type: ignore[misc]  # traitlets is not followed
         self._parse = parse
 
     def parsed(self, value: Any) -> Any:
-        """Return what a value stands for.
+        """Return the parsed value.
 
         Raises:
-            UsageError: If it cannot be right.
+            UsageError: If the value is wrong.
         """
         return self._parse(to_command_text(value))
 
     def validate(self, _holder: object, value: Any) -> Any:
-        """Return a value that can be parsed; called by traitlets.
+        """Return a value that can be parsed, unchanged; called by traitlets.
 
         Raises:
-            UsageError: With the words that the line would get.
+            UsageError: As for the same option on a line.
         """
         if value is not None:
             self.parsed(value)
@@ -56,7 +54,11 @@ class OptionTrait(TraitType):  # type: ignore[misc]  # traitlets is not followed
 
 
 def parse_models(text: str) -> tuple[str, ...]:
-    """Return the models between commas or blanks; none is a mistake."""
+    """Return the models separated by commas or spaces.
+
+    Raises:
+        UsageError: If there is none.
+    """
     models = tuple(validate_model(word) for word in text.replace(",", " ").split())
     if models:
         return models
@@ -64,7 +66,7 @@ def parse_models(text: str) -> tuple[str, ...]:
 
 
 def _traits() -> dict[str, OptionTrait]:
-    text = "MODEL …: models that are served; several in a list or with blanks"
+    text = "MODEL …: models to serve; several in a list, or separated by spaces"
     traits = {"model": OptionTrait(parse_models, text)}
     for option in OPTIONS:
         if option.is_secret:
@@ -79,27 +81,25 @@ def _traits() -> dict[str, OptionTrait]:
 
 
 def _refused(flag: str) -> OptionTrait:
-    remedy = _SAY_HOW.format(flag=flag)
+    remedy = f"Write {flag} $NAME: a notebook or environment variable, or a secret."
 
     def refuse(_text: str) -> Any:
-        raise UsageError(
-            "No secret is kept in %config, which prints what it holds.", remedy
-        )
+        raise UsageError("%config prints its values, so it takes no secrets.", remedy)
 
-    return OptionTrait(refuse, f"Never here: %config prints what it holds. {remedy}")
+    return OptionTrait(refuse, f"Refused: %config prints its values. {remedy}")
 
 
 TRAITS: Final = _traits()
 OptionTraits: Any = MetaHasTraits("WithDefaults", (HasTraits,), dict(TRAITS))
-"""What the class of the magics inherits its traits from."""
+"""Base class that gives the class of the magics its traits."""
 
 
 def defaults_of(holder: Any) -> dict[str, Any]:
     """Return the defaults that are set, parsed, by the names of settings."""
     names = {option.python_name: option.name for option in OPTIONS}
-    held = {name: getattr(holder, name) for name in TRAITS}
+    values = {name: getattr(holder, name) for name in TRAITS}
     return {
         names.get(name, "models"): TRAITS[name].parsed(value)
-        for name, value in held.items()
+        for name, value in values.items()
         if value is not None
     }

@@ -1,8 +1,8 @@
-"""Tab in a session: hooks our completion into IPython, and takes it out again.
+"""Tab completion in IPython: installs our completer in a session, and removes it.
 
-IPython ≥ 8.6 has matchers that keep others out. In 7.34, which Colab and Kaggle ship,
-``complete_command`` is the hook, beside which Jedi still takes a magic's line for
-Python and would offer ``--dict`` for ``--d``; so it is not asked about our lines.
+IPython ≥ 8.6 has matchers that can suppress the others. In 7.34, which Colab and Kaggle
+ship, the hook is ``complete_command``. There Jedi still completes a magic's line as
+Python and would offer ``--dict`` for ``--d``, so it is bypassed on our lines.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _IDENTIFIER: Final = "spicy-avocado.completion"
 _OURS: Final = re.compile(r".*avocado_\w+\s")
 _CELL: Final = re.compile(r"\s*%%avocado_up\s")
 _FIRST: Final = 1000
-"""Priority of our matcher; those of IPython have 0."""
+"""Priority of our matcher; IPython's own have 0."""
 _SECRETIVE: Final = re.compile(
     rf"TOKEN|KEY|SECRET|AUTH|{TUNNEL.variable_prefix}", re.IGNORECASE
 )
 _VALUES: Final = (str, int, float, list, tuple, Secret, os.PathLike)
-"""What an option can be given; told by the type alone, so that nothing runs."""
+"""Types of variables that an option can take; checking them runs no user code."""
 
 
 def install(ip: Any) -> None:
-    """Offer our completions in a session."""
+    """Add our completer to a session."""
     try:
         from IPython.core.completer import context_matcher
     except ImportError:
@@ -47,8 +47,8 @@ def install(ip: Any) -> None:
         from IPython.core.completer import SimpleCompletion
 
         is_below = context.cursor_line > 0 and _CELL.match(context.full_text)
-        find = _find_in_body if is_below else _find
-        typed, candidates = find(ip, context.text_until_cursor)
+        complete = _complete_body if is_below else _complete_line
+        typed, candidates = complete(ip, context.text_until_cursor)
         return {
             "completions": [SimpleCompletion(text) for text in candidates],
             "matched_fragment": typed,
@@ -60,7 +60,7 @@ def install(ip: Any) -> None:
 
 
 def remove(ip: Any) -> None:
-    """Take everything out that ``install`` put in."""
+    """Undo ``install``."""
     completer = ip.Completer
     completer.custom_matchers[:] = [
         matcher
@@ -73,48 +73,49 @@ def remove(ip: Any) -> None:
 
 def _install_command_hook(ip: Any) -> None:
     ip.set_hook("complete_command", _on_command, re_key=_OURS)
-    ask_jedi = ip.Completer._jedi_matches  # noqa: SLF001  (7.34 has no other way)
+    original = ip.Completer._jedi_matches  # noqa: SLF001  (7.34 has no other way)
 
     def jedi_matches(column: int, line: int, text: str) -> Any:
         until_cursor = text.split("\n")[line][:column]
-        is_ours = _find(ip, until_cursor)[1]
-        return () if is_ours else ask_jedi(column, line, text)
+        is_ours = _complete_line(ip, until_cursor)[1]
+        return () if is_ours else original(column, line, text)
 
     ip.Completer._jedi_matches = jedi_matches  # noqa: SLF001
 
 
 def _on_command(ip: Any, event: Any) -> list[str]:
-    """Answer in terms of what IPython takes for the word, as 7.34 wants it."""
+    """Return the completions of the word as IPython 7.34 delimits it."""
     text = event.text_until_cursor
-    typed, candidates = _find(ip, text)
+    typed, candidates = _complete_line(ip, text)
     start = text[: len(text) - len(typed)]
-    return [(start + one)[len(text) - len(event.symbol) :] for one in candidates]
+    return [(start + word)[len(text) - len(event.symbol) :] for word in candidates]
 
 
-def _find(ip: Any, text: str) -> tuple[str, Sequence[str]]:
-    """Return what is typed of a word of a line and what it may become."""
+def _complete_line(ip: Any, text: str) -> tuple[str, Sequence[str]]:
+    """Return the typed part of the last word of a line, and its completions."""
     if not _OURS.match(text):
         return "", ()
     from .completion import complete
 
-    return _claim_fragment(complete(text, _known(ip)))
+    return _claim_fragment(complete(text, _sources(ip)))
 
 
-def _find_in_body(ip: Any, text: str) -> tuple[str, Sequence[str]]:
+def _complete_body(ip: Any, text: str) -> tuple[str, Sequence[str]]:
     """Return the same for a line below ``%%avocado_up``."""
     from .completion import complete_body
 
-    return _claim_fragment(complete_body(text, _known(ip)))
+    return _claim_fragment(complete_body(text, _sources(ip)))
 
 
-def _claim_fragment(found: Completion | None) -> tuple[str, Sequence[str]]:
-    """Keep a word of ours that can become nothing: others would take it for Python."""
-    if found is None:
+def _claim_fragment(completion: Completion | None) -> tuple[str, Sequence[str]]:
+    """Complete a word without candidates to itself, so that Jedi does not try it."""
+    if completion is None:
         return "", ()
-    return found.typed, found.candidates or ((found.typed,) if found.typed else ())
+    typed = completion.typed
+    return typed, completion.candidates or ((typed,) if typed else ())
 
 
-def _known(ip: Any) -> CompletionSources:
+def _sources(ip: Any) -> CompletionSources:
     from ...client.log_reader import LOG_COMPONENTS
     from .completion import CompletionSources
 
@@ -129,7 +130,7 @@ def _known(ip: Any) -> CompletionSources:
 def _names(
     namespace: Mapping[str, Any], hidden: Mapping[str, Any], environ: Mapping[str, str]
 ) -> list[str]:
-    """Return what may stand after ``$``: the notebook's variables go first."""
+    """Return the names that may follow ``$``, the notebook's variables first."""
     variables = [
         name
         for name, value in list(namespace.items())
@@ -138,8 +139,8 @@ def _names(
         and issubclass(type(value), _VALUES)
     ]
     stored = [TUNNEL.credential.variable] if has_platform_secrets() else []
-    around = sorted(environ, key=lambda name: (not _SECRETIVE.search(name), name))
-    return [*variables, *stored, *around]
+    environment = sorted(environ, key=lambda name: (not _SECRETIVE.search(name), name))
+    return [*variables, *stored, *environment]
 
 
 def _models(environ: Mapping[str, str]) -> list[str]:
@@ -158,7 +159,7 @@ def _models(environ: Mapping[str, str]) -> list[str]:
 
 
 def _paths(typed: str) -> list[str]:
-    """Return the paths that begin so, folders with a slash; ``~`` stays as typed."""
+    """Return the paths that begin with a text, folders with a slash; ``~`` is kept."""
     whole = os.path.expanduser(typed)  # noqa: PTH111  (keeps a trailing slash)
     found = sorted(glob.glob(glob.escape(whole) + "*"))  # noqa: PTH207
     marked = [path + "/" if Path(path).is_dir() else path for path in found]

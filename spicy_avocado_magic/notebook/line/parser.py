@@ -1,16 +1,18 @@
-"""A magic's line: its words and options, sorted; knows nothing of IPython."""
+"""Parser of a magic's line, driven by the command table; independent of IPython."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...config.options import Option
-from ...errors import UsageError
-from .commands import CommandSpec
+from ...config.options import Option, parse_text
+from ...config.validators import validate_model
+from ...errors import SecretMissing, UsageError
+from ...formatting import did_you_mean
+from .command_table import Argument, CommandSpec
 from .typo_hints import (
     CURLY_QUOTES,
     curly_quote_error,
@@ -19,6 +21,7 @@ from .typo_hints import (
     unknown_option_error,
     unterminated_error,
 )
+from .variables import VariableResolver
 
 _PIECE: Final = re.compile(
     r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?P<comment>(?<!\S)\#.*)|.""", re.DOTALL
@@ -29,29 +32,47 @@ _END: Final = re.compile(r"[;\s]+\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedLine:
-    """A line's words, sorted but not yet looked up or checked."""
+    """The words and options of a line as typed, with no ``$NAME`` looked up."""
 
     words: tuple[str, ...] = ()
     options: Mapping[str, str]
     """Text by the option's flag; ``true`` for a bare flag."""
 
 
-def parse_flags(line: str, command: CommandSpec) -> dict[str, bool] | None:
-    """Read a line that takes flags alone; None if help is asked for.
+def parse_line(
+    spec: CommandSpec, line: str, variables: VariableResolver
+) -> dict[str, Any]:
+    """Return the value of every argument and option of a command, by name.
+
+    What is not on the line is False for a flag, None for another option, empty for
+    an argument.
 
     Raises:
-        UsageError: If it cannot be right.
+        UsageError: With what to type instead.
+        SecretMissing: If a ``$NAME`` is not defined anywhere.
     """
-    typed = parse_line(line, command)
-    if typed is None:
-        return None
-    known = command.option_by_flag
-    return {
-        option.name: parse_option(option, typed.options[flag])
-        if flag in typed.options
-        else False
-        for flag, option in known.items()
+    values: dict[str, Any] = {
+        option.name: False if option.is_flag else None for option in spec.options
     }
+    values |= {
+        argument.name: () if argument.repeats else "" for argument in spec.arguments
+    }
+    values |= resolve_line(spec, sort_words(spec, line), variables)
+    for pair in spec.exclusive:
+        if all(values[name] for name in pair):
+            flags = " and ".join(f"--{name}" for name in pair)
+            raise UsageError(f"{flags} cannot be used together.", "Leave out one.")
+    return values
+
+
+def asks_for_help(line: str) -> bool:
+    """Return whether a line has ``--help`` in it, or is ``help`` or ``?``.
+
+    Raises:
+        UsageError: If the line cannot be split into words.
+    """
+    words = split(line)
+    return "--help" in words or "-h" in words or words in (["help"], ["?"])
 
 
 def split(line: str) -> list[str]:
@@ -70,18 +91,15 @@ def split(line: str) -> list[str]:
         raise unterminated_error(error) from None
 
 
-def parse_line(line: str, command: CommandSpec) -> ParsedLine | None:
-    """Tell words from options; None if help is asked for.
+def sort_words(spec: CommandSpec, line: str) -> ParsedLine:
+    """Separate the words of a line from its options.
 
     Raises:
-        UsageError: With the nearest option, or the first word that has no use.
+        UsageError: With the closest option, or the first word that is too many.
     """
-    known = command.option_by_flag
     words: list[str] = []
     options: dict[str, str] = {}
     rest = split(line)
-    if "--help" in rest or "-h" in rest or rest in (["help"], ["?"]):
-        return None
     while rest:
         word = rest.pop(0)
         reject_unicode_dash(word)
@@ -89,19 +107,71 @@ def parse_line(line: str, command: CommandSpec) -> ParsedLine | None:
         if not word.startswith("-"):
             words.append(word)
             continue
-        option = known.get(flag)
+        option = spec.option_by_flag.get(flag)
         if option is None:
-            raise unknown_option_error(flag, command)
+            raise unknown_option_error(flag, spec)
         if not equals:
             value = _value_after(option, rest)
         if option.repeats and flag in options:
             value = f"{options[flag]},{value}"
         options[flag] = value
-    if words and not command.words:
-        raise UsageError(
-            f"%{command.name} takes no {words[0]!r}.", f"See %{command.name} --help."
-        )
-    return ParsedLine(words=tuple(words), options=options)
+    parsed = ParsedLine(words=tuple(words), options=options)
+    _check_words(spec, parsed)
+    return parsed
+
+
+def resolve_line(
+    spec: CommandSpec,
+    parsed: ParsedLine,
+    variables: VariableResolver,
+    dispensable: Container[str] = (),
+) -> dict[str, Any]:
+    """Return the value of each argument and option that is on the line, by name.
+
+    Args:
+        spec: The command.
+        parsed: Its line.
+        variables: Where ``$NAME`` is looked up.
+        dispensable: Options to leave out where their ``$NAME`` is not defined.
+
+    Raises:
+        UsageError: If a value is wrong.
+        SecretMissing: If a ``$NAME`` is not defined anywhere.
+    """
+    values: dict[str, Any] = {}
+    for flag, text in parsed.options.items():
+        option = spec.option_by_flag[flag]
+        resolved = resolve_option(option, text, variables, dispensable)
+        if resolved is not None:
+            values[option.name] = parse_option(option, resolved)
+    for argument, word in zip(spec.arguments, parsed.words, strict=False):
+        if argument.repeats:
+            found = [variables.models(text) for text in parsed.words]
+            values[argument.name] = tuple(name for names in found for name in names)
+        else:
+            values[argument.name] = _argument_value(spec, argument, word, variables)
+    return values
+
+
+def resolve_option(
+    option: Option,
+    text: str,
+    variables: VariableResolver,
+    dispensable: Container[str] = (),
+) -> str | None:
+    """Return an option's text, its ``$NAME`` looked up; None if it is left out.
+
+    Raises:
+        SecretMissing: If a ``$NAME`` is not defined anywhere.
+    """
+    try:
+        if option.name == "models":
+            return ",".join(variables.models(text))
+        return variables.resolve(text)
+    except SecretMissing:
+        if option.name in dispensable:
+            return None
+        raise
 
 
 def parse_option(option: Option, text: str) -> Any:
@@ -112,10 +182,16 @@ def parse_option(option: Option, text: str) -> Any:
     """
     try:
         return option.parse(text)
-    except UsageError as mistake:
-        if option.flag in mistake.problem:
+    except UsageError as error:
+        if option.flag in error.problem:
             raise
-        raise UsageError(f"{option.flag}: {mistake.problem}", mistake.remedy) from None
+        raise UsageError(f"{option.flag}: {error.problem}", error.remedy) from None
+
+
+def missing_body_error(spec: CommandSpec) -> UsageError:
+    """Return the error for a cell magic without the body that it needs."""
+    usage = f"{spec.usage}, with two % signs, and the {spec.body} on the next line."
+    return UsageError(f"The {spec.body} below is missing.", f"Write {usage}")
 
 
 def _value_after(option: Option, rest: list[str]) -> str:
@@ -127,3 +203,32 @@ def _value_after(option: Option, rest: list[str]) -> str:
     raise UsageError(
         f"{option.flag} needs a value.", f"Write {option.flag} {option.metavar}."
     )
+
+
+def _check_words(spec: CommandSpec, parsed: ParsedLine) -> None:
+    if not spec.arguments and parsed.words:
+        raise UsageError(
+            f"%{spec.name} takes no {parsed.words[0]!r}.", f"See %{spec.name} --help."
+        )
+    repeats = any(argument.repeats for argument in spec.arguments)
+    for word in () if repeats else parsed.words[len(spec.arguments) :]:
+        remedy = f"Write {spec.usage}"
+        for flag in parsed.options:
+            if spec.option_by_flag[flag].parse is parse_text:
+                remedy = f'Put quotes around a value with spaces: {flag} "Be brief."'
+        raise UsageError(f"{word!r} is one word too many.", remedy)
+    for argument in spec.arguments[len(parsed.words) :]:
+        if argument.is_required:
+            raise UsageError(f"The {argument.name} is missing.", f"Write {spec.usage}")
+
+
+def _argument_value(
+    spec: CommandSpec, argument: Argument, word: str, variables: VariableResolver
+) -> str:
+    if argument.is_model:
+        models = variables.models(word)
+        return validate_model(models[0]) if models else ""
+    if argument.choices and word not in argument.choices:
+        hint = did_you_mean(word, argument.choices, f"Write {spec.usage}")
+        raise UsageError(f"%{spec.name} has no {word!r}.", hint)
+    return word if argument.choices else variables.resolve(word)

@@ -1,162 +1,137 @@
-"""Parser of ``%avocado_up`` and its cell body, free of IPython."""
+"""Parser of ``%avocado_up`` with its cell body; independent of IPython."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ...config.options import (
+    OPTION_BY_NAME,
     OPTIONS,
-    Option,
     UpRequest,
     build_up_request,
     parse_flag,
     parse_variables,
+    settings_overridden_by,
 )
-from ...config.settings import settings_overridden_by
 from ...config.validators import validate_model
-from ...errors import SecretMissing, UsageError
-from .commands import UP
-from .parser import ParsedLine, parse_line, parse_option
+from ...errors import UsageError
+from .command_table import UP
+from .parser import resolve_line, resolve_option, sort_words
 from .variables import VariableResolver, is_variable
 
 LITERAL_ADVICE: Final = (
-    "The token stands in the notebook for all who read it; "
-    "better keep it in a secret or variable and pass --token $NAME."
+    "Your ngrok token is written in this notebook, so everybody who sees the notebook "
+    "can read it. Better keep it in a variable or a secret: --token $NAME."
 )
-_TOKEN: Final = next(option for option in OPTIONS if option.name == "token")
-_REHEARSE: Final = next(option for option in OPTIONS if option.name == "rehearse")
-_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 MODEL_KEYS: Final = ("AVOCADO_MODEL", "AVOCADO_MODELS")
 BY_VARIABLE: Final = {
     name: option
     for option in OPTIONS
     for name in (option.variable, option.environment_variable)
 }
+_TOKEN: Final = OPTION_BY_NAME["token"]
+_REHEARSE: Final = OPTION_BY_NAME["rehearse"]
+_VARIABLE: Final = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpLine:
-    """What an ``up`` asks for, and what its user should be told before."""
+    """The request of an ``up``, and notices to print before it is carried out."""
 
-    wish: UpRequest
+    request: UpRequest
     notices: tuple[str, ...] = ()
 
 
 def parse_up(
     line: str,
     body: str | None,
-    names: VariableResolver,
+    variables: VariableResolver,
     defaults: Mapping[str, Any] | None = None,
-) -> UpLine | None:
-    """Read ``%avocado_up`` or ``%%avocado_up``; None if help is asked for.
+) -> UpLine:
+    """Parse ``%avocado_up`` or ``%%avocado_up``.
 
-    The line wins over the body, the body over the defaults, and those over
-    ``AVOCADO_…`` of the environment. What excludes another (``--local`` and a domain)
-    wins over it in the same order.
+    The line takes precedence over the body, the body over the defaults, and those
+    over ``AVOCADO_…`` in the environment. A setting that excludes another one
+    (``--local`` and a domain) overrides it in the same order.
 
     Args:
-        line: All that follows the magic's name.
+        line: The text after the magic's name.
         body: The cell below it.
-        names: Where ``$NAME`` is looked up.
+        variables: Where ``$NAME`` is looked up.
         defaults: Parsed options by name, such as those of ``%config``.
 
     Raises:
-        UsageError: If it cannot be right.
-        SecretMissing: If a ``$NAME`` is nowhere.
+        UsageError: With what to type instead.
+        SecretMissing: If a ``$NAME`` is not defined anywhere.
     """
-    typed = parse_line(line, UP)
-    if typed is None:
-        return None
-    in_body = _read_body(body or "")
-    around = _known(names.environ)
-    sources = (
-        around.get(_REHEARSE.variable),
-        in_body.get(_REHEARSE.variable),
+    typed = sort_words(UP, line)
+    assignments = _read_body(body or "")
+    environ = _known_variables(variables.environ)
+    rehearse_texts = (
         typed.options.get(_REHEARSE.flag),
+        assignments.get(_REHEARSE.variable),
+        environ.get(_REHEARSE.variable),
     )
-    asked = [text for text in sources if text is not None]
-    is_rehearsal = bool(asked) and parse_flag(names.resolve(asked[-1]))
+    rehearse = next((text for text in rehearse_texts if text is not None), "false")
+    # A rehearsal needs no token, so its variable need not be defined.
+    is_rehearsal = parse_flag(variables.resolve(rehearse))
+    dispensable = (_TOKEN.name,) if is_rehearsal else ()
     parsed: dict[str, Any] = {}
-    for nearer in (
-        _from_environment(around),
+    for source in (
+        _parse_environment(environ),
         defaults or {},
-        parse_variables(_resolved_body(in_body, names, is_rehearsal)),
-        _resolved_line(typed, names, is_rehearsal),
+        parse_variables(_resolve_body(assignments, variables, dispensable)),
+        resolve_line(UP, typed, variables, dispensable),
     ):
-        yielding = settings_overridden_by(nearer)
-        parsed = {k: v for k, v in parsed.items() if k not in yielding} | dict(nearer)
+        overridden = settings_overridden_by(source)
+        parsed = {k: v for k, v in parsed.items() if k not in overridden} | dict(source)
     for model in parsed.get("models", ()):
         validate_model(model)
     tokens = (
         typed.options.get(_TOKEN.flag),
-        in_body.get(_TOKEN.variable),
-        in_body.get(_TOKEN.environment_variable),
+        assignments.get(_TOKEN.variable),
+        assignments.get(_TOKEN.environment_variable),
     )
     is_literal = any(token and not is_variable(token) for token in tokens)
     return UpLine(
-        wish=build_up_request(parsed),
+        request=build_up_request(parsed),
         notices=(LITERAL_ADVICE,) if is_literal else (),
     )
 
 
-def _resolved_line(
-    line: ParsedLine, names: VariableResolver, is_rehearsal: bool
-) -> dict[str, Any]:
-    parsed: dict[str, Any] = {}
-    for flag, text in line.options.items():
-        option = UP.option_by_flag[flag]
-        value = _resolve_option(option, text, names, is_rehearsal)
-        if value is not None:
-            parsed[option.name] = parse_option(option, value)
-    if line.words:
-        models = (names.models(word) for word in line.words)
-        parsed["models"] = tuple(name for found in models for name in found)
-    return parsed
-
-
-def _resolved_body(
-    body: Mapping[str, str | None], names: VariableResolver, is_rehearsal: bool
+def _resolve_body(
+    assignments: Mapping[str, str | None],
+    variables: VariableResolver,
+    dispensable: Container[str],
 ) -> dict[str, str | None]:
     resolved: dict[str, str | None] = {}
-    for key, text in body.items():
+    for key, text in assignments.items():
         if text is None:
             resolved[key] = None
         elif key in MODEL_KEYS:
-            resolved[key] = " ".join(names.models(text))
+            resolved[key] = " ".join(variables.models(text))
         elif key in BY_VARIABLE:
-            value = _resolve_option(BY_VARIABLE[key], text, names, is_rehearsal)
+            value = resolve_option(BY_VARIABLE[key], text, variables, dispensable)
             if value is not None:
                 resolved[key] = value
         else:
-            resolved[key] = names.resolve(text)
+            resolved[key] = variables.resolve(text)
     return resolved
 
 
-def _resolve_option(
-    option: Option, text: str, names: VariableResolver, is_rehearsal: bool
-) -> str | None:
-    """Return an option's text; None for a token that a rehearsal can do without."""
-    try:
-        return names.resolve(text)
-    except SecretMissing:
-        if is_rehearsal and option is _TOKEN:
-            return None
-        raise
-
-
 def _read_body(body: str) -> dict[str, str | None]:
-    """Read ``KEY=value`` lines by the rules of dotenv, with nothing filled in.
+    """Read ``KEY=value`` lines by the rules of dotenv, without expanding variables.
 
     Raises:
-        UsageError: With the line that cannot be read.
+        UsageError: With the number of the line that cannot be read.
     """
     from dotenv.parser import parse_stream
 
-    variables: dict[str, str | None] = {}
+    assignments: dict[str, str | None] = {}
     for binding in parse_stream(io.StringIO(body)):
         is_bare = binding.key is not None and binding.value is None
         if binding.error or (is_bare and not _VARIABLE.fullmatch(binding.key or "")):
@@ -167,31 +142,31 @@ def _read_body(body: str) -> dict[str, str | None]:
             raise UsageError(
                 f"Line {binding.original.line + empty + 1} of this cell cannot be "
                 "read.",
-                "Write KEY=value, with quotes around a value that needs them; "
-                "Python goes into a cell of its own.",
+                "Write KEY=value, with quotes around a value that needs them; put "
+                "Python into a cell of its own.",
             )
         if binding.key is not None:
-            variables[binding.key] = binding.value
-    return variables
+            assignments[binding.key] = binding.value
+    return assignments
 
 
-def _known(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment's ``AVOCADO_…`` variables that we know."""
+def _known_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the ``AVOCADO_…`` variables of the environment that name an option."""
     known = (*(option.environment_variable for option in OPTIONS), *MODEL_KEYS)
     return {key: environ[key] for key in known if environ.get(key)}
 
 
-def _from_environment(variables: Mapping[str, str]) -> dict[str, Any]:
-    """Parse variables of the environment.
+def _parse_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Parse environment variables.
 
     Raises:
-        UsageError: With the variable's name, since it is nowhere on the screen.
+        UsageError: With the variable's name, since the notebook does not show it.
     """
     parsed: dict[str, Any] = {}
-    for key, text in variables.items():
+    for key, text in environ.items():
         try:
             parsed |= parse_variables({key: text})
-        except UsageError as mistake:
-            problem = f"{key} of the environment: {mistake.problem}"
-            raise UsageError(problem, mistake.remedy) from None
+        except UsageError as error:
+            problem = f"{key} of the environment: {error.problem}"
+            raise UsageError(problem, error.remedy) from None
     return parsed

@@ -1,7 +1,7 @@
-"""A stand-in for Ollama's release archive: its real shape, with little in it.
+"""A stand-in for Ollama's release archive: the same layout, with small files.
 
 The order of members is that of ``.github/workflows/release.yaml`` in
-github.com/ollama/ollama; ``bin/ollama`` is a script that runs our engine.
+github.com/ollama/ollama; ``bin/ollama`` is a script that runs the stand-in engine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERSION_VARIABLE: Final = "AVOCADO_REHEARSAL_VERSION"
 _LIBRARY_BYTES: Final = 64 * 1024
 _LEVEL: Final = 3
 _MODIFIED_S: Final = 1_780_000_000
-# A text is where a symlink leads; None is a folder, a number a file's bytes.
+# A string is a symlink's target, None a folder, a number a file's size in bytes.
 _LIBRARIES: Final[dict[str, str | int | None]] = {
     "cuda_v12": None,
     "cuda_v12/libcublas.so.12.8.4.1": 4 * _LIBRARY_BYTES,
@@ -49,28 +49,28 @@ _LIBRARIES: Final[dict[str, str | int | None]] = {
 
 
 def build_archive(version: str, name: str, engine_tree: Path | None = None) -> bytes:
-    """Return the archive that a release calls ``name``.
+    """Return the archive of a release with this file name.
 
     Args:
-        version: ``X.Y.Z``, which the engine in it reports.
-        name: Its ending says how it is packed; macOS' has no folders.
-        engine_tree: Packed instead of the stand-in: a folder with ``bin`` and,
-            where the build has libraries, ``lib``.
+        version: ``X.Y.Z``, which its engine reports.
+        name: Its suffix decides the compression; the one for macOS has no folders.
+        engine_tree: A folder with ``bin`` and, if the build has libraries, ``lib``,
+            packed instead of the stand-in.
     """
     is_flat = "darwin" in name
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w", format=tarfile.GNU_FORMAT) as tar:
+    unpacked = io.BytesIO()
+    with tarfile.open(fileobj=unpacked, mode="w", format=tarfile.GNU_FORMAT) as tar:
         if engine_tree is None:
             _pack_stand_in(tar, version, is_flat=is_flat)
         else:
             _pack_tree(tar, engine_tree, is_flat=is_flat)
     if name.endswith(".zst"):
-        return zstandard.ZstdCompressor(level=_LEVEL).compress(plain.getvalue())
-    return gzip.compress(plain.getvalue(), compresslevel=1, mtime=_MODIFIED_S)
+        return zstandard.ZstdCompressor(level=_LEVEL).compress(unpacked.getvalue())
+    return gzip.compress(unpacked.getvalue(), compresslevel=1, mtime=_MODIFIED_S)
 
 
 def _pack_stand_in(tar: tarfile.TarFile, version: str, *, is_flat: bool) -> None:
-    chance = random.Random(version)
+    generator = random.Random(version)
     prefix = "" if is_flat else "lib/ollama/"
     script = engine_script(version)
     _add(tar, _member("ollama" if is_flat else "bin/ollama", 0o755), script)
@@ -83,11 +83,11 @@ def _pack_stand_in(tar: tarfile.TarFile, version: str, *, is_flat: bool) -> None
             member.type, member.linkname = tarfile.SYMTYPE, content
             _add(tar, member, b"")
         else:
-            _add(tar, member, chance.randbytes(content))
+            _add(tar, member, generator.randbytes(content))
 
 
 def engine_script(version: str) -> bytes:
-    """Return a program that runs the stand-in engine with this very package."""
+    """Return a script that runs the stand-in engine of this package."""
     paths = [str(IMPORT_ROOT), os.environ.get("PYTHONPATH", "")]
     searched = shlex.quote(os.pathsep.join(filter(None, paths)))
     return (
@@ -104,10 +104,10 @@ def _pack_tree(tar: tarfile.TarFile, tree: Path, *, is_flat: bool) -> None:
     libraries = sorted((tree / "lib" / "ollama").glob("*"))
     for path in (tree / "bin" / "ollama", *libraries):
         name = path.name if is_flat else path.relative_to(tree).as_posix()
-        tar.add(path, name, filter=_of_nobody)
+        tar.add(path, name, filter=_owned_by_root)
 
 
-def _of_nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
     return member
@@ -116,7 +116,7 @@ def _of_nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
 def _member(name: str, mode: int) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.mode, member.mtime = mode, _MODIFIED_S
-    return _of_nobody(member)
+    return _owned_by_root(member)
 
 
 def _add(tar: tarfile.TarFile, member: tarfile.TarInfo, content: bytes) -> None:

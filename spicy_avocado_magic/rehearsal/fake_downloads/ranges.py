@@ -1,4 +1,4 @@
-"""Bytes over HTTP as a file host serves them: length, ETag, one range."""
+"""HTTP responses of a file host: length, ETag, one byte range."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def serve_bytes(
 ) -> web.StreamResponse:
     """Answer GET or HEAD: 200, 206 for a range, 416 for one beyond the end.
 
-    A range is passed over where ``If-Range`` names another version.
+    A range is ignored if ``If-Range`` names another version.
     """
     named = {hdrs.ETAG: f'"{etag}"', hdrs.ACCEPT_RANGES: "bytes", **(headers or {})}
     start, stop = 0, len(content)

@@ -1,8 +1,8 @@
-"""A stand-in for registry.ollama.ai: it has every model, and all are the tiny one.
+"""A stand-in for registry.ollama.ai that serves the tiny model under every name.
 
 The protocol is Docker's with Ollama's media types (``server/images.go`` and
-``manifest/`` in github.com/ollama/ollama). Names beginning with ``missing``,
-``gated`` or ``newer`` are refused, so that these failures can be rehearsed.
+``manifest/`` in github.com/ollama/ollama). Names that begin with
+``missing``, ``gated`` or ``newer`` fail, so that these errors can be rehearsed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _MEDIA: Final = "application/vnd.ollama.image"
 _MANIFEST_MEDIA: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG_MEDIA: Final = "application/vnd.docker.container.image.v1+json"
 _TEMPLATE: Final = b"{{ if .System }}{{ .System }} {{ end }}{{ .Prompt }} "
-# The tiny model never ends by itself.
+# The tiny model never generates an end token.
 _PARAMETERS: Final = b'{"num_predict":64}'
 _NEWER: Final = (
     "\nThe model you are attempting to pull requires a newer version of Ollama.\n\n"
     "Please download the latest version at:\n\n\thttps://ollama.com/download\n\n"
 )
-"""What the real registry says (github.com/ollama/ollama/issues/14876)."""
+"""The real registry's message (github.com/ollama/ollama/issues/14876)."""
 
 
 def create_registry(weights: bytes | None = None) -> web.Application:
@@ -58,21 +58,21 @@ class _Registry:
         name = "/v2/{namespace}/{model}"
         app.router.add_get("/v2/", self._root)
         app.router.add_get("/token", self._token)
-        app.router.add_get(f"{name}/manifests/{{tag}}", self._give_manifest)
-        app.router.add_get(f"{name}/blobs/{{digest}}", self._give_blob)
+        app.router.add_get(f"{name}/manifests/{{tag}}", self._serve_manifest)
+        app.router.add_get(f"{name}/blobs/{{digest}}", self._serve_blob)
         return app
 
     async def _root(self, _request: web.Request) -> web.Response:
         return web.json_response({})
 
     async def _token(self, _request: web.Request) -> web.Response:
-        """Answer the engine's second step after a 401; it opens nothing here."""
+        """Answer the engine's request for a token after a 401; the token is useless."""
         return web.json_response({"token": "rehearsal"})
 
-    async def _give_manifest(self, request: web.Request) -> web.StreamResponse:
-        refusal = _refusal(request)
-        if refusal is not None:
-            return refusal
+    async def _serve_manifest(self, request: web.Request) -> web.StreamResponse:
+        error = _error_for(request)
+        if error is not None:
+            return error
         return await serve_bytes(
             request,
             self._manifest,
@@ -83,27 +83,27 @@ class _Registry:
             },
         )
 
-    async def _give_blob(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_blob(self, request: web.Request) -> web.StreamResponse:
         digest = request.match_info["digest"]
         if digest not in self._blobs:
             return _error(404, "BLOB_UNKNOWN", "blob unknown to registry")
-        # The engine asks a 200 for its Location (resp.Location, server/download.go).
+        # The engine reads Location even from a 200 (resp.Location, server/download.go).
         headers = {"Docker-Content-Digest": digest, "Location": str(request.rel_url)}
         blob = self._blobs[digest]
         return await serve_bytes(request, blob, etag=digest, headers=headers)
 
 
-def _refusal(request: web.Request) -> web.Response | None:
+def _error_for(request: web.Request) -> web.Response | None:
     namespace, model = request.match_info["namespace"], request.match_info["model"]
     if model.startswith("missing"):
         return _error(404, "MANIFEST_UNKNOWN", "manifest unknown")
     if model.startswith("gated"):
-        refusal = _error(401, "UNAUTHORIZED", "authentication required")
-        refusal.headers["WWW-Authenticate"] = (
+        error = _error(401, "UNAUTHORIZED", "authentication required")
+        error.headers["WWW-Authenticate"] = (
             f'Bearer realm="http://{request.host}/token",service="{request.host}",'
             f'scope="repository:{namespace}/{model}:pull"'
         )
-        return refusal
+        return error
     if model.startswith("newer"):
         return web.Response(status=412, text=_NEWER)
     return None

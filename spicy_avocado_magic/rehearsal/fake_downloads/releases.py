@@ -16,7 +16,7 @@ from .archive import build_archive
 from .ranges import serve_bytes
 
 RELEASES_PATH: Final = "/ollama/ollama/releases"
-"""``http://HOST:PORT`` and this is the address of the releases."""
+"""The path of the releases under ``http://HOST:PORT``."""
 
 _OLDEST: Final = (0, 11, 4)
 _ZSTANDARD_SINCE: Final = (0, 14, 0)
@@ -30,7 +30,7 @@ def create_releases(
     """Return the release host.
 
     Args:
-        latest: The version that ``/releases/latest`` leads to.
+        latest: The version to which ``/releases/latest`` redirects.
         engine_tree: A folder with ``bin`` and ``lib`` of a real Ollama for this
             platform, packed instead of the stand-in and served as any version.
     """
@@ -38,7 +38,7 @@ def create_releases(
 
 
 def asset_names(version: str) -> list[str]:
-    """Return the archives of a version; none if there is no such release.
+    """Return the archive names of a version; empty for an unknown release.
 
     Linux archives are ``.tar.zst`` since 0.14.0, before that ``.tgz``.
     """
@@ -62,13 +62,13 @@ class _Releases:
         app = web.Application()
         asset = "v{version}/{asset}"
         add = app.router.add_get
-        add(f"{RELEASES_PATH}/latest", self._lead_to_latest)
+        add(f"{RELEASES_PATH}/latest", self._redirect_to_latest)
         add(f"{RELEASES_PATH}/tag/v{{version}}", self._show_release)
-        add(f"{RELEASES_PATH}/download/{asset}", self._lead_to_asset)
-        add(f"/release-assets/{asset}", self._give_asset)
+        add(f"{RELEASES_PATH}/download/{asset}", self._redirect_to_asset)
+        add(f"/release-assets/{asset}", self._serve_asset)
         return app
 
-    async def _lead_to_latest(self, _request: web.Request) -> web.Response:
+    async def _redirect_to_latest(self, _request: web.Request) -> web.Response:
         raise web.HTTPFound(f"{RELEASES_PATH}/tag/v{self._latest}")
 
     async def _show_release(self, request: web.Request) -> web.Response:
@@ -77,15 +77,15 @@ class _Releases:
             raise web.HTTPNotFound
         return web.Response(text=f"Release v{version} (rehearsal)")
 
-    async def _lead_to_asset(self, request: web.Request) -> web.Response:
-        """Redirect to where the bytes are, as GitHub does."""
+    async def _redirect_to_asset(self, request: web.Request) -> web.Response:
+        """Redirect to the download host, as GitHub does."""
         version, asset = request.match_info["version"], request.match_info["asset"]
         offered = self._offered(version)
         if not offered or asset not in {"sha256sum.txt", *offered}:
             raise web.HTTPNotFound
         raise web.HTTPFound(f"/release-assets/v{version}/{asset}")
 
-    async def _give_asset(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_asset(self, request: web.Request) -> web.StreamResponse:
         version, asset = request.match_info["version"], request.match_info["asset"]
         offered = self._offered(version)
         if asset == "sha256sum.txt" and offered:
@@ -109,7 +109,7 @@ class _Releases:
         return [name for name in names if sys.platform in name]
 
     async def _asset(self, version: str, name: str) -> tuple[bytes, str]:
-        """Return an archive and its sha256, made when first asked for."""
+        """Return an archive and its sha256, built at the first request."""
         async with self._building:
             if (version, name) not in self._built:
                 self._built[version, name] = await asyncio.to_thread(

@@ -1,7 +1,7 @@
 """A stand-in for a language model: 300 KB that real Ollama loads and runs.
 
-It babbles: random letters, as many as the engine is asked for. Written by the
-GGUF specification (``docs/gguf.md`` in github.com/ggml-org/ggml), without numpy.
+It generates random letters, as many as are requested. Written by the GGUF
+specification (``docs/gguf.md`` in github.com/ggml-org/ggml), without numpy.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _F32_TENSOR: Final = 0
 _UINT32, _INT32, _FLOAT32, _STRING, _ARRAY = 4, 5, 6, 8, 9
 _UNKNOWN, _CONTROL, _BYTE = 2, 3, 6
 _SPECIAL: Final = ("<unk>", "<s>", "</s>")
-_SPOKEN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz    ")
-_PULL: Final = 4.0
+_LETTERS: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz    ")
+_BIAS: Final = 4.0
 
 
 @cache
 def tiny_gguf() -> bytes:
-    """Return the file; the same bytes on every machine."""
+    """Return the file's content, the same bytes on every machine."""
     tensors = list(_tensors())
     head = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(_metadata()))]
     for key, (kind, value) in _metadata().items():
@@ -69,39 +69,40 @@ def _metadata() -> dict[str, tuple[int, Any]]:
 
 def _tensors() -> Iterator[tuple[str, tuple[int, ...], bytes]]:
     """Yield name, shape and weights; a shape names its fastest dimension first."""
-    chance = random.Random(259)
+    generator = random.Random(259)
     tokens = len(_SPECIAL) + 256
     square, wide = (EMBEDDING, EMBEDDING), (EMBEDDING, _FEED_FORWARD)
     flat = struct.pack(f"<{EMBEDDING}f", *[1.0] * EMBEDDING)
-    # One dimension is alike for all tokens, so that the output can favour letters.
-    yield "token_embd.weight", (EMBEDDING, tokens), _rows(chance, [1.0] * tokens)
+    # One dimension is equal for all tokens, so that the output can favour letters.
+    yield "token_embd.weight", (EMBEDDING, tokens), _rows(generator, [1.0] * tokens)
     yield "output_norm.weight", (EMBEDDING,), flat
-    spoken = [-_PULL] * len(_SPECIAL)
-    spoken += [_PULL if byte in _SPOKEN else -_PULL for byte in range(256)]
-    yield "output.weight", (EMBEDDING, tokens), _rows(chance, spoken)
+    biases = [-_BIAS] * len(_SPECIAL)
+    biases += [_BIAS if byte in _LETTERS else -_BIAS for byte in range(256)]
+    yield "output.weight", (EMBEDDING, tokens), _rows(generator, biases)
     yield "blk.0.attn_norm.weight", (EMBEDDING,), flat
     for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
-        yield f"blk.0.{part}.weight", square, _weights(chance, EMBEDDING**2)
+        yield f"blk.0.{part}.weight", square, _weights(generator, EMBEDDING**2)
     yield "blk.0.ffn_norm.weight", (EMBEDDING,), flat
     for part, shape in (("gate", wide), ("up", wide), ("down", wide[::-1])):
-        weights = _weights(chance, EMBEDDING * _FEED_FORWARD)
+        weights = _weights(generator, EMBEDDING * _FEED_FORWARD)
         yield f"blk.0.ffn_{part}.weight", shape, weights
 
 
-def _rows(chance: random.Random, first: Sequence[float]) -> bytes:
+def _rows(generator: random.Random, first: Sequence[float]) -> bytes:
     """Return one row for each token, with a chosen first number."""
     return b"".join(
-        struct.pack("<f", number) + _weights(chance, EMBEDDING - 1) for number in first
+        struct.pack("<f", number) + _weights(generator, EMBEDDING - 1)
+        for number in first
     )
 
 
-def _weights(chance: random.Random, count: int) -> bytes:
+def _weights(generator: random.Random, count: int) -> bytes:
     """Return ``count`` numbers, close to normal(0, 0.05).
 
-    The sum of three even chances, since ``gauss`` goes through the platform's
-    logarithm and the bytes must be the same everywhere.
+    The sum of three uniform numbers, since ``gauss`` uses the platform's logarithm and
+    the bytes must be the same everywhere.
     """
-    draw = chance.random
+    draw = generator.random
     return struct.pack(
         f"<{count}f", *(0.1 * (draw() + draw() + draw() - 1.5) for _ in range(count))
     )

@@ -1,8 +1,7 @@
-"""What an account may not have, in the words of ngrok's service.
+"""Account limits of the stand-in service, in the words of ngrok.
 
-A token's own name makes it the token of an account in trouble: ``malformed``,
-``revoked``, ``unpooled`` (a plan without endpoint pooling) or ``ruleless`` (a plan
-without Traffic Policy).
+A word in the token selects the error: ``malformed``, ``revoked``, ``unpooled`` (a plan
+without endpoint pooling) or ``ruleless`` (a plan without Traffic Policy).
 """
 
 from __future__ import annotations
@@ -14,39 +13,46 @@ from .traffic_policy import InvalidPolicy, TrafficPolicy
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,200}")
 _FREE_RULES: Final = 5
-"""Rules in a policy (https://ngrok.com/docs/pricing-limits/free-plan-limits)."""
+"""Rules in one policy (https://ngrok.com/docs/pricing-limits/free-plan-limits)."""
 
 
 class EndpointRefused(Exception):
-    """The service gives no such endpoint, with its reason."""
+    """The service refuses an endpoint, with its reason."""
 
-    def __init__(self, code: int, said: str) -> None:
-        super().__init__(f"failed to start tunnel: {said}\r\n\r\nERR_NGROK_{code}\r\n")
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(
+            f"failed to start tunnel: {message}\r\n\r\nERR_NGROK_{code}\r\n"
+        )
 
 
-def refusal(
+def token_error(
     token: str, sessions: int, max_sessions: int, *, is_revoked: bool = False
 ) -> str:
-    """Return why a token gets no session, in ngrok's words; empty if it gets one.
+    """Return ngrok's error for a token; empty if the token gets a session.
 
-    Like the real service, it repeats a token that it refuses.
+    Like the real service, the error repeats the token.
     """
     if not _TOKEN.fullmatch(token) or "malformed" in token:
-        said = f"does not look like a proper ngrok authtoken.\nYour authtoken: {token}"
-        why, code = f"The authtoken you specified {said}", 105
+        problem = "does not look like a proper ngrok authtoken."
+        code = 105
     elif is_revoked or "revoked" in token:
-        said = f"is properly formed, but it is invalid.\nYour authtoken: {token}"
-        why, code = f"The authtoken you specified {said}", 107
+        problem = "is properly formed, but it is invalid."
+        code = 107
     elif sessions >= max_sessions:
         limit = f"limited to {max_sessions} simultaneous ngrok agent sessions."
-        why, code = f"Your account is {limit}", 108
+        return _authentication_failed(f"Your account is {limit}", 108)
     else:
         return ""
-    return f"authentication failed: {why}\r\n\r\nERR_NGROK_{code}\r\n"
+    reason = f"The authtoken you specified {problem}\nYour authtoken: {token}"
+    return _authentication_failed(reason, code)
+
+
+def _authentication_failed(reason: str, code: int) -> str:
+    return f"authentication failed: {reason}\r\n\r\nERR_NGROK_{code}\r\n"
 
 
 def require_pooling(token: str) -> None:
-    """Refuse a pooled endpoint where the plan has none.
+    """Refuse a pooled endpoint for a plan without pooling.
 
     Raises:
         EndpointRefused: With 18019.
@@ -60,7 +66,7 @@ def require_pooling(token: str) -> None:
 
 
 def read_policy(token: str, text: str) -> TrafficPolicy | None:
-    """Return an endpoint's policy; None if it has none.
+    """Return an endpoint's Traffic Policy, or None.
 
     Raises:
         EndpointRefused: With 9026 if it is invalid, 15004 if it has too many rules.
@@ -70,8 +76,8 @@ def read_policy(token: str, text: str) -> TrafficPolicy | None:
     try:
         policy = TrafficPolicy.parse(text)
     except InvalidPolicy as error:
-        said = f"The TrafficPolicy you provided is invalid: {error}"
-        raise EndpointRefused(9026, said) from error
+        message = f"The TrafficPolicy you provided is invalid: {error}"
+        raise EndpointRefused(9026, message) from error
     limit = 0 if "ruleless" in token else _FREE_RULES
     if len(policy.rules) > limit:
         raise EndpointRefused(
@@ -83,7 +89,7 @@ def read_policy(token: str, text: str) -> TrafficPolicy | None:
 
 
 def already_online(name: str) -> EndpointRefused:
-    """Return why a name is not given to a second one, unless both pool."""
+    """Return the error for a name that another endpoint has, unless both pool."""
     return EndpointRefused(
         334,
         f"The endpoint '{name}' is already online. Either\n1. stop your existing "

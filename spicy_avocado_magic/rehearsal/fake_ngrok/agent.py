@@ -1,9 +1,9 @@
 """A stand-in ngrok v3 agent, which unmodified pyngrok starts and accepts.
 
-It says and answers what pyngrok 9.1 asks of an agent (its ``process`` and ``ngrok``
-modules) and joins ``rehearsal.edge``. Settings come from the agent's own YAML file,
-version 3 (https://ngrok.com/docs/agent/config/v3): ``authtoken``, ``connect_url``
-and ``web_addr``.
+It logs and answers what pyngrok 9.1 expects of an agent (its modules ``process`` and
+``ngrok``) and connects to ``fake_ngrok.edge``. Settings come from the agent's own YAML
+file, version 3 (https://ngrok.com/docs/agent/config/v3): ``authtoken``,
+``connect_url`` and ``web_addr``.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ def write_agent_script(path: Path, module: str = __name__) -> Path:
 
 
 class StandInAgent:
-    """One agent process: its link to the edge, and its local API."""
+    """One agent process: its session with the edge, and its local API."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         token = str(settings.get("authtoken") or "")
-        self._link = EdgeSession(token, str(settings.get("connect_url") or ""))
+        self._session = EdgeSession(token, str(settings.get("connect_url") or ""))
         self._api = host_and_port(str(settings.get("web_addr") or ""), 4040)
 
     async def run(self) -> int:
-        """Serve until a signal ends it, or the edge refuses the token."""
+        """Serve until a signal arrives or the edge refuses the token."""
         runner = web.AppRunner(self.create_app(), access_log=None)
         await runner.setup()
         await self._open_api(runner)
-        session = asyncio.ensure_future(self._link.stay_connected())
+        session = asyncio.ensure_future(self._session.stay_connected())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, session.cancel)
         try:
@@ -95,50 +95,50 @@ class StandInAgent:
         return app
 
     async def _on_status(self, _request: web.Request) -> web.Response:
-        status = "online" if self._link.is_online else "reconnecting"
+        status = "online" if self._session.is_online else "reconnecting"
         return web.json_response({"status": status, "agent_version": VERSION})
 
     async def _on_list(self, _request: web.Request) -> web.Response:
-        online = [_shown(e) for e in self._link.endpoints.values() if "url" in e]
+        online = [_shown(e) for e in self._session.endpoints.values() if "url" in e]
         return web.json_response({"endpoints": online})
 
     async def _on_create(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        name = str(asked["name"])
+        body = await request.json()
+        name = str(body["name"])
         endpoint: dict[str, Any] = {
             "name": name,
             "uri": f"/api/endpoints/{name}",
-            "upstream": {"url": str(asked["upstream"]["url"])},
-            "pooling_enabled": bool(asked.get("pooling_enabled")),
-            "asked": str(asked.get("url") or ""),
+            "upstream": {"url": str(body["upstream"]["url"])},
+            "pooling_enabled": bool(body.get("pooling_enabled")),
+            "asked": str(body.get("url") or ""),
         }
-        if "traffic_policy" in asked:
-            endpoint["traffic_policy"] = str(asked["traffic_policy"])
-        self._link.endpoints[name] = endpoint
+        if "traffic_policy" in body:
+            endpoint["traffic_policy"] = str(body["traffic_policy"])
+        self._session.endpoints[name] = endpoint
         try:
-            await self._link.claim(endpoint)
+            await self._session.claim(endpoint)
         except EdgeRejected as error:
-            del self._link.endpoints[name]
-            body = {
+            del self._session.endpoints[name]
+            failure = {
                 "error_code": 103,
                 "status_code": 502,
                 "msg": "failed to start endpoint",
                 "details": {"err": str(error)},
             }
-            return web.json_response(body, status=502)
+            return web.json_response(failure, status=502)
         return web.json_response(_shown(endpoint), status=201)
 
     async def _on_delete(self, request: web.Request) -> web.Response:
-        endpoint = self._link.endpoints.pop(request.match_info["name"], None)
+        endpoint = self._session.endpoints.pop(request.match_info["name"], None)
         if endpoint is None:
             raise web.HTTPNotFound
-        await self._link.ask({"unbind": endpoint["asked"]})
+        await self._session.ask({"unbind": endpoint["asked"]})
         return web.Response(status=204)
 
 
 @web.middleware
 async def _logged(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Log each request: pyngrok reads a line between its checks of the API."""
+    """Log each request, since pyngrok reads a log line between its health checks."""
     log("info", "request", obj="web", method=request.method, path=request.path)
     response: web.StreamResponse = await handler(request)
     return response
@@ -150,14 +150,14 @@ def _shown(endpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _save_token(path: Path, token: str) -> None:
     settings = _read_settings(path) if path.exists() else {}
-    plain = {"version": "3", "agent": {**settings, "authtoken": token}}
-    path.write_text(yaml.safe_dump(plain))
+    config = {"version": "3", "agent": {**settings, "authtoken": token}}
+    path.write_text(yaml.safe_dump(config))
     path.chmod(0o600)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    plain = yaml.safe_load(path.read_text()) or {}
-    return dict(plain.get("agent") or {})
+    config = yaml.safe_load(path.read_text()) or {}
+    return dict(config.get("agent") or {})
 
 
 def main(
@@ -165,7 +165,7 @@ def main(
     agent_class: type[StandInAgent] = StandInAgent,
     version: str = VERSION,
 ) -> int:
-    """Do what an agent does for this command line and return its exit code.
+    """Run the agent's command line and return its exit code.
 
     Args:
         argv: The command line without the program's name; by default this process's.
@@ -178,8 +178,8 @@ def main(
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--authtoken")
-    for passed_over in ("--log", "--log-format", "--log-level", "--region"):
-        parser.add_argument(passed_over)
+    for ignored in ("--log", "--log-format", "--log-level", "--region"):
+        parser.add_argument(ignored)
     parser.add_argument("--none", action="store_true")
     options = parser.parse_intermixed_args(argv)
     if options.command[:2] == ["config", "add-authtoken"]:

@@ -1,8 +1,8 @@
-"""A stand-in for ngrok's service: it owns "public" loopback URLs and relays to agents.
+"""A stand-in for ngrok's service: "public" loopback URLs, relayed to agents.
 
-It is a stage set, not the service: no TLS, no HTTP/2, no limits but those that a user
-meets on the first day, and of Traffic Policy what ``traffic_policy`` knows. What it
-carries, it carries for real: request by request, as the service does.
+It has no TLS, no HTTP/2, only the limits that a user meets on the first day, and of
+Traffic Policy only what ``traffic_policy`` implements. Requests are relayed one by one,
+as the service does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .account import (
     EndpointRefused,
     already_online,
     read_policy,
-    refusal,
     require_pooling,
+    token_error,
 )
 from .http1 import Head
 from .proxying import ClientConnection, UpstreamClosed
@@ -34,14 +34,14 @@ _ANSWER_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """How a session serves an endpoint."""
+    """A session's options for one endpoint."""
 
     pool: bool
     policy: TrafficPolicy | None
 
 
 class _Endpoint:
-    """One name, its loopback port, and the sessions that serve it."""
+    """A name, its loopback port, and the sessions that serve it."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -54,24 +54,24 @@ class _Endpoint:
 
 
 class FakeNgrok:
-    """The stand-in service; it lives in the event loop that starts it.
+    """The stand-in service; use it in the event loop that starts it.
 
-    An endpoint's name is the domain that was asked for, or the one fixed domain of
-    the account. A name keeps its port, and so its URL, for the edge's whole life,
-    also over ``close`` and a new ``start``.
+    An endpoint's name is the requested domain, or the fixed domain of the account. A
+    name keeps its port, and so its URL, as long as this object exists, also over
+    ``close`` and a new ``start``.
 
     Attributes:
-        max_sessions: How many agents one token may have connected.
-        revoked: Tokens that get no session any more.
-        is_occupied: Whether all names are online in sessions that nobody sees.
-        used_up: The code with which public requests are refused; 0 for none.
+        max_sessions: How many agents may be connected with one token.
+        revoked: Tokens that get no session.
+        is_occupied: Whether every name counts as online elsewhere.
+        quota_code: The ngrok code with which public requests are refused; 0 for none.
     """
 
     def __init__(self, *, max_sessions: int = 3) -> None:
         self.max_sessions = max_sessions
         self.revoked: set[str] = set()
         self.is_occupied = False
-        self.used_up = 0
+        self.quota_code = 0
         self._control: asyncio.Server | None = None
         self._endpoints: dict[str, _Endpoint] = {}
         self._sessions: set[Session] = set()
@@ -81,11 +81,11 @@ class FakeNgrok:
 
     @property
     def sessions(self) -> int:
-        """How many agents are connected."""
+        """The number of connected agents."""
         return len(self._sessions)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Open the control address and return it; known URLs come back too."""
+        """Open the control address and return it; earlier URLs are served again."""
 
         def on_agent(*stream: Any) -> None:
             self._begin(self._on_agent(stream), stream)
@@ -97,7 +97,7 @@ class FakeNgrok:
         return f"{host}:{self._control.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
-        """Go away: no session, no URL and no connection is left."""
+        """Close every session, URL and connection."""
         self._is_open = False
         servers = [self._control, *(e.server for e in self._endpoints.values())]
         for server in servers:
@@ -112,9 +112,9 @@ class FakeNgrok:
         self._accepted.clear()
 
     def drop_sessions(self) -> None:
-        """Cut every agent's session, and the connections that it carries."""
+        """Abort every agent's session and the connections that it relays."""
         for session in self._sessions:
-            session.end()
+            session.abort()
 
     async def _listen(self, endpoint: _Endpoint) -> None:
         def on_client(*client: Any) -> None:
@@ -125,9 +125,9 @@ class FakeNgrok:
         endpoint.port = endpoint.server.sockets[0].getsockname()[1]
 
     def _begin(self, work: Coroutine[Any, Any, None], stream: Stream) -> None:
-        """Serve a connection in a task that ``close`` ends, and the connection too."""
+        """Serve a connection in a task; ``close`` ends both."""
         if not self._is_open:
-            # It was let in while the edge went away.
+            # The connection was accepted while the edge was closing.
             work.close()
             stream[1].transport.abort()
             return
@@ -140,18 +140,18 @@ class FakeNgrok:
         reader, writer = stream
         hello = await read_message(reader) or {}
         if "data" in hello:
-            self._hand_over(hello, stream)
+            self._assign(hello, stream)
             return
         token = str(hello.get("token", ""))
-        mine = sum(session.token == token for session in self._sessions)
-        most = self.max_sessions
-        why_not = refusal(token, mine, most, is_revoked=token in self.revoked)
-        write_message(writer, {"error": why_not} if why_not else {"ok": True})
-        if not why_not:
+        count = sum(session.token == token for session in self._sessions)
+        is_revoked = token in self.revoked
+        error = token_error(token, count, self.max_sessions, is_revoked=is_revoked)
+        write_message(writer, {"error": error} if error else {"ok": True})
+        if not error:
             await self._serve_session(Session(token, writer), reader)
         writer.close()
 
-    def _hand_over(self, hello: dict[str, Any], stream: Stream) -> None:
+    def _assign(self, hello: dict[str, Any], stream: Stream) -> None:
         for session in self._sessions:
             answer = session.waiting.get(str(hello["data"]))
             if answer is not None and not answer.done():
@@ -179,7 +179,7 @@ class FakeNgrok:
             self._sessions.discard(session)
             for endpoint in self._endpoints.values():
                 endpoint.members.pop(session, None)
-            session.end()
+            session.abort()
 
     @staticmethod
     def _name(token: str, url: str) -> str:
@@ -213,7 +213,7 @@ class FakeNgrok:
             while is_open and (request := await client.reader.head()) is not None:
                 is_open = await self._exchange(endpoint, client, request)
         except ValueError:
-            await client.refuse("400 Bad Request")
+            await client.reject("400 Bad Request")
         except (OSError, EOFError):
             client.writer.transport.abort()
         finally:
@@ -224,14 +224,14 @@ class FakeNgrok:
     ) -> bool:
         """Serve one request; return whether another one may follow.
 
-        A member is chosen for each, then its own policy asked, and no other member
-        if it fails (https://ngrok.com/docs/universal-gateway/endpoint-pooling).
+        A random member is chosen and its own policy applied; if it fails, no other
+        member is tried (https://ngrok.com/docs/universal-gateway/endpoint-pooling).
         """
-        if self.used_up:
-            await client.refuse("402 Payment Required", f"ERR_NGROK_{self.used_up}")
+        if self.quota_code:
+            await client.reject("402 Payment Required", f"ERR_NGROK_{self.quota_code}")
             return False
         if not endpoint.members:
-            await client.refuse("404 Not Found", "ERR_NGROK_3200")
+            await client.reject("404 Not Found", "ERR_NGROK_3200")
             return False
         session, member = random.choice(list(endpoint.members.items()))
         reply = member.policy and member.policy.reply_to(request)
@@ -242,21 +242,21 @@ class FakeNgrok:
             data = await self._dial(session, endpoint.url)
             if not isinstance(data, str):
                 return await client.relay(request, data)
-            await client.refuse("502 Bad Gateway", "ERR_NGROK_8012", data)
+            await client.reject("502 Bad Gateway", "ERR_NGROK_8012", data)
         except UpstreamClosed:
-            await client.refuse("502 Bad Gateway", "ERR_NGROK_3004")
+            await client.reject("502 Bad Gateway", "ERR_NGROK_3004")
         except (OSError, EOFError, ValueError) as error:
-            raise ConnectionResetError from error  # a part of a reply is none
+            raise ConnectionResetError from error  # a partial reply is no reply
         finally:
             session.relayed.discard(client.writer)
         return False
 
     @staticmethod
     async def _dial(session: Session, url: str) -> Stream | str:
-        """Return a connection of the agent's, or why it gives none.
+        """Return a data connection of the agent, or its error message.
 
         Raises:
-            TimeoutError: If it gives neither.
+            TimeoutError: If the agent does not answer.
         """
         ticket = secrets.token_hex(8)
         answer = session.expect(ticket)
@@ -269,7 +269,7 @@ class FakeNgrok:
 
 
 class Session:
-    """One agent that is connected, and the public connections it serves."""
+    """One connected agent, and the public connections that it relays."""
 
     def __init__(self, token: str, writer: asyncio.StreamWriter) -> None:
         self.token = token
@@ -278,12 +278,12 @@ class Session:
         self.relayed: set[asyncio.StreamWriter] = set()
 
     def expect(self, ticket: str) -> asyncio.Future[Stream | str]:
-        """Return what becomes the agent's data connection, or why there is none."""
+        """Return a future of the agent's data connection or its error message."""
         self.waiting[ticket] = asyncio.get_running_loop().create_future()
         return self.waiting[ticket]
 
-    def end(self) -> None:
-        """Let the agent go, and with it all that it carries."""
+    def abort(self) -> None:
+        """Abort the session and all connections that it relays."""
         for answer in self.waiting.values():
             if not answer.done():
                 answer.set_result("")

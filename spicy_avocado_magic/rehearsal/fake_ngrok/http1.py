@@ -1,7 +1,7 @@
-"""Where one HTTP message ends and the next begins, for the stand-in edge.
+"""HTTP/1.1 message framing for the stand-in edge (RFC 9112).
 
-Bytes are passed on as they are. It frames what well-formed HTTP/1.1 has: lengths and
-chunks; it refuses what is doubtful, and knows no upgrades and no HTTP/2.
+Bytes are relayed unchanged. Content-Length and chunked bodies are understood;
+ambiguous framing is refused; there are no upgrades and no HTTP/2.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Self
 from .session_protocol import CHUNK_BYTES
 
 _HEAD_BYTES: Final = 1024 * 1024
-"""Longest head, as the service has it."""
+"""The service's limit of a message head."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BODILESS: Final = frozenset({204, 304})
@@ -24,11 +24,11 @@ _OK: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The first lines of a request or a reply.
+    """The start line and headers of a request or a reply.
 
     Attributes:
-        raw: All of it, as it came.
-        first: The three parts of its first line.
+        raw: The bytes as received.
+        first: The three parts of the start line.
         headers: Values by lower-case name.
     """
 
@@ -38,7 +38,7 @@ class Head:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Read a head with its empty last line.
+        """Parse a head with its empty last line.
 
         Raises:
             ValueError: If it is not well-formed.
@@ -61,22 +61,22 @@ class Head:
 
     @property
     def method(self) -> str:
-        """Of a request."""
+        """The method of a request."""
         return self.first[0]
 
     @property
     def path(self) -> str:
-        """Of a request, without its query."""
+        """The path of a request, without its query."""
         return self.first[1].partition("?")[0]
 
     @property
     def status(self) -> int:
-        """Of a reply."""
+        """The status of a reply."""
         return int(self.first[1])
 
     @property
     def is_chunked(self) -> bool:
-        """Whether its body comes in chunks."""
+        """Whether the body is chunked."""
         coding = ", ".join(self.headers.get("transfer-encoding", ())).lower()
         if coding not in ("", "chunked"):
             raise ValueError(coding)
@@ -84,12 +84,12 @@ class Head:
 
     @property
     def length(self) -> int | None:
-        """Bytes of its body, where it says so."""
+        """The Content-Length in bytes, or None."""
         return next(map(int, self.headers.get("content-length", ())), None)
 
     @property
-    def keeps_open(self) -> bool:
-        """Whether its sender wants to go on on this connection."""
+    def is_persistent(self) -> bool:
+        """Whether the sender keeps the connection open (RFC 9112, section 9.3)."""
         tokens = ",".join(self.headers.get("connection", ())).lower().split(",")
         is_closing = "close" in map(str.strip, tokens)
         return "HTTP/1.1" in self.first and not is_closing
@@ -100,17 +100,17 @@ class Head:
 
 
 class HttpReader:
-    """Reads messages one after the other from a connection."""
+    """A reader of consecutive messages on one connection."""
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
         self._pending = bytearray()
 
     async def head(self) -> Head | None:
-        """Return the next head; None if the connection has ended instead.
+        """Return the next head, or None at the end of the connection.
 
         Raises:
-            ValueError: If it is none, or is cut short.
+            ValueError: If the head is malformed, too long or incomplete.
             OSError: If the connection broke.
         """
         while (end := self._pending.find(_END_OF_HEAD)) < 0:
@@ -123,22 +123,22 @@ class HttpReader:
         return Head.parse(self._take(end + len(_END_OF_HEAD)))
 
     async def more(self) -> bool:
-        """Wait for further bytes and keep them; False at the end."""
+        """Wait for further bytes and buffer them; return False at the end."""
         chunk = await self._reader.read(CHUNK_BYTES)
         self._pending += chunk
         return bool(chunk)
 
     async def skip(self) -> None:
-        """Read to the end and forget it."""
+        """Read to the end and discard it."""
         while await self.more():
             self._pending.clear()
 
     async def body(self, head: Head, *, to_end: bool = False) -> AsyncIterator[bytes]:
-        """Yield the rest of a message as it comes, its framing included.
+        """Yield the body of a message as it arrives, with its framing.
 
         Args:
-            head: Of the message.
-            to_end: Whether a body of unknown length lasts to the connection's end.
+            head: The head of the message.
+            to_end: Whether a body of unknown length ends with the connection.
 
         Raises:
             EOFError: If the connection ends before the message does.

@@ -1,4 +1,4 @@
-"""One request and its reply, carried between a client and an agent's connection."""
+"""Proxying of one request and its reply between a client and an agent."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from .http1 import Head, HttpReader
 from .session_protocol import Stream
 
 LINGER_S: Final = 10.0
-"""Longest wait for a client to take note of a refusal and leave."""
+"""Longest wait, in seconds, for a client to read an error and disconnect."""
 
 
 class ClientConnection:
-    """A public connection, which carries one exchange after the other."""
+    """A public connection with its requests, one after the other."""
 
     def __init__(self, stream: Stream) -> None:
         self.reader = HttpReader(stream[0])
         self.writer = stream[1]
 
     async def relay(self, request: Head, data: Stream) -> bool:
-        """Carry a request and its reply; the agent's connection is closed then.
+        """Relay a request and its reply, then close the agent's connection.
 
         Returns:
-            Whether another request may follow on the client's.
+            Whether another request may follow on the client's connection.
 
         Raises:
-            NoReply: If nothing of a reply came.
-            OSError, EOFError, ValueError: If one side broke off on the way.
+            UpstreamClosed: If no reply arrived.
+            OSError, EOFError, ValueError: If one side broke off.
         """
         sent = asyncio.Event()
         data[1].write(request.raw)
@@ -42,8 +42,8 @@ class ClientConnection:
             await asyncio.gather(sending, return_exceptions=True)
             data[1].close()
         if not sent.is_set():
-            await self._leave()
-        return stays and sent.is_set() and request.keeps_open
+            await self._close_gracefully()
+        return stays and sent.is_set() and request.is_persistent
 
     async def _send(
         self, request: Head, upstream: asyncio.StreamWriter, sent: asyncio.Event
@@ -53,7 +53,7 @@ class ClientConnection:
                 upstream.write(part)
                 await upstream.drain()
             sent.set()
-            # Who has left is of no more use to the upstream, which must hear of it.
+            # The upstream must notice that the client has disconnected.
             if not await self.reader.more():
                 upstream.write_eof()
         except (OSError, EOFError, ValueError):
@@ -75,18 +75,18 @@ class ClientConnection:
                 self.writer.write(part)
                 await self.writer.drain()
         await self.writer.drain()
-        return head.keeps_open and (is_framed or not head.has_body(request.method))
+        return head.is_persistent and (is_framed or not head.has_body(request.method))
 
     async def answer(self, request: Head, reply: bytes) -> bool:
-        """Reply in the edge's own name; return whether another request may follow."""
+        """Send the edge's own reply; return whether another request may follow."""
         self.writer.write(reply)
         await self.writer.drain()
         async for _ in self.reader.body(request):
             pass
-        return request.keeps_open
+        return request.is_persistent
 
-    async def refuse(self, status: str, code: str = "", detail: str = "") -> None:
-        """Reply with an error of the service, and let the client go."""
+    async def reject(self, status: str, code: str = "", detail: str = "") -> None:
+        """Reply with an error of the service and close the connection."""
         body = f"{detail}\r\n{code}\r\n"
         named = f"Ngrok-Error-Code: {code}\r\n" if code else ""
         head = (
@@ -94,10 +94,10 @@ class ClientConnection:
             f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self.writer.write((head + body).encode())
-        await self._leave()
+        await self._close_gracefully()
 
-    async def _leave(self) -> None:
-        """End our side; a close with unread bytes would reset the connection."""
+    async def _close_gracefully(self) -> None:
+        """Send FIN and read on: closing with unread bytes resets the connection."""
         with contextlib.suppress(OSError, TimeoutError):
             self.writer.write_eof()
             async with asyncio.timeout(LINGER_S):
@@ -105,4 +105,4 @@ class ClientConnection:
 
 
 class UpstreamClosed(Exception):
-    """The upstream went away, or spoke no HTTP, before it had replied."""
+    """The upstream closed, or sent no HTTP, before it had replied."""

@@ -1,4 +1,4 @@
-"""The stand-in agent's side of a session with ``rehearsal.edge``."""
+"""The stand-in agent's side of a session with ``fake_ngrok.edge``."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def _logfmt(value: object) -> str:
 
 
 class EdgeRejected(Exception):
-    """The edge said no, with its reason."""
+    """The edge refused a request, with its reason."""
 
 
 def host_and_port(address: str, default_port: int) -> tuple[str, int]:
-    """Return what to connect to for a URL or ``host:port``."""
+    """Return host and port of a URL or ``host:port``."""
     host, _, port = address.rpartition("://")[2].rstrip("/").partition(":")
     return host or "127.0.0.1", int(port or default_port)
 
 
 class EdgeSession:
-    """A session that reconnects by itself, and the endpoints claimed through it.
+    """A session that reconnects, and the endpoints opened through it.
 
     Attributes:
-        endpoints: What the local API shows, by name, with what was ``asked`` for.
+        endpoints: The entries of the local API by name; ``asked`` is the requested URL.
     """
 
     def __init__(self, token: str, edge_address: str) -> None:
@@ -57,14 +57,14 @@ class EdgeSession:
 
     @property
     def is_online(self) -> bool:
-        """Whether there is a session now."""
+        """Whether the session is established."""
         return self._writer is not None
 
     async def stay_connected(self) -> None:
-        """Hold a session for ever.
+        """Keep a session established until cancelled.
 
         Raises:
-            Refused: If the edge does not accept the token.
+            EdgeRejected: If the edge does not accept the token.
         """
         wait_s = _RECONNECT_FIRST_S
         while True:
@@ -91,7 +91,7 @@ class EdgeSession:
     async def _session(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Live through one session; False if the edge went before it began."""
+        """Run one session; return False if the edge closed before it began."""
         write_message(writer, {"token": self._token})
         welcome = await read_message(reader)
         if welcome is None:
@@ -120,10 +120,10 @@ class EdgeSession:
                 log("eror", "failed to start endpoint", obj="csess", err=error)
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return the edge's reply.
+        """Send a message and return the edge's reply.
 
         Raises:
-            Refused: If it says no, or there is no session.
+            EdgeRejected: If the edge refuses, or no session is established.
         """
         if self._writer is None:
             raise EdgeRejected("the session with the ngrok service is not established")
@@ -136,10 +136,10 @@ class EdgeSession:
         return reply
 
     async def claim(self, endpoint: dict[str, Any]) -> None:
-        """Put an endpoint online and note its URL.
+        """Put an endpoint online and record its URL.
 
         Raises:
-            Refused: If the edge says no.
+            EdgeRejected: If the edge refuses.
         """
         reply = await self.ask(
             {
@@ -158,7 +158,7 @@ class EdgeSession:
         task.add_done_callback(self._streams.discard)
 
     async def _carry(self, ticket: str, url: str) -> None:
-        """Join one public connection to the upstream."""
+        """Connect one public connection with the upstream."""
         hello = {"data": ticket}
         upstream = None
         for endpoint in self.endpoints.values():

@@ -1,9 +1,9 @@
-"""What the stand-in edge and agent say to each other, and how they carry bytes.
+"""The session protocol between the stand-in edge and agent.
 
-An agent's session is one TCP connection with a JSON object a line. The agent says
+An agent's session is one TCP connection with a JSON object a line. The agent sends
 ``{"token"}``, then ``{"id", "bind", "pool", "policy"}`` and ``{"id", "unbind"}``; the
 edge answers with the same ``id`` and ``url`` or ``error``. For each public request the
-edge says ``{"open": ticket, "url"}`` and the agent dials a second connection whose
+edge sends ``{"open": ticket, "url"}`` and the agent opens a second connection whose
 first line is ``{"data": ticket}``, with ``error`` if its upstream is unreachable;
 raw bytes follow.
 """
@@ -35,11 +35,11 @@ def write_message(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None
 
 
 async def splice(left: Stream, right: Stream) -> None:
-    """Carry bytes both ways until both sides have ended, then close both."""
+    """Copy bytes both ways until both sides have ended, then close both."""
     try:
         async with asyncio.TaskGroup() as both:
-            both.create_task(_pump(left[0], right[1]))
-            both.create_task(_pump(right[0], left[1]))
+            both.create_task(_copy(left[0], right[1]))
+            both.create_task(_copy(right[0], left[1]))
     except* OSError:
         left[1].transport.abort()
         right[1].transport.abort()
@@ -48,7 +48,7 @@ async def splice(left: Stream, right: Stream) -> None:
         right[1].close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while chunk := await reader.read(CHUNK_BYTES):
         writer.write(chunk)
         await writer.drain()

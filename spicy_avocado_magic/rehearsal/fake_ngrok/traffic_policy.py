@@ -1,8 +1,8 @@
-"""A stand-in for ngrok's Traffic Policy: it applies the rules that the product sends.
+"""A stand-in for ngrok's Traffic Policy, for the rules that the product sends.
 
-It knows the phase ``on_http_request``, the action ``custom-response`` and of CEL what
-``tunnel.traffic_policy`` uses; what else the service may know is invalid here, so that
-nothing passes for tested that was not.
+It supports the phase ``on_http_request``, the action ``custom-response`` and the part
+of CEL that ``tunnel.ngrok.traffic_policy`` uses. Everything else is invalid here, so
+that no rule counts as tested that was not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Condition = Callable[[Head], Any]
 
 _OPERATOR: Final = re.compile(r"'[^']*'|&&|\|\||!(?!=)")
 _DOUBTFUL_NOT: Final = re.compile(r"!(?![=(]|hasReqHeader\()")
-"""CEL's ``!`` binds closer than Python's ``not``, except before these."""
+"""CEL's ``!`` binds tighter than Python's ``not``, except before these."""
 _VARIABLES: Final[Mapping[str, Condition]] = {
     "req.method": lambda head: head.method,
     "req.url.path": lambda head: head.path,
@@ -30,7 +30,7 @@ _VARIABLES: Final[Mapping[str, Condition]] = {
 
 
 class InvalidPolicy(Exception):
-    """What is wrong with a policy, or what this stand-in does not know of it."""
+    """A policy that is invalid, or that this stand-in does not support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +41,28 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class TrafficPolicy:
-    """What an endpoint does with requests before its agent sees them."""
+    """The rules that an endpoint applies before its agent gets a request."""
 
     rules: tuple[_Rule, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a policy in YAML or JSON.
+        """Parse a policy in YAML or JSON.
 
         Raises:
-            InvalidPolicy: If it is none, or one that the stand-in cannot apply.
+            InvalidPolicy: If it is invalid or not supported here.
         """
         try:
-            plain = yaml.safe_load(text)
-            (phase, rules), *others = plain.items()
+            document = yaml.safe_load(text)
+            (phase, rules), *others = document.items()
             if phase != "on_http_request" or others:
-                raise InvalidPolicy(f"unknown phases in {list(plain)}")
+                raise InvalidPolicy(f"unknown phases in {list(document)}")
             return cls(tuple(_rule(**rule) for rule in rules))
         except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
             raise InvalidPolicy(f"could not decode: {error}") from error
 
     def reply_to(self, request: Head) -> bytes | None:
-        """Return what the first rule that holds replies; None lets a request pass."""
+        """Return the reply of the first rule that matches; None lets a request pass."""
         for rule in self.rules:
             if all(holds(request) for holds in rule.conditions):
                 return rule.reply
@@ -78,7 +78,7 @@ def _rule(*, actions: list[dict[str, Any]], expressions: list[str]) -> _Rule:
 
 def _reply(*, status_code: int, body: str, headers: dict[str, str]) -> bytes:
     if "${" in body:
-        raise InvalidPolicy("the stand-in interpolates nothing")
+        raise InvalidPolicy("the stand-in does not interpolate")
     content = body.encode()
     lines = [f"HTTP/1.1 {status_code} {HTTPStatus(status_code).phrase}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -90,7 +90,7 @@ def condition(expression: str) -> Condition:
     """Return a CEL expression as a function.
 
     Raises:
-        InvalidPolicy: If it uses what the stand-in does not know.
+        InvalidPolicy: If it uses what the stand-in does not support.
     """
     python = {"&&": " and ", "||": " or ", "!": " not "}
     if _DOUBTFUL_NOT.search(re.sub("'[^']*'", "''", expression)):
@@ -114,11 +114,11 @@ def _compiled(node: ast.expr) -> Condition:  # noqa: PLR0911  (a table of cases)
             part = _compiled(operand)
             return lambda head: not part(head)
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-            one, other = _compiled(left), _compiled(right)
-            return lambda head: one(head) == other(head)
+            first, second = _compiled(left), _compiled(right)
+            return lambda head: first(head) == second(head)
         case ast.Compare(left=left, ops=[ast.In()], comparators=[ast.List(elts=elts)]):
-            one, listed = _compiled(left), [_compiled(item) for item in elts]
-            return lambda head: one(head) in [item(head) for item in listed]
+            value, listed = _compiled(left), [_compiled(item) for item in elts]
+            return lambda head: value(head) in [item(head) for item in listed]
         case ast.Constant(value=str(value)):
             return lambda _: value
         case ast.Attribute() if ast.unparse(node) in _VARIABLES:
@@ -134,4 +134,4 @@ def _compiled(node: ast.expr) -> Condition:  # noqa: PLR0911  (a table of cases)
             part = _compiled(value)
             return lambda head: part(head).startswith(start)
         case _:
-            raise InvalidPolicy(f"the stand-in does not know {ast.unparse(node)}")
+            raise InvalidPolicy(f"the stand-in does not support {ast.unparse(node)}")

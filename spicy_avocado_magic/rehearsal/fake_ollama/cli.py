@@ -1,6 +1,6 @@
 """A stand-in for the ``ollama`` program, for machines that have no real one.
 
-It speaks Ollama's HTTP API, pulls by the registry protocol, and answers each
+It serves Ollama's HTTP API, pulls by the registry protocol, and answers each
 prompt by repeating it. ``AVOCADO_REHEARSAL_TOKEN_S`` sets the seconds per word.
 """
 
@@ -67,7 +67,7 @@ def _serve(version: str, middlewares: Sequence[Middleware]) -> int:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """Read ``OLLAMA_HOST``: a scheme and a port may be left out."""
+    """Parse ``OLLAMA_HOST``; scheme and port are optional."""
     host, _, port = text.rpartition("://")[2].rstrip("/").partition(":")
     return host or _DEFAULT_HOST, int(port or _DEFAULT_PORT)
 

@@ -1,7 +1,7 @@
-"""How a reply is told: what all dialects share, and Ollama's own two.
+"""Response formats: what all API dialects share, and Ollama's native two.
 
-Shapes follow ``api/types.go`` in github.com/ollama/ollama, as a server of 0.34.1
-was seen to write them.
+Shapes follow ``api/types.go`` in github.com/ollama/ollama, as observed on a server of
+0.34.1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ JsonObject = dict[str, Any]
 
 
 class Dialect(ABC):
-    """How one reply is told; make one for each request."""
+    """The format of one reply; create one for each request."""
 
     media: ClassVar[str] = "text/event-stream"
 
@@ -30,23 +30,23 @@ class Dialect(ABC):
         self.with_usage = with_usage
         self.token = secrets.token_hex(6)
         self.created_s = int(time.time())
-        self.used = (reply.heard_tokens, len(reply.words))
+        self.used = (reply.prompt_tokens, len(reply.words))
 
     def begin(self) -> bytes:
-        """Return what comes before the first word."""
+        """Return the bytes before the first word."""
         return b""
 
     @abstractmethod
     def piece(self, word: str) -> bytes:
-        """Return one word."""
+        """Return the bytes of one word."""
 
     @abstractmethod
     def end(self) -> bytes:
-        """Return what comes after the last word."""
+        """Return the bytes after the last word."""
 
     @abstractmethod
     def whole(self) -> JsonObject:
-        """Return all of it as one object."""
+        """Return the whole reply as one object."""
 
 
 class NativeGenerate(Dialect):
@@ -54,16 +54,16 @@ class NativeGenerate(Dialect):
 
     media = "application/x-ndjson"
 
-    def said(self, text: str) -> JsonObject:
-        """Return the field that carries text."""
+    def text_field(self, text: str) -> JsonObject:
+        """Return the field that holds the text."""
         return {"response": text}
 
     def piece(self, word: str) -> bytes:
-        """Return one line."""
-        return _line(self._head() | self.said(word) | {"done": False})
+        """Return one NDJSON line."""
+        return _line(self._head() | self.text_field(word) | {"done": False})
 
     def end(self) -> bytes:
-        """Return the line with the figures."""
+        """Return the last line, with token counts and durations."""
         return _line(self._last(""))
 
     def whole(self) -> JsonObject:
@@ -74,31 +74,31 @@ class NativeGenerate(Dialect):
         return {"model": self.reply.model, "created_at": rfc3339(time.time())}
 
     def _last(self, text: str) -> JsonObject:
-        last = self._head() | self.said(text)
+        last = self._head() | self.text_field(text)
         last |= {"done": True, "done_reason": self.reply.reason}
         if not self.reply.words:
             return last
-        heard, said = self.used
+        prompt, completion = self.used
         return last | {
-            "total_duration": said * 10**7,
+            "total_duration": completion * 10**7,
             "load_duration": 10**6,
-            "prompt_eval_count": heard,
+            "prompt_eval_count": prompt,
             "prompt_eval_duration": 10**6,
-            "eval_count": said,
-            "eval_duration": said * 10**7,
+            "eval_count": completion,
+            "eval_duration": completion * 10**7,
         }
 
 
 class NativeChat(NativeGenerate):
     """``/api/chat``."""
 
-    def said(self, text: str) -> JsonObject:
-        """Return the message that carries text."""
+    def text_field(self, text: str) -> JsonObject:
+        """Return the message that holds the text."""
         return {"message": {"role": "assistant", "content": text}}
 
 
-def told_error(path: str, status: int, message: str) -> JsonObject:
-    """Return an error in the words of the dialect that a path belongs to."""
+def error_body(path: str, status: int, message: str) -> JsonObject:
+    """Return an error in the format of the API that a path belongs to."""
     kind = {400: "invalid_request_error", 404: "not_found_error"}.get(
         status, "api_error"
     )
@@ -120,5 +120,5 @@ def prompt_texts(content: Any) -> Iterator[str]:
         yield from prompt_texts(content.get("text", content.get("content")))
 
 
-def _line(plain: JsonObject) -> bytes:
-    return json.dumps(plain).encode() + b"\n"
+def _line(json_value: JsonObject) -> bytes:
+    return json.dumps(json_value).encode() + b"\n"

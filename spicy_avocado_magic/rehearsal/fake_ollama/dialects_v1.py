@@ -1,7 +1,7 @@
-"""A reply in the words of OpenAI and Anthropic, streamed or whole.
+"""Replies in the formats of OpenAI and Anthropic, streamed or whole.
 
-Shapes follow ``openai/`` and ``anthropic/`` in github.com/ollama/ollama, as a
-server of 0.34.1 was seen to write them.
+Shapes follow ``openai/`` and ``anthropic/`` in github.com/ollama/ollama, as
+observed on a server of 0.34.1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class OpenAIChat(Dialect):
     prefix: ClassVar[str] = "chatcmpl"
 
     def choice(self, text: str, key: str) -> JsonObject:
-        """Return the part of a choice that carries text: its delta or message."""
+        """Return the part of a choice that holds the text: its delta or message."""
         return {key: {"role": "assistant", "content": text}}
 
     def piece(self, word: str) -> bytes:
@@ -30,7 +30,7 @@ class OpenAIChat(Dialect):
         return self._event([self._choice(word, "delta")])
 
     def end(self) -> bytes:
-        """Return why it ended, the usage where it was asked for, and the mark."""
+        """Return the finish reason, the usage if requested, and ``[DONE]``."""
         ending = self._choice("", "delta", self.reply.reason)
         events = self._event([ending])
         if self.with_usage:
@@ -60,11 +60,11 @@ class OpenAIChat(Dialect):
         }
 
     def _usage(self) -> JsonObject:
-        heard, said = self.used
+        prompt, completion = self.used
         return {
-            "prompt_tokens": heard,
-            "completion_tokens": said,
-            "total_tokens": heard + said,
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
         }
 
 
@@ -75,68 +75,74 @@ class OpenAICompletion(OpenAIChat):
     prefix = "cmpl"
 
     def choice(self, text: str, _key: str) -> JsonObject:
-        """Return the field that carries text, streamed or not."""
+        """Return the field that holds the text, streamed or not."""
         return {"text": text}
 
 
 class OpenAIResponse(Dialect):
-    """``/v1/responses``: the events that carry text, and no tools."""
+    """``/v1/responses``: the events for text, without tools."""
 
     def begin(self) -> bytes:
-        """Return the events that open the response, its item and its part."""
+        """Return the events that open the response, its item and its content part."""
         self._sent = 0
         opened = {"item": self._message("in_progress", []), "output_index": 0}
         return b"".join(
             (
-                self._tell("response.created", {"response": self._response([])}),
-                self._tell("response.output_item.added", opened),
-                self._tell("response.content_part.added", self._part("part", "")),
+                self._named_event("response.created", {"response": self._response([])}),
+                self._named_event("response.output_item.added", opened),
+                self._named_event(
+                    "response.content_part.added", self._part("part", "")
+                ),
             )
         )
 
     def piece(self, word: str) -> bytes:
         """Return one delta."""
-        return self._tell("response.output_text.delta", self._where() | {"delta": word})
+        return self._named_event(
+            "response.output_text.delta", self._position() | {"delta": word}
+        )
 
     def end(self) -> bytes:
-        """Return the events that close what ``begin`` opened."""
+        """Return the events that close the part, the item and the response."""
         text = self.reply.text
-        done = self._where() | {"text": text, "logprobs": []}
+        done = self._position() | {"text": text, "logprobs": []}
         closed = {"item": self.whole()["output"][0], "output_index": 0}
         return b"".join(
             (
-                self._tell("response.output_text.done", done),
-                self._tell("response.content_part.done", self._part("part", text)),
-                self._tell("response.output_item.done", closed),
-                self._tell("response.completed", {"response": self.whole()}),
+                self._named_event("response.output_text.done", done),
+                self._named_event(
+                    "response.content_part.done", self._part("part", text)
+                ),
+                self._named_event("response.output_item.done", closed),
+                self._named_event("response.completed", {"response": self.whole()}),
             )
         )
 
     def whole(self) -> JsonObject:
         """Return the completed response."""
-        heard, said = self.used
+        prompt, completion = self.used
         content = self._part("content", self.reply.text)["content"]
         message = self._message("completed", [content])
         usage = {
-            "input_tokens": heard,
+            "input_tokens": prompt,
             "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": said,
+            "output_tokens": completion,
             "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": heard + said,
+            "total_tokens": prompt + completion,
         }
         return self._response([message]) | {"status": "completed", "usage": usage}
 
-    def _tell(self, kind: str, carried: JsonObject) -> bytes:
+    def _named_event(self, kind: str, fields: JsonObject) -> bytes:
         self._sent += 1
         numbered = {"type": kind, "sequence_number": self._sent - 1}
-        return _event(numbered | carried, kind)
+        return _event(numbered | fields, kind)
 
-    def _where(self) -> JsonObject:
+    def _position(self) -> JsonObject:
         return {"item_id": f"msg_{self.token}", "output_index": 0, "content_index": 0}
 
     def _part(self, key: str, text: str) -> JsonObject:
         content = {"type": "output_text", "text": text, "annotations": []}
-        return self._where() | {key: content}
+        return self._position() | {key: content}
 
     def _message(self, status: str, content: list[JsonObject]) -> JsonObject:
         return {
@@ -165,37 +171,39 @@ class AnthropicMessage(Dialect):
     """``/v1/messages``."""
 
     def begin(self) -> bytes:
-        """Return the message without content, and the start of its only block."""
+        """Return the empty message, and the start of its only content block."""
         usage = {"input_tokens": self.used[0], "output_tokens": 0}
         empty = self.whole() | {"content": [], "stop_reason": None, "usage": usage}
         block = {"type": "text", "text": ""}
-        return self._tell("message_start", {"message": empty}) + self._tell(
+        return self._named_event(
+            "message_start", {"message": empty}
+        ) + self._named_event(
             "content_block_start", {"index": 0, "content_block": block}
         )
 
     def piece(self, word: str) -> bytes:
         """Return one delta."""
         delta = {"type": "text_delta", "text": word}
-        return self._tell("content_block_delta", {"index": 0, "delta": delta})
+        return self._named_event("content_block_delta", {"index": 0, "delta": delta})
 
     def end(self) -> bytes:
-        """Return the end of the block, the reason and the end of the message."""
-        heard, said = self.used
+        """Return the end of the block, the stop reason and the end of the message."""
+        prompt, completion = self.used
         ending = {
             "delta": {"stop_reason": self._reason(), "stop_sequence": None},
-            "usage": {"input_tokens": heard, "output_tokens": said},
+            "usage": {"input_tokens": prompt, "output_tokens": completion},
         }
         return b"".join(
             (
-                self._tell("content_block_stop", {"index": 0}),
-                self._tell("message_delta", ending),
-                self._tell("message_stop", {}),
+                self._named_event("content_block_stop", {"index": 0}),
+                self._named_event("message_delta", ending),
+                self._named_event("message_stop", {}),
             )
         )
 
     def whole(self) -> JsonObject:
         """Return the message."""
-        heard, said = self.used
+        prompt, completion = self.used
         return {
             "id": f"msg_{self.token}",
             "type": "message",
@@ -204,16 +212,16 @@ class AnthropicMessage(Dialect):
             "content": [{"type": "text", "text": self.reply.text}],
             "stop_reason": self._reason(),
             "stop_sequence": None,
-            "usage": {"input_tokens": heard, "output_tokens": said},
+            "usage": {"input_tokens": prompt, "output_tokens": completion},
         }
 
     def _reason(self) -> str:
         return "max_tokens" if self.reply.reason == "length" else "end_turn"
 
-    def _tell(self, kind: str, carried: JsonObject) -> bytes:
-        return _event({"type": kind} | carried, kind)
+    def _named_event(self, kind: str, fields: JsonObject) -> bytes:
+        return _event({"type": kind} | fields, kind)
 
 
-def _event(plain: JsonObject, name: str = "") -> bytes:
+def _event(json_value: JsonObject, name: str = "") -> bytes:
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(plain)}\n\n".encode()
+    return f"{head}data: {json.dumps(json_value)}\n\n".encode()

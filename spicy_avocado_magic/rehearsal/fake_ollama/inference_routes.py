@@ -13,7 +13,7 @@ from aiohttp import web
 from .dialects import Dialect, JsonObject, NativeChat, NativeGenerate, prompt_texts
 from .dialects_v1 import AnthropicMessage, OpenAIChat, OpenAICompletion, OpenAIResponse
 from .middleware import ApiError, read_body
-from .model_routes import named
+from .model_routes import model_of
 from .runner import GeneratedReply, Runner, echo_reply, embedding
 from .store import Store, StoredModel
 
@@ -21,7 +21,7 @@ _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
 class InferenceEndpoints:
-    """Replies and embeddings."""
+    """Endpoints for replies and embeddings."""
 
     def __init__(self, store: Store, runner: Runner) -> None:
         self._store = store
@@ -47,7 +47,7 @@ class InferenceEndpoints:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
-        if not named(body):
+        if not model_of(body):
             raise ApiError(400, "model is required")
         return await self._native(request, body, _last(body), NativeChat)
 
@@ -62,17 +62,17 @@ class InferenceEndpoints:
         options = body.get("options") or {}
         keep_alive = body.get("keep_alive")
         self._runner.load(model, keep_alive=keep_alive, context=options.get("num_ctx"))
-        is_loaded = model in [one.model for one in self._runner.loaded()]
+        is_loaded = model in [loaded.model for loaded in self._runner.loaded()]
         text = "\n".join(prompt_texts(prompt))
         if not text:
             reason = "load" if is_loaded else "unload"
             reply = GeneratedReply(
-                model=named(body), heard_tokens=0, words=(), reason=reason
+                model=model_of(body), prompt_tokens=0, words=(), reason=reason
             )
             return web.json_response(dialect(reply).whole())
-        reply = echo_reply(named(body), text, options.get("num_predict"))
+        reply = echo_reply(model_of(body), text, options.get("num_predict"))
         is_streamed = body.get("stream") is not False
-        return await self._tell(request, dialect(reply), is_streamed=is_streamed)
+        return await self._answer(request, dialect(reply), is_streamed=is_streamed)
 
     async def _v1_chat(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
@@ -86,7 +86,7 @@ class InferenceEndpoints:
 
     async def _v1_message(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
-        if not named(body):
+        if not model_of(body):
             raise ApiError(400, "model is required")
         if not body.get("messages"):
             raise ApiError(400, "messages is required")
@@ -94,7 +94,7 @@ class InferenceEndpoints:
 
     async def _v1_response(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
-        if not named(body):
+        if not model_of(body):
             raise ApiError(400, "model is required")
         return await self._v1(request, body, body.get("input"), OpenAIResponse)
 
@@ -107,19 +107,19 @@ class InferenceEndpoints:
     ) -> web.StreamResponse:
         self._runner.load(self._find(body, "model '{}' not found"))
         limit = next((body[key] for key in _LIMITS if body.get(key)), None)
-        reply = echo_reply(named(body), "\n".join(prompt_texts(prompt)), limit)
+        reply = echo_reply(model_of(body), "\n".join(prompt_texts(prompt)), limit)
         with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         is_streamed = body.get("stream") is True
-        spoken = dialect(reply, with_usage=with_usage)
-        return await self._tell(request, spoken, is_streamed=is_streamed)
+        response = dialect(reply, with_usage=with_usage)
+        return await self._answer(request, response, is_streamed=is_streamed)
 
-    async def _tell(
+    async def _answer(
         self, request: web.Request, dialect: Dialect, *, is_streamed: bool
     ) -> web.StreamResponse:
         try:
             if is_streamed:
                 return await self._stream(request, dialect)
-            async for _word in self._runner.speak(dialect.reply):
+            async for _word in self._runner.stream(dialect.reply):
                 pass
             return web.json_response(dialect.whole())
         except (asyncio.CancelledError, ConnectionError):
@@ -132,7 +132,7 @@ class InferenceEndpoints:
     ) -> web.StreamResponse:
         response = web.StreamResponse()
         response.content_type = dialect.media
-        async for word in self._runner.speak(dialect.reply):
+        async for word in self._runner.stream(dialect.reply):
             if not response.prepared:
                 await response.prepare(request)
                 await response.write(dialect.begin())
@@ -146,7 +146,7 @@ class InferenceEndpoints:
         texts = self._texts(body, body.get("input"))
         return web.json_response(
             {
-                "model": named(body),
+                "model": model_of(body),
                 "embeddings": [embedding(text) for text in texts],
                 "total_duration": 10**6,
                 "load_duration": 10**6,
@@ -156,7 +156,7 @@ class InferenceEndpoints:
 
     async def _embed_one(self, request: web.Request) -> web.Response:
         body = await read_body(request)
-        if not named(body):
+        if not model_of(body):
             raise ApiError(400, "model is required")
         texts = self._texts(body, body.get("prompt"))
         return web.json_response({"embedding": embedding("\n".join(texts))})
@@ -177,7 +177,7 @@ class InferenceEndpoints:
         ]
         usage = {"prompt_tokens": _count(texts), "total_tokens": _count(texts)}
         return web.json_response(
-            {"object": "list", "data": entries, "model": named(body), "usage": usage}
+            {"object": "list", "data": entries, "model": model_of(body), "usage": usage}
         )
 
     def _texts(self, body: JsonObject, given: Any) -> list[str]:
@@ -186,9 +186,9 @@ class InferenceEndpoints:
         return list(prompt_texts(given))
 
     def _find(self, body: JsonObject, refusal: str) -> StoredModel:
-        model = self._store.find(named(body))
+        model = self._store.find(model_of(body))
         if model is None:
-            raise ApiError(404, refusal.format(named(body)))
+            raise ApiError(404, refusal.format(model_of(body)))
         return model
 
 

@@ -1,7 +1,7 @@
-"""The stand-in engine's door: whom it serves, how it reads, how it refuses.
+"""Access checks, body parsing and error responses of the stand-in engine.
 
 The rules are those of ``server/routes.go`` in github.com/ollama/ollama; messages
-and statuses are those that a server of 0.34.1 was seen to give.
+and statuses are as observed on a server of 0.34.1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from .dialects import JsonObject, told_error
+from .dialects import JsonObject, error_body
 
 _OWN_ORIGIN: Final = re.compile(
     r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0)(:\d+)?"
@@ -27,7 +27,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ApiError(Exception):
-    """An error for the client, told in the dialect of the path."""
+    """An error for the client, formatted for the API of the path."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class ApiError(Exception):
 async def access_middleware(
     request: web.Request, handler: _Handler
 ) -> web.StreamResponse:
-    """Check Origin and Host as Ollama does on loopback, and word all errors."""
+    """Check Origin and Host as Ollama does on loopback, and format all errors."""
     origin = request.headers.get(hdrs.ORIGIN, "")
     is_same = origin.partition("://")[2] == request.host
     if origin and not is_same and not _OWN_ORIGIN.fullmatch(origin):
@@ -49,9 +49,9 @@ async def access_middleware(
         return web.Response(status=204)
     try:
         return await handler(request)
-    except ApiError as refusal:
-        told = told_error(request.path, refusal.status, str(refusal))
-        return web.json_response(told, status=refusal.status)
+    except ApiError as error:
+        body = error_body(request.path, error.status, str(error))
+        return web.json_response(body, status=error.status)
     except web.HTTPNotFound:
         return web.Response(status=404, text="404 page not found")
     except web.HTTPMethodNotAllowed as error:
@@ -69,14 +69,14 @@ def _is_own_host(host: str) -> bool:
 
 
 async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
-    """Tell a browser that its page may read the answer."""
+    """Add the CORS header that lets a web page read the answer."""
     if hdrs.ORIGIN in request.headers and response.status != 403:  # noqa: PLR2004
         origin = request.headers[hdrs.ORIGIN]
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
 
 
 async def read_body(request: web.Request) -> JsonObject:
-    """Read JSON of any content type; keys match without case, the last one wins."""
+    """Parse JSON of any content type; keys ignore case, and the last one wins."""
     text = await request.text()
     is_native = request.path.startswith("/api/")
     if not text.strip():

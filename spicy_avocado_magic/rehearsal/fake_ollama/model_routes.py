@@ -21,7 +21,7 @@ _CAPABILITIES: Final = ["completion"]
 
 
 class ModelEndpoints:
-    """What is stored and what is loaded."""
+    """Endpoints for stored and loaded models."""
 
     def __init__(self, store: Store, runner: Runner) -> None:
         self._store = store
@@ -51,19 +51,19 @@ class ModelEndpoints:
 
     async def _list_loaded(self, _request: web.Request) -> web.Response:
         entries = [
-            _entry(one.model)
+            _entry(loaded.model)
             | {
                 "size_vram": 0,
-                "expires_at": one.expires_at,
-                "context_length": one.context_tokens,
+                "expires_at": loaded.expires_at,
+                "context_length": loaded.context_tokens,
             }
-            for one in self._runner.loaded()
+            for loaded in self._runner.loaded()
         ]
         return web.json_response({"models": entries})
 
     async def _show(self, request: web.Request) -> web.Response:
         body = await read_body(request)
-        model = self._find(named(body), "model '{}' not found", spelled_out=True)
+        model = self._find(model_of(body), "model '{}' not found", is_short=True)
         return web.json_response(
             {
                 "modelfile": f"FROM {model.weights_path}\n",
@@ -83,7 +83,7 @@ class ModelEndpoints:
     async def _pull(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request)
         try:
-            name = ModelName.parse(named(body))
+            name = ModelName.parse(model_of(body))
         except UsageError as error:
             raise ApiError(400, "invalid model name") from error
         lines = pull(self._store, name, insecure=bool(body.get("insecure")))
@@ -101,20 +101,20 @@ class ModelEndpoints:
         return response
 
     async def _create(self, request: web.Request) -> web.Response:
-        """Give a model another name; what a Modelfile says of it changes no echo."""
+        """Copy a model under another name; the rest of a Modelfile changes no echo."""
         body = await read_body(request)
         try:
-            name = ModelName.parse(named(body))
+            name = ModelName.parse(model_of(body))
         except UsageError as error:
             raise ApiError(400, "invalid model name") from error
         base = self._store.find(str(body.get("from", "")))
         if base is None:
-            # A real server pulls it, by a registry that no rehearsal reaches for.
-            told = [{"error": "pull model manifest: file does not exist"}]
+            # A real server would pull it from a registry; a rehearsal reaches none.
+            events = [{"error": "pull model manifest: file does not exist"}]
         else:
             self._store.copy(base, name)
-            told = [{"status": "writing manifest"}, {"status": "success"}]
-        lines = "".join(f"{json.dumps(line)}\n" for line in told)
+            events = [{"status": "writing manifest"}, {"status": "success"}]
+        lines = "".join(f"{json.dumps(event)}\n" for event in events)
         return web.Response(text=lines, content_type="application/x-ndjson")
 
     async def _copy(self, request: web.Request) -> web.Response:
@@ -132,36 +132,34 @@ class ModelEndpoints:
 
     async def _delete(self, request: web.Request) -> web.Response:
         body = await read_body(request)
-        model = self._find(named(body), "model '{}' not found")
+        model = self._find(model_of(body), "model '{}' not found")
         self._store.delete(model)
         self._runner.load(model, keep_alive=0)
         return web.Response()
 
     async def _v1_list(self, _request: web.Request) -> web.Response:
-        # A real server says null when there are none.
+        # A real server answers null when there are none.
         entries = [_v1_entry(model) for model in self._store.all()] or None
         return web.json_response({"object": "list", "data": entries})
 
     async def _v1_show(self, request: web.Request) -> web.Response:
         name = request.match_info["model"]
         return web.json_response(
-            _v1_entry(self._find(name, "model '{}' not found", spelled_out=True))
+            _v1_entry(self._find(name, "model '{}' not found", is_short=True))
         )
 
-    def _find(
-        self, text: str, refusal: str, *, spelled_out: bool = False
-    ) -> StoredModel:
+    def _find(self, text: str, message: str, *, is_short: bool = False) -> StoredModel:
         if not text:
             raise ApiError(400, "model is required")
         model = self._store.find(text)
         if model is None:
-            shown = ModelName.parse(text).short if spelled_out else text
-            raise ApiError(404, refusal.format(shown))
+            shown = ModelName.parse(text).short if is_short else text
+            raise ApiError(404, message.format(shown))
         return model
 
 
-def named(body: JsonObject) -> str:
-    """Return the model that a request names, by the new key or the old one."""
+def model_of(body: JsonObject) -> str:
+    """Return the model that a request names, by ``model`` or the older ``name``."""
     return str(body.get("model") or body.get("name") or "")
 
 

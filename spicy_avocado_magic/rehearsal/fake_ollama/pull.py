@@ -1,4 +1,4 @@
-"""The stand-in engine's ``/api/pull``: the registry protocol, told as Ollama does."""
+"""The stand-in engine's ``/api/pull``, by the registry protocol."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _MANIFEST_MEDIA: Final = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class PullFailed(Exception):
-    """A pull that ended, in the words of ``server/images.go`` in ollama/ollama."""
+    """A failed pull, in the words of ``server/images.go`` in ollama/ollama."""
 
 
 async def pull(
     store: Store, name: ModelName, *, insecure: bool
 ) -> AsyncIterator[dict[str, Any]]:
-    """Fetch what is missing, then make the model known; yield each progress line.
+    """Download missing blobs, then write the manifest; yield each progress line.
 
-    Blobs that are in place already are adopted without a look, as Ollama does.
+    Blobs that exist are used without a check, as Ollama does.
 
     Raises:
-        PullFailed: With what the engine's client is told.
+        PullFailed: With the error message for the engine's client.
     """
     yield {"status": "pulling manifest"}
     if not (name.is_insecure and insecure):
-        # A rehearsal has a loopback registry and reaches for no other.
+        # A rehearsal has a loopback registry and uses no other.
         url = f"https://{name.registry_url.partition('://')[2]}/manifests/{name.tag}"
         raise PullFailed(
             f'pull model manifest: Get "{url}": this rehearsal engine reaches only '
@@ -66,8 +66,8 @@ async def _manifest(session: aiohttp.ClientSession, name: ModelName) -> bytes:
         if response.status == 401:  # noqa: PLR2004
             raise PullFailed("pull model manifest: unauthorized: access denied")
         if response.status >= 400:  # noqa: PLR2004
-            said = content.decode(errors="replace")
-            raise PullFailed(f"pull model manifest: {response.status}: {said}")
+            text = content.decode(errors="replace")
+            raise PullFailed(f"pull model manifest: {response.status}: {text}")
         return content
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the model runner: it loads in no time and repeats what it hears."""
+"""A stand-in for the model runner: it loads at once and repeats the prompt."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...config.validators import parse_duration_s
 from ..fake_downloads.tiny_gguf import CONTEXT_TOKENS, EMBEDDING
 from .store import StoredModel, rfc3339
 
-_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_FOR_EVER: Final = "2318-03-05T00:00:00Z"
-"""What Ollama shows for a model that stays (now plus the longest duration of Go)."""
+_NO_EXPIRY: Final = "2318-03-05T00:00:00Z"
+"""What Ollama shows for a model without an expiry (now plus Go's longest duration)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,47 +27,47 @@ class RunnerModel:
     model: StoredModel
     context_tokens: int
     until_s: float
-    """By the wall clock; infinite for a model that stays."""
+    """Seconds since the epoch; infinite without an expiry."""
 
     @property
     def expires_at(self) -> str:
-        """When it leaves memory, as the API writes times."""
+        """When the model is unloaded, in the format of the API."""
         if math.isinf(self.until_s):
-            return _FOR_EVER
+            return _NO_EXPIRY
         return rfc3339(self.until_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedReply:
-    """What will be said, known before it is spoken."""
+    """A complete answer, known before it is streamed."""
 
     model: str
-    """As the request named it."""
-    heard_tokens: int
+    """The name in the request."""
+    prompt_tokens: int
     words: tuple[str, ...]
     reason: str
-    """``stop``, or ``length`` if the limit cut it; ``load`` or ``unload``."""
+    """``stop``, ``length`` at the token limit, ``load`` or ``unload``."""
 
     @property
     def text(self) -> str:
-        """The whole of it."""
+        """The whole text."""
         return "".join(self.words)
 
 
 def echo_reply(model: str, prompt: str, limit: int | None) -> GeneratedReply:
-    """Return the answer to a prompt: its own words, at most ``limit`` of them."""
+    """Return an answer that repeats the prompt, with at most ``limit`` words."""
     words = re.findall(r"\s*\S+", f"You said: {prompt}")
     is_cut = limit is not None and 0 < limit < len(words)
     return GeneratedReply(
         model=model,
-        heard_tokens=max(1, len(prompt.split())),
+        prompt_tokens=max(1, len(prompt.split())),
         words=tuple(words[:limit] if is_cut else words),
         reason="length" if is_cut else "stop",
     )
 
 
 class Runner:
-    """Which models are in memory, and who may speak."""
+    """The models in memory, and the slots for parallel requests."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, RunnerModel] = {}
@@ -78,16 +78,16 @@ class Runner:
         self._slots = asyncio.Semaphore(slots)
 
     def loaded(self) -> list[RunnerModel]:
-        """Return the models in memory; those whose time is up have left."""
+        """Return the models in memory that have not expired."""
         now_s = time.time()
-        kept = {k: one for k, one in self._loaded.items() if one.until_s > now_s}
+        kept = {k: model for k, model in self._loaded.items() if model.until_s > now_s}
         self._loaded = kept
         return list(kept.values())
 
     def load(
         self, model: StoredModel, *, keep_alive: Any = None, context: int | None = None
     ) -> None:
-        """Put a model into memory, or take it out where ``keep_alive`` is zero."""
+        """Load a model, or unload it if ``keep_alive`` is zero."""
         keep_s = _seconds(self._keep_alive if keep_alive is None else keep_alive)
         if keep_s == 0:
             self._loaded.pop(model.name.key, None)
@@ -98,8 +98,8 @@ class Runner:
             until_s=time.time() + keep_s,
         )
 
-    async def speak(self, reply: GeneratedReply) -> AsyncIterator[str]:
-        """Yield word by word, when it is this request's turn."""
+    async def stream(self, reply: GeneratedReply) -> AsyncIterator[str]:
+        """Yield the answer word by word once a slot is free."""
         async with self._slots:
             for word in reply.words:
                 await asyncio.sleep(self._token_s)
@@ -107,20 +107,15 @@ class Runner:
 
 
 def embedding(text: str) -> list[float]:
-    """Return a vector of length one that is always the same for the same text."""
-    chance = random.Random(text)
-    vector = [chance.gauss(0, 1) for _ in range(EMBEDDING)]
+    """Return a unit vector that depends on the text alone."""
+    generator = random.Random(text)
+    vector = [generator.gauss(0, 1) for _ in range(EMBEDDING)]
     length = math.hypot(*vector)
     return [number / length for number in vector]
 
 
 def _seconds(keep_alive: Any) -> float:
-    """Read a keep-alive: seconds or Go's ``5m``; a negative one is for ever."""
+    """Parse a keep-alive: seconds, or Go's ``5m``; a negative one never expires."""
     text = str(keep_alive)
-    if re.fullmatch(r"-?\d+(\.\d+)?", text):
-        seconds = float(text)
-    else:
-        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-        seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
-        seconds = -seconds if text.startswith("-") else seconds
-    return math.inf if seconds < 0 else seconds
+    seconds = parse_duration_s(text.removeprefix("-"))
+    return math.inf if text.startswith("-") and seconds else seconds

@@ -1,4 +1,4 @@
-"""The stand-in engine's server: its door and all its endpoints on one port."""
+"""The stand-in engine's HTTP server: access checks and all endpoints on one port."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def serve(
         host, port = listener.getsockname()[:2]
         _log("routes.go:2001", f'msg="Listening on {host}:{port} (version {version})"')
         await web.SockSite(runner, listener).start()
-        _tell_compute()
+        _log_devices()
         await ended.wait()
     finally:
         await runner.cleanup()
@@ -74,22 +74,22 @@ def create_engine(
     async def greet(_request: web.Request) -> web.Response:
         return web.Response(text="Ollama is running")
 
-    async def tell_version(_request: web.Request) -> web.Response:
+    async def show_version(_request: web.Request) -> web.Response:
         return web.json_response({"version": version})
 
-    async def tell_status(_request: web.Request) -> web.Response:
+    async def show_status(_request: web.Request) -> web.Response:
         cloud: JsonObject = {"disabled": True, "source": "env"}
         return web.json_response({"cloud": cloud})
 
     app.router.add_get("/", greet)
-    app.router.add_get("/api/version", tell_version)
-    app.router.add_get("/api/status", tell_status)
+    app.router.add_get("/api/version", show_version)
+    app.router.add_get("/api/status", show_status)
     app.add_routes(ModelEndpoints(store, runner).routes())
     app.add_routes(InferenceEndpoints(store, runner).routes())
     return app
 
 
-def _tell_compute() -> None:
+def _log_devices() -> None:
     """Log what a real server logs on a machine without a GPU."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB
     _log("runner.go:60", 'msg="discovering available GPUs..."')
@@ -105,7 +105,7 @@ def _tell_compute() -> None:
     )
 
 
-def _log(source: str, told: str) -> None:
+def _log(source: str, message: str) -> None:
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    sys.stderr.write(f"time={time} level=INFO source={source} {told}\n")
+    sys.stderr.write(f"time={time} level=INFO source={source} {message}\n")
     sys.stderr.flush()

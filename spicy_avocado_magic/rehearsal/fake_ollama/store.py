@@ -21,20 +21,20 @@ class StoredModel:
 
     name: ModelName
     digest: str
-    """Of the manifest, as hexadecimal digits."""
+    """SHA-256 of the manifest, as hexadecimal digits."""
     size_bytes: int
     modified_s: int
-    """Since the epoch."""
+    """Seconds since the epoch."""
     weights_path: Path
 
     @property
     def modified_at(self) -> str:
-        """When its manifest was written, as the API writes times."""
+        """When its manifest was written, in the format of the API."""
         return rfc3339(self.modified_s)
 
     @property
     def details(self) -> dict[str, Any]:
-        """What every listing says of it; it is always the tiny model."""
+        """The details in every listing; they are always those of the tiny model."""
         return {
             "parent_model": "",
             "format": "gguf",
@@ -46,7 +46,7 @@ class StoredModel:
 
 
 class Store:
-    """Manifests and blobs under one folder, which others may fill as well."""
+    """Manifests and blobs under one folder, into which the product also writes."""
 
     def __init__(self, folder: Path) -> None:
         self._manifests = folder / "manifests"
@@ -65,7 +65,7 @@ class Store:
             yield self._read(path)
 
     def find(self, text: str) -> StoredModel | None:
-        """Return a model by any spelling of its name; None if it is not here."""
+        """Return a model by any spelling of its name; None if it is not stored."""
         try:
             key = ModelName.parse(text).key
         except UsageError:
@@ -73,7 +73,7 @@ class Store:
         return next((model for model in self.all() if model.name.key == key), None)
 
     def write(self, name: ModelName, manifest: bytes) -> None:
-        """Make a model known, all of whose blobs are in place."""
+        """Write the manifest of a model whose blobs are in place."""
         path = self._manifest_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.parent.parent / f"{path.name}.{os.getpid()}"
@@ -85,7 +85,7 @@ class Store:
         self.write(name, self._manifest_path(model.name).read_bytes())
 
     def delete(self, model: StoredModel) -> None:
-        """Forget a model, and its blobs where no other model shares them."""
+        """Delete a model, and its blobs unless another model shares them."""
         path = self._manifest_path(model.name)
         digests = _digests(json.loads(path.read_bytes()))
         path.unlink()
@@ -113,7 +113,7 @@ class Store:
 
 
 def rfc3339(seconds: float) -> str:
-    """Return a time since the epoch as the API writes times."""
+    """Return seconds since the epoch in the format of the API."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 

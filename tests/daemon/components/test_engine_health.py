@@ -16,6 +16,7 @@ from spicy_avocado_magic.daemon.components.engine import wait_until_unresponsive
 from spicy_avocado_magic.engine.ollama_process import OllamaProcess
 from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.system.processes import Identity
+from tests.machine_speed import scaled
 
 POLICY = Timeouts().scaled(2000)
 MANY = 50
@@ -57,7 +58,7 @@ async def is_left_alone(server: Server, *, waits: bool) -> bool:
     """Whether many checks do not end it."""
     task = asyncio.ensure_future(hung(server, waits=waits))
     asked = asyncio.ensure_future(server.was_asked.wait())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(scaled(10)):
         await asyncio.wait([task, asked], return_when=asyncio.FIRST_COMPLETED)
     is_running = not task.done()
     for one in (task, asked):

@@ -23,6 +23,7 @@ from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
+from tests.machine_speed import scaled
 
 TOKEN: Final = "metrics-token-0123456789"
 
@@ -44,7 +45,7 @@ class Bench:
 
     async def until(self, is_so: Callable[[State], bool]) -> State:
         """Return the first state that is so."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             while not is_so(state := self.context.board.snapshot()):
                 await self.context.board.wait_change()
         return state

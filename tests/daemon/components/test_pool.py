@@ -29,6 +29,7 @@ from spicy_avocado_magic.protocol.state import PoolMember, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Redactor
+from tests.machine_speed import scaled
 
 from ...tunnel_parts import serving
 
@@ -178,7 +179,7 @@ async def test_nobody_behind_the_url_is_a_failure_at_any_time(
 
 
 async def _calls(behind: Behind, is_enough: Callable[[int], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while not is_enough(behind.calls):
             behind.was_called.clear()
             await behind.was_called.wait()

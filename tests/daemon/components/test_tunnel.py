@@ -28,6 +28,7 @@ from spicy_avocado_magic.tunnel.ngrok.traffic_policy import (
     DENIED_HEADER,
     require_key_policy,
 )
+from tests.machine_speed import scaled
 
 from ...tunnel_parts import serving
 
@@ -146,7 +147,7 @@ async def test_a_url_that_leads_elsewhere_is_never_announced(
     life = _life(context)
     try:
         with pytest.raises(TunnelFailed):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(scaled(5)):
                 await life.live(ready)
     finally:
         await runner.cleanup()
@@ -175,7 +176,7 @@ async def test_a_tunnel_comes_up_without_a_rule_that_ngrok_does_not_take(
     life = _life(context)
     async with serving(app) as AgentWithoutRules.url:
         living = asyncio.create_task(life.live(ready))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             await ready.wait_ready()
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
@@ -236,7 +237,7 @@ async def test_a_member_joins_the_pool_only_when_it_can_answer(
         _life(context, gateway, models_ready).live(Readiness())
     )
     living.add_done_callback(lambda _: tried.set())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while context.board.snapshot().stage("tunnel").phase is not Phase.WAITING or (
             "pool" not in context.board.snapshot().stage("tunnel").detail
         ):

@@ -12,6 +12,7 @@ from spicy_avocado_magic.daemon.components.tunnel import wait_until_unresponsive
 from spicy_avocado_magic.errors import TunnelFailed
 from spicy_avocado_magic.gateway.metrics import Metrics
 from spicy_avocado_magic.tunnel.provider import Tunnel
+from tests.machine_speed import scaled
 
 POLICY = Timeouts().scaled(2000)
 
@@ -53,7 +54,7 @@ class World:
 async def test_an_agent_that_neither_answers_nor_lets_through_is_hung() -> None:
     """A miss with an answer after it is no hang."""
     world = World(answers=iter([False, True, False, False]))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         error = await world.watched()
     assert "hangs" in error.problem
     assert world.asked == 4, "misses that were not in a row counted"
@@ -63,7 +64,7 @@ async def test_a_silent_api_alone_is_left_alone() -> None:
     """The tunnel works; and it is not proved again and again."""
     world = World(leads_here=True)
     task = world.watched()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await world.proved.wait()
     world.proved.clear()
     await asyncio.sleep(0)
@@ -76,7 +77,7 @@ async def test_traffic_through_the_tunnel_is_proof_enough() -> None:
     """No call of our own is spent."""
     world = World(has_traffic=True)
     task = world.watched()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await world.asked_often.wait()
     assert not task.done(), "a tunnel with traffic was taken for hung"
     assert not world.proved.is_set(), "a call was spent where there is traffic"

@@ -19,6 +19,7 @@ from spicy_avocado_magic.engine.download.partial_file import (
     open_partial_file,
 )
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed
+from tests.machine_speed import scaled
 
 CONTENT = b"0123456789"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -62,7 +63,7 @@ async def test_a_cancel_while_a_part_is_opened_leaves_none_open(
     may_open, parts = threading.Event(), list[PartialFile]()
 
     def open_part() -> PartialFile:
-        may_open.wait(10)
+        may_open.wait(scaled(10))
         parts.append(PartialFile(tmp_path / "file", 10, SHA256))
         return parts[0]
 
@@ -124,7 +125,7 @@ def test_a_follower_reads_what_is_there_and_what_comes(tmp_path: Path) -> None:
         waiting = pool.submit(follower.read, 100)
         assert not waiting.done(), "it did not wait for what is missing"
         part.write(CONTENT[4:])
-        assert waiting.result(5) == CONTENT[4:]
+        assert waiting.result(scaled(5)) == CONTENT[4:]
         assert follower.read(100) == b""
     follower.close()
     part.close()
@@ -140,7 +141,7 @@ def test_a_follower_is_told_of_a_restart(tmp_path: Path) -> None:
         waiting = pool.submit(follower.read, 100)
         part.restart()
         with pytest.raises(FileRestarted):
-            waiting.result(5)
+            waiting.result(scaled(5))
     part.write(CONTENT)
     with pytest.raises(FileRestarted):
         follower.read(100)
@@ -156,5 +157,5 @@ def test_a_follower_ends_when_the_part_is_closed(tmp_path: Path) -> None:
         waiting = pool.submit(follower.read, 100)
         part.close()
         with pytest.raises(PartClosed):
-            waiting.result(5)
+            waiting.result(scaled(5))
     follower.close()

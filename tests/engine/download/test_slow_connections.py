@@ -12,6 +12,7 @@ from spicy_avocado_magic.engine.download.slow_connections import (
     SlowConnectionDetector,
     is_collapsed,
 )
+from tests.machine_speed import scaled
 
 MEBI = 1 << 20
 
@@ -67,7 +68,7 @@ async def test_a_lagging_request_is_ended_after_a_whole_interval() -> None:
             await asyncio.sleep(60)
 
     with pytest.raises(ConnectionTooSlow):
-        await asyncio.wait_for(lag(), 5)
+        await asyncio.wait_for(lag(), scaled(5))
 
 
 async def test_a_request_that_keeps_up_is_left_alone() -> None:

@@ -23,6 +23,7 @@ from spicy_avocado_magic.errors import (
     DownloadFailed,
     NetworkUnreachable,
 )
+from tests.machine_speed import scaled
 
 from ..conftest import Serve
 from ..file_host import FileHost
@@ -35,11 +36,11 @@ Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  (as in shutil)
 class Download:
     """One wanted file and what was told of its progress."""
 
-    def __init__(self, folder: Path, policy: Timeouts) -> None:
+    def __init__(self, folder: Path, timeouts: Timeouts) -> None:
         self.path = folder / "deep" / "file.bin"
         self.part = self.path.with_name("file.bin.part")
         self.progress: list[tuple[int, int]] = []
-        self._policy = policy
+        self._timeouts = timeouts
 
     async def run(
         self, base_url: str, *, sha256: str | None = SHA256, size: int | None = None
@@ -50,7 +51,7 @@ class Download:
             self.path,
             size=size,
             sha256=sha256,
-            policy=self._policy,
+            timeouts=self._timeouts,
             on_progress=self._note,
         )
 
@@ -59,9 +60,9 @@ class Download:
 
 
 @pytest.fixture
-def download(tmp_path: Path, policy: Timeouts) -> Download:
+def download(tmp_path: Path, timeouts: Timeouts) -> Download:
     """Return a download that has not begun."""
-    return Download(tmp_path, policy)
+    return Download(tmp_path, timeouts)
 
 
 async def test_a_whole_file_gets_its_name_and_leaves_no_part(
@@ -328,7 +329,7 @@ async def test_a_cancel_keeps_the_part_for_later(
 
     monkeypatch.setattr(PartialFile, "write", write_and_tell)
     task = asyncio.create_task(download.run(url))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

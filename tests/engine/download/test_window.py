@@ -11,6 +11,7 @@ from spicy_avocado_magic.engine.download.window import (
     WINDOW_BYTES,
     DownloadWindow,
 )
+from tests.machine_speed import scaled
 
 MEBI = 1 << 20
 
@@ -28,7 +29,7 @@ async def test_segments_follow_each_other_up_to_a_window() -> None:
     await asyncio.sleep(0)
     assert not waiting.done(), "a claim went beyond the window"
     window.written(SEGMENT_BYTES)
-    more = await asyncio.wait_for(waiting, 1)
+    more = await asyncio.wait_for(waiting, scaled(1))
     assert more is not None
     assert more.start == ends[-1][1]
 
@@ -76,7 +77,7 @@ async def test_a_failure_reaches_whoever_waits_for_bytes() -> None:
     await asyncio.sleep(0)
     window.fail(ValueError("gone"))
     with pytest.raises(ValueError, match="gone"):
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, scaled(1))
 
 
 async def test_a_whole_file_of_unknown_size_waits_for_room() -> None:
@@ -90,7 +91,7 @@ async def test_a_whole_file_of_unknown_size_waits_for_room() -> None:
     await asyncio.sleep(0)
     assert not waiting.done(), "it would have read on"
     window.written(1)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, scaled(1))
     window.take()
     window.add(segment, b"the end")
     window.end_at(segment.position)

@@ -13,7 +13,7 @@ from spicy_avocado_magic.client.chat import ChatChunk, ChatRequest
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import EngineFailed, UsageError
 from spicy_avocado_magic.notebook.commands.ask import BROKEN, INTERRUPTED
-from spicy_avocado_magic.notebook.line.commands import ASK
+from spicy_avocado_magic.notebook.line.command_table import ASK
 from spicy_avocado_magic.protocol.state import ModelState, State
 
 from ..conftest import READY, Service, Session
@@ -74,7 +74,7 @@ def test_the_cell_is_the_question_of_the_first_model(
     assert model.asked == [
         ChatRequest(model="llama3", prompt="Why {1+1} $HOME %x?\nSay.\n")
     ]
-    assert session.printed() == "**Be**cause\nllama3: 8 tokens, 4.0 a second\n"
+    assert session.printed() == "**Be**cause\nllama3: 8 tokens, 4.0 tokens per second\n"
 
 
 def test_model_and_system_are_named_on_the_line(session: Session, model: Model) -> None:
@@ -99,7 +99,7 @@ def test_a_notebook_gets_one_display_of_safe_html(
     assert set(last["data"]) == {"text/html", "text/plain"}
     assert "<strong>Be</strong>" in last["data"]["text/html"]
     assert "<img" not in last["data"]["text/html"]
-    assert "4.0 a second" in last["data"]["text/plain"]
+    assert "4.0 tokens per second" in last["data"]["text/plain"]
     assert session.printed() == ""
 
 
@@ -143,7 +143,7 @@ def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) 
         ("%%avocado_ask a b\nHi", "'b' is one word too many"),
         ("%%avocado_ask a $HOME\nHi", "'$HOME' is one word too many"),
         ("%%avocado_ask a --system Be brief\nHi", "Put quotes around"),
-        (f"%%avocado_ask {TOKEN}\nHi", "An ngrok token stands"),
+        (f"%%avocado_ask {TOKEN}\nHi", "this is an ngrok token"),
         ("%%avocado_ask --sytem x\nHi", "--sytem is not an option"),
         ("%%avocado_ask --system\nHi", "--system needs a value"),
         ("%avocado_ask why", "question below is missing. Write %%avocado_ask"),

@@ -10,7 +10,7 @@ import pytest
 
 from spicy_avocado_magic.client import doctor
 from spicy_avocado_magic.errors import SecretMissing, UsageError
-from spicy_avocado_magic.notebook.line.commands import DOCTOR
+from spicy_avocado_magic.notebook.line.command_table import DOCTOR
 from spicy_avocado_magic.protocol.finding import Finding, broken, ok
 
 from ..conftest import Session

@@ -9,7 +9,7 @@ import pytest
 from spicy_avocado_magic.client import api_keys
 from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.notebook.line.commands import KEYS
+from spicy_avocado_magic.notebook.line.command_table import KEYS
 from spicy_avocado_magic.protocol.state import ApiKeyState
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Secret
@@ -19,12 +19,12 @@ from ..conftest import KEY, READY, Service, Session
 SECRET = "avocado-anns-0123456789"
 
 
-class Sharing:
-    """Stands in for the host: what was asked of it."""
+class KeyClient:
+    """Stands in for the key_client: what was asked of it."""
 
     def __init__(self) -> None:
         self.folders: list[StateFolder] = []
-        self.grants: list[ApiKeyRequest] = []
+        self.requests: list[ApiKeyRequest] = []
         self.revoked: list[str] = []
 
     def read_keys(self, folder: StateFolder) -> tuple[ApiKeyState, ...]:
@@ -32,10 +32,10 @@ class Sharing:
         self.folders.append(folder)
         return (ApiKeyState(name="owner"),)
 
-    def add_key(self, folder: StateFolder, grant: ApiKeyRequest) -> Secret:
+    def add_key(self, folder: StateFolder, request: ApiKeyRequest) -> Secret:
         """Note a grant."""
         self.folders.append(folder)
-        self.grants.append(grant)
+        self.requests.append(request)
         return Secret(SECRET)
 
     def revoke_key(self, folder: StateFolder, name: str) -> None:
@@ -45,20 +45,20 @@ class Sharing:
 
 
 @pytest.fixture
-def host(service: Service, monkeypatch: pytest.MonkeyPatch) -> Sharing:
+def key_client(service: Service, monkeypatch: pytest.MonkeyPatch) -> KeyClient:
     """A host that runs and gives keys."""
     service.state = READY
-    fake = Sharing()
+    fake = KeyClient()
     for name in ("read_keys", "add_key", "revoke_key"):
         monkeypatch.setattr(api_keys, name, getattr(fake, name))
     return fake
 
 
-def test_a_key_is_given_and_shown_once(session: Session, host: Sharing) -> None:
+def test_a_key_is_given_and_shown_once(session: Session, key_client: KeyClient) -> None:
     """By the cell that made it, which has no value that could be shown again."""
     cell = "WHO = 'ann'\n%avocado_keys add $WHO --rpm 5 --models llama3"
     assert session.run(cell) is None
-    assert host.grants == [ApiKeyRequest(name="ann", rpm=5, models=("llama3",))]
+    assert key_client.requests == [ApiKeyRequest(name="ann", rpm=5, models=("llama3",))]
     shown = session.printed()
     assert shown.count(SECRET) == 2, "the key and the line for its holder"
     assert KEY not in shown
@@ -67,15 +67,17 @@ def test_a_key_is_given_and_shown_once(session: Session, host: Sharing) -> None:
     assert SECRET not in str(session.shell.user_ns)
 
 
-def test_a_variable_of_a_function_is_found(session: Session, host: Sharing) -> None:
+def test_a_variable_of_a_function_is_found(
+    session: Session, key_client: KeyClient
+) -> None:
     """``$NAME`` sees what Python would see at that place."""
     session.run("def go(who):\n    %avocado_keys revoke $who\ngo('ann')")
-    assert host.revoked == ["ann"]
-    assert "ann is no longer good" in session.printed()
+    assert key_client.revoked == ["ann"]
+    assert "ann no longer works" in session.printed()
 
 
 def test_the_list_is_printed_in_a_terminal_and_drawn_in_a_notebook(
-    session: Session, host: Sharing
+    session: Session, key_client: KeyClient
 ) -> None:
     """Without a word."""
     session.run("%avocado_keys")
@@ -83,14 +85,16 @@ def test_the_list_is_printed_in_a_terminal_and_drawn_in_a_notebook(
     session.pretend_to_be_a_kernel()
     session.run("%avocado_keys")
     assert "owner" in session.displays[-1]["data"]["text/html"]
-    assert host.folders == [StateFolder.find(rehearsal=False)] * 2
+    assert key_client.folders == [StateFolder.find(rehearsal=False)] * 2
 
 
-def test_help_is_printed_and_nothing_is_asked(session: Session, host: Sharing) -> None:
+def test_help_is_printed_and_nothing_is_asked(
+    session: Session, key_client: KeyClient
+) -> None:
     """It is the command's own."""
     session.run("%avocado_keys add ann --help")
     assert KEYS.help() in session.printed()
-    assert host.folders == []
+    assert key_client.folders == []
 
 
 @pytest.mark.parametrize("line", ["add ann", "revoke ann"])
@@ -105,7 +109,7 @@ def test_where_nothing_runs_no_key_is_given_or_taken(
     assert "Nothing is running" in session.printed()
 
 
-def test_a_mistake_shows_as_two_lines(session: Session, host: Sharing) -> None:
+def test_a_mistake_shows_as_two_lines(session: Session, key_client: KeyClient) -> None:
     """What happened and what to do."""
     error: Any = session.fail("%avocado_keys ad ann")
     assert len(error._render_traceback_()) == 2

@@ -10,7 +10,7 @@ import pytest
 from spicy_avocado_magic.client import create_model
 from spicy_avocado_magic.config.options import UpRequest
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.notebook.line.commands import MODEL
+from spicy_avocado_magic.notebook.line.command_table import MODEL
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 from ..conftest import READY, Service, Session
@@ -61,12 +61,12 @@ def test_the_cell_is_made_a_model_and_served(
     assert session.run("%%avocado_model $NAME\nFROM tiny\nSYSTEM {x} $y\n") is None
     folder = StateFolder.find(rehearsal=rehearsal)
     assert maker.made == [(folder, "mine", "FROM tiny\nSYSTEM {x} $y\n")]
-    assert service.wishes == [
+    assert service.requests == [
         UpRequest(given={"models": ("mine",)}, rehearse=rehearsal)
     ]
     printed = session.printed()
     assert "Ollama pulls tiny" in printed, "nobody knows that something is pulled"
-    assert "Ollama has pulled tiny:latest and made mine." in printed
+    assert "Ollama has downloaded tiny:latest and created mine." in printed
     assert "changed, says the service" in printed
 
 
@@ -77,8 +77,8 @@ def test_what_was_not_made_is_not_served(
     maker.error = UsageError("Line 2 of this cell: bad.", "Mend it.")
     error = session.fail("%%avocado_model mine\nFORM tiny\n")
     assert error is maker.error
-    assert "mine was not made." in session.printed()
-    assert service.wishes == []
+    assert "mine was not created." in session.printed()
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_was_not_made_is_not_served(
         ("%%avocado_model\nFROM tiny", "name is missing"),
         ("%%avocado_model a b\nFROM tiny", "'b' is one word too many"),
         ("%%avocado_model a $HOME\nFROM tiny", "'$HOME' is one word too many"),
-        (f"%%avocado_model {TOKEN}\nFROM tiny", "An ngrok token stands"),
+        (f"%%avocado_model {TOKEN}\nFROM tiny", "this is an ngrok token"),
         ("%%avocado_model a --quantize q4\nFROM tiny", "--quantize is not an option"),
         ("%avocado_model a", "Modelfile below is missing. Write %%avocado_model"),
     ],

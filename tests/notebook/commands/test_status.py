@@ -11,7 +11,8 @@ import pytest
 from spicy_avocado_magic.client import wait_ready
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.notebook.commands.status import ENDED, run_status
+from spicy_avocado_magic.notebook.commands import status
+from spicy_avocado_magic.notebook.commands.status import ENDED
 from spicy_avocado_magic.protocol.event_log import FILE_NAME, TRANSITIONED, EventLog
 from spicy_avocado_magic.protocol.state import Failure, State, TrafficStats
 from spicy_avocado_magic.protocol.state_folder import StateFolder
@@ -19,8 +20,6 @@ from spicy_avocado_magic.system.redaction import Redactor
 
 from ..conftest import READY, Service, Session
 from ..display.pages import Page
-
-AT_ONCE = replace(Timeouts(), watch_every_s=0.0)
 
 
 def play(
@@ -36,9 +35,13 @@ def play(
     monkeypatch.setattr(wait_ready, "watch", watch)
 
 
-def watch_in(session: Session, policy: Timeouts = AT_ONCE) -> None:
-    """Run ``%avocado_status --watch`` without its waits."""
-    run_status("--watch", session.shell, nothing_runs="", policy=policy)
+def watch_in(
+    session: Session, monkeypatch: pytest.MonkeyPatch, every_s: float = 0.0
+) -> None:
+    """Run ``%avocado_status --watch``, redrawn at most every so many seconds."""
+    timeouts = replace(Timeouts(), watch_every_s=every_s)
+    monkeypatch.setattr(status, "Timeouts", lambda: timeouts)
+    session.run("%avocado_status --watch")
 
 
 def test_a_notebook_gets_a_display_and_a_terminal_lines(
@@ -63,7 +66,7 @@ def test_watching_updates_one_display_until_interrupted(
     service.state = READY
     states = [replace(READY, requests=n) for n in range(3)]
     play(monkeypatch, *states, interrupted=True)
-    watch_in(session)
+    watch_in(session, monkeypatch)
     first, *others = session.displays
     assert [one["update"] for one in (first, *others)] == [False, True, True, True]
     assert "2 requests let in" in Page(others[-1]["data"]["text/html"]).text
@@ -79,7 +82,7 @@ def test_the_end_of_a_service_ends_the_watching(
     session.pretend_to_be_a_kernel()
     service.state = READY
     play(monkeypatch, READY)
-    watch_in(session)
+    watch_in(session, monkeypatch)
     assert session.printed().strip() == ENDED
 
 
@@ -90,7 +93,7 @@ def test_watching_draws_no_more_often_than_the_policy_says(
     session.pretend_to_be_a_kernel()
     service.state = READY
     play(monkeypatch, *(replace(READY, requests=n) for n in range(100)))
-    watch_in(session, replace(Timeouts(), watch_every_s=60.0))
+    watch_in(session, monkeypatch, every_s=60.0)
     assert len(session.displays) == 2, "the first, and what stays"
 
 
@@ -101,7 +104,7 @@ def test_in_a_pipe_only_what_has_happened_is_printed(
     service.state = READY
     counts = [replace(READY, requests=n, sequence=1) for n in range(5)]
     play(monkeypatch, *counts, replace(READY, sequence=2))
-    watch_in(session)
+    watch_in(session, monkeypatch)
     printed = session.printed()
     assert printed.count(READY.url) == 2
     assert "\x1b" not in printed
@@ -151,7 +154,7 @@ def test_watching_tells_of_a_request_that_failed(
         yield replace(failed, requests=1)
 
     monkeypatch.setattr(wait_ready, "watch", watch)
-    watch_in(session)
+    watch_in(session, monkeypatch)
     pages = [Page(one["data"]["text/html"]).text for one in session.displays]
     told = ["It fell." in page for page in pages]
     assert told == [False, True, True, True]

@@ -9,12 +9,12 @@ import pytest
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.display.answer import (
-    SHOWN_WHILE_IT_COMES,
+    TAIL_CHARS,
     THINKING,
     NotebookAnswer,
     TerminalAnswer,
 )
-from spicy_avocado_magic.notebook.display.throttle import RedrawThrottle
+from spicy_avocado_magic.notebook.display.updatable import RedrawThrottle
 
 from ..conftest import READY, Session
 
@@ -51,7 +51,7 @@ def test_updates_stay_small_however_long_the_answer(
 ) -> None:
     """While it comes its end is shown; the last drawing has all of it."""
     card = NotebookAnswer(READY, RedrawThrottle(clock(0.0, 0.0, 1.1)))
-    card.add("first " + filling * 20 * SHOWN_WHILE_IT_COMES)
+    card.add("first " + filling * 20 * TAIL_CHARS)
     card.add(" last")
     coming = [sum(map(_bytes, s["data"].values())) for s in bare.displays]
     card.close("done")

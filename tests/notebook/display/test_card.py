@@ -9,7 +9,7 @@ import pytest
 
 from spicy_avocado_magic.errors import TOLD_ABOVE, EngineFailed, Interrupted
 from spicy_avocado_magic.notebook.display.card import CardView
-from spicy_avocado_magic.notebook.display.throttle import RedrawThrottle
+from spicy_avocado_magic.notebook.display.updatable import RedrawThrottle
 
 from ..conftest import READY, Session
 from .pages import PULLING, Page
@@ -145,7 +145,7 @@ def test_cards_of_one_cell_can_share_a_pace(bare: Session) -> None:
     """What has just drawn is heeded by the next one."""
     clock = Clock()
     pace = RedrawThrottle(clock)
-    pace.note()
+    pace.record_draw()
     view = CardView(clock, pace)
     for clock.now in (0.1, 0.9):
         view.show(replace(PULLING, warnings=(str(clock.now),)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client.snippets import snippets
+from spicy_avocado_magic.client.snippets import Snippet, snippets
 from spicy_avocado_magic.client.state_text import (
     REHEARSAL_MARK,
     connection_details,
@@ -24,14 +24,6 @@ from spicy_avocado_magic.protocol.state import Failure, ModelState, State
 
 from ..conftest import KEY, READY
 from .pages import EVILS, FAILURE, PULLING, Page, all_of, failed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Code:
-    """A snippet."""
-
-    title: str
-    code: str
 
 
 def faces(state: State) -> list[RichOutput]:
@@ -92,8 +84,8 @@ def test_without_snippets_a_curl_line_shows_how_to_use_it() -> None:
 def test_each_snippet_has_a_fold() -> None:
     """Under its title, closed, its lines kept."""
     given = (
-        Code(title="openai", code="import openai\nopenai.x()"),
-        Code(title="<b>", code="<img onerror=x>"),
+        Snippet(language="python", title="openai", code="import openai\nopenai.x()"),
+        Snippet(language="python", title="<b>", code="<img onerror=x>"),
     )
     page = Page(render_ready(READY, "Done.", show_key=True, snippets=given).html)
     page.require_harmless()
@@ -117,7 +109,7 @@ def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
     picture = render_ready(state, "Done.", show_key=True, snippets=known)
     assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
     assert len(Page(picture.html).found("data-fold", "snippet")) == 10
-    long = [Code(title="t", code="x" * 1_900)] * 10
+    long = [Snippet(language="python", title="t", code="x" * 1_900)] * 10
     page = Page(render_ready(state, "Done.", show_key=True, snippets=long).html)
     assert page.found("data-fold", "snippet") == []
     assert page.found("data-fold", "stages"), "all but the text is gone"

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client.recent_errors import RecentError
+from spicy_avocado_magic.client.last_run import RecentError
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.notebook.display.html import MOST_BYTES
-from spicy_avocado_magic.notebook.display.status import status_picture
+from spicy_avocado_magic.notebook.display.status import render_status
 from spicy_avocado_magic.protocol.state import (
     ApiKeyState,
     ModelState,
@@ -79,7 +79,7 @@ PAST = (
 
 def test_status_tells_everything_about_a_service() -> None:
     """Parts, URL, memory on GPU and CPU, keys, speed, quota, last errors."""
-    picture = status_picture(BUSY, PAST)
+    picture = render_status(BUSY, PAST)
     text = Page(picture.html).text
     for word in (
         "✓ Serving llama3, tiny",
@@ -103,7 +103,7 @@ def test_status_tells_everything_about_a_service() -> None:
 
 def test_the_text_tells_the_same() -> None:
     """For terminals, and where HTML is not shown."""
-    text = status_picture(BUSY, PAST).text
+    text = render_status(BUSY, PAST).text
     for word in (
         BUSY.url,
         "31.4 a second now",
@@ -119,7 +119,7 @@ def test_status_masks_every_secret() -> None:
     """Whatever was shown by the ``up`` that made it."""
     state = replace(BUSY, metrics_token="avocado-metrics-0123456789")
     for moving in (True, False):
-        picture = status_picture(state, PAST, is_moving=moving)
+        picture = render_status(state, PAST, is_moving=moving)
         for form in (picture.html, picture.text):
             assert KEY not in form
             assert "avocado-metrics-0123456789" not in form
@@ -128,16 +128,16 @@ def test_status_masks_every_secret() -> None:
 
 def test_a_quota_can_be_read_aloud() -> None:
     """As a meter; a service without a tunnel speaks of none."""
-    meters = Page(status_picture(BUSY).html).found("role", "meter")
+    meters = Page(render_status(BUSY).html).found("role", "meter")
     assert [one["aria-valuenow"] for one in meters] == ["2", "0"]
     quiet = replace(BUSY, traffic=TrafficStats())
-    assert "free month" not in Page(status_picture(quiet).html).text
+    assert "free month" not in Page(render_status(quiet).html).text
 
 
 def test_what_failed_is_told_with_its_log() -> None:
     """Once, though a stage and a model carry it; the stages stand open."""
     model = ModelState(name="llama3", phase=Phase.FAILED, failure=FAILURE)
-    page = Page(status_picture(replace(failed(), models=(model,))).html)
+    page = Page(render_status(replace(failed(), models=(model,))).html)
     (card,) = page.found("class", "avocado-card")
     assert card["data-phase"] == "failed"
     assert "✗ Failed: llama3" in page.text
@@ -149,7 +149,7 @@ def test_what_failed_is_told_with_its_log() -> None:
 
 def test_what_moves_has_no_folds() -> None:
     """An update would close them under the reader's hand."""
-    page = Page(status_picture(failed(), PAST, is_moving=True).html)
+    page = Page(render_status(failed(), PAST, is_moving=True).html)
     assert [tag for tag, _ in page.seen if tag == "details"] == []
     assert "The engine died." in page.text
 
@@ -159,11 +159,11 @@ def test_a_service_that_is_not_ready_yet_says_so() -> None:
     starting = replace(
         BUSY, url="", stages=(*BUSY.stages, Stage(name="w", component="models"))
     )
-    picture = status_picture(starting)
+    picture = render_status(starting)
     assert "… Starting llama3" in Page(picture.html).text
     assert "(none yet)" in Page(picture.html).text
     local = replace(READY, url="")
-    assert "(none: --local)" in Page(status_picture(local).html).text
+    assert "(none: --local)" in Page(render_status(local).html).text
 
 
 def test_many_rows_are_counted_and_the_size_is_bounded() -> None:
@@ -174,7 +174,7 @@ def test_many_rows_are_counted_and_the_size_is_bounded() -> None:
         models=tuple(ModelState(name=f"m{n}") for n in range(30)),
         members=tuple(PoolMember(id=f"i{n}", models=("tiny",)) for n in range(30)),
     )
-    picture = status_picture(crowd, PAST)
+    picture = render_status(crowd, PAST)
     assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
     text = Page(picture.html).text
     assert "… and 90 more (%avocado_keys lists all)" in text
@@ -188,7 +188,7 @@ def test_the_members_of_a_pool_have_a_row_each() -> None:
         PoolMember(id="0a1b", models=("tiny",), seen_s=2.0, is_self=True),
         PoolMember(id="9f9f"),
     )
-    text = Page(status_picture(replace(BUSY, members=members)).html).text
+    text = Page(render_status(replace(BUSY, members=members)).html).text
     assert "0a1b (this one)tiny2.0 s ago" in text
     assert "9f9fno model yetnever" in text
 
@@ -196,7 +196,7 @@ def test_the_members_of_a_pool_have_a_row_each() -> None:
 def test_lines_that_the_disk_did_not_take_are_told() -> None:
     """A log with gaps is not taken for whole."""
     full = replace(BUSY, traffic=replace(BUSY.traffic, lost_lines=4))
-    assert "4 lines of access.log lost" in Page(status_picture(full).html).text
+    assert "4 lines of access.log lost" in Page(render_status(full).html).text
 
 
 @pytest.mark.parametrize("evil", EVILS)
@@ -206,7 +206,7 @@ def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
     state: State = all_of(evil, rehearsal=rehearsal)
     past = [RecentError(at=evil, component=evil, problem=evil, remedy=evil)]
     for moving in (True, False):
-        picture = status_picture(state, past, is_moving=moving)
+        picture = render_status(state, past, is_moving=moving)
         Page(picture.html).require_harmless()
         for form in (picture.html, picture.text):
             assert "\x1b" not in form, "a terminal would obey it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.notebook.line.commands import COMMANDS, CommandSpec
+from spicy_avocado_magic.notebook.line.command_table import COMMANDS, CommandSpec
 from spicy_avocado_magic.notebook.line.completion import (
     CompletionSources,
     complete,

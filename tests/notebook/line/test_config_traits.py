@@ -24,7 +24,7 @@ def held(session: Session) -> Any:
 
 def given(service: Service) -> dict[str, Any]:
     """Return what the last ``up`` gave."""
-    return dict(service.wishes[-1].given)
+    return dict(service.requests[-1].given)
 
 
 def test_a_default_is_used_until_the_line_says_otherwise(
@@ -82,7 +82,7 @@ def test_models_are_a_text_a_list_or_a_variable(
         ("local = 'maybe'", "--local: 'maybe' is neither true nor false."),
         ("model = 'bad//name'", "'bad//name' is not a model name."),
         ("model = ''", "No model is named."),
-        ("token = 'x'", "No secret is kept in %config"),
+        ("token = 'x'", "%config prints its values, so it takes no secrets"),
         ("api_key = 'x'", "--api-key $NAME"),
     ],
 )
@@ -141,8 +141,8 @@ def test_a_bad_configuration_file_is_told_and_does_no_harm(
     bare.shell.config.AvocadoMagics.context = 8192
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     told = bare.printed()
-    assert "AvocadoMagics.port is left out. --port '99999'" in told
-    assert "AvocadoMagics.token is left out. No secret" in told
+    assert "AvocadoMagics.port is ignored. --port '99999'" in told
+    assert "AvocadoMagics.token is ignored. %config prints" in told
     assert TOKEN not in told
     bare.run("%avocado_up --local")
     assert given(service) == {"local": True, "context": 8192}

@@ -13,7 +13,7 @@ from IPython.core.completer import provisionalcompleter
 
 import spicy_avocado_magic
 from spicy_avocado_magic.notebook.line import ipython_completer
-from spicy_avocado_magic.notebook.line.commands import COMMANDS
+from spicy_avocado_magic.notebook.line.command_table import COMMANDS
 
 from ..conftest import Service, Session
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.notebook.line.commands import DOWN, STATUS
-from spicy_avocado_magic.notebook.line.parser import parse_flags, split
+from spicy_avocado_magic.notebook.line.command_table import ASK, DOWN, MODEL, STATUS, UP
+from spicy_avocado_magic.notebook.line.parser import parse_line, split
+from spicy_avocado_magic.notebook.line.variables import VariableResolver
+
+NOBODY = VariableResolver(namespace={}, environ={})
 
 
 @pytest.mark.parametrize(
@@ -38,17 +41,45 @@ def test_a_quote_that_stays_open_is_a_mistake() -> None:
         split("llama3 --token 'abc")
 
 
-def test_status_and_down_take_their_flags_alone() -> None:
-    """Each flag is there, true or false; a word is a mistake."""
-    assert parse_flags("--json", STATUS) == {
+def test_every_flag_of_a_command_has_a_value() -> None:
+    """A flag that is not on the line is False; a word is refused."""
+    assert parse_line(STATUS, "--json", NOBODY) == {
         "watch": False,
         "json": True,
         "rehearse": False,
     }
-    assert parse_flags("", DOWN) == {"purge": False, "rehearse": False}
-    assert parse_flags("--purge", DOWN) == {"purge": True, "rehearse": False}
-    assert parse_flags("--help", DOWN) is None
+    assert parse_line(DOWN, "", NOBODY) == {"purge": False, "rehearse": False}
+    assert parse_line(DOWN, "--purge", NOBODY) == {"purge": True, "rehearse": False}
     with pytest.raises(UsageError, match="llama3"):
-        parse_flags("llama3", DOWN)
+        parse_line(DOWN, "llama3", NOBODY)
     with pytest.raises(UsageError, match="--json"):
-        parse_flags("--jsn", STATUS)
+        parse_line(STATUS, "--jsn", NOBODY)
+
+
+def test_flags_that_exclude_each_other_are_refused() -> None:
+    """Both are named."""
+    with pytest.raises(UsageError, match="--json and --watch cannot be used together"):
+        parse_line(STATUS, "--watch --json", NOBODY)
+
+
+def test_arguments_are_parsed_by_the_table() -> None:
+    """What is not on the line is None for an option and empty for an argument."""
+    variables = VariableResolver(
+        namespace={"MODELS": ["a", "b"], "TEXT": "x y"}, environ={}
+    )
+    assert parse_line(ASK, "", variables) == {
+        "model": "",
+        "system": None,
+        "rehearse": False,
+    }
+    assert parse_line(ASK, "$MODELS --system $TEXT", variables) == {
+        "model": "a",
+        "system": "x y",
+        "rehearse": False,
+    }
+    models = parse_line(UP, "$MODELS c", variables)["models"]
+    assert models == ("a", "b", "c")
+    with pytest.raises(
+        UsageError, match=r"The name is missing\. Write %%avocado_model"
+    ):
+        parse_line(MODEL, "", variables)

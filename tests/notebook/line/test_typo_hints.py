@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.notebook.line.commands import ASK, KEYS, UP, CommandSpec
-from spicy_avocado_magic.notebook.line.parser import parse_line
+from spicy_avocado_magic.notebook.line.command_table import ASK, KEYS, UP, CommandSpec
+from spicy_avocado_magic.notebook.line.parser import asks_for_help, sort_words
 
 EM, EN = "\u2014", "\u2013"
 
@@ -14,18 +14,18 @@ EM, EN = "\u2014", "\u2013"
 @pytest.mark.parametrize(
     ("command", "line", "problem", "remedy"),
     [
-        (UP, f"{EM}local", "no hyphen", "Type --local, with two hyphens"),
-        (UP, f"{EN}-local", "no hyphen", "Type --local,"),
-        (UP, f"-{EN}port=1", "no hyphen", "Type --port,"),
+        (UP, f"{EM}local", "not a hyphen", "Type --local, with two hyphens"),
+        (UP, f"{EN}-local", "not a hyphen", "Type --local,"),
+        (UP, f"-{EN}port=1", "not a hyphen", "Type --port,"),
         (UP, "\u201ctiny\u201d", "curly", "straight quotes"),
         (ASK, "--system=\u2018Be brief\u2019", "curly", "straight quotes"),
         (UP, "'tiny", "quote on this line is not closed", "Close it"),
         (UP, "tiny \\", "ends with a backslash", "next line"),
-        (UP, "--local false", "between --local and false", "--local=false"),
-        (UP, "--local No tiny", "between --local and No", "--local=No"),
-        (UP, "--local = false", "between --local and =", "--local=false"),
-        (UP, "--token = $NGROK", "between --token and =", "--token=TOKEN"),
-        (UP, "--port =1", "between --port and =", "--port=N"),
+        (UP, "--local false", "space between --local and false", "--local=false"),
+        (UP, "--local No tiny", "space between --local and No", "--local=No"),
+        (UP, "--local = false", "space between --local and =", "--local=false"),
+        (UP, "--token = $NGROK", "space between --token and =", "--token=TOKEN"),
+        (UP, "--port =1", "space between --port and =", "--port=N"),
         (UP, "--model tiny", "--model is not an option", "write its name alone"),
         (ASK, "--model tiny", "--model is not an option", "write its name alone"),
         (KEYS, "add a --model x", "--model is not an option", "mean --models?"),
@@ -40,7 +40,7 @@ def test_a_slip_is_told_with_what_to_type(
 ) -> None:
     """Not taken for a model, a value or another word."""
     with pytest.raises(UsageError) as caught:
-        parse_line(line, command)
+        sort_words(command, line)
     assert problem in caught.value.problem
     assert remedy in caught.value.remedy
 
@@ -49,15 +49,17 @@ def test_no_slip_repeats_a_value() -> None:
     """It may be the token."""
     for line in (f"{EM}token=secret", "--token =secret"):
         with pytest.raises(UsageError) as caught:
-            parse_line(line, UP)
+            sort_words(UP, line)
         assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["help", "?", " help ;"])
+@pytest.mark.parametrize(
+    "line", ["help", "?", " help ;", "--help", "llama3 -h", "--tokn --help"]
+)
 def test_a_word_for_help_helps(line: str) -> None:
     """Where it stands alone; a key may have that name."""
-    assert parse_line(line, UP) is None
-    assert parse_line("add help", KEYS) is not None
+    assert asks_for_help(line)
+    assert not asks_for_help("add help")
 
 
 @pytest.mark.parametrize(
@@ -73,4 +75,5 @@ def test_a_word_for_help_helps(line: str) -> None:
 )
 def test_what_may_be_meant_is_let_through(line: str) -> None:
     """Quotes in quotes, dashes in words, a model that is called true."""
-    assert parse_line(line, ASK if "system" in line else UP) is not None
+    parsed = sort_words(ASK if "system" in line else UP, line)
+    assert parsed.words or parsed.options

@@ -19,8 +19,8 @@ LINUX = "ollama-linux-amd64.tar.zst"
 
 
 def _unpack(archive: bytes, folder: Path) -> list[str]:
-    plain = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(archive)).read()
-    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+    document = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(archive)).read()
+    with tarfile.open(fileobj=io.BytesIO(document)) as tar:
         tar.extractall(folder, filter="data")
         return tar.getnames()
 
@@ -49,7 +49,7 @@ def test_members_come_in_the_order_of_a_real_release(tmp_path: Path) -> None:
 def test_its_program_runs_and_knows_its_version(tmp_path: Path) -> None:
     """What was unpacked starts from any folder, without our package installed."""
     _unpack(build_archive("0.20.5", LINUX), tmp_path)
-    told = subprocess.run(
+    response = subprocess.run(
         [tmp_path / "bin" / "ollama", "--version"],
         cwd="/",
         env={"PATH": "/usr/bin:/bin"},
@@ -57,7 +57,7 @@ def test_its_program_runs_and_knows_its_version(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert told.stdout == "ollama version is 0.20.5\n"
+    assert response.stdout == "ollama version is 0.20.5\n"
 
 
 def test_a_python_path_with_odd_characters_is_quoted(

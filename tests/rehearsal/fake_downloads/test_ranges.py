@@ -24,12 +24,12 @@ async def url(open_app: Open) -> str:
     return f"http://{await open_app(app)}/"
 
 
-async def test_head_tells_the_length_and_that_ranges_work(url: str) -> None:
+async def test_head_returns_the_length_and_accepts_ranges(url: str) -> None:
     """A downloader can plan its parts from a HEAD."""
-    told = await call(url, method="HEAD")
-    assert told.status == 200
-    assert told.headers["Content-Length"] == str(len(CONTENT))
-    assert told.headers["Accept-Ranges"] == "bytes"
+    response = await call(url, method="HEAD")
+    assert response.status == 200
+    assert response.headers["Content-Length"] == str(len(CONTENT))
+    assert response.headers["Accept-Ranges"] == "bytes"
 
 
 @pytest.mark.parametrize(
@@ -40,21 +40,23 @@ async def test_a_range_is_answered_with_206_and_its_place(
     url: str, asked: str, start: int, stop: int
 ) -> None:
     """The bytes are those that were asked for."""
-    told = await call(url, headers={"Range": asked})
-    assert told.status == 206
-    assert told.content == CONTENT[start:stop], "other bytes than asked for"
-    assert told.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(CONTENT)}"
+    response = await call(url, headers={"Range": asked})
+    assert response.status == 206
+    assert response.content == CONTENT[start:stop], "other bytes than asked for"
+    assert (
+        response.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{len(CONTENT)}"
+    )
 
 
 async def test_a_range_of_another_version_is_answered_whole(url: str) -> None:
     """If-Range keeps two versions from being joined into one file."""
-    told = await call(url, headers={"Range": "bytes=5-", "If-Range": '"two"'})
-    assert (told.status, told.content) == (200, CONTENT)
+    response = await call(url, headers={"Range": "bytes=5-", "If-Range": '"two"'})
+    assert (response.status, response.content) == (200, CONTENT)
 
 
 @pytest.mark.parametrize("asked", ["bytes=1048576-", "bytes=99999999-", "nonsense"])
 async def test_a_range_beyond_the_end_is_416(url: str, asked: str) -> None:
     """A resume after the last byte learns the true length."""
-    told = await call(url, headers={"Range": asked})
-    assert told.status == 416
-    assert told.headers["Content-Range"] == f"bytes */{len(CONTENT)}"
+    response = await call(url, headers={"Range": asked})
+    assert response.status == 416
+    assert response.headers["Content-Range"] == f"bytes */{len(CONTENT)}"

@@ -29,13 +29,13 @@ async def test_every_name_has_a_manifest_whose_blobs_exist(registry: str) -> Non
 async def test_a_blob_that_is_not_there_is_404(registry: str) -> None:
     """The error is the registry's own JSON."""
     url = f"http://{registry}/v2/library/tiny/blobs/sha256:00"
-    told = await call(url)
-    assert told.status == 404
-    assert json.loads(told.content)["errors"][0]["code"] == "BLOB_UNKNOWN"
+    response = await call(url)
+    assert response.status == 404
+    assert json.loads(response.content)["errors"][0]["code"] == "BLOB_UNKNOWN"
 
 
 @pytest.mark.parametrize(
-    ("model", "status", "said"),
+    ("model", "status", "message"),
     [
         ("missing-model", 404, b"MANIFEST_UNKNOWN"),
         ("gated-model", 401, b"UNAUTHORIZED"),
@@ -43,19 +43,19 @@ async def test_a_blob_that_is_not_there_is_404(registry: str) -> None:
     ],
 )
 async def test_names_that_stand_for_failures_fail(
-    registry: str, model: str, status: int, said: bytes
+    registry: str, model: str, status: int, message: bytes
 ) -> None:
     """Each failure of a real registry can be rehearsed by a model's name."""
-    told = await call(f"http://{registry}/v2/library/{model}/manifests/latest")
-    assert told.status == status
-    assert said in told.content
+    response = await call(f"http://{registry}/v2/library/{model}/manifests/latest")
+    assert response.status == status
+    assert message in response.content
 
 
 async def test_other_weights_can_be_served(open_app: Open) -> None:
     """A benchmark may want a larger model."""
     address = await open_app(create_registry(b"x" * 1000))
-    told = await call(f"http://{address}/v2/library/big/manifests/latest")
-    assert json.loads(told.content)["layers"][0]["size"] == 1000
+    response = await call(f"http://{address}/v2/library/big/manifests/latest")
+    assert json.loads(response.content)["layers"][0]["size"] == 1000
 
 
 async def test_a_real_engine_pulls_every_name(
@@ -72,7 +72,7 @@ async def test_a_real_engine_pulls_every_name(
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ("missing", "file does not exist"),
         ("gated", "unauthorized: access denied"),
@@ -80,30 +80,30 @@ async def test_a_real_engine_pulls_every_name(
     ],
 )
 async def test_a_real_engine_words_the_failures(
-    registry: str, real_ollama: Path, serve: Serve, model: str, said: str
+    registry: str, real_ollama: Path, serve: Serve, model: str, message: str
 ) -> None:
     """The failures reach the engine's client as they do from the real registry."""
     async with serve(real_ollama) as served:
         asked = {"model": f"{registry}/library/{model}", "insecure": True}
         pulled = await call(f"{served.url}/api/pull", json=asked)
     error = json.loads(pulled.content.splitlines()[-1])["error"]
-    assert said in error, f"the engine said: {error}"
+    assert message in error, f"the engine answered: {error}"
 
 
 async def test_a_real_engine_speaks_with_the_tiny_model(
     registry: str, real_ollama: Path, serve: Serve
 ) -> None:
-    """It loads, says letters only, and stops where it is told to."""
+    """It loads, generates letters only, and stops at its limit."""
     name = f"{registry}/library/tiny:latest"
     async with serve(real_ollama) as served:
         asked = {"model": name, "insecure": True}
         await call(f"{served.url}/api/pull", json=asked)
         ask = {"model": name, "prompt": "hello", "stream": False}
-        told = await call(f"{served.url}/api/generate", json=ask)
-        if b"llama-server binary not found" in told.content:
+        response = await call(f"{served.url}/api/generate", json=ask)
+        if b"llama-server binary not found" in response.content:
             pytest.skip("this ollama has no llama-server beside it: it cannot speak")
-    reply = json.loads(told.content)
-    assert told.status == 200, reply
+    reply = json.loads(response.content)
+    assert response.status == 200, reply
     assert reply["eval_count"] == 64, "the registry's num_predict was not used"
     text = reply["response"]
     assert text.replace(" ", "").isalpha(), f"not letters: {text!r}"

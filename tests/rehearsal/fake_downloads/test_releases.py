@@ -31,8 +31,8 @@ async def _follow(url: str, **sent: str) -> Called:
 
 async def test_latest_leads_to_the_tag(releases: str) -> None:
     """The version is read from where the redirect goes."""
-    told = await call(f"{releases}/latest")
-    assert told.headers["Location"].endswith("/releases/tag/v0.33.0")
+    response = await call(f"{releases}/latest")
+    assert response.headers["Location"].endswith("/releases/tag/v0.33.0")
     assert (await _follow(f"{releases}/latest")).status == 200
 
 

@@ -8,8 +8,8 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.account import (
     EndpointRefused,
     already_online,
     read_policy,
-    refusal,
     require_pooling,
+    token_error,
 )
 
 from .test_traffic_policy import policy_text
@@ -32,26 +32,26 @@ def test_a_token_gets_a_session_or_the_reason_why_not(
     token: str, sessions: int, code: str
 ) -> None:
     """The rules are those that a user meets first."""
-    said = refusal(token, sessions, 3)
-    assert bool(said) == bool(code)
-    assert code in said
+    message = token_error(token, sessions, 3)
+    assert bool(message) == bool(code)
+    assert code in message
 
 
-def test_a_plan_without_pooling_is_told_in_ngroks_words() -> None:
+def test_a_plan_without_pooling_gets_ngroks_error() -> None:
     """The words are those of ngrok/ngrok-operator#645."""
     require_pooling(TOKEN)
     with pytest.raises(EndpointRefused, match="ERR_NGROK_18019"):
         require_pooling("unpooled_" + TOKEN)
 
 
-def test_a_name_that_is_taken_is_told_with_its_name() -> None:
+def test_the_error_for_a_name_in_use_has_the_name() -> None:
     """Both ways out are in it."""
-    said = str(already_online("a.ngrok.app"))
-    assert "'a.ngrok.app' is already online" in said
-    assert said.endswith("ERR_NGROK_334\r\n")
+    message = str(already_online("a.ngrok.app"))
+    assert "'a.ngrok.app' is already online" in message
+    assert message.endswith("ERR_NGROK_334\r\n")
 
 
-def test_a_policy_is_read_or_the_reason_told() -> None:
+def test_a_policy_is_parsed_or_refused_with_a_reason() -> None:
     """None at all, a good one, a bad one, and more rules than the plan has."""
     assert read_policy(TOKEN, "") is None
     assert read_policy(TOKEN, policy_text(rules=5)) is not None

@@ -20,6 +20,7 @@ import yaml
 
 from spicy_avocado_magic.rehearsal.fake_ngrok.agent import write_agent_script
 from spicy_avocado_magic.rehearsal.fake_ngrok.edge import FakeNgrok
+from tests.machine_speed import scaled
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -34,7 +35,7 @@ async def address() -> AsyncIterator[str]:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """Give a stand-in in a folder whose name needs quoting."""
+    """Return a stand-in in a folder with a name that needs quoting."""
     folder = tmp_path / "it's a $folder"
     folder.mkdir()
     return write_agent_script(folder / "ngrok")
@@ -63,7 +64,7 @@ async def _started(
 
 async def _line_with(child: asyncio.subprocess.Process, text: str) -> str:
     assert child.stdout is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while line := (await child.stdout.readline()).decode():
             if text in line:
                 return line
@@ -75,9 +76,9 @@ def _addr(line: str) -> str:
     return "http://" + {name: value for name, _, value in pairs}["addr"]
 
 
-def test_it_tells_its_version_without_a_python(script: Path) -> None:
+def test_it_prints_its_version_without_a_python(script: Path) -> None:
     """It costs a rehearsal no time that the user would notice."""
-    said = subprocess.run(
+    message = subprocess.run(
         [script, "--version"],
         capture_output=True,
         text=True,
@@ -85,7 +86,7 @@ def test_it_tells_its_version_without_a_python(script: Path) -> None:
         cwd="/",
         env={"PYTHONHOME": "/nowhere"},
     )
-    assert said.stdout == "ngrok version 3.30.0\n"
+    assert message.stdout == "ngrok version 3.30.0\n"
 
 
 def test_a_token_can_be_saved_as_with_a_real_agent(
@@ -95,13 +96,13 @@ def test_a_token_can_be_saved_as_with_a_real_agent(
     config = tmp_path / "ngrok.yml"
     config.write_text("version: 3\nagent:\n  web_addr: 127.0.0.1:5050\n")
     command = [str(script), "config", "add-authtoken", TOKEN]
-    said = subprocess.run(
+    message = subprocess.run(
         [*command, "--log", "stdout", "--config", str(config)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "Authtoken saved" in said.stdout
+    assert "Authtoken saved" in message.stdout
     agent = yaml.safe_load(config.read_text())["agent"]
     assert agent == {"web_addr": "127.0.0.1:5050", "authtoken": TOKEN}
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
@@ -150,9 +151,9 @@ async def test_a_refused_endpoint_is_a_502_with_the_reason(
             asked["name"] = "b"
             async with session.post("/api/endpoints", json=asked) as answer:
                 assert answer.status == 502
-                said = json.loads(await answer.text())
-        assert said["error_code"] == 103
-        assert said["details"]["err"].endswith("ERR_NGROK_334\r\n")
+                message = json.loads(await answer.text())
+        assert message["error_code"] == 103
+        assert message["details"]["err"].endswith("ERR_NGROK_334\r\n")
 
 
 async def test_a_refused_token_ends_it_with_the_reason(
@@ -164,15 +165,15 @@ async def test_a_refused_token_ends_it_with_the_reason(
     ) as child:
         line = await _line_with(child, "lvl=eror")
         assert "ERR_NGROK_107" in line
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             assert await child.wait() == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it(script: Path, address: str, number: int) -> None:
-    """It leaves in good order when told to."""
+    """It ends its session when a signal arrives."""
     async with _started(script, authtoken=TOKEN, connect_url=address) as child:
         await _line_with(child, "client session established")
         os.kill(child.pid, number)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             assert await child.wait() == 0

@@ -16,6 +16,7 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import (
     read_message,
     write_message,
 )
+from tests.machine_speed import scaled
 
 REQUEST = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nquestion"
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
@@ -56,23 +57,28 @@ async def _session(
 
 
 async def _status(url: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.post(url, data="x") as said:
-        return said.status, said.headers.get("Ngrok-Error-Code", "")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data="x") as expected,
+    ):
+        return expected.status, expected.headers.get("Ngrok-Error-Code", "")
 
 
 async def _until_offline(url: str) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         while await _status(url) != (404, "ERR_NGROK_3200"):
             pass  # each request lets the edge go on
 
 
-async def test_a_refused_agent_is_told_and_let_go(edge: FakeNgrok) -> None:
+async def test_a_refused_agent_gets_the_reason_and_is_disconnected(
+    edge: FakeNgrok,
+) -> None:
     """A refusal ends the session's connection."""
     async with _dialled(await edge.start()) as (reader, writer):
         write_message(writer, {"token": "short"})
-        said = await read_message(reader)
-        assert said is not None
-        assert "ERR_NGROK_105" in said["error"]
+        expected = await read_message(reader)
+        assert expected is not None
+        assert "ERR_NGROK_105" in expected["error"]
         assert await read_message(reader) is None
 
 
@@ -84,9 +90,9 @@ async def test_sessions_are_counted_by_token_and_freed_when_they_end(
     address = await edge.start()
     async with _session(address), _dialled(address) as (reader, writer):
         write_message(writer, {"token": TOKEN})
-        said = await read_message(reader)
-        assert said is not None
-        assert "ERR_NGROK_108" in said["error"]
+        expected = await read_message(reader)
+        assert expected is not None
+        assert "ERR_NGROK_108" in expected["error"]
         edge.drop_sessions()
     await asyncio.sleep(0.01)
     async with _session(address) as (_, url):
@@ -143,10 +149,13 @@ async def test_an_account_whose_plan_does_not_pool_is_refused(edge: FakeNgrok) -
     async with _dialled(address) as (reader, writer):
         write_message(writer, {"token": "unpooled_" + TOKEN})
         assert await read_message(reader) == {"ok": True}
-        for number, pool, told in ((1, True, "ERR_NGROK_18019"), (2, False, "http://")):
+        for number, pool, response in (
+            (1, True, "ERR_NGROK_18019"),
+            (2, False, "http://"),
+        ):
             write_message(writer, {"id": number, "bind": "a.ngrok.app", "pool": pool})
-            said = await read_message(reader)
-            assert told in str(said)
+            expected = await read_message(reader)
+            assert response in str(expected)
 
 
 async def test_bytes_pass_with_half_closed_connections(edge: FakeNgrok) -> None:
@@ -169,7 +178,7 @@ async def test_bytes_pass_with_half_closed_connections(edge: FakeNgrok) -> None:
             assert (await client[0].read()).endswith(b"answer")
 
 
-async def test_an_upstream_that_is_down_is_told_as_8012(edge: FakeNgrok) -> None:
+async def test_an_upstream_that_is_down_is_error_8012(edge: FakeNgrok) -> None:
     """The agent's reason is in the edge's answer."""
     address = await edge.start()
     async with _session(address) as ((reader, _writer), url):
@@ -189,10 +198,10 @@ async def test_an_upstream_that_is_down_is_told_as_8012(edge: FakeNgrok) -> None
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", b"part"),
     ],
 )
-async def test_a_broken_reply_is_told_or_cut_off(
+async def test_a_broken_reply_is_an_error_or_is_cut_off(
     edge: FakeNgrok, reply: bytes, seen: bytes
 ) -> None:
-    """As an error of the edge while nothing was sent; later only an end can tell."""
+    """It is an error of the edge before anything was sent; later the stream is cut."""
     address = await edge.start()
     async with (
         _session(address) as ((reader, _writer), url),
@@ -205,7 +214,7 @@ async def test_a_broken_reply_is_told_or_cut_off(
             write_message(data[1], {"data": message["open"]})
             await data[0].readexactly(len(REQUEST))
             data[1].write(reply)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             assert seen in await client[0].readuntil(seen)
             client[1].write_eof()
             with contextlib.suppress(ConnectionResetError):
@@ -276,7 +285,7 @@ async def test_whoever_has_just_come_is_let_go_with_the_edge(
             await asyncio.sleep(0)
         await edge.close()
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             with contextlib.suppress(ConnectionError):
                 assert await loop.sock_recv(agent, 1) == b"", "the edge speaks"
 
@@ -294,11 +303,11 @@ async def test_troubles_of_an_account_can_come_and_go(edge: FakeNgrok) -> None:
     """A revoked token, names that are online elsewhere, and a quota used up."""
     address = await edge.start()
     async with _session(address) as (_, url):
-        edge.used_up = 727
+        edge.quota_code = 727
         assert await _status(url) == (402, "ERR_NGROK_727")
-    edge.used_up, edge.is_occupied = 0, True
-    async with _session(address) as (_, said):
-        assert "ERR_NGROK_334" in said
+    edge.quota_code, edge.is_occupied = 0, True
+    async with _session(address) as (_, expected):
+        assert "ERR_NGROK_334" in expected
     edge.is_occupied = False
     edge.revoked.add(TOKEN)
     async with _dialled(address) as (reader, writer):

@@ -29,7 +29,7 @@ async def _whole(reader: HttpReader, *, to_end: bool = False) -> tuple[bytes, by
     return head.raw, b"".join(parts)
 
 
-async def test_messages_of_one_connection_are_told_apart_byte_for_byte() -> None:
+async def test_messages_of_one_connection_are_separated_byte_for_byte() -> None:
     """Whatever framing each has, and however the bytes arrive."""
     sent = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n", b""
     messages = [sent, (CHUNKED, CHUNKS), sent, (SIZED, b"\r\n\r\n"), sent]
@@ -52,7 +52,7 @@ async def test_a_reply_of_unknown_length_lasts_to_the_end() -> None:
 
 @pytest.mark.parametrize("cut", [SIZED + b"abc", CHUNKED + b"3\r\nab", CHUNKED + b"3"])
 async def test_a_message_that_is_cut_short_is_not_whole(cut: bytes) -> None:
-    """Its end is missing, and that is told."""
+    """A missing end raises an error."""
     with pytest.raises(EOFError):
         await _whole(reader_of(cut))
 
@@ -87,7 +87,7 @@ async def test_a_doubtful_head_is_refused(broken: bytes) -> None:
 )
 def test_a_head_says_whether_its_connection_stays(raw: bytes, is_open: bool) -> None:
     """As HTTP/1.1 has it by default."""
-    assert Head.parse(raw).keeps_open is is_open
+    assert Head.parse(raw).is_persistent is is_open
 
 
 @pytest.mark.parametrize(
@@ -95,5 +95,5 @@ def test_a_head_says_whether_its_connection_stays(raw: bytes, is_open: bool) -> 
     [(200, "GET", True), (200, "HEAD", False), (204, "GET", False), (100, "X", False)],
 )
 def test_some_replies_have_no_body(status: int, method: str, has_body: bool) -> None:
-    """Whatever length they tell."""
+    """Their Content-Length does not matter."""
     assert Head.parse(b"HTTP/1.1 %d X\r\n\r\n" % status).has_body(method) is has_body

@@ -15,6 +15,7 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.proxying import (
     UpstreamClosed,
 )
 from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import Stream
+from tests.machine_speed import scaled
 
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n"
@@ -88,7 +89,7 @@ async def test_parts_of_a_reply_do_not_wait_for_the_rest(ends: Ends) -> None:
 
 
 async def test_an_interim_reply_comes_before_the_body_is_sent(ends: Ends) -> None:
-    """A client that waits to be told to go on is told."""
+    """A client that waits for 100 Continue gets it."""
     ends.user[1].write(POST)
     relaying = asyncio.create_task(ends.relay())
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -113,7 +114,7 @@ async def test_a_reply_without_a_body_is_whole(
     """Nothing is waited for that does not come."""
     ends.user[1].write(request_head)
     ends.agent[1].write(reply)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert await ends.relay()
     assert await ends.user[0].readexactly(len(reply)) == reply
 
@@ -150,7 +151,7 @@ async def test_a_reply_that_comes_before_the_whole_request_is_passed_on(
     assert not await relaying
 
 
-async def test_an_upstream_that_goes_without_a_reply_is_told(ends: Ends) -> None:
+async def test_an_upstream_that_closes_without_a_reply_is_reported(ends: Ends) -> None:
     """What is sent instead is for the edge to say."""
     ends.user[1].write(ASK)
     ends.agent[1].transport.abort()
@@ -179,7 +180,7 @@ async def test_the_agent_hears_of_a_client_that_leaves(
         ends.user[1].transport.abort()
     else:
         ends.user[1].close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         with contextlib.suppress(ConnectionResetError):
             assert await ends.agent[0].read() == b""
     ends.agent[1].close()

@@ -19,6 +19,7 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import (
     read_message,
     write_message,
 )
+from tests.machine_speed import scaled
 
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
@@ -32,13 +33,13 @@ async def edge() -> AsyncIterator[FakeNgrok]:
 
 
 async def _until_online(link: EdgeSession, *, is_online: bool = True) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         while link.is_online is not is_online:  # noqa: ASYNC110  (it has no event)
             await asyncio.sleep(0.01)
 
 
 async def test_a_refused_token_ends_the_link(edge: FakeNgrok) -> None:
-    """No reconnect mends a token."""
+    """No reconnect repairs a token."""
     with pytest.raises(EdgeRejected, match="ERR_NGROK_107"):
         await EdgeSession("revoked_" + TOKEN, await edge.start()).stay_connected()
 
@@ -64,7 +65,7 @@ async def test_what_is_asked_while_the_session_ends_is_refused() -> None:
     staying = asyncio.create_task(link.stay_connected())
     await _until_online(link)
     with pytest.raises(EdgeRejected, match="session has ended"):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(2)):
             await link.ask({"bind": ""})
     staying.cancel()
     server.close()
@@ -95,22 +96,22 @@ async def test_it_comes_back_after_an_outage_and_claims_its_endpoints(
         await link.claim(other)
     assert endpoint["url"] == url
     staying.cancel()
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     order = ["session established", "starting reconnect loop", "session established"]
-    assert said.index(order[0]) < said.index(order[1]) < said.rindex(order[2])
+    assert message.index(order[0]) < message.index(order[1]) < message.rindex(order[2])
 
 
 def test_a_log_line_reads_back_as_it_was_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Spaces, quotes and line ends stay within one logfmt value."""
-    log("eror", "it is over", err='a "b"\r\nc', empty="", plain=7)
+    log("eror", "it is over", err='a "b"\r\nc', empty="", document=7)
     line = capsys.readouterr().out
     assert line.count("\n") == 1
     pairs = dict(item.split("=", 1) for item in shlex.split(line))
     assert pairs["msg"] == "it is over"
     assert pairs["err"] == r'a "b"\r\nc'
-    assert (pairs["empty"], pairs["plain"]) == ("", "7")
+    assert (pairs["empty"], pairs["document"]) == ("", "7")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from spicy_avocado_magic.rehearsal.fake_ngrok.session_protocol import (
     read_message,
     splice,
 )
+from tests.machine_speed import scaled
 
 
 @asynccontextmanager
@@ -63,5 +64,5 @@ async def test_a_reader_that_stops_holds_the_writer_back() -> None:
             await asyncio.wait_for(server[1].drain(), 0.2)
         assert left[1].transport.get_write_buffer_size() < 1_000_000
         client[1].transport.abort()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(2)):
             await carrying

@@ -95,7 +95,7 @@ def test_what_is_not_known_is_invalid(expression: str) -> None:
     ],
 )
 def test_a_policy_that_cannot_be_applied_is_invalid(text: str) -> None:
-    """Unknown phases, actions, fields and statuses are told at once."""
+    """Unknown phases, actions, fields and statuses are errors at once."""
     with pytest.raises(InvalidPolicy):
         TrafficPolicy.parse(text)
 

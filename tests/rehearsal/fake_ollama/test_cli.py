@@ -1,4 +1,4 @@
-"""The stand-in is a program that starts, is told to end, and fails as Ollama does."""
+"""The stand-in program starts, ends on a signal, and fails as Ollama does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from spicy_avocado_magic.rehearsal.fake_downloads.archive import engine_script
 from spicy_avocado_magic.rehearsal.fake_ollama import cli
+from tests.machine_speed import scaled
 
 from ..conftest import Serve, call
 
@@ -28,13 +29,13 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-async def test_it_serves_soon_and_ends_when_told(program: Path, serve: Serve) -> None:
+async def test_it_serves_soon_and_ends_on_a_signal(program: Path, serve: Serve) -> None:
     """SIGTERM is a clean end, and nobody waits long for the start."""
     began = time.monotonic()
     async with serve(program) as served:
         assert time.monotonic() - began < 3, "the start took too long"
         served.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(served.process.wait(), 3) == 0
+        assert await asyncio.wait_for(served.process.wait(), scaled(3)) == 0
 
 
 async def test_a_client_that_leaves_ends_its_work(
@@ -50,12 +51,12 @@ async def test_a_client_that_leaves_ends_its_work(
         while b"tiny" not in (await call(f"{served.url}/api/ps")).content:
             assert not asked.done(), "it answered at once"
         asked.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             await call(url, json=ask | {"prompt": "next"})
         assert 'msg="client gone" path=/api/generate' in served.log.read_text()
 
 
-async def test_a_taken_port_is_told_in_ollamas_words(
+async def test_a_port_in_use_is_reported_in_ollamas_words(
     program: Path, serve: Serve
 ) -> None:
     """The product looks for these words in the log."""
@@ -67,10 +68,10 @@ async def test_a_taken_port_is_told_in_ollamas_words(
             env={"OLLAMA_HOST": address, "HOME": str(program.parent)},
             stderr=asyncio.subprocess.PIPE,
         )
-        _, said = await second.communicate()
+        _, message = await second.communicate()
     assert second.returncode == 1
-    told = f"Error: listen tcp {address}: bind: address already in use\n"
-    assert said.decode() == told
+    response = f"Error: listen tcp {address}: bind: address already in use\n"
+    assert message.decode() == response
 
 
 def test_the_port_of_a_listener_that_died_is_free(

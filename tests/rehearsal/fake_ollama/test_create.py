@@ -31,7 +31,7 @@ async def test_a_model_is_made_of_another(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("FROM tiny\nSTOP x\n", "Error: (line 2): command must be one of"),
         ("SYSTEM hi\n", "Error: no FROM line"),
@@ -40,11 +40,15 @@ async def test_a_model_is_made_of_another(
     ],
 )
 async def test_it_fails_in_ollamas_words(
-    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+    tiny: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
 ) -> None:
-    """By which the product tells what is wrong."""
+    """The product finds the problem by them."""
     assert await run(tiny, tmp_path, text) == 1
-    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(said)
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(message)
 
 
 async def test_without_an_engine_it_fails(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ async def test_chat_is_streamed_word_by_word(client: ollama.AsyncClient) -> None
 
 async def test_generate_answers_whole(client: ollama.AsyncClient) -> None:
     """With ``stream: false`` there is one object."""
-    told = await client.generate("tiny", "hi", stream=False)
-    assert (told.response, told.done_reason) == ("You said: hi", "stop")
+    reply = await client.generate("tiny", "hi", stream=False)
+    assert (reply.response, reply.done_reason) == ("You said: hi", "stop")
 
 
 async def test_num_predict_limits_a_reply(client: ollama.AsyncClient) -> None:
     """The reason is ``length``."""
-    told = await client.generate("tiny", "hi", options={"num_predict": 1})
-    assert (told.response, told.done_reason) == ("You", "length")
+    reply = await client.generate("tiny", "hi", options={"num_predict": 1})
+    assert (reply.response, reply.done_reason) == ("You", "length")
 
 
 async def test_an_empty_prompt_loads_and_keep_alive_zero_unloads(
@@ -39,11 +39,11 @@ async def test_an_empty_prompt_loads_and_keep_alive_zero_unloads(
 
 async def test_embeddings_are_vectors(client: ollama.AsyncClient) -> None:
     """One for each text."""
-    told = await client.embed("tiny", ["a", "b"])
-    assert [len(vector) for vector in told.embeddings] == [64, 64]
+    reply = await client.embed("tiny", ["a", "b"])
+    assert [len(vector) for vector in reply.embeddings] == [64, 64]
 
 
-async def test_an_unknown_model_is_told_as_404(client: ollama.AsyncClient) -> None:
+async def test_an_unknown_model_is_a_404(client: ollama.AsyncClient) -> None:
     """The client raises its own error with Ollama's words."""
     with pytest.raises(ollama.ResponseError, match="model 'nope' not found") as caught:
         await client.generate("nope", "hi")

@@ -48,9 +48,9 @@ async def test_openai_chat_whole_and_streamed(gpt: openai.AsyncOpenAI) -> None:
 
 async def test_openai_completion(gpt: openai.AsyncOpenAI) -> None:
     """The older endpoint, cut by its limit."""
-    told = await gpt.completions.create(model="tiny", prompt="hi", max_tokens=2)
-    assert told.choices[0].text == "You said:"
-    assert told.choices[0].finish_reason == "length"
+    response = await gpt.completions.create(model="tiny", prompt="hi", max_tokens=2)
+    assert response.choices[0].text == "You said:"
+    assert response.choices[0].finish_reason == "length"
     stream = await gpt.completions.create(model="tiny", prompt="hi", stream=True)
     texts = [chunk.choices[0].text async for chunk in stream]
     assert "".join(texts) == "You said: hi"
@@ -70,11 +70,13 @@ async def test_openai_response_whole_and_streamed(gpt: openai.AsyncOpenAI) -> No
 async def test_openai_embeddings_packed_and_plain(gpt: openai.AsyncOpenAI) -> None:
     """Base64, which the client asks for by itself, has the same numbers."""
     packed = await gpt.embeddings.create(model="tiny", input=["a", "b"])
-    plain = await gpt.embeddings.create(
+    document = await gpt.embeddings.create(
         model="tiny", input="a", encoding_format="float"
     )
     assert len(packed.data) == 2
-    assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding, abs=1e-6)
+    assert packed.data[0].embedding == pytest.approx(
+        document.data[0].embedding, abs=1e-6
+    )
 
 
 async def test_anthropic_whole_and_streamed(claude: anthropic.AsyncAnthropic) -> None:

@@ -7,6 +7,8 @@ import asyncio
 import aiohttp
 import pytest
 
+from tests.machine_speed import scaled
+
 from ..conftest import call
 
 LONG = {"model": "tiny", "prompt": "word " * 10_000}
@@ -29,13 +31,13 @@ async def test_a_generation_stops_when_its_client_leaves(
                 assert not asked.done(), "it answered at once"
             asked.cancel()
     ask = {"model": "tiny", "prompt": "next", "stream": False}
-    async with asyncio.timeout(2):
-        told = await call(f"{tiny}/api/generate", json=ask)
-    assert b"You said: next" in told.content
+    async with asyncio.timeout(scaled(2)):
+        reply = await call(f"{tiny}/api/generate", json=ask)
+    assert b"You said: next" in reply.content
     assert 'msg="client gone" path=/api/generate' in capsys.readouterr().err
 
 
-async def test_one_speaks_at_a_time_and_the_version_is_told_meanwhile(
+async def test_one_answer_streams_at_a_time_and_the_version_is_served_meanwhile(
     tiny: str,
 ) -> None:
     """As with one slot in Ollama, a second request waits for its first byte."""
@@ -48,5 +50,5 @@ async def test_one_speaks_at_a_time_and_the_version_is_told_meanwhile(
             await first.content.readline()
         assert not second.done(), "two speak at once"
         first.close()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(2)):
             (await second).close()

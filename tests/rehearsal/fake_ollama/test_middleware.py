@@ -44,28 +44,28 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), RULES)
-async def test_strangers_are_refused(
+async def test_foreign_hosts_and_origins_are_refused(
     engine: str, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     """A foreign Host or Origin gets a bare 403; what is local is served."""
-    told = await call(f"{engine}{path}", method=method, headers=headers)
-    assert told.status == status
+    response = await call(f"{engine}{path}", method=method, headers=headers)
+    assert response.status == status
     if status == 403:
-        assert not told.content, "Ollama's 403 has no body"
+        assert not response.content, "Ollama's 403 has no body"
     if "Origin" in headers and status != 403:
-        allowed = told.headers["Access-Control-Allow-Origin"]
+        allowed = response.headers["Access-Control-Allow-Origin"]
         assert allowed == headers["Origin"], "a browser could not read this"
 
 
-@pytest.mark.parametrize(("path", "body", "status", "said"), BODIES)
+@pytest.mark.parametrize(("path", "body", "status", "message"), BODIES)
 async def test_bad_requests_are_refused_in_ollamas_words(
-    engine: str, path: str, body: str, status: int, said: str
+    engine: str, path: str, body: str, status: int, message: str
 ) -> None:
     """Status and message are the real server's."""
-    told = await call(f"{engine}{path}", data=body)
-    assert told.status == status
-    error = json.loads(told.content)["error"]
-    assert said in (error if path.startswith("/api/") else error["message"])
+    response = await call(f"{engine}{path}", data=body)
+    assert response.status == status
+    error = json.loads(response.content)["error"]
+    assert message in (error if path.startswith("/api/") else error["message"])
 
 
 async def test_a_real_engine_has_these_very_rules(
@@ -74,19 +74,19 @@ async def test_a_real_engine_has_these_very_rules(
     """The tables above are true of a real server, so they may be relied on."""
     async with serve(real_ollama) as served:
         for method, path, headers, status in RULES:
-            told = await call(served.url + path, method=method, headers=headers)
-            assert told.status == status, f"{method} {path} {headers}: {told}"
-        for path, body, status, said in BODIES:
-            told = await call(served.url + path, data=body)
-            assert told.status == status, f"{path} {body}: {told}"
+            response = await call(served.url + path, method=method, headers=headers)
+            assert response.status == status, f"{method} {path} {headers}: {response}"
+        for path, body, status, message in BODIES:
+            response = await call(served.url + path, data=body)
+            assert response.status == status, f"{path} {body}: {response}"
             if not served.is_older:
-                error = json.loads(told.content)["error"]
+                error = json.loads(response.content)["error"]
                 words = error if path.startswith("/api/") else error["message"]
-                assert said in words, f"{path} {body}: {words}"
+                assert message in words, f"{path} {body}: {words}"
 
 
 async def test_keys_match_without_case_and_the_last_one_wins(tiny: str) -> None:
     """A proxy that checks ``model`` alone would be fooled, as by the real one."""
     body = '{"model":"nope","MODEL":"tiny","Prompt":"hi","stream":false}'
-    told = await call(f"{tiny}/api/generate", data=body)
-    assert json.loads(told.content)["response"] == "You said: hi"
+    response = await call(f"{tiny}/api/generate", data=body)
+    assert json.loads(response.content)["response"] == "You said: hi"

@@ -41,9 +41,9 @@ async def test_an_error_after_the_first_line_is_in_the_stream(
 ) -> None:
     """The status is 200 all the same, as in Ollama."""
     asked = {"model": f"{registry}/library/missing", "insecure": True}
-    told = await call(f"{engine}/api/pull", json=asked)
-    assert told.status == 200
-    last = json.loads(told.content.splitlines()[-1])
+    response = await call(f"{engine}/api/pull", json=asked)
+    assert response.status == 200
+    last = json.loads(response.content.splitlines()[-1])
     assert last == {"error": "pull model manifest: file does not exist"}
 
 
@@ -51,16 +51,16 @@ async def test_without_a_stream_an_error_is_500(engine: str, registry: str) -> N
     """And success is one object."""
     name = f"{registry}/library"
     failed = {"model": f"{name}/missing", "insecure": True, "stream": False}
-    told = await call(f"{engine}/api/pull", json=failed)
-    assert (told.status, b"file does not exist" in told.content) == (500, True)
-    told = await call(f"{engine}/api/pull", json=failed | {"model": f"{name}/tiny"})
-    assert json.loads(told.content) == {"status": "success"}
+    response = await call(f"{engine}/api/pull", json=failed)
+    assert (response.status, b"file does not exist" in response.content) == (500, True)
+    response = await call(f"{engine}/api/pull", json=failed | {"model": f"{name}/tiny"})
+    assert json.loads(response.content) == {"status": "success"}
 
 
 async def test_openais_list_is_null_when_it_is_empty(engine: str) -> None:
     """A client or proxy that expects an array meets this on a real server too."""
-    told = json.loads((await call(f"{engine}/v1/models")).content)
-    assert told == {"object": "list", "data": None}
+    response = json.loads((await call(f"{engine}/v1/models")).content)
+    assert response == {"object": "list", "data": None}
 
 
 async def test_openais_client_lists_and_finds_models(tiny: str) -> None:

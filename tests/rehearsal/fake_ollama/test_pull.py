@@ -1,4 +1,4 @@
-"""The stand-in pulls by the registry protocol and tells it in Ollama's words."""
+"""The stand-in pulls by the registry protocol, with Ollama's progress lines."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def test_a_pull_fetches_all_and_makes_the_model_known(
     """The blob is complete, and the last line says success."""
     name = ModelName.parse(f"{registry}/library/tiny")
     lines = await _all(pull(store, name, insecure=True))
-    told = [line for line in lines if line.get("digest") == DIGEST]
-    assert told[-1]["completed"] == told[-1]["total"] == len(tiny_gguf())
+    response = [line for line in lines if line.get("digest") == DIGEST]
+    assert response[-1]["completed"] == response[-1]["total"] == len(tiny_gguf())
     assert lines[-1] == {"status": "success"}
     assert store.blob_path(DIGEST).read_bytes() == tiny_gguf()
     assert store.find(name.short) is not None
@@ -76,7 +76,7 @@ async def test_wrong_bytes_are_refused(open_app: Open, store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ("missing", "pull model manifest: file does not exist"),
         ("gated", "pull model manifest: unauthorized: access denied"),
@@ -84,13 +84,13 @@ async def test_wrong_bytes_are_refused(open_app: Open, store: Store) -> None:
     ],
 )
 async def test_failures_have_the_words_of_a_real_engine(
-    registry: str, store: Store, model: str, said: str
+    registry: str, store: Store, model: str, message: str
 ) -> None:
     """What the product reads from a real engine, it can read from this one."""
     name = ModelName.parse(f"{registry}/library/{model}")
     with pytest.raises(PullFailed) as caught:
         await _all(pull(store, name, insecure=True))
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(

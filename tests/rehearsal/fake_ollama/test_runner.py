@@ -1,4 +1,4 @@
-"""What is loaded, for how long, and what is said."""
+"""Loaded models, their expiry, and the generated answers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_limit_cuts_the_reply() -> None:
     assert (whole.text, whole.reason) == ("You said: one two", "stop")
 
 
-def test_embeddings_tell_texts_apart() -> None:
+def test_embeddings_differ_between_texts() -> None:
     """The same text has the same vector of length one."""
     assert embedding("a") == embedding("a") != embedding("b")
     assert math.isclose(math.hypot(*embedding("a")), 1.0)

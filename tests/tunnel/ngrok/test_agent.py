@@ -38,6 +38,7 @@ from spicy_avocado_magic.tunnel.ngrok.traffic_policy import (
     DENIED_HEADER,
     require_key_policy,
 )
+from tests.machine_speed import scaled
 
 from ...tunnel_parts import TOKEN, AgentMaker, Service, Upstream, answering, serving
 
@@ -102,7 +103,7 @@ async def test_bytes_arrive_while_the_answer_is_still_being_made(
         aiohttp.ClientSession() as session,
         session.get(f"{url}/stream") as response,
     ):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(2)):
             assert await response.content.readexactly(3) == b"one"
         upstream.go_on.set()
         assert await response.content.readexactly(3) == b"two"
@@ -116,7 +117,7 @@ async def test_a_client_that_leaves_cancels_the_work_upstream(
     async with aiohttp.ClientSession() as session:
         response = await session.get(f"{url}/stream")
         response.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(scaled(2)):
         await upstream.was_cancelled.wait()
 
 
@@ -467,6 +468,6 @@ async def test_a_stale_agent_of_the_same_configuration_is_ended(
     assert stale.stdout is not None
     await stale.stdout.readline()
     await watched.agent.connect(upstream.url)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await stale.communicate()
     assert [one.pid for one in watched.spawned] != [stale.pid]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.config.timeouts import Timeouts
-from spicy_avocado_magic.notebook.display.throttle import RedrawThrottle
+from spicy_avocado_magic.notebook.display.updatable import RedrawThrottle
 
 
 def require_few(times: list[float], most: int) -> None:
@@ -24,13 +24,13 @@ def test_no_second_has_more_drawings_than_allowed(
 ) -> None:
     """Whenever the displays of the cell come to their ends, which wait for nothing."""
     now = 0.0
-    pace = RedrawThrottle(lambda: now, ends=ends)
+    pace = RedrawThrottle(lambda: now, final_draws=ends)
     moves = []
     for step in range(10 * steps_a_second):
         now = step / steps_a_second
         if pace.is_due:
             moves.append(now)
-            pace.note()
+            pace.record_draw()
     assert len(moves) > 10, "it hardly moves"
     for end_s in moves:
         require_few(sorted([*moves, *[end_s] * ends]), Timeouts().draws_a_second)
@@ -40,7 +40,7 @@ def test_drawings_are_evenly_spread() -> None:
     """Not three at once and then none for long."""
     now = 0.0
     pace = RedrawThrottle(lambda: now)
-    pace.note()
+    pace.record_draw()
     now = 0.3
     assert not pace.is_due
     now = 0.34
@@ -53,7 +53,7 @@ def test_a_drawing_counts_from_when_it_was_sent() -> None:
     pace = RedrawThrottle(lambda: now)
     assert pace.is_due
     now = 5.0
-    pace.note()
+    pace.record_draw()
     now = 5.1
     assert not pace.is_due
 
@@ -63,7 +63,7 @@ def test_the_policy_says_how_many() -> None:
     now = 0.0
     pace = RedrawThrottle(lambda: now, replace(Timeouts(), draws_a_second=1))
     assert pace.is_due
-    pace.note()
+    pace.record_draw()
     now = 0.9
     assert not pace.is_due
     now = 1.1

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from spicy_avocado_magic.engine.runner_activity import runner_activity
+from spicy_avocado_magic.engine.ollama_process import runner_activity
+from tests.machine_speed import scaled
 
 SERVER = """
 import subprocess, sys
@@ -40,7 +41,7 @@ def test_a_runner_that_computes_is_told_from_one_that_is_stopped(
     server: psutil.Process,
 ) -> None:
     """The same twice is a runner that did nothing in between."""
-    before, deadline = runner_activity(server.pid), time.monotonic() + 20
+    before, deadline = runner_activity(server.pid), time.monotonic() + scaled(20)
     while runner_activity(server.pid) == before:
         assert time.monotonic() < deadline, "a runner at work seems idle"
     (child,) = server.children()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spicy_avocado_magic.config.options import OPTIONS
-from spicy_avocado_magic.notebook.line.commands import (
+from spicy_avocado_magic.notebook.line.command_table import (
     ASK,
     DOWN,
     KEYS,
@@ -42,5 +42,6 @@ def test_the_examples_of_up_can_be_typed() -> None:
     lines = [line for line in UP.examples if line.startswith("%avocado_up")]
     assert len(lines) == 3
     for line in lines:
-        assert parse_up(line.removeprefix("%avocado_up"), None, names)
-    assert parse_up(cell.removeprefix("%%avocado_up"), body, names)
+        assert parse_up(line.removeprefix("%avocado_up"), None, names).request.given
+    request = parse_up(cell.removeprefix("%%avocado_up"), body, names).request
+    assert request.given["models"] == ("qwen3:8b",)

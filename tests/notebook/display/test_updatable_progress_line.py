@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
-from spicy_avocado_magic.notebook.display.progress_line import ProgressLine
-from spicy_avocado_magic.notebook.display.throttle import RedrawThrottle
+from spicy_avocado_magic.notebook.display.updatable import ProgressLine, RedrawThrottle
 
 from ..conftest import READY, Session
 
@@ -14,7 +13,9 @@ from ..conftest import READY, Session
 def test_a_notebook_has_one_display_that_changes_slowly(bare: Session) -> None:
     """Steps and details four times a second at most, and at its end at once."""
     now = [0.0]
-    line = ProgressLine(READY, in_notebook=True, pace=RedrawThrottle(lambda: now[0]))
+    line = ProgressLine(
+        READY, in_notebook=True, throttle=RedrawThrottle(lambda: now[0])
+    )
     line.show("")
     for number in range(100):
         now[0] = number / 100
@@ -32,8 +33,10 @@ def test_a_notebook_has_one_display_that_changes_slowly(bare: Session) -> None:
 def test_a_step_that_came_too_soon_is_shown_later(bare: Session) -> None:
     """Also where nothing new is said, as of a step that takes long."""
     now = [0.0]
-    line = ProgressLine(READY, in_notebook=True, pace=RedrawThrottle(lambda: now[0]))
-    assert not line.has_begun
+    line = ProgressLine(
+        READY, in_notebook=True, throttle=RedrawThrottle(lambda: now[0])
+    )
+    assert not line.is_shown
     line.show("pulling")
     line.show("making")
     now[0] = 1.0
@@ -41,7 +44,7 @@ def test_a_step_that_came_too_soon_is_shown_later(bare: Session) -> None:
     line.show("")
     texts = [shown["data"]["text/plain"] for shown in bare.displays]
     assert texts == ["pulling", "making"]
-    assert line.has_begun
+    assert line.is_shown
 
 
 def test_a_terminal_gets_a_line_for_each_step(bare: Session) -> None:
