@@ -26,8 +26,8 @@ def test_one_waits_to_be_alone_and_nobody_enters_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It begins when the others have ended, and who comes later waits for its end."""
-    folder, door = tmp_path / "folder", tmp_path / "door"
-    for name, path in (("_ROOM", folder), ("_DOOR", door)):
+    run_lock, entry_lock = tmp_path / "run", tmp_path / "entry"
+    for name, path in (("_RUN_LOCK", run_lock), ("_ENTRY_LOCK", entry_lock)):
         path.touch()
         monkeypatch.setattr(alone, name, path)
     seen: list[str] = []

@@ -18,7 +18,7 @@ def test_the_table_has_every_option_and_no_other() -> None:
     """Who copies an option from the page has one that exists."""
     found = set(re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))
     known = {option.flag for option in OPTIONS}
-    assert found == known, f"only in the page or only in the code: {named ^ known}"
+    assert found == known, f"only in the page or only in the code: {found ^ known}"
 
 
 def test_every_code_of_ngrok_that_we_explain_is_looked_up_there() -> None:
