@@ -41,7 +41,7 @@ def test_one_waits_to_be_alone_and_nobody_enters_before_it(
     late = threading.Thread(target=run, args=("late",), kwargs={"is_alone": False})
     with alone.turn(is_alone=False), alone.turn(is_alone=False):
         measuring.start()
-        while not _is_held(door):
+        while not _is_held(entry_lock):
             assert measuring.is_alive(), f"it did not wait: {seen}"
         late.start()
         late.join(0.05)
