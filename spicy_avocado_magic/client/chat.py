@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageError
 from ..formatting import did_you_mean
+from ..protocol.error_shapes import error_message
 from ..protocol.state import State
 from ..system.redaction import strip_control_chars
 
@@ -138,7 +139,8 @@ def _object(line: bytes) -> dict[str, Any]:
 def _refused(
     state: State, question: ChatRequest, status: int, body: str
 ) -> AvocadoError:
-    said = _said(body) or f"HTTP {status}"
+    said = strip_control_chars(error_message(body) or body)[:_SHOWN].strip()
+    said = said or f"HTTP {status}"
     if status == 404:  # noqa: PLR2004  (HTTP's "not found")
         names = [model.name for model in state.models]
         return UsageError(
@@ -159,14 +161,3 @@ def _cannot_answer(question: ChatRequest, said: str) -> EngineFailed:
         f"{strip_control_chars(said)[:_SHOWN]}",
         "Ask again; %avocado_logs engine tells more.",
     )
-
-
-def _said(body: str) -> str:
-    """Return what an error says, in whatever form."""
-    try:
-        told: Any = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
-        return strip_control_chars(body)[:_SHOWN].strip()
-    if isinstance(told, dict):
-        told = told.get("message", "")
-    return strip_control_chars(str(told))[:_SHOWN]

@@ -12,30 +12,12 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download.http import (
     HTTPStatusError,
     get_text,
-    is_loopback,
     open_session,
     retry_after_s,
 )
 from spicy_avocado_magic.errors import DownloadFailed, UsageError
 
 from ..conftest import Serve
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://127.0.0.1:5000/x", True),
-        ("http://127.8.8.8/x", True),
-        ("http://localhost:1", True),
-        ("http://[::1]:1/", True),
-        ("https://localhost.example/", False),
-        ("https://127.0.0.1.example/", False),
-        ("https://10.0.0.1/", False),
-    ],
-)
-def test_loopback_is_told_by_the_host_alone(url: str, *, expected: bool) -> None:
-    """Names that only look like loopback are not."""
-    assert is_loopback(url) is expected
 
 
 async def test_a_bundle_that_is_not_there_is_the_users_to_mend(

@@ -255,7 +255,9 @@ async def test_no_server_is_told_as_no_network(
     download: Download, unused_tcp_port: int
 ) -> None:
     """A refused connection names the host and what to check."""
-    with pytest.raises(NetworkUnreachable, match=r"127\.0\.0\.1 cannot be reached"):
+    with pytest.raises(
+        NetworkUnreachable, match=r"127\.0\.0\.1 refuses the connection"
+    ):
         await download.run(f"http://127.0.0.1:{unused_tcp_port}")
 
 
