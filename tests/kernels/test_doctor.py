@@ -45,7 +45,7 @@ def test_a_kernel_examines_what_runs_and_what_a_killed_host_left(
     """Without a service, beside a good one, and after its host was killed."""
     bare = kernel.run("%avocado_doctor --rehearse")
     assert "REHEARSAL" in bare.text
-    assert "None is running" in _line(bare, "service")
+    assert "No service is running" in _line(bare, "service")
     assert _line(bare, "registry").startswith("✓"), bare.text
     up = kernel.run("%avocado_up tiny --rehearse")
     assert up.status == "ok", up.text
