@@ -43,7 +43,7 @@ class ChatChunk:
 
 
 def stream_chat(
-    state: State, question: ChatRequest, policy: Timeouts
+    state: State, question: ChatRequest, timeouts: Timeouts
 ) -> Generator[ChatChunk, None, None]:
     """Yield the answer as it comes; a caller that closes it frees the engine.
 
@@ -56,7 +56,7 @@ def stream_chat(
 
     url = f"{require_running(state).local_url}/api/chat"
     headers = {"Authorization": f"Bearer {state.api_key}"} if state.api_key else {}
-    waits = (policy.upstream_connect_s, policy.silence_s)
+    waits = (timeouts.upstream_connect_s, timeouts.silence_s)
     with requests.Session() as session:
         # A proxy of the environment knows nothing of this machine's loopback.
         session.trust_env = False
