@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-_ROOM = Path(__file__)
-_DOOR = _ROOM.with_name("conftest.py")
+_RUN_LOCK = Path(__file__)
+_ENTRY_LOCK = _RUN_LOCK.with_name("conftest.py")
 """Any file can be locked; these two are there, and the same for every worker."""
 
 
 @contextlib.contextmanager
 def turn(*, is_alone: bool) -> Iterator[None]:
     """Take part in the run, beside the others or alone, as long as the block lasts."""
-    with _DOOR.open() as door, _ROOM.open() as room:
+    with _ENTRY_LOCK.open() as entry, _RUN_LOCK.open() as run:
         # Held by one that waits to be alone, so that nobody enters before it.
-        fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        fcntl.flock(entry, fcntl.LOCK_EX)
+        fcntl.flock(run, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
         if not is_alone:
-            fcntl.flock(door, fcntl.LOCK_UN)
+            fcntl.flock(entry, fcntl.LOCK_UN)
         yield
 
 

@@ -104,20 +104,20 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @dataclass
 class Watched:
-    """An agent, and what it told."""
+    """An agent, and the events that it sent."""
 
     agent: NgrokAgent = field(init=False)
     config_path: Path
     lines: list[str] = field(default_factory=list)
     spawned: list[Identity] = field(default_factory=list)
     sessions: list[SessionEvent] = field(default_factory=list)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    received: asyncio.Event = field(default_factory=asyncio.Event)
     was_spawned: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def hear(self, line: str) -> None:
+    def add_line(self, line: str) -> None:
         """Remember a line."""
         self.lines.append(line)
-        self.heard.set()
+        self.received.set()
 
     def note(self, identity: Identity) -> None:
         """Remember an agent process."""
@@ -128,8 +128,8 @@ class Watched:
         """Return once a line after the first ``after`` ones has this text."""
         async with asyncio.timeout(scaled(5)):
             while not any(text in line for line in self.lines[after:]):
-                self.heard.clear()
-                await self.heard.wait()
+                self.received.clear()
+                await self.received.wait()
 
     @property
     def processes(self) -> list[Identity]:
@@ -159,7 +159,7 @@ async def make_agent(tmp_path: Path, service: Service) -> AsyncIterator[AgentMak
             config_path=config_path,
             timeouts=replace(Timeouts(), agent_start_s=agent_start_s),
             events=TunnelEvents(
-                on_line=watched.hear,
+                on_line=watched.add_line,
                 on_spawn=watched.note,
                 on_session=watched.sessions.append,
             ),

@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, EngineFailed, GatewayFailed, UsageError
 from ..formatting import did_you_mean
+from ..protocol.error_shapes import error_message
 from ..protocol.state import State
 from ..system.redaction import strip_control_chars
 
@@ -118,7 +119,9 @@ def _chunks(question: ChatRequest, lines: Iterator[bytes]) -> Iterator[ChatChunk
             text=str(message.get("content") or ""),
             thought=str(message.get("thinking") or ""),
             tokens=int(payload.get("eval_count") or 0) if is_done else 0,
-            seconds=(payload.get("eval_duration") or 0) / _NANOSECONDS if is_done else 0.0,
+            seconds=(payload.get("eval_duration") or 0) / _NANOSECONDS
+            if is_done
+            else 0.0,
         )
         if is_done:
             return
@@ -137,7 +140,8 @@ def _object(line: bytes) -> dict[str, Any]:
 def _refused(
     state: State, question: ChatRequest, status: int, body: str
 ) -> AvocadoError:
-    message = _error_message(body) or f"HTTP {status}"
+    text = strip_control_chars(error_message(body) or body)[:_MAX_ERROR_CHARS].strip()
+    message = text or f"HTTP {status}"
     if status == 404:  # noqa: PLR2004  (HTTP's "not found")
         names = [model.name for model in state.models]
         return UsageError(
@@ -158,14 +162,3 @@ def _cannot_answer(question: ChatRequest, message: str) -> EngineFailed:
         f"{strip_control_chars(message)[:_MAX_ERROR_CHARS]}",
         "Ask again; %avocado_logs engine shows details.",
     )
-
-
-def _error_message(body: str) -> str:
-    """Return the message of an error body, whatever its shape."""
-    try:
-        error: Any = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
-        return strip_control_chars(body)[:_MAX_ERROR_CHARS].strip()
-    if isinstance(error, dict):
-        error = error.get("message", "")
-    return strip_control_chars(str(error))[:_MAX_ERROR_CHARS]

@@ -115,7 +115,9 @@ class ControlClient:
         finally:
             connection.close()
 
-    def _request(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+    def _request(
+        self, method: str, path: str, body: str | None = None
+    ) -> dict[str, Any]:
         connection = _UnixConnection(self.socket, self.answer_s)
         try:
             connection.request(method, path, body, _JSON)

@@ -73,7 +73,7 @@ def run_doctor(
         "rehearse": rehearse,
         "with_report": report is not None,
         "sources": to_json(sources or Endpoints(rehearsal=rehearse)),
-        "policy": to_json(timeouts),
+        "timeouts": to_json(timeouts),
         "token": dict(token),
     }
     try:

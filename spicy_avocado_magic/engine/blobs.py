@@ -76,7 +76,7 @@ def require_disk_space(manifests: Iterable[Manifest], models_dir: Path) -> None:
 
 
 async def read_model_shape(
-    manifest: Manifest, models_dir: Path, *, policy: Timeouts
+    manifest: Manifest, models_dir: Path, *, timeouts: Timeouts
 ) -> ModelArchitecture | None:
     """Return a model's shape by the first bytes of its weights, wherever they are.
 
@@ -91,7 +91,7 @@ async def read_model_shape(
         head = await asyncio.to_thread(_read_head, path)
     except OSError:
         try:
-            head = await _ask_head(blob_url(manifest.model, layer), policy)
+            head = await _ask_head(blob_url(manifest.model, layer), timeouts)
         except AvocadoError:
             return None
     return read_architecture(head)
@@ -102,13 +102,13 @@ def _read_head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-async def _ask_head(url: str, policy: Timeouts) -> bytes:
+async def _ask_head(url: str, timeouts: Timeouts) -> bytes:
     """Return the first bytes of a blob; a server without ranges is cut off."""
     headers = {"Accept-Encoding": "identity", "Range": f"bytes=0-{HEAD_BYTES - 1}"}
     with map_http_errors(url):
         async with (
-            asyncio.timeout(policy.request_s),
-            open_session(url, policy) as session,
+            asyncio.timeout(timeouts.request_s),
+            open_session(url, timeouts) as session,
             session.get(url, headers=headers) as response,
         ):
             head = b""
@@ -129,7 +129,7 @@ async def fetch_blobs(
     manifest: Manifest,
     models_dir: Path,
     *,
-    policy: Timeouts,
+    timeouts: Timeouts,
     on_progress: Callable[[str, int], None],
 ) -> bool:
     """Bring a model's blobs to where the engine adopts them.
@@ -141,7 +141,7 @@ async def fetch_blobs(
     Args:
         manifest: What to bring.
         models_dir: The engine's folder.
-        policy: The waits.
+        timeouts: The waits.
         on_progress: Told the digest (hex) and how many bytes of it are here; a
             blob that must begin anew is told with fewer.
 
@@ -154,7 +154,7 @@ async def fetch_blobs(
 
     async def bring(layers: Iterable[Layer]) -> None:
         for layer in layers:
-            await _fetch_blob(manifest.model, layer, models_dir, policy, on_progress)
+            await _fetch_blob(manifest.model, layer, models_dir, timeouts, on_progress)
             on_progress(layer.sha256, layer.size_bytes)
 
     layers = sorted(manifest.layers, key=lambda layer: -layer.size_bytes)
@@ -178,7 +178,7 @@ async def _fetch_blob(
     model: ModelName,
     layer: Layer,
     models_dir: Path,
-    policy: Timeouts,
+    timeouts: Timeouts,
     on_progress: Callable[[str, int], None],
 ) -> None:
     path = blob_path(layer, models_dir)
@@ -190,6 +190,6 @@ async def _fetch_blob(
                 path,
                 size=layer.size_bytes,
                 sha256=layer.sha256,
-                policy=policy,
+                timeouts=timeouts,
                 on_progress=lambda done, _: on_progress(layer.sha256, done),
             )

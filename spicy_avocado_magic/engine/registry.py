@@ -15,9 +15,9 @@ from ..errors import AvocadoError, DownloadFailed
 from .download.http import TRANSIENT_STATUSES, HTTPStatusError, get_text
 from .download.retry import RetryableError, retry_while_progressing
 from .model_errors import (
-    newer_engine,
+    invalid_name_error,
+    newer_engine_error,
     rate_limited_error,
-    refused_name,
     unknown_model_error,
 )
 
@@ -101,7 +101,7 @@ def blob_path(layer: Layer, models_dir: Path) -> Path:
     return models_dir / "blobs" / f"sha256-{layer.sha256}"
 
 
-async def read_manifest(source: ModelName, *, policy: Timeouts) -> Manifest:
+async def read_manifest(source: ModelName, *, timeouts: Timeouts) -> Manifest:
     """Ask a model's registry what it consists of; a broken answer is asked anew.
 
     Where the registry refuses us but may not refuse the engine, or speaks in
@@ -114,13 +114,13 @@ async def read_manifest(source: ModelName, *, policy: Timeouts) -> Manifest:
     manifests: list[Manifest] = []
 
     async def attempt() -> None:
-        manifests.append(await _ask(source, policy))
+        manifests.append(await _ask(source, timeouts))
 
-    await retry_while_progressing(attempt, position=lambda: 0, policy=policy)
+    await retry_while_progressing(attempt, position=lambda: 0, timeouts=timeouts)
     return manifests[0]
 
 
-async def _ask(source: ModelName, policy: Timeouts) -> Manifest:
+async def _ask(source: ModelName, timeouts: Timeouts) -> Manifest:
     """Ask once.
 
     Raises:
@@ -129,7 +129,7 @@ async def _ask(source: ModelName, policy: Timeouts) -> Manifest:
     """
     url = f"{source.registry_url}/manifests/{source.tag}"
     try:
-        return _parse(source, await get_text(url, policy, accept=_MANIFEST_TYPE))
+        return _parse(source, await get_text(url, timeouts, accept=_MANIFEST_TYPE))
     except HTTPStatusError as refused:
         if refused.status in AUTH_REQUIRED_STATUSES:
             return Manifest(model=source)
@@ -145,13 +145,13 @@ async def _ask(source: ModelName, policy: Timeouts) -> Manifest:
 def _meaning(source: ModelName, refused: HTTPStatusError) -> AvocadoError:
     by_status: dict[int, Callable[[ModelName], AvocadoError]] = {
         404: unknown_model_error,
-        412: newer_engine,
+        412: newer_engine_error,
         429: rate_limited_error,
     }
     if refused.status in by_status:
         return by_status[refused.status](source)
     if refused.status == 400:  # noqa: PLR2004  (what hf.co answers for a wrong tag)
-        return refused_name(source, refused.text)
+        return invalid_name_error(source, refused.text)
     return DownloadFailed(
         f"The registry {source.host} answers HTTP {refused.status} for {source.short}.",
         "Try again later.",

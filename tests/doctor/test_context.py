@@ -33,19 +33,19 @@ def _leave(host: Identity | None) -> StateFolder:
 def test_a_running_services_settings_and_sources_are_examined() -> None:
     """They are what its host uses."""
     _leave(identify(os.getpid()))
-    case = load_context(DoctorRequest(sources=HERE))
-    assert case.is_running
-    assert case.settings.models == ("tiny",)
-    assert case.settings.sources == ELSEWHERE
+    context = load_context(DoctorRequest(sources=HERE))
+    assert context.is_running
+    assert context.settings.models == ("tiny",)
+    assert context.settings.sources == ELSEWHERE
 
 
 def test_what_a_dead_host_wanted_is_examined_where_things_are_now() -> None:
     """The world that its rehearsal had is gone."""
     _leave(Identity(pid=2**22 + 1, start="never"))
-    case = load_context(DoctorRequest(sources=HERE))
-    assert not case.is_running
-    assert case.settings.models == ("tiny",)
-    assert case.settings.sources == HERE
+    context = load_context(DoctorRequest(sources=HERE))
+    assert not context.is_running
+    assert context.settings.models == ("tiny",)
+    assert context.settings.sources == HERE
 
 
 def test_what_cannot_be_read_leaves_an_empty_case(home: Path) -> None:
@@ -59,5 +59,5 @@ def test_what_cannot_be_read_leaves_an_empty_case(home: Path) -> None:
         file.unlink()
     folder.path.rmdir()
     folder.path.symlink_to(home)
-    case = load_context(DoctorRequest())
-    assert case.folder is None
+    context = load_context(DoctorRequest())
+    assert context.folder is None

@@ -70,7 +70,7 @@ def user(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_no_secret_and_no_name_is_in_a_report(
-    new_case: New, home: Path, user: str, monkeypatch: pytest.MonkeyPatch
+    new_context: New, home: Path, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it stands: settings, files, state, findings, logs, old or new."""
     monkeypatch.setattr(report, "read_state", lambda _case: STATE)
@@ -86,9 +86,11 @@ def test_no_secret_and_no_name_is_in_a_report(
     lines = [*SECRETS, f"{home}/home/x of ann, channel", 'a "quoted" \x1b[31mword']
     folder.log("host").write_text("\n".join(lines))
     folder.log("access").write_text("somebody asked something")
-    case = new_case(settings=SETTINGS, token=Token(text=TOKEN, origin="ann's notebook"))
+    context = new_context(
+        settings=SETTINGS, token=Token(text=TOKEN, origin="ann's notebook")
+    )
     found = broken("name", f"{KEY} and {TOKEN} of bobby", f"See {home}/home/file.")
-    whole = make_report(case, [found])
+    whole = make_report(context, [found])
     text = json.dumps(whole, ensure_ascii=False)
     for secret in SECRETS:
         assert secret not in text, f"{secret} is in the report"
@@ -103,11 +105,11 @@ def test_no_secret_and_no_name_is_in_a_report(
     assert whole["logs"]["host"][-1] == 'a "quoted" word'
 
 
-def test_a_report_has_what_helps(new_case: New) -> None:
+def test_a_report_has_what_helps(new_context: New) -> None:
     """Findings, versions, settings, state and logs."""
     StateFolder.find(rehearsal=False).log("engine").write_text("one\ntwo\n")
-    case = new_case(settings=SETTINGS)
-    whole = make_report(case, [broken("gpu", "It is hot.", "Cool it.")])
+    context = new_context(settings=SETTINGS)
+    whole = make_report(context, [broken("gpu", "It is hot.", "Cool it.")])
     assert whole["findings"]["gpu"] == {
         "verdict": "broken",
         "what": "It is hot.",
@@ -120,27 +122,27 @@ def test_a_report_has_what_helps(new_case: New) -> None:
     assert whole["state"] is None
 
 
-def test_settings_that_are_secret_are_not_even_named(new_case: New) -> None:
+def test_settings_that_are_secret_are_not_even_named(new_context: New) -> None:
     """What a dataclass hides in its repr does not enter the report."""
     shown = open_settings(SETTINGS)
     assert not {"token", "api_key", "metrics_token", "keys"} & set(shown)
     assert set(shown) > {"models", "context", "sources"}
 
 
-def test_only_the_end_of_a_log_is_reported(new_case: New) -> None:
+def test_only_the_end_of_a_log_is_reported(new_context: New) -> None:
     """However long it has grown."""
     log = StateFolder.find(rehearsal=False).log("engine")
     log.write_text("".join(f"line {n}\n" for n in range(100_000)))
-    tail = make_report(new_case(), [])["logs"]["engine"]
+    tail = make_report(new_context(), [])["logs"]["engine"]
     assert tail[-1] == "line 99999"
     assert len(tail) == 60
 
 
-def test_an_engine_that_logs_prompts_keeps_its_log(new_case: New) -> None:
+def test_an_engine_that_logs_prompts_keeps_its_log(new_context: New) -> None:
     """Only its owner may read what was asked."""
     StateFolder.find(rehearsal=False).log("engine").write_text("prompt=secret plans")
     settings = Settings(engine_env=(("OLLAMA_DEBUG", "2"),))
-    logs = make_report(new_case(settings=settings), [])["logs"]
+    logs = make_report(new_context(settings=settings), [])["logs"]
     assert "secret plans" not in str(logs), "a prompt is in the report"
     assert "left out" in logs["engine"][0]
 
@@ -159,7 +161,7 @@ def test_without_names_and_with_root_as_home_nothing_else_goes() -> None:
     assert Anonymizer([], [], Path("/"))("/etc/hosts") == "/etc/hosts"
 
 
-def test_a_state_that_cannot_be_had_is_told(new_case: New) -> None:
+def test_a_state_that_cannot_be_had_is_told(new_context: New) -> None:
     """In its place stands why."""
     from spicy_avocado_magic.errors import DaemonUnreachable
 
@@ -168,10 +170,10 @@ def test_a_state_that_cannot_be_had_is_told(new_case: New) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "read_state", fail)
-        assert make_report(new_case(), [])["state"] == "It hangs. End it."
+        assert make_report(new_context(), [])["state"] == "It hangs. End it."
 
 
-def test_keys_of_others_are_numbers(new_case: New) -> None:
+def test_keys_of_others_are_numbers(new_context: New) -> None:
     """How many there are helps; who has them does not."""
     shown = report.open_state(replace(STATE, url=""))
     assert [key["name"] for key in shown["keys"]] == ["key 0", "key 1"]

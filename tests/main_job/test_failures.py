@@ -93,7 +93,7 @@ def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("gated-one", "does not give"),
+        ("gated-one", "public access"),
         ("newer-one", "needs a newer Ollama"),
         ("hf.co/somebody/missing-GGUF:Q4", "somebody/missing-GGUF:Q4"),
     ],

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ import certifi
 
 from ...config.timeouts import Timeouts
 from ...errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UsageError
+from ...system.network import NetworkFailure, classify_failure, is_loopback
 
 READ_BYTES: Final = 1 << 18
 """Also the most that is lost when a connection is cut: aiohttp drops its buffer."""
@@ -37,11 +37,11 @@ class HTTPStatusError(Exception):
         self.text = text
 
 
-def open_session(url: str, policy: Timeouts) -> aiohttp.ClientSession:
+def open_session(url: str, timeouts: Timeouts) -> aiohttp.ClientSession:
     """Return a session for one server; the caller closes it.
 
     Proxy variables are honoured, but never on the way to loopback, where no proxy
-    could lead. A read without a byte for ``policy.stall_s`` ends with an error.
+    could lead. A read without a byte for ``timeouts.stall_s`` ends with an error.
 
     Raises:
         UsageError: If ``REQUESTS_CA_BUNDLE`` names a file that is not there.
@@ -50,22 +50,11 @@ def open_session(url: str, policy: Timeouts) -> aiohttp.ClientSession:
         trust_env=not is_loopback(url),
         connector=aiohttp.TCPConnector(ssl=_trusted()),
         timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=policy.request_s, sock_read=policy.stall_s
+            total=None, sock_connect=timeouts.request_s, sock_read=timeouts.stall_s
         ),
         read_bufsize=READ_BYTES,
         headers={"User-Agent": "spicy-avocado-magic"},
     )
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _trusted() -> ssl.SSLContext:
@@ -120,35 +109,22 @@ def map_http_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-        raise _meaning(urlsplit(url).hostname or url, error) from error
+        raise _to_error(urlsplit(url).hostname or url, error) from error
 
 
-def _meaning(host: str, error: Exception) -> ComponentFailed:
-    if isinstance(error, aiohttp.ClientSSLError):
-        return NetworkUnreachable(
-            f"{host} shows a certificate that is not trusted here.",
-            "Behind a company proxy, set REQUESTS_CA_BUNDLE to its certificate file.",
-        )
+def _to_error(host: str, error: Exception) -> ComponentFailed:
+    failure = classify_failure(error)
+    problem, remedy = failure.explain(host, error)
     if isinstance(
         error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
     ):
-        return NetworkUnreachable(
-            f"{host} cannot be reached.",
-            "Check this notebook's internet access (on Kaggle: Settings → Internet) "
-            "and its proxy variables.",
-        )
-    if isinstance(error, asyncio.TimeoutError):
-        return DownloadFailed(
-            f"{host} stopped sending.",
-            "Run %avocado_up again: it resumes where it was.",
-        )
-    return DownloadFailed(
-        f"The connection to {host} broke ({type(error).__name__}).",
-        "Run %avocado_up again: it resumes where it was.",
-    )
+        return NetworkUnreachable(problem, remedy)
+    if failure is NetworkFailure.NO_ANSWER:
+        problem = f"{host} stopped sending."
+    return DownloadFailed(problem, "Run %avocado_up again: the download is resumed.")
 
 
-async def get_text(url: str, policy: Timeouts, *, accept: str = "*/*") -> str:
+async def get_text(url: str, timeouts: Timeouts, *, accept: str = "*/*") -> str:
     """Return a small text.
 
     Raises:
@@ -157,8 +133,8 @@ async def get_text(url: str, policy: Timeouts, *, accept: str = "*/*") -> str:
     """
     with map_http_errors(url):
         async with (
-            asyncio.timeout(policy.request_s),
-            open_session(url, policy) as session,
+            asyncio.timeout(timeouts.request_s),
+            open_session(url, timeouts) as session,
             session.get(url, headers={"Accept": accept}) as response,
         ):
             body = await response.content.read(READ_BYTES)

@@ -46,7 +46,7 @@ async def download_ranges(
     url: str,
     part: PartialFile,
     *,
-    policy: Timeouts,
+    timeouts: Timeouts,
     on_progress: Callable[[int, int], None],
 ) -> None:
     """Bring what a part lacks; it is written in order, and its size is known then.
@@ -62,8 +62,8 @@ async def download_ranges(
         DiskTooSmall: If it does not fit; before the first byte where size is known.
         OSError: If the disk does not take it.
     """
-    async with open_session(url, policy) as session:
-        await _Transfer(url, part, session, policy, on_progress).run()
+    async with open_session(url, timeouts) as session:
+        await _Transfer(url, part, session, timeouts, on_progress).run()
 
 
 class _Transfer:
@@ -72,17 +72,17 @@ class _Transfer:
         url: str,
         part: PartialFile,
         session: aiohttp.ClientSession,
-        policy: Timeouts,
+        timeouts: Timeouts,
         on_progress: Callable[[int, int], None],
     ) -> None:
         self._url = self._address = URL(url)
         self._part = part
         self._session = session
-        self._policy = policy
+        self._timeouts = timeouts
         self._on_progress = on_progress
         self._window = DownloadWindow(part.done, part.size)
         self._pace = SlowConnectionDetector(
-            policy.slow_s, asyncio.get_running_loop().time
+            timeouts.slow_s, asyncio.get_running_loop().time
         )
         self._writing = asyncio.Lock()
         self._has_ranges = asyncio.Event()
@@ -124,11 +124,11 @@ class _Transfer:
                 await retry_while_progressing(
                     lambda segment=segment: self._bring(segment),  # type: ignore[misc]
                     position=lambda: self._window.received,
-                    policy=self._policy,
+                    timeouts=self._timeouts,
                 )
             except _TooManyConnections as crowded:
                 self._window.give_back(segment)
-                rest_s = max(crowded.pause_s, self._policy.backoff_max_s)
+                rest_s = max(crowded.pause_s, self._timeouts.backoff_max_s)
             finally:
                 self._active -= 1
             await asyncio.sleep(rest_s)

@@ -41,33 +41,33 @@ async def retry_while_progressing(
     attempt: Callable[[], Awaitable[None]],
     *,
     position: Callable[[], int],
-    policy: Timeouts,
+    timeouts: Timeouts,
 ) -> None:
     """Repeat an attempt that raises ``RetryableError``, with growing pauses.
 
     An attempt after which ``position()`` is higher than before counts as the
     first failure: Ollama's own puller never forgets one, and so gives up on a
     link that is cut often but works. A pause that the server asks for is kept, up
-    to ``policy.backoff_max_s``.
+    to ``timeouts.backoff_max_s``.
 
     Raises:
         ComponentFailed: The last attempt's error, after ``TRIES`` without a byte;
-            where bytes have come, not before ``policy.stalled_s`` without another,
+            where bytes have come, not before ``timeouts.stalled_s`` without another,
             since a network that has worked comes back.
     """
     clock, moved_at = asyncio.get_running_loop().time, -math.inf
     growing = wait_combine(
-        wait_exponential(policy.backoff_first_s, policy.backoff_max_s),
-        wait_random(0, policy.backoff_jitter_s),
+        wait_exponential(timeouts.backoff_first_s, timeouts.backoff_max_s),
+        wait_random(0, timeouts.backoff_jitter_s),
     )
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked_s = error.pause_s if isinstance(error, RetryableError) else 0.0
-        return max(growing(state), min(asked_s, policy.backoff_max_s))
+        return max(growing(state), min(asked_s, timeouts.backoff_max_s))
 
     def stop(state: RetryCallState) -> bool:
-        is_patience_over = clock() - moved_at >= policy.stalled_s
+        is_patience_over = clock() - moved_at >= timeouts.stalled_s
         return state.attempt_number >= TRIES and is_patience_over
 
     retrying = AsyncRetrying(

@@ -25,7 +25,7 @@ async def download_file(
     *,
     size: int | None = None,
     sha256: str | None = None,
-    policy: Timeouts,
+    timeouts: Timeouts,
     on_progress: Callable[[int, int], None],
 ) -> None:
     """Bring a file, going on from what an earlier call left in ``<name>.part``.
@@ -38,7 +38,7 @@ async def download_file(
         destination: Where it goes; the folder is made.
         size: Bytes it must have, if they are known.
         sha256: Hex digest it must have, if it is known.
-        policy: The waits.
+        timeouts: The waits.
         on_progress: Told bytes received and bytes in total, the latter 0 if unknown.
 
     Raises:
@@ -52,7 +52,7 @@ async def download_file(
         async with open_partial_file(
             lambda: PartialFile(destination, size, sha256)
         ) as part:
-            await download_ranges(url, part, policy=policy, on_progress=on_progress)
+            await download_ranges(url, part, timeouts=timeouts, on_progress=on_progress)
             await asyncio.to_thread(part.commit)
         on_progress(part.done, part.done)
 

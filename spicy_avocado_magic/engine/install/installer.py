@@ -34,7 +34,7 @@ async def install(
     *,
     releases_url: str,
     engines: Path,
-    policy: Timeouts,
+    timeouts: Timeouts,
     gpu_libraries: frozenset[str],
     on_progress: Callable[[int, int], None],
     on_detail: Callable[[str], None],
@@ -48,7 +48,7 @@ async def install(
         number: ``X.Y.Z`` or ``X.Y.Z-rcN``.
         releases_url: Base of the release page.
         engines: Folder of all releases; it outlives the host.
-        policy: The waits.
+        timeouts: The waits.
         gpu_libraries: Folders of ``lib/ollama`` to keep, such as ``cuda_v12``.
         on_progress: Told bytes fetched and bytes in total.
         on_detail: Told in plain words what is being done.
@@ -69,9 +69,11 @@ async def install(
         if not home.exists():
             await asyncio.to_thread(_clear_parts, engines, file.name)
             on_detail(f"fetching Ollama {number}")
-            sha256 = await _published_digest(archive, policy)
+            sha256 = await _published_digest(archive, timeouts)
             arrival = ReleaseDownload(archive, sha256, file, home, gpu_libraries)
-            await retry_on_checksum_mismatch(partial(arrival.run, policy, on_progress))
+            await retry_on_checksum_mismatch(
+                partial(arrival.run, timeouts, on_progress)
+            )
     return OllamaInstall(path=_executable(home), version=number, origin=ORIGIN)
 
 
@@ -88,14 +90,14 @@ def _clear_parts(engines: Path, name: str) -> None:
             left.unlink()
 
 
-async def _published_digest(archive: Archive, policy: Timeouts) -> str:
+async def _published_digest(archive: Archive, timeouts: Timeouts) -> str:
     """Return the archive's digest from the release's own list of them."""
     listings: list[str] = []
 
     async def attempt() -> None:
-        listings.append(await _list_digests(archive, policy))
+        listings.append(await _list_digests(archive, timeouts))
 
-    await retry_while_progressing(attempt, position=lambda: 0, policy=policy)
+    await retry_while_progressing(attempt, position=lambda: 0, timeouts=timeouts)
     for line in listings[0].splitlines():
         digest, _, name = line.partition(" ")
         if name.strip().removeprefix("*").removeprefix("./") == archive.name:
@@ -106,10 +108,10 @@ async def _published_digest(archive: Archive, policy: Timeouts) -> str:
     )
 
 
-async def _list_digests(archive: Archive, policy: Timeouts) -> str:
+async def _list_digests(archive: Archive, timeouts: Timeouts) -> str:
     """Ask once; what may pass by itself is an interruption."""
     try:
-        return await get_text(archive.checksums_url, policy)
+        return await get_text(archive.checksums_url, timeouts)
     except HTTPStatusError as refused:
         if refused.status == _NOT_FOUND:
             raise no_such_release(archive) from refused

@@ -123,7 +123,7 @@ def no_such_release(archive: Archive) -> UsageError:
     )
 
 
-async def resolve_version(requested: str, releases_url: str, policy: Timeouts) -> str:
+async def resolve_version(requested: str, releases_url: str, timeouts: Timeouts) -> str:
     """Return the version to install: ours, the one asked for, or the latest.
 
     ``latest`` is where the release page redirects to.
@@ -134,7 +134,7 @@ async def resolve_version(requested: str, releases_url: str, policy: Timeouts) -
     """
     version = requested or OLLAMA_VERSION
     if version == "latest":
-        version = await _latest(f"{releases_url}/latest", policy)
+        version = await _latest(f"{releases_url}/latest", timeouts)
     if _order(version) < _order(MIN_VERSION):
         raise UsageError(
             f"Ollama {version} is too old for this program.",
@@ -143,10 +143,10 @@ async def resolve_version(requested: str, releases_url: str, policy: Timeouts) -
     return version
 
 
-async def _latest(url: str, policy: Timeouts) -> str:
+async def _latest(url: str, timeouts: Timeouts) -> str:
     with map_http_errors(url):
         async with (
-            open_session(url, policy) as session,
+            open_session(url, timeouts) as session,
             session.get(url, allow_redirects=False) as response,
         ):
             location = response.headers.get("Location", "")

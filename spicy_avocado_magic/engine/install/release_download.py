@@ -38,7 +38,7 @@ class ReleaseDownload:
     gpu_libraries: frozenset[str]
 
     async def run(
-        self, policy: Timeouts, on_progress: Callable[[int, int], None]
+        self, timeouts: Timeouts, on_progress: Callable[[int, int], None]
     ) -> None:
         """Fetch and unpack side by side; what came stays for the next try.
 
@@ -46,18 +46,18 @@ class ReleaseDownload:
             WrongDigest: If it is not what was published; it is forgotten then.
         """
         async with open_partial_file(self._part) as part:
-            await self._bring(part, policy, on_progress)
+            await self._bring(part, timeouts, on_progress)
 
     async def _bring(
         self,
         part: PartialFile,
-        policy: Timeouts,
+        timeouts: Timeouts,
         on_progress: Callable[[int, int], None],
     ) -> None:
         unpacking = asyncio.create_task(self._unpack(part))
         arriving = asyncio.create_task(
             download_ranges(
-                self.archive.url, part, policy=policy, on_progress=on_progress
+                self.archive.url, part, timeouts=timeouts, on_progress=on_progress
             )
         )
         both = {unpacking, arriving}

@@ -36,11 +36,11 @@ Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  (as in shutil)
 class Download:
     """One wanted file and what was told of its progress."""
 
-    def __init__(self, folder: Path, policy: Timeouts) -> None:
+    def __init__(self, folder: Path, timeouts: Timeouts) -> None:
         self.path = folder / "deep" / "file.bin"
         self.part = self.path.with_name("file.bin.part")
         self.progress: list[tuple[int, int]] = []
-        self._policy = policy
+        self._timeouts = timeouts
 
     async def run(
         self, base_url: str, *, sha256: str | None = SHA256, size: int | None = None
@@ -51,7 +51,7 @@ class Download:
             self.path,
             size=size,
             sha256=sha256,
-            policy=self._policy,
+            timeouts=self._timeouts,
             on_progress=self._note,
         )
 
@@ -60,9 +60,9 @@ class Download:
 
 
 @pytest.fixture
-def download(tmp_path: Path, policy: Timeouts) -> Download:
+def download(tmp_path: Path, timeouts: Timeouts) -> Download:
     """Return a download that has not begun."""
-    return Download(tmp_path, policy)
+    return Download(tmp_path, timeouts)
 
 
 async def test_a_whole_file_gets_its_name_and_leaves_no_part(
@@ -255,7 +255,9 @@ async def test_no_server_is_told_as_no_network(
     download: Download, unused_tcp_port: int
 ) -> None:
     """A refused connection names the host and what to check."""
-    with pytest.raises(NetworkUnreachable, match=r"127\.0\.0\.1 cannot be reached"):
+    with pytest.raises(
+        NetworkUnreachable, match=r"127\.0\.0\.1 refuses the connection"
+    ):
         await download.run(f"http://127.0.0.1:{unused_tcp_port}")
 
 
