@@ -1,6 +1,7 @@
-"""The mark ``alone``: what measures runs while no other worker runs a test.
+"""The mark ``alone``: a test that measures runs while no other worker runs one.
 
-Each test holds a lock that all workers share; one with the mark has it to itself.
+Each test holds a lock that all workers share, one with the mark exclusively. These
+come last: the others then wait for them once, not each time.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _ENTRY_LOCK = _RUN_LOCK.with_name("conftest.py")
 
 @contextlib.contextmanager
 def turn(*, is_alone: bool) -> Iterator[None]:
-    """Take part in the run, beside the others or alone, as long as the block lasts."""
+    """Hold the lock for the block: shared with other tests, or exclusively."""
     with _ENTRY_LOCK.open() as entry, _RUN_LOCK.open() as run:
-        # Held by one that waits to be alone, so that nobody enters before it.
+        # Held while waiting for exclusiveness, so that no other test starts first.
         fcntl.flock(entry, fcntl.LOCK_EX)
         fcntl.flock(run, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
         if not is_alone:
@@ -29,8 +30,21 @@ def turn(*, is_alone: bool) -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Move tests with the mark to the end of a run that workers share."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_is_alone)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run a test, its fixtures included, beside others or alone."""
-    with turn(is_alone=item.get_closest_marker("alone") is not None):
+    with turn(is_alone=_is_alone(item)):
         return (yield)
