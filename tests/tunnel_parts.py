@@ -104,20 +104,20 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @dataclass
 class Watched:
-    """An agent, and the events that it reported."""
+    """An agent, and the events that it sent."""
 
     agent: NgrokAgent = field(init=False)
     config_path: Path
     lines: list[str] = field(default_factory=list)
     spawned: list[Identity] = field(default_factory=list)
     sessions: list[SessionEvent] = field(default_factory=list)
-    line_added: asyncio.Event = field(default_factory=asyncio.Event)
+    received: asyncio.Event = field(default_factory=asyncio.Event)
     was_spawned: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add_line(self, line: str) -> None:
         """Remember a line."""
         self.lines.append(line)
-        self.line_added.set()
+        self.received.set()
 
     def add_process(self, identity: Identity) -> None:
         """Remember an agent process."""
@@ -128,8 +128,8 @@ class Watched:
         """Return once a line after the first ``after`` ones has this text."""
         async with asyncio.timeout(scaled(5)):
             while not any(text in line for line in self.lines[after:]):
-                self.line_added.clear()
-                await self.line_added.wait()
+                self.received.clear()
+                await self.received.wait()
 
     @property
     def processes(self) -> list[Identity]:

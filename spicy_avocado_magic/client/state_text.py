@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 from ..config.tunnel import TUNNEL
@@ -38,6 +38,8 @@ MARKS: Final = {
     Phase.BACKOFF: "↻",
     Phase.FAILED: "✗",
 }
+QUIET: Final = (Phase.WAITING, Phase.OFF)
+"""Phases in which a stage has nothing to report."""
 _COLUMN: Final = 8
 
 
@@ -241,17 +243,17 @@ def connection_details(
 
 
 def print_progress(
-    write: Callable[[str], object] | None = None,
+    write: Callable[[str], object] | None = None, *, quiet: Container[Phase] = QUIET
 ) -> Callable[[State], None]:
     """Return a viewer that writes a line for each warning, and what stages say anew.
 
     Args:
         write: Takes a line with its newline; by default standard error.
+        quiet: Phases in which a stage writes no line.
     """
     told: dict[str, tuple[Phase, str]] = {}
     warned: set[str] = set()
     say = write or sys.stderr.write
-    quiet = (Phase.WAITING, Phase.OFF)
 
     def show(state: State) -> None:
         if state.rehearsal and not told:

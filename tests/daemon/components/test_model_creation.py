@@ -43,7 +43,7 @@ class Children:
         self.has_some.set()
         self._known.touch()
 
-    def done(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Note one less."""
         self._known.unlink(missing_ok=True)
         self.log.append(f"-{name}")
