@@ -3,7 +3,7 @@
 A service under the product's own waits; stock ``openai`` clients with their default
 retries call it through the public rehearsal URL, streaming and not, and something is
 broken every 20 seconds. An outage is where a probe of that URL failed; what fell
-into one is told apart from what was lost without.
+into one is counted apart from what was lost without one.
 """
 
 from __future__ import annotations
