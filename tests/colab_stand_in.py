@@ -20,7 +20,7 @@ import zmq
 Ask = Callable[[str, float], Any]
 """Of a secret's name and seconds; what the page says, None if it says nothing."""
 
-PATIENCE_S: Final = 10.0
+TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.025
 
 
@@ -44,7 +44,7 @@ class NotebookAccessError(Exception):
     """The secret is there, and not for this notebook; of no common base."""
 
 
-def install(ask: Ask, patience_s: float = PATIENCE_S) -> ModuleType:
+def install(ask: Ask, timeout_s: float = TIMEOUT_S) -> ModuleType:
     """Make ``google.colab`` importable and return its ``userdata``."""
     lock = threading.Lock()
 
@@ -52,14 +52,14 @@ def install(ask: Ask, patience_s: float = PATIENCE_S) -> ModuleType:
         if not key or re.search(r"\s", key):
             raise ValueError("Please enter a valid secret name")
         with lock:
-            said = ask(key, patience_s)
-        if said is None:
+            answer = ask(key, timeout_s)
+        if answer is None:
             raise TimeoutException(key)
-        if not said.get("exists", False):
+        if not answer.get("exists", False):
             raise SecretNotFoundError(key)
-        if not said.get("access", False):
+        if not answer.get("access", False):
             raise NotebookAccessError(key)
-        return said.get("payload", "")
+        return answer.get("payload", "")
 
     google, colab = ModuleType("google"), ModuleType("google.colab")
     userdata: Any = ModuleType("google.colab.userdata")
@@ -72,7 +72,7 @@ def install(ask: Ask, patience_s: float = PATIENCE_S) -> ModuleType:
     return colab
 
 
-def ask_page(key: str, patience_s: float) -> Any:
+def ask_page(key: str, timeout_s: float) -> Any:
     """Ask the page of a real kernel, as ``blocking_request`` does."""
     from ipykernel.kernelapp import IPKernelApp
 
@@ -85,7 +85,7 @@ def ask_page(key: str, patience_s: float) -> Any:
         parent=kernel.get_parent("shell"),
     )
     app.session.send(app.iopub_socket, asked)
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         _, reply = kernel.session.recv(kernel.stdin_socket, zmq.NOBLOCK)
         value = reply["content"].get("value") if reply else None

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Generator
 from typing import Final
 
 import pytest
 import uvloop
 
-from .alone import pytest_runtest_protocol
+from .alone import pytest_collection_modifyitems, pytest_runtest_protocol
 from .interrupts import restore_interrupts
+from .lazy_import import import_lazily
 from .machine_speed import scaled, slowdown
 from .real_engines import real_ollama
 
-__all__ = ["pytest_runtest_protocol", "real_ollama"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "real_ollama"]
 
-WORKERS: Final = 4
-"""More than the two cores of a small CI machine: tests wait more than they compute."""
+WORKERS: Final = min(16, 2 * (os.cpu_count() or 1))
+"""Two a core, since tests wait about as long as they compute."""
+
+import_lazily("anthropic", "openai")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,11 +62,15 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect tests, not garbage: Python 3.11.7 may fail to parse meanwhile."""
+    """Collect tests, not garbage: Python 3.11.7 may fail to parse meanwhile.
+
+    What was collected lives until the end, so no later garbage collection visits it.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 

@@ -26,8 +26,8 @@ def test_one_waits_to_be_alone_and_nobody_enters_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It begins when the others have ended, and who comes later waits for its end."""
-    room, door = tmp_path / "room", tmp_path / "door"
-    for name, path in (("_ROOM", room), ("_DOOR", door)):
+    run_lock, entry_lock = tmp_path / "run", tmp_path / "entry"
+    for name, path in (("_RUN_LOCK", run_lock), ("_ENTRY_LOCK", entry_lock)):
         path.touch()
         monkeypatch.setattr(alone, name, path)
     seen: list[str] = []
@@ -41,7 +41,7 @@ def test_one_waits_to_be_alone_and_nobody_enters_before_it(
     late = threading.Thread(target=run, args=("late",), kwargs={"is_alone": False})
     with alone.turn(is_alone=False), alone.turn(is_alone=False):
         measuring.start()
-        while not _is_held(door):
+        while not _is_held(entry_lock):
             assert measuring.is_alive(), f"it did not wait: {seen}"
         late.start()
         late.join(0.05)

@@ -66,7 +66,7 @@ SCENARIOS: Final = {
     "gateway/test_revoking.py",
     "gateway/test_smuggling.py",
 }
-"""Tests of a room as a whole, which mirror no module of their own."""
+"""Tests of a folder as a whole, which mirror no module."""
 
 PROVIDER: Final = "ngrok"
 PROVIDER_FOLDERS: Final = ("tunnel/ngrok/", "rehearsal/fake_ngrok/")
@@ -145,14 +145,14 @@ def test_imports_point_downwards_only(path: Path) -> None:
 
 
 def test_every_module_has_a_place_in_the_table() -> None:
-    """A new room or top-level module is entered in the table first."""
+    """A new folder or top-level module is entered in the table first."""
     modules = {path.stem for path in (ROOT / PACKAGE).glob("*.py")}
     folders = {path.parent.name for path in (ROOT / PACKAGE).glob("*/__init__.py")}
     assert sorted(modules | folders) == sorted(NAMES)
 
 
-def test_rooms_hold_no_cycle() -> None:
-    """The modules of a room can be put in an order, too."""
+def test_modules_import_without_a_cycle() -> None:
+    """The modules of a folder can be put in an order, too."""
     graph = {
         module_name(path): {name for name in imported(path) if name}
         for path in SOURCES
@@ -230,9 +230,10 @@ def test_tests_mirror_the_source() -> None:
         inside = test.relative_to(ROOT / "tests")
         if len(inside.parts) == 1 or inside.parts[0] not in NAMES:
             continue
-        room = ROOT / PACKAGE / inside.parent
+        folder = ROOT / PACKAGE / inside.parent
         if not any(
-            (room / f"{subject}.py").is_file() or (room / f"__{subject}__.py").is_file()
+            (folder / f"{subject}.py").is_file()
+            or (folder / f"__{subject}__.py").is_file()
             for subject in subjects(test)
         ):
             strays.append(inside.as_posix())
@@ -250,9 +251,9 @@ def test_the_list_of_scenarios_is_not_stale() -> None:
 def test_an_error_shows_two_lines_and_no_traceback(kind: type[AvocadoError]) -> None:
     """A user sees what happened and what to do, and nothing of our insides."""
     with pytest.raises(kind) as caught:
-        raise kind("It broke.", "Mend it.")
+        raise kind("It broke.", "Repair it.")
     shown = caught.value._render_traceback_()
-    assert shown == ["✗ It broke.", "  → Mend it."]
+    assert shown == ["✗ It broke.", "  → Repair it."]
 
 
 def strings(path: Path) -> Iterator[str]:
@@ -331,7 +332,7 @@ def tracked_files() -> list[Path]:
     """Return the files under version control; skips where there is none."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout, so nothing tells which files are tracked")
+        pytest.skip("not a git checkout, so the tracked files are unknown")
     listed = subprocess.run(
         [git, "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -51,9 +51,9 @@ def instance() -> dict[str, Any]:
     """Return the one instance of the check."""
     config = yaml.safe_load((FOLDER / "openmetrics.d" / "conf.yaml").read_text())
     assert set(config) == {"init_config", "instances"}
-    (one,) = config["instances"]
-    told: dict[str, Any] = one
-    return told
+    (item,) = config["instances"]
+    named: dict[str, Any] = item
+    return named
 
 
 def exposed() -> dict[str, Metric]:
@@ -79,7 +79,7 @@ def test_every_metric_that_is_exposed_is_collected_and_no_other() -> None:
     assert all(re.fullmatch(r"[a-z_.]+", name) for name in names)
 
 
-def test_the_page_tells_of_every_metric_by_the_name_it_arrives_with() -> None:
+def test_the_page_lists_every_metric_by_the_name_it_arrives_with() -> None:
     """Counters arrive as ``.count``; the rest as they are named."""
     page = (FOLDER / "README.md").read_text()
     arriving = {

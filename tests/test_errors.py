@@ -41,16 +41,16 @@ def test_the_drawing_at_the_top_shows_every_class() -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_error_crosses_from_the_host_whole(kind: type[AvocadoError]) -> None:
     """The kernel raises the very class that the host met, with its log."""
-    error = error_from_name(kind.__name__, "It broke.", "Mend it.", ("a", "b"))
+    error = error_from_name(kind.__name__, "It broke.", "Repair it.", ("a", "b"))
     assert type(error) is kind
-    assert (error.problem, error.remedy) == ("It broke.", "Mend it.")
+    assert (error.problem, error.remedy) == ("It broke.", "Repair it.")
     assert error.log_tail == ("a", "b")
-    assert str(error) == "It broke. Mend it."
+    assert str(error) == "It broke. Repair it."
 
 
-def test_a_class_that_this_version_lacks_is_still_told() -> None:
+def test_an_error_class_of_another_version_keeps_its_message() -> None:
     """A newer host's error is not lost on an older kernel."""
-    error = error_from_name("FromTheFuture", "It broke.", "Mend it.")
+    error = error_from_name("FromTheFuture", "It broke.", "Repair it.")
     assert type(error) is InternalError
     assert error.problem == "It broke."
 
@@ -107,7 +107,7 @@ def test_a_foreign_error_becomes_a_bug_of_ours_and_ours_stay() -> None:
 def test_a_disk_that_takes_nothing_is_no_bug_of_ours(
     number: int, kind: type[AvocadoError]
 ) -> None:
-    """Whatever runs into it, the user is told which file, and what to do."""
+    """Whatever runs into it, the error names the file and what to do."""
     known = as_avocado_error(OSError(number, "no", "/some/file"))
     assert type(known) is kind
     assert known.problem.startswith("/some/file: ")

@@ -16,17 +16,17 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_table_has_every_option_and_no_other() -> None:
     """Who copies an option from the page has one that exists."""
-    told = set(re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))
+    found = set(re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))
     known = {option.flag for option in OPTIONS}
-    assert told == known, f"only in the page or only in the code: {told ^ known}"
+    assert found == known, f"only in the page or only in the code: {found ^ known}"
 
 
 def test_every_code_of_ngrok_that_we_explain_is_looked_up_there() -> None:
     """Who looks for a code finds what to do; 6024 is seen in browsers alone."""
     rows = re.findall(r"^\| (`ERR_NGROK_[^|]*)\|", README, re.MULTILINE)
-    told = re.findall(r"`(?:ERR_NGROK_)?(\d+)`", "".join(rows))
-    assert len(set(told)) == len(told), "a code is there twice"
-    assert set(map(int, told)) == {*ERRORS_BY_CODE, 6024}
+    found = re.findall(r"`(?:ERR_NGROK_)?(\d+)`", "".join(rows))
+    assert len(set(found)) == len(found), "a code is there twice"
+    assert set(map(int, found)) == {*ERRORS_BY_CODE, 6024}
 
 
 def test_the_table_of_platforms_has_every_row_and_a_true_mark_of_it() -> None:
@@ -38,8 +38,8 @@ def test_the_table_of_platforms_has_every_row_and_a_true_mark_of_it() -> None:
         name = "Datadog" if "Datadog" in platform.name else platform.name
         assert name in names, f"{name} is not in the page"
     marks = {mark for each in PLATFORMS for mark in (*each.variables, *each.files)}
-    for told in re.findall(r"`([^`]+)`", " ".join(row[1] for row in table)):
-        assert fnmatch.filter(marks, told), f"no platform is told by {told}"
+    for found in re.findall(r"`([^`]+)`", " ".join(row[1] for row in table)):
+        assert fnmatch.filter(marks, found), f"no platform is recognised by {found}"
 
 
 def test_every_file_that_the_page_names_is_there() -> None:

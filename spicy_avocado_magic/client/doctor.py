@@ -58,14 +58,14 @@ def run_doctor(
     token: Mapping[str, Any],
     report: Path | None = None,
     sources: Endpoints | None = None,
-    policy: Timeouts | None = None,
+    timeouts: Timeouts | None = None,
 ) -> tuple[Finding, ...]:
     """Do what ``doctor`` does, with a token that was looked for already.
 
     Raises:
         UsageError: If the report cannot be written there.
     """
-    policy = policy or Timeouts()
+    timeouts = timeouts or Timeouts()
     if report is not None:
         report = report.expanduser().absolute()
         _require_new(report)
@@ -73,11 +73,11 @@ def run_doctor(
         "rehearse": rehearse,
         "with_report": report is not None,
         "sources": to_json(sources or Endpoints(rehearsal=rehearse)),
-        "policy": to_json(policy),
+        "timeouts": to_json(timeouts),
         "token": dict(token),
     }
     try:
-        answer = _ask(json.dumps(request), policy.diagnosis_s)
+        answer = _ask(json.dumps(request), timeouts.diagnosis_s)
     except DaemonUnreachable as error:
         redact = Redactor([str(token.get("text", ""))])
         failed = broken("doctor", redact(error.problem), error.remedy)

@@ -58,7 +58,7 @@ class DownResult:
 def stop_daemon(
     folder: StateFolder,
     *,
-    policy: Timeouts | None = None,
+    timeouts: Timeouts | None = None,
     keep_wanted: bool = False,
     keep_logs: bool = False,
 ) -> DownResult:
@@ -69,7 +69,7 @@ def stop_daemon(
     Raises:
         DaemonUnreachable: If something is left that could not be ended.
     """
-    policy = policy or Timeouts()
+    timeouts = timeouts or Timeouts()
     began = time.monotonic()
     kept: tuple[Path, ...] = folder.restart_files if keep_wanted else ()
     kept += folder.logs if keep_logs else ()
@@ -79,7 +79,7 @@ def stop_daemon(
         swept = clean_up_dead_daemon(folder, keep=kept) or ()
         return DownResult(was_running=False, processes=swept, rehearsal=is_rehearsal)
     local_url, is_hung = _tell(folder, keep_wanted=keep_wanted)
-    _wait_gone(record.host, 0.0 if is_hung else policy.down_s)
+    _wait_gone(record.host, 0.0 if is_hung else timeouts.down_s)
     clean_up_dead_daemon(folder, keep=kept)
     _prove_gone(folder, record, local_url, keep_wanted=keep_wanted)
     return DownResult(

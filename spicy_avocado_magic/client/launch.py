@@ -149,7 +149,7 @@ def launch(
     *,
     only: bool,
     sources: Endpoints,
-    policy: Timeouts,
+    timeouts: Timeouts,
 ) -> ControlClient | None:
     """Start a host and return a connection to it; None if another one was faster.
 
@@ -165,12 +165,12 @@ def launch(
         "given": to_json(encode_options(given)),
         "only": only,
         "sources": to_json(sources),
-        "policy": to_json(policy),
+        "policy": to_json(timeouts),
         "owner": to_json(owner) if owner else None,
     }
     process = _start(folder)
     try:
-        answer = _first_line(process, json.dumps(message), policy.launch_s)
+        answer = _first_line(process, json.dumps(message), timeouts.launch_s)
     except BaseException:
         end_group(Identity(pid=process.pid, start=_start_of(process.pid)), grace_s=1.0)
         raise

@@ -1,16 +1,17 @@
-"""Lines of the logs, each read by the form of its file: when, of what, in words."""
+"""Parsers of log lines: time, component and text, by the format of each file."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 from ..protocol.event_log import entry_text, parse_entry
+from ..protocol.json_codec import from_json
 from ..system.redaction import Redactor
 
 COMPONENT_OF_FILE: Final = {
@@ -21,15 +22,15 @@ COMPONENT_OF_FILE: Final = {
     "rehearsal": "rehearsal",
     "flight": "host",
 }
-"""Whose lines are in which log; each event of the recorder names its own part."""
-_MOST_CHARS: Final = 2000
-"""Of a line that is shown; the rest of a longer one is left out."""
+"""The component of each log's lines; events of ``flight`` name their own."""
+_MAX_CHARS: Final = 2000
+"""Of a line that is shown; a longer one is cut."""
 _NO_RULES: Final = Redactor()
 
 _SLOG: Final = re.compile(r"time=(\S+)")
 _AGENT: Final = re.compile(r"(\S+Z) ")
 _GO: Final = re.compile(
-    r"(?:\[GIN\] )?(\d{4})/(\d\d)/(\d\d)(?: -)? (\d\d):(\d\d):(\d\d)\b"
+    r"(?:\[GIN\] )?(\d{4}/\d\d/\d\d)(?: -)? (\d\d:\d\d:\d\d)\b", re.ASCII
 )
 """Go's ``log`` and gin's access lines, in local time:
 https://pkg.go.dev/log#LstdFlags and gin's ``defaultLogFormatter``."""
@@ -42,7 +43,7 @@ class LogLine:
     Attributes:
         at_s: Seconds since the epoch; a line without a time has that of the line
             before it, or the first that is known.
-        component: Whose it is: a component, ``host`` or ``rehearsal``.
+        component: Component, ``host`` or ``rehearsal``.
         text: Plain, redacted, without line end.
     """
 
@@ -51,18 +52,51 @@ class LogLine:
     text: str
 
     def __str__(self) -> str:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.at_s))
         thousandths = int(self.at_s * 1000) % 1000
-        return f"{stamp}.{thousandths:03d} {self.component:<9} {self.text}"
+        stamp = f"{format_local_time(self.at_s)}.{thousandths:03d}"
+        return f"{stamp} {self.component:<9} {self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRecord:
+    """One request of the access log, as ``gateway.access_log`` writes it."""
+
+    time: str
+    """UTC, such as ``2026-11-25T10:00:00.000Z``."""
+    method: str
+    route: str
+    status: int
+    key: str | None = None
+    model: str | None = None
+    ms: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    @classmethod
+    def parse(cls, line: str) -> Self | None:
+        """Return the request in a line; None if it cannot be read."""
+        try:
+            return from_json(cls, json.loads(line))
+        except (ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        words = [self.method, self.route, str(self.status)]
+        words += [f"key={self.key}"] if self.key else []
+        words += [f"model={self.model}"] if self.model else []
+        words.append(f"{self.ms} ms")
+        if self.tokens_in or self.tokens_out:
+            words.append(f"{self.tokens_in} tokens in, {self.tokens_out} out")
+        return " ".join(words)
 
 
 class LineReader:
-    """Reads the lines of one log in their order.
+    """Parser of the lines of one log, in their order.
 
     Args:
         name: Of the log, such as ``engine``.
-        changed_s: When it was last written: the time of lines where none tells one.
-        redact: Takes out what must not be seen.
+        changed_s: Modification time of the file, for lines before any with a time.
+        redact: Removes secrets.
     """
 
     def __init__(
@@ -73,82 +107,49 @@ class LineReader:
         self._at_s: float | None = None
 
     def read(self, lines: Iterable[str]) -> Iterator[LogLine]:
-        """Yield what each line says; empty ones say nothing."""
-        parsed = [_PARSERS.get(self._name, _untimed)(line) for line in lines]
+        """Yield each line that is not empty."""
+        parsed = [_parse(self._name, line) for line in lines]
         times = (at_s for at_s, _, _ in parsed if at_s is not None)
-        latest_s = self._at_s
-        if latest_s is None:
-            latest_s = next(times, self._changed_s)
+        if self._at_s is None:
+            self._at_s = next(times, self._changed_s)
         for at_s, component, text in parsed:
-            latest_s = latest_s if at_s is None else at_s
-            self._at_s = latest_s
-            plain = " ".join(self._redact(text).split())
-            if len(plain) > _MOST_CHARS:
-                plain = plain[:_MOST_CHARS] + "…"
-            if plain:
+            self._at_s = self._at_s if at_s is None else at_s
+            shown = " ".join(self._redact(text).split())
+            if len(shown) > _MAX_CHARS:
+                shown = shown[:_MAX_CHARS] + "…"
+            if shown:
                 yield LogLine(
-                    at_s=latest_s,
+                    at_s=self._at_s,
                     component=component or COMPONENT_OF_FILE[self._name],
-                    text=plain,
+                    text=shown,
                 )
 
 
-_Parsed = tuple[float | None, str, str]
-
-
-def _untimed(line: str) -> _Parsed:
-    return None, "", line
-
-
-def _event(line: str) -> _Parsed:
-    entry = parse_entry(line)
-    if entry is None:
-        return _untimed(line)
-    return _at(entry.time), entry.component, entry_text(entry)
-
-
-def _engine(line: str) -> _Parsed:
-    if found := _SLOG.match(line):
-        return _at(found[1]), "", line
-    if found := _GO.match(line):
-        numbers = (int(number) for number in found.groups())
-        try:
-            return datetime(*numbers).astimezone().timestamp(), "", line  # type: ignore[arg-type]
-        except ValueError:
-            return _untimed(line)
-    return _untimed(line)
-
-
-def _agent(line: str) -> _Parsed:
-    found = _AGENT.match(line)
-    if found is None:
-        return _untimed(line)
-    return _at(found[1]), "", line[found.end() :]
-
-
-def _access(line: str) -> _Parsed:
+def parse_time_s(text: str) -> float | None:
+    """Return an ISO 8601 time in seconds since the epoch; None if it is none."""
     try:
-        told = json.loads(line)
-        words = [told["method"], told["route"], str(told["status"])]
-        words += [f"{name}={told[name]}" for name in ("key", "model") if told[name]]
-        words.append(f"{told['ms']} ms")
-        if told["tokens_in"] or told["tokens_out"]:
-            words.append(f"{told['tokens_in']} tokens in, {told['tokens_out']} out")
-        return _at(told["time"]), "", " ".join(words)
-    except (ValueError, KeyError, TypeError):
-        return _untimed(line)
-
-
-def _at(text: object) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return None
 
 
-_PARSERS: Final[dict[str, Callable[[str], _Parsed]]] = {
-    "flight": _event,
-    "engine": _engine,
-    "agent": _agent,
-    "access": _access,
-}
+def format_local_time(at_s: float | None) -> str:
+    """Return a time on this machine's clock, such as ``2026-11-25 14:03:07``."""
+    if at_s is None:
+        return "an unknown time"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s))
+
+
+def _parse(name: str, line: str) -> tuple[float | None, str, str]:
+    """Return a line's time, its component if it names one, and its text."""
+    if name == "flight" and (event := parse_entry(line)):
+        return parse_time_s(event.time), event.component, entry_text(event)
+    if name == "access" and (request := AccessRecord.parse(line)):
+        return parse_time_s(request.time), "", str(request)
+    if name == "agent" and (match := _AGENT.match(line)):
+        return parse_time_s(match[1]), "", line[match.end() :]
+    if name == "engine" and (match := _SLOG.match(line)):
+        return parse_time_s(match[1]), "", line
+    if name == "engine" and (match := _GO.match(line)):
+        return parse_time_s(f"{match[1].replace('/', '-')} {match[2]}"), "", line
+    return None, "", line

@@ -67,6 +67,9 @@ class TunnelTraits:
         domain_pattern: Its public host names, taken out of bug reports.
         variable_prefix: Of its variables, which no other program is given.
         edge_address: ``host:port`` to which its program connects.
+        local_port: Of its program's own page on loopback.
+        program_variable: Names a program to use in place of the installed one.
+        proxy_remedy: Of a tunnel that fails because of a proxy.
         request_headers: Needed in a request for the answer to be the gateway's.
         idle_cut_s: A response without a byte for this many seconds is cut; keep-alive
             bytes of the gateway come sooner.
@@ -80,6 +83,9 @@ class TunnelTraits:
     domain_pattern: re.Pattern[str]
     variable_prefix: str
     edge_address: str
+    local_port: int
+    program_variable: str
+    proxy_remedy: str
     request_headers: Mapping[str, str] = field(default_factory=dict)
     idle_cut_s: float
     quota: MonthlyQuota
@@ -109,6 +115,10 @@ TUNNEL: Final = TunnelTraits(
     variable_prefix="NGROK_",
     # https://ngrok.com/docs/gateway/agent/connectivity
     edge_address="connect.ngrok-agent.com:443",
+    local_port=4040,
+    program_variable="PYNGROK_NGROK_PATH",
+    proxy_remedy="If the tunnel fails with ERR_NGROK_9009 (no proxy on this plan), "
+    "unset them before %avocado_up, or use --local.",
     # Keeps its warning page for browsers away:
     # https://ngrok.com/docs/errors/err_ngrok_6024
     request_headers={"ngrok-skip-browser-warning": "1"},

@@ -1,16 +1,17 @@
-"""Examine: ``python -P -m spicy_avocado_magic.doctor``.
+"""Entry point of the doctor: ``python -P -m spicy_avocado_magic.doctor``.
 
-A process of its own, started by the kernel's side for each examination, because
+It runs in a process of its own, started by the kernel, because
 
-- checks need what a kernel must not import (engine, tunnel, aiohttp, psutil); where
-  such a package is broken, this process fails and the kernel tells it as a finding;
-- names that do not resolve, drivers that hang and disks that do not answer cannot be
-  interrupted in a thread, but a process can be ended with all that it started;
-- the host may be the very thing that is broken, so it is not asked to look.
+- the checks import what a kernel must not (engine, tunnel, aiohttp, psutil); if such
+  a package is broken, this process fails and the kernel makes that a finding;
+- a thread that waits for a name, a driver or a disk cannot be interrupted, but a
+  process can be killed together with all that it started;
+- the daemon may be broken itself, so it does not run the checks.
 
-One line of JSON comes on standard input (``context.DoctorRequest``, with the token),
-one leaves as the last on standard output: findings, and the report if it was asked for.
-In a rehearsal without a host, the loopback world is opened for as long as this lasts.
+It reads one line of JSON from standard input (``context.DoctorRequest``, with the
+token). The last line of its standard output is JSON: the findings, and the report if
+one was requested.
+For a rehearsal without a daemon, the loopback world runs as long as the checks do.
 """
 
 from __future__ import annotations
@@ -36,38 +37,39 @@ from .runner import run_checks
 
 
 async def main(request: DoctorRequest) -> dict[str, Any]:
-    """Return all findings as JSON, and the report if it is asked for."""
-    async with _world(load_context(request)) as case:
-        found = await asyncio.to_thread(run_checks, case, CHECKS)
-        redact = Redactor(known_secrets(case))
+    """Return all findings as JSON, and the report if it was requested."""
+    async with _world(load_context(request)) as context:
+        unredacted = await asyncio.to_thread(run_checks, context, CHECKS)
+        redact = Redactor(known_secrets(context))
         findings = tuple(
-            replace(one, what=redact(one.what), remedy=redact(one.remedy))
-            for one in found
+            replace(f, what=redact(f.what), remedy=redact(f.remedy)) for f in unredacted
         )
-        report = make_report(case, findings) if request.with_report else {}
+        report = make_report(context, findings) if request.with_report else {}
     return {"findings": to_json(findings), "report": report}
 
 
 @contextlib.asynccontextmanager
-async def _world(case: DoctorContext) -> AsyncIterator[DoctorContext]:
-    """Open a rehearsal's world, unless its host has one open."""
-    if not case.rehearsal or case.is_running:
-        yield case
+async def _world(context: DoctorContext) -> AsyncIterator[DoctorContext]:
+    """Run a rehearsal's world, unless its daemon runs one."""
+    if not context.rehearsal or context.is_running:
+        yield context
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        place = Path(folder)
-        log, ready_s = place / "rehearsal.log", case.policy.launch_s
-        world = await start_world(place / "world", log, ready_s=ready_s)
+        path = Path(folder)
+        log, ready_s = path / "rehearsal.log", context.timeouts.launch_s
+        world = await start_world(path / "world", log, ready_s=ready_s)
         try:
-            yield replace(case, settings=replace(case.settings, sources=world.sources))
+            yield replace(
+                context, settings=replace(context.settings, sources=world.sources)
+            )
         finally:
             await world.stop()
 
 
 if __name__ == "__main__":
-    asked = from_json(DoctorRequest, json.loads(sys.stdin.readline()))
-    # A line of its own, whatever a library may have printed before.
-    sys.stdout.write("\n" + json.dumps(asyncio.run(main(asked))) + "\n")
+    request = from_json(DoctorRequest, json.loads(sys.stdin.readline()))
+    # On a new line, since a library may have printed something before.
+    sys.stdout.write("\n" + json.dumps(asyncio.run(main(request))) + "\n")
     sys.stdout.flush()
-    # A check that hangs may have left a thread that would be waited for.
+    # Without waiting for the threads of checks that hang.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""What is examined: settings, folders and token, as far as they can be had."""
+"""Input of the checks: settings, folders and token, as far as they can be read."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ class Token:
 
     text: str = field(default="", repr=False)
     origin: str = ""
-    """Where it came from, in plain words."""
+    """Where it was found, in words."""
     is_api_key: bool = False
     """Whether ``Credential.other_variable`` holds the same text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorRequest:
-    """What the kernel asks for; it comes on standard input."""
+    """The kernel's request; it arrives as JSON on standard input."""
 
     rehearse: bool = False
     with_report: bool = False
     sources: Endpoints = field(default_factory=Endpoints)
-    policy: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     token: Token = Token()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorContext:
-    """All that a check may look at."""
+    """Everything that a check may read."""
 
     settings: Settings
-    """Those of the service that runs, or of one that a host has left; else empty."""
+    """Of the running service, or those that an ended one left; else the defaults."""
     folder: StateFolder | None
-    """None where it cannot be used."""
-    policy: Timeouts
+    """None if it cannot be used."""
+    timeouts: Timeouts
     token: Token
     platform: Platform
     rehearsal: bool = False
     is_running: bool = False
-    """Whether the folder's host lives."""
+    """Whether the daemon of the folder is alive."""
 
     @property
     def provider(self) -> TunnelProvider:
@@ -59,26 +59,26 @@ class DoctorContext:
 
 
 def _provider(settings: Settings) -> TunnelProvider:
-    from ..tunnel.registry import PROVIDERS  # here, since it imports aiohttp
+    from ..tunnel.registry import PROVIDERS  # imports aiohttp, which may be broken
 
     return PROVIDERS[settings.sources.tunnel]
 
 
 def load_context(request: DoctorRequest) -> DoctorContext:
-    """Gather what is to be examined; what cannot be read is left out."""
+    """Read settings, folder and token; what cannot be read is left out."""
     folder: StateFolder | None = None
     settings = Settings(sources=request.sources)
     is_running = False
-    # Why a folder or a file cannot be used is told by the check of it.
+    # The check of a folder or file reports why it cannot be used.
     with contextlib.suppress(AvocadoError, OSError):
         folder = StateFolder.find(rehearsal=request.rehearse)
         record = folder.read_record()
         is_running = record is not None and record.host.is_alive
-        settings = _wanted(folder, settings, is_running=is_running)
+        settings = _stored_settings(folder, settings, is_running=is_running)
     return DoctorContext(
         settings=settings,
         folder=folder,
-        policy=request.policy,
+        timeouts=request.timeouts,
         token=_token(folder, request.token, settings),
         platform=detect_platform(),
         rehearsal=request.rehearse,
@@ -86,8 +86,10 @@ def load_context(request: DoctorRequest) -> DoctorContext:
     )
 
 
-def _wanted(folder: StateFolder, base: Settings, *, is_running: bool) -> Settings:
-    """Return the settings on disk; where a dead host found things is out of date."""
+def _stored_settings(
+    folder: StateFolder, base: Settings, *, is_running: bool
+) -> Settings:
+    """Return the settings on disk; the endpoints of a dead daemon are out of date."""
     with contextlib.suppress(ValueError, TypeError):
         stored = from_json(
             Settings, json.loads(read_private(folder.desired_state) or "")
@@ -100,8 +102,6 @@ def _token(folder: StateFolder | None, given: Token, settings: Settings) -> Toke
     if given.text or folder is None or settings.local:
         return given
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return Token(
-            text=_provider(settings).read_token(folder.agent_config),
-            origin="the service's own",
-        )
+        text = _provider(settings).read_token(folder.agent_config)
+        return Token(text=text, origin="the running service")
     return given

@@ -1,4 +1,4 @@
-"""The folders: may they be used, do programs run from them, is there room."""
+"""Checks of folders and disks: writable, not mounted noexec, enough free space."""
 
 from __future__ import annotations
 
@@ -23,120 +23,113 @@ from ..system.paths import (
 )
 from .context import DoctorContext
 
-_LONGEST_SOCKET: Final = 103
-"""Bytes of a Unix socket's path: 104 with the final zero on macOS, 108 on Linux."""
+_MAX_SOCKET_BYTES: Final = 103
+"""Of a Unix socket's path: 104 with the final zero on macOS, 108 on Linux."""
 _ARCHIVE_BYTES: Final = 1_300_000_000
 _UNPACKED_BYTES: Final = 4_600_000_000
-"""Of a release with all its libraries: facts of 0.20.0, the largest one measured."""
+"""Of a release with all its libraries: measured with 0.20.0, the largest one."""
 _SMALL_MODEL_BYTES: Final = 1_000_000_000
 _USUAL_MODEL_BYTES: Final = 5_000_000_000
-"""Room for a model of 8,000 million weights at 4 bits, such as llama3."""
+"""A model of 8,000 million weights at 4 bits, such as llama3."""
 _REHEARSAL_BYTES: Final = 50_000_000
-_ROOM: Final = (
-    "Free some space, choose a smaller model, or point --models-dir at a larger disk."
-)
 
 
-def check_state_folder(case: DoctorContext) -> Finding:
-    """Tell whether sockets, records and secrets can be kept.
+def check_state_folder(context: DoctorContext) -> Finding:
+    """Check that sockets, records and secrets can be stored.
 
     Raises:
-        PlatformUnsupported: If the folder, or a file in it, is not ours alone.
+        PlatformUnsupported: If somebody else owns the folder, or could have written
+            or read a file in it.
     """
-    elsewhere = "Set XDG_RUNTIME_DIR to a folder of your own on another disk."
+    remedy = "Set XDG_RUNTIME_DIR to a folder of your own on another disk."
     try:
-        folder = StateFolder.find(rehearsal=case.rehearsal)
+        folder = StateFolder.find(rehearsal=context.rehearsal)
     except OSError as error:
-        what = f"The state folder cannot be made: {error.strerror}."
-        return broken("state", what, elsewhere)
+        problem = f"The state folder cannot be created: {error.strerror}."
+        return broken("state", problem, remedy)
     folder.read_record()
     folder.read_secrets()
-    problem = unwritable(folder.path)
+    problem = write_problem(folder.path) or _noexec_problem(folder.path)
     if problem:
-        return broken("state", problem, elsewhere)
-    if is_noexec(folder.path):
-        what = f"{folder.path} is on a disk from which no program may be started."
-        return broken("state", what, elsewhere)
-    if len(os.fsencode(folder.socket)) > _LONGEST_SOCKET:
-        what = f"{folder.socket} is too long for the path of a socket."
-        return broken("state", what, "Set XDG_RUNTIME_DIR to a shorter one.")
-    return ok("state", f"{folder.path} is yours alone and can be written.")
+        return broken("state", problem, remedy)
+    if len(os.fsencode(folder.socket)) > _MAX_SOCKET_BYTES:
+        problem = f"The path {folder.socket} is too long for a socket."
+        return broken("state", problem, "Set XDG_RUNTIME_DIR to a shorter path.")
+    return ok("state", f"{folder.path} is writable, and only by you.")
 
 
-def check_home(case: DoctorContext) -> Finding:
-    """Tell whether the engine's own files, and programs, can be put into home."""
+def check_home(context: DoctorContext) -> Finding:
+    """Check that the home folder takes the engine's own files and programs."""
     remedy = "Set HOME (and XDG_CACHE_HOME) to a folder that can be written."
-    home = home_folder()
+    home, cache = home_folder(), cache_folder(rehearsal=context.rehearsal)
     # The engine keeps its key in ``~/.ollama``, wherever its models are.
-    for folder in (home / ".ollama", cache_folder(rehearsal=case.rehearsal)):
-        problem = unwritable(nearest_existing(folder))
-        if problem:
+    for folder in (home / ".ollama", cache):
+        if problem := write_problem(nearest_existing(folder)):
             return broken("home", problem, remedy)
-    cache = nearest_existing(cache_folder(rehearsal=case.rehearsal))
-    if is_noexec(cache) and shutil.which("ollama") is None:
-        what = f"{cache} is on a disk from which no program may be started."
-        return broken("home", what, "Set XDG_CACHE_HOME to a folder on another one.")
+    problem = _noexec_problem(nearest_existing(cache))
+    if problem and shutil.which("ollama") is None:
+        return broken("home", problem, "Set XDG_CACHE_HOME to a folder on another one.")
     if home != Path.home():
-        what = f"{Path.home()} cannot be written: {home} is used, and may not last."
-        return warning("home", what, remedy)
+        problem = f"{Path.home()} cannot be written: {home} is used, and may not last."
+        return warning("home", problem, remedy)
     return ok("home", f"{home} can be written.")
 
 
-def check_engines_disk(case: DoctorContext) -> Finding:
-    """Tell whether a release of the engine fits where engines are kept."""
-    folder = engines_folder(rehearsal=case.rehearsal)
+def check_engines_disk(context: DoctorContext) -> Finding:
+    """Check that a release of the engine fits on its disk, unless one is installed."""
+    folder = engines_folder(rehearsal=context.rehearsal)
     if shutil.which("ollama") is not None or any(folder.glob("*/bin/ollama")):
         free = shutil.disk_usage(nearest_existing(folder)).free
         return ok("engine disk", f"Nothing to install; {format_bytes(free)} are free.")
-    least, usual = _ARCHIVE_BYTES, _ARCHIVE_BYTES + _UNPACKED_BYTES
-    if case.rehearsal:
-        least = usual = _REHEARSAL_BYTES
+    minimum, usual = _ARCHIVE_BYTES, _ARCHIVE_BYTES + _UNPACKED_BYTES
+    if context.rehearsal:
+        minimum = usual = _REHEARSAL_BYTES
     remedy = "Free some space, or set XDG_CACHE_HOME to a folder on a larger disk."
-    return _room("engine disk", folder, (least, usual), remedy)
+    return _check_space("engine disk", folder, minimum, usual, remedy)
 
 
-def check_models_disk(case: DoctorContext) -> Finding:
-    """Tell whether models fit where models are kept.
+def check_models_disk(context: DoctorContext) -> Finding:
+    """Check that models fit on their disk.
 
     Raises:
         UsageError: If that is on a drive that is not mounted.
     """
-    folder = models_place(case)
-    require_drive_mounted(folder, case.platform)
-    problem = unwritable(nearest_existing(folder))
+    folder = expected_models_folder(context)
+    require_drive_mounted(folder, context.platform)
+    problem = write_problem(nearest_existing(folder))
     if problem:
-        return broken("model disk", problem, "Point --models-dir at another folder.")
-    least, usual = _SMALL_MODEL_BYTES, _USUAL_MODEL_BYTES
-    # What a running service wanted is there already.
-    if case.rehearsal or case.is_running:
-        least = usual = _REHEARSAL_BYTES
-    return _room("model disk", folder, (least, usual), _ROOM)
+        return broken("model disk", problem, "Set --models-dir to another folder.")
+    minimum, usual = _SMALL_MODEL_BYTES, _USUAL_MODEL_BYTES
+    # A running service has its models already.
+    if context.rehearsal or context.is_running:
+        minimum = usual = _REHEARSAL_BYTES
+    remedy = (
+        "Free some space, choose a smaller model, or set --models-dir to a folder on "
+        "a larger disk."
+    )
+    return _check_space("model disk", folder, minimum, usual, remedy)
 
 
-def models_place(case: DoctorContext) -> Path:
-    """Return where models are or would be kept; unlike ``up``, make nothing there."""
-    chosen = [
-        folder
-        for folder in case.platform.scratch
-        if (Path(folder) / f"{APP}-models").is_dir()
-    ]
+def expected_models_folder(context: DoctorContext) -> Path:
+    """Return where ``up`` would put models, without creating anything there."""
+    scratch = [Path(folder) for folder in context.platform.scratch]
+    chosen = [str(path) for path in scratch if (path / f"{APP}-models").is_dir()]
     usual = models_folder(
-        case.settings.models_dir, rehearsal=case.rehearsal, scratch=chosen
+        context.settings.models_dir, rehearsal=context.rehearsal, scratch=chosen
     )
     is_settled = bool(
-        case.settings.models_dir
-        or case.rehearsal
+        context.settings.models_dir
+        or context.rehearsal
         or os.environ.get("OLLAMA_MODELS")
         or usual.is_dir()
     )
     if is_settled:
         return usual
-    others = [Path(folder) for folder in case.platform.scratch]
-    places = [usual, *(path for path in others if os.access(path, os.W_OK))]
-    return max(places, key=lambda path: shutil.disk_usage(nearest_existing(path)).free)
+    folders = [usual, *(path for path in scratch if os.access(path, os.W_OK))]
+    return max(folders, key=lambda path: shutil.disk_usage(nearest_existing(path)).free)
 
 
-def unwritable(folder: Path) -> str:
+def write_problem(folder: Path) -> str:
     """Return why a file cannot be written there; empty if it can."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -151,22 +144,26 @@ def unwritable(folder: Path) -> str:
     return ""
 
 
-def is_noexec(folder: Path) -> bool:
-    """Return whether programs on the folder's disk may not be started."""
+def _noexec_problem(folder: Path) -> str:
     flag = getattr(os, "ST_NOEXEC", 0)  # macOS has none
-    return bool(os.statvfs(folder).f_flag & flag)
+    if os.statvfs(folder).f_flag & flag:
+        return f"{folder} is on a disk mounted noexec: no program can be started there."
+    return ""
 
 
-def _room(name: str, folder: Path, needs: tuple[int, int], remedy: str) -> Finding:
-    least, usual = needs
-    place = nearest_existing(folder)
-    free = shutil.disk_usage(place).free
-    disk = os.statvfs(place)
-    what = f"{folder}: {format_bytes(free)} are free"
+def _check_space(
+    name: str, folder: Path, minimum: int, usual: int, remedy: str
+) -> Finding:
+    path = nearest_existing(folder)
+    free = shutil.disk_usage(path).free
+    disk = os.statvfs(path)
+    message = f"{folder}: {format_bytes(free)} are free"
     if disk.f_files and not disk.f_favail:
-        return broken(name, f"{folder}: its disk takes no more files.", remedy)
-    if free < least:
-        return broken(name, f"{what}, {format_bytes(least)} are needed.", remedy)
+        return broken(name, f"{folder}: the disk has no free inodes for files.", remedy)
+    if free < minimum:
+        needed = format_bytes(minimum)
+        return broken(name, f"{message}, {needed} are needed.", remedy)
     if free < usual:
-        return warning(name, f"{what}, {format_bytes(usual)} are often needed.", remedy)
-    return ok(name, f"{what}.")
+        needed = format_bytes(usual)
+        return warning(name, f"{message}, {needed} are often needed.", remedy)
+    return ok(name, f"{message}.")

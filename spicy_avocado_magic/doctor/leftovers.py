@@ -1,4 +1,4 @@
-"""Ports, and processes of ours: who holds them, and what a dead host has left."""
+"""Checks of ports in use, and of processes that a dead daemon left running."""
 
 from __future__ import annotations
 
@@ -6,68 +6,54 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import psutil
 
 from .. import daemon
+from ..config.tunnel import TUNNEL
 from ..daemon import reaper
 from ..engine.ollama_process import DEFAULT_PORT
 from ..errors import AvocadoError
 from ..protocol.finding import Finding, broken, ok, unknown, warning
-from ..protocol.state_folder import StateFolder
+from ..protocol.state_folder import DaemonRecord, StateFolder
 from ..system.platforms import Platform
-from ..system.processes import Identity, find_by_argument
+from ..system.processes import find_by_argument
 from ..system.redaction import strip_control_chars
 from .context import DoctorContext
 
-AGENT_PORT: Final = 4040
+AGENT_PORT: Final = TUNNEL.local_port
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedProcesses:
-    """The process groups on record, and whether the host that wrote it lives."""
-
-    leader: Identity
-    children: dict[str, Identity]
-
-    def name_of(self, pid: int) -> str:
-        """Return which of ours a process belongs to; empty if to none."""
-        if pid == self.leader.pid:
-            return "host"
-        group = _group(pid)
-        for name, identity in self.children.items():
-            if group == identity.pid and identity.is_alive:
-                return name
-        return ""
+def _is_part_of(record: DaemonRecord, pid: int) -> bool:
+    """Return whether a process is the recorded daemon or in one of its groups."""
+    groups = [c.identity.pid for c in record.children if c.identity.is_alive]
+    return pid == record.host.pid or _group(pid) in groups
 
 
 def _group(pid: int) -> int:
-    """Return the group of a process; 0 if it is gone or may not be known."""
+    """Return the group of a process; 0 if it is gone or must not be read."""
     try:
         return os.getpgid(pid) if pid else 0
     except OSError:
         return 0
 
 
-def records() -> Iterator[tuple[StateFolder, RecordedProcesses]]:
-    """Yield what is on record, of a real service and of a rehearsal."""
+def records() -> Iterator[tuple[StateFolder, DaemonRecord]]:
+    """Yield the records of the service and of the rehearsal."""
     for rehearsal in (False, True):
-        # A folder that cannot be used is told by its own check.
+        # Its own check reports a folder that cannot be used.
         with contextlib.suppress(AvocadoError, OSError):
             folder = StateFolder.find(rehearsal=rehearsal)
-            record = folder.read_record()
-            if record is not None:
-                children = {child.name: child.identity for child in record.children}
-                yield folder, RecordedProcesses(leader=record.host, children=children)
+            if (record := folder.read_record()) is not None:
+                yield folder, record
 
 
 def listeners() -> dict[int, int]:
-    """Return the pid that listens on each port; 0 where that may not be known.
+    """Return the pid that listens on each port; 0 if it must not be read.
 
     Raises:
-        psutil.AccessDenied: On macOS, where only root is told.
+        psutil.AccessDenied: On macOS, unless we are root.
     """
     return {
         connection.laddr[1]: connection.pid or 0
@@ -76,36 +62,45 @@ def listeners() -> dict[int, int]:
     }
 
 
-def check_ports(case: DoctorContext) -> Finding:
-    """Tell who holds the usual ports of engine and agent, and the gateway's."""
+def check_ports(context: DoctorContext) -> Finding:
+    """Check that no other program uses the ports of engine, agent and gateway."""
     try:
-        held = listeners()
+        listening = listeners()
     except psutil.AccessDenied:
-        what = "This system does not tell who listens where."
-        return unknown("ports", what, "Nothing, as long as %avocado_up works.")
-    ours = [one for _, one in records()]
+        return unknown(
+            "ports",
+            "This system does not show which program uses a port.",
+            "Nothing to do as long as %avocado_up works.",
+        )
+    recorded = [record for _, record in records()]
+    gateway_port = context.settings.port
     taken = {
-        port: holder
-        for port in (case.settings.port, DEFAULT_PORT, AGENT_PORT)
-        if port in held and not any(one.name_of(held[port]) for one in ours)
-        for holder in [describe_process(held[port])]
+        port: listening[port]
+        for port in (gateway_port, DEFAULT_PORT, AGENT_PORT)
+        if port in listening
+        and not any(_is_part_of(r, listening[port]) for r in recorded)
     }
-    said = "; ".join(
-        f"{port} is held by {who}{_reserved(port, case.platform)}"
-        for port, who in taken.items()
+    message = "; ".join(
+        f"Port {port} is used by {describe_process(pid)}"
+        f"{_reserved(port, context.platform)}"
+        for port, pid in taken.items()
     )
-    if case.settings.port in taken:
-        return broken("ports", f"{said}.", "Take another --port, or none.")
+    if gateway_port in taken:
+        return broken(
+            "ports", f"{message}.", "Choose another --port, or leave --port out."
+        )
     if taken:
         return warning(
             "ports",
-            f"{said}. Others are used instead, but an Ollama there shares memory and "
-            "GPU, and an ngrok there counts as one of your agents.",
-            "End it if you do not need it; Spicy Avocado never ends what is not its.",
+            f"{message}. The service uses other ports instead, but another Ollama "
+            f"shares memory and GPU with it, and another {TUNNEL.name} agent counts "
+            "towards the limit of your account.",
+            "End that program if you do not need it; Spicy Avocado only ends its own.",
         )
-    mine = {port for port in (DEFAULT_PORT, AGENT_PORT) if port in held}
-    used = f", {', '.join(map(str, sorted(mine)))} by this service" if mine else ""
-    return ok("ports", f"{DEFAULT_PORT} and {AGENT_PORT} are not in other hands{used}.")
+    own = [p for p in (DEFAULT_PORT, AGENT_PORT) if p in listening]
+    used = f" Used by this service: {', '.join(map(str, own))}." if own else ""
+    usual = f"{DEFAULT_PORT} (engine) and {AGENT_PORT} (agent)"
+    return ok("ports", f"No other program uses the ports {usual}.{used}")
 
 
 def _reserved(port: int, platform: Platform) -> str:
@@ -113,61 +108,55 @@ def _reserved(port: int, platform: Platform) -> str:
 
 
 def describe_process(pid: int) -> str:
-    """Return a process in words: its name and pid, nothing of its arguments."""
+    """Return a process's name and pid; its arguments may hold secrets."""
     with contextlib.suppress(psutil.Error):
         return f"{strip_control_chars(psutil.Process(pid).name())} (pid {pid})"
-    return f"pid {pid}" if pid else "a program of somebody else"
+    return f"pid {pid}" if pid else "a program of another user"
 
 
-def check_leftovers(case: DoctorContext) -> Finding:
-    """Tell what a host that died has left, and what no record knows of."""
-    left, living = [], set()
-    for folder, ours in records():
-        if ours.leader.is_alive:
-            living.add(ours.leader.pid)
-            known = {identity.pid for identity in ours.children.values()}
+def check_leftovers(context: DoctorContext) -> Finding:
+    """Report records of dead daemons, and processes that no record names."""
+    found, running = [], set()
+    for folder, record in records():
+        alive = {c.name: c.identity.pid for c in record.children if c.identity.is_alive}
+        if record.host.is_alive:
+            running.add(record.host.pid)
         else:
-            left.append(f"the record of a dead host (pid {ours.leader.pid})")
-            known = set()
-            for name, identity in ours.children.items():
-                if identity.is_alive:
-                    left.append(f"its {name} (pid {identity.pid})")
-                    known.add(identity.pid)
-        left += [
-            f"an agent of nobody (pid {agent.pid})"
+            pid = record.host.pid
+            found.append(f"the record of a background process that died (pid {pid})")
+            found += [f"its {name} (pid {pid})" for name, pid in alive.items()]
+        found += [
+            f"an agent without a running service (pid {agent.pid})"
             for agent in find_by_argument(str(folder.agent_config))
-            if _group(agent.pid) not in known
+            if _group(agent.pid) not in alive.values()
         ]
-    stray = list(_strays(living, case.policy.launch_s))
-    if stray:
-        pids = " ".join(str(pid) for _, pid in stray)
-        named = ", ".join(f"a {name} of nobody (pid {pid})" for name, pid in stray)
-        what = ", ".join([*left, named])
-        remedy = f"Run %avocado_down; if they stay, end them: !kill {pids}"
-        return warning("remains", f"Left over: {what}.", remedy)
-    if left:
-        what = f"Left over: {', '.join(left)}."
-        remedy = "%avocado_down ends and removes it; %avocado_up starts with it anew."
-        return warning("remains", what, remedy)
-    return ok("remains", "Nothing is left of a host that died.")
+    unrecorded = list(_unrecorded(running, context.timeouts.launch_s))
+    found += [f"a {name} without a record (pid {pid})" for name, pid in unrecorded]
+    if not found:
+        return ok("remains", "No process or record of an earlier service is left.")
+    remedy = "%avocado_down ends and removes them; %avocado_up does so as well."
+    if unrecorded:
+        pids = " ".join(str(pid) for _, pid in unrecorded)
+        remedy = f"Run %avocado_down; if they are still there, end them: !kill {pids}"
+    return warning("remains", f"Left over: {', '.join(found)}.", remedy)
 
 
-def _strays(living: set[int], launch_s: float) -> Iterator[tuple[str, int]]:
-    """Yield our user's hosts and guards in these state folders without a record."""
+def _unrecorded(running: set[int], launch_s: float) -> Iterator[tuple[str, int]]:
+    """Yield our user's daemons and reapers in these folders that no record names."""
     for process in find_by_argument(daemon.__name__):
-        if process.pid not in living and _is_stray(process.pid, launch_s):
-            yield "host", process.pid
+        if process.pid not in running and _is_left_over(process.pid, launch_s):
+            yield "background process", process.pid
     for process in find_by_argument(reaper.__name__):
         with contextlib.suppress(psutil.Error):
             parent = psutil.Process(process.pid).ppid()
-            if parent not in living and _is_stray(process.pid, launch_s):
-                yield "guard", process.pid
+            if parent not in running and _is_left_over(process.pid, launch_s):
+                yield "reaper", process.pid
 
 
-def _is_stray(pid: int, launch_s: float) -> bool:
-    """Return whether a process is of this state folder, and past its beginnings.
+def _is_left_over(pid: int, launch_s: float) -> bool:
+    """Return whether a process uses this state folder and is not just starting.
 
-    One that is being started has no record yet.
+    While it is being started it has no record yet.
     """
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)

@@ -1,16 +1,21 @@
 """Checks of the hosts that the service needs, and of the clock.
 
-Names come from ``Endpoints``, so that a rehearsal asks its own loopback world.
+Addresses come from ``Endpoints``, so a rehearsal checks its own loopback world.
 """
 
 from __future__ import annotations
 
 import platform
 import shutil
+import socket
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
+
+import requests
 
 from ..config.model_name import ModelName
 from ..config.tunnel import TUNNEL
@@ -18,106 +23,234 @@ from ..config.validators import OLLAMA_VERSION
 from ..errors import AvocadoError
 from ..formatting import format_duration
 from ..protocol.finding import CheckStatus, Finding, broken, ok, unknown, warning
+from ..system.network import NetworkFailure, classify_failure, is_loopback, iter_causes
+from ..system.redaction import strip_control_chars
 from .context import DoctorContext
 from .machine import proxies
-from .reachability import ProbeResult, probe_port, probe_url
 
 _ANY_MODEL: Final = "llama3"
-_SKEW_TOLD_S: Final = 60.0
-_SKEW_BREAKS_S: Final = 86400.0
-"""Certificates are often younger or older than this by a few hours only."""
+_SKEW_WARNING_S: Final = 60.0
+_SKEW_BROKEN_S: Final = 86400.0
+"""Certificates are often only a few hours older or younger than this."""
+_TIMEOUT_SHARE: Final = 0.4
+"""Of the time limit for connecting, and again for the response: both fit into it."""
+_FORBIDDEN: Final = (403, 451)
+_PROXY_AUTHENTICATION_REQUIRED: Final = 407
+_SERVER_ERROR: Final = 500
+_PROXY_LOGIN: Final = (
+    "The proxy requires a user and a password (HTTP 407).",
+    "Set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT.",
+)
 
 
-def check_registry(case: DoctorContext) -> Finding:
-    """Tell whether the models' registry answers, asked for the first wanted model."""
-    model = next(iter(case.settings.models), _ANY_MODEL)
+def check_registry(context: DoctorContext) -> Finding:
+    """Check that the registry answers for the first model of the settings."""
+    sources = context.settings.sources
+    model = next(iter(context.settings.models), _ANY_MODEL)
     name = ModelName.parse(model)
-    if case.settings.sources.registry and "/" not in model:
-        name = ModelName(
-            host=case.settings.sources.registry, model=name.model, tag=name.tag
-        )
+    if sources.registry and "/" not in model:
+        name = ModelName(host=sources.registry, model=name.model, tag=name.tag)
     url = f"{name.registry_url}/manifests/{name.tag}"
-    return _told("registry", probe_url(url, case.policy.diagnosis_host_s))
+    return _to_finding("registry", probe_url(url, context.timeouts.diagnosis_host_s))
 
 
-def check_releases(case: DoctorContext) -> Finding:
-    """Tell whether releases of the engine can be had, where one may be needed."""
+def check_releases(context: DoctorContext) -> Finding:
+    """Check that the engine can be downloaded, where that may be needed."""
     from ..engine.install.release import archive_for
 
-    wanted = case.settings.ollama_version
-    number = OLLAMA_VERSION if wanted in ("", "latest") else wanted
-    url = case.settings.sources.releases_url
+    requested = context.settings.ollama_version
+    version = OLLAMA_VERSION if requested in ("", "latest") else requested
+    url = context.settings.sources.releases_url
     try:
-        archive = archive_for(number, url, platform.system(), platform.machine())
+        archive = archive_for(version, url, platform.system(), platform.machine())
     except AvocadoError as error:
         return broken("releases", error.problem, error.remedy)
-    found = probe_url(archive.checksums_url, case.policy.diagnosis_host_s)
-    told = _told("releases", found)
-    if told.verdict is CheckStatus.BROKEN and shutil.which("ollama") and not wanted:
-        what = f"{told.what} The ollama on PATH is used instead."
-        return warning("releases", what, told.remedy)
-    return told
+    result = probe_url(archive.checksums_url, context.timeouts.diagnosis_host_s)
+    found = _to_finding("releases", result)
+    is_broken = found.verdict is CheckStatus.BROKEN
+    if is_broken and shutil.which("ollama") and not requested:
+        message = f"{found.what} The ollama on PATH is used instead."
+        return warning("releases", message, found.remedy)
+    return found
 
 
-def check_agent_download(case: DoctorContext) -> Finding:
-    """Tell whether the agent can be fetched, where it is not here already."""
-    if case.settings.local:
-        return ok("agent host", "Not needed: --local opens no tunnel.")
-    path = case.provider.program_path(case.settings.sources.tunnel_program)
+def check_agent_download(context: DoctorContext) -> Finding:
+    """Check that the tunnel's agent can be downloaded, if it is not installed."""
+    path = context.provider.program_path(context.settings.sources.tunnel_program)
     if path is None or path.exists():
-        return ok("agent host", "Not needed: the agent is here.")
-    url = case.provider.download_url()
-    return _told("agent host", probe_url(url, case.policy.diagnosis_host_s))
+        return ok("agent host", "Not needed: the agent is installed.")
+    url = context.provider.download_url()
+    return _to_finding("agent host", probe_url(url, context.timeouts.diagnosis_host_s))
 
 
-def check_edge(case: DoctorContext) -> Finding:
-    """Check whether an agent can connect to the provider's edge."""
-    if case.settings.local:
-        return ok(TUNNEL.name, "Not needed: --local opens no tunnel.")
-    address = case.settings.sources.edge_address or TUNNEL.edge_address
-    found = probe_port(address, case.policy.diagnosis_host_s)
-    if found.problem and proxies():
-        what = f"{found.problem} The agent may get there by the proxy."
-        remedy = "If the tunnel does not open, ask for port 443 without the proxy."
-        return warning(TUNNEL.name, what, remedy)
-    return _told(TUNNEL.name, found)
+def check_edge(context: DoctorContext) -> Finding:
+    """Check that the agent can connect to the provider's edge."""
+    address = context.settings.sources.edge_address or TUNNEL.edge_address
+    result = probe_port(address, context.timeouts.diagnosis_host_s)
+    if result.problem and proxies():
+        return warning(
+            TUNNEL.name,
+            f"{result.problem} The agent may still connect through the proxy.",
+            "If the tunnel does not open, ask the administrator of this network to "
+            "allow port 443 without the proxy.",
+        )
+    return _to_finding(TUNNEL.name, result)
 
 
-def check_clock(case: DoctorContext) -> Finding:
-    """Compare the clock with that of a host; asked without TLS, which needs a clock."""
-    url = urlsplit(case.settings.sources.releases_url)
-    plain = urlunsplit(("http", url.netloc, "/", "", ""))
-    for asked in dict.fromkeys((plain, url.geturl())):
+def check_clock(context: DoctorContext) -> Finding:
+    """Compare the clock with that of a host, without TLS, which needs a right clock."""
+    url = urlsplit(context.settings.sources.releases_url)
+    without_tls = urlunsplit(("http", url.netloc, "/", "", ""))
+    for address in dict.fromkeys((without_tls, url.geturl())):
         began = time.time()
-        found = probe_url(asked, case.policy.diagnosis_host_s / 2, follow=False)
+        limit_s = context.timeouts.diagnosis_host_s / 2
+        result = probe_url(address, limit_s, follow=False)
         now = (began + time.time()) / 2
-        if found.date:
-            return judge_clock(found, now)
+        if result.date:
+            return judge_clock(result, now)
     return unknown(
         "clock",
-        "No host out there told the time.",
-        "Mend what is said about the hosts, then run %avocado_doctor again.",
+        "No remote host reported the time.",
+        "Correct what is reported about the hosts, then run %avocado_doctor again.",
     )
 
 
-def judge_clock(found: ProbeResult, now: float) -> Finding:
-    """Return what a host's time says about ours, ``now`` in seconds since 1970."""
+def judge_clock(result: ProbeResult, now: float) -> Finding:
+    """Compare a host's time with ours, ``now`` in seconds since 1970."""
     try:
-        ahead_s = now - parsedate_to_datetime(found.date).timestamp()
+        ahead_s = now - parsedate_to_datetime(result.date).timestamp()
     except ValueError:
-        what = f"{found.host} tells a time that cannot be read."
-        return unknown("clock", what, "Compare the clock with another one by eye.")
-    if abs(ahead_s) <= _SKEW_TOLD_S:
-        return ok("clock", f"Right within a minute, by {found.host}.")
-    way = "ahead of" if ahead_s > 0 else "behind"
-    what = f"It is {format_duration(abs(ahead_s))} {way} that of {found.host}"
+        return unknown(
+            "clock",
+            f"{result.host} reports a time that cannot be read.",
+            "Compare this machine's clock with another one yourself.",
+        )
+    if abs(ahead_s) <= _SKEW_WARNING_S:
+        return ok("clock", f"Right to the minute, compared with {result.host}.")
+    direction = "ahead of" if ahead_s > 0 else "behind"
+    problem = f"It is {format_duration(abs(ahead_s))} {direction} that of {result.host}"
     remedy = "Set the clock, or restart the machine or runtime."
-    if abs(ahead_s) > _SKEW_BREAKS_S:
-        return broken("clock", f"{what}: certificates are refused.", remedy)
-    return warning("clock", f"{what}; certificates may be refused.", remedy)
+    if abs(ahead_s) > _SKEW_BROKEN_S:
+        return broken("clock", f"{problem}: certificates are refused.", remedy)
+    return warning("clock", f"{problem}; certificates may be refused.", remedy)
 
 
-def _told(name: str, found: ProbeResult) -> Finding:
-    if found.problem:
-        return broken(name, found.problem, found.remedy)
-    return ok(name, f"{found.host} answers.")
+def _to_finding(name: str, result: ProbeResult) -> Finding:
+    if result.problem:
+        return broken(name, result.problem, result.remedy)
+    return ok(name, f"{result.host} answers.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """Result of a probe.
+
+    Attributes:
+        host: The host that answered or failed; a redirect may have led to it.
+        problem: Why it cannot be used, in a sentence; empty if it can.
+        remedy: What to do about it.
+        status: HTTP status of the response; 0 if there was none.
+        date: Its ``Date`` header.
+    """
+
+    host: str
+    problem: str = ""
+    remedy: str = ""
+    status: int = 0
+    date: str = ""
+
+
+def probe_url(url: str, limit_s: float, *, follow: bool = True) -> ProbeResult:
+    """Request a URL through the proxy that the environment names; never raises.
+
+    Args:
+        url: The body of the response is not read.
+        limit_s: Time limit; names that do not resolve may take longer.
+        follow: Whether to follow redirects, as a download of an archive does.
+    """
+    host = urlsplit(url).hostname or url
+    with requests.Session() as session:
+        session.trust_env = not is_loopback(url)
+        timeout_s = limit_s * _TIMEOUT_SHARE
+        try:
+            with session.get(
+                url,
+                timeout=(timeout_s, timeout_s),
+                stream=True,
+                allow_redirects=follow,
+            ) as response:
+                host = urlsplit(response.url).hostname or host
+                problem, remedy = _status_problem(host, response.status_code)
+                return ProbeResult(
+                    host=host,
+                    problem=problem,
+                    remedy=remedy,
+                    status=response.status_code,
+                    date=response.headers.get("Date", ""),
+                )
+        except requests.RequestException as error:
+            host = _failed_host(error) or host
+            problem, remedy = _explain(host, error)
+            return ProbeResult(host=host, problem=problem, remedy=remedy)
+
+
+def probe_port(address: str, limit_s: float) -> ProbeResult:
+    """Open a connection to ``host:port`` and close it; never raises."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), limit_s * _TIMEOUT_SHARE).close()
+    except OSError as error:
+        problem, remedy = _explain(host, error)
+        return ProbeResult(host=host, problem=problem, remedy=remedy)
+    return ProbeResult(host=host)
+
+
+def _status_problem(host: str, status: int) -> tuple[str, str]:
+    """Return problem and remedy of a status that the host's own service did not set."""
+    if status == _PROXY_AUTHENTICATION_REQUIRED:
+        return _PROXY_LOGIN
+    if status in _FORBIDDEN:
+        problem = f"Access to {host} is forbidden (HTTP {status})"
+        return (
+            f"{problem} by a firewall, a proxy or the host itself.",
+            "Ask the administrator of this network to allow it.",
+        )
+    if status >= _SERVER_ERROR:
+        return (
+            f"{host} has an error of its own (HTTP {status}).",
+            "Try again later; nothing is wrong on this machine.",
+        )
+    return "", ""
+
+
+def _explain(host: str, error: Exception) -> tuple[str, str]:
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _proxy_problem(tuple(iter_causes(error)))
+    failure = classify_failure(error)
+    if isinstance(error, requests.Timeout):
+        failure = NetworkFailure.NO_ANSWER
+    elif isinstance(error, requests.exceptions.SSLError):
+        failure = NetworkFailure.UNTRUSTED
+    return failure.explain(host, error)
+
+
+def _proxy_problem(causes: Sequence[BaseException]) -> tuple[str, str]:
+    message = " ".join(map(str, causes))
+    if str(_PROXY_AUTHENTICATION_REQUIRED) in message:
+        return _PROXY_LOGIN
+    addresses = ", ".join(dict.fromkeys(proxies().values())) or "of this machine"
+    for status in _FORBIDDEN:
+        if f"failed: {status}" in message:
+            return (
+                f"The proxy {addresses} forbids this host (HTTP {status}).",
+                "Ask the administrator of the proxy to allow the host.",
+            )
+    return (
+        f"The proxy {addresses} cannot be used ({type(causes[-1]).__name__}).",
+        "Correct HTTPS_PROXY and HTTP_PROXY, or unset them.",
+    )
+
+
+def _failed_host(error: requests.RequestException) -> str:
+    url = error.request.url if error.request is not None else ""
+    return strip_control_chars(urlsplit(url or "").hostname or "")

@@ -1,4 +1,4 @@
-"""The report for a bug report: everything that helps, nothing that is private."""
+"""Report for a bug report: findings, versions, settings, state and logs, redacted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .machine import installed_versions, proxy_passwords
 from .service import read_state
 
 _LOGS: Final = ("host", "engine", "agent", "rehearsal")
-"""Not the access log: it is about other people."""
+"""Without the access log, which is about other people."""
 _LOG_LINES: Final = 60
 _EVENTS: Final = 200
 _VERBOSE: Final = "OLLAMA_DEBUG"
@@ -38,12 +38,12 @@ _LIKE_A_KEY: Final = re.compile(r"\bavocado-[A-Za-z0-9_-]{8,}")
 
 
 class Anonymizer:
-    """Takes out secrets, and the names of people and of their places.
+    """Redacts secrets, names of people and the home folder.
 
     Args:
-        secrets: Texts that must not be seen.
-        names: Of people; taken out where they stand as words of their own.
-        home: Folder that is shown as ``~``.
+        secrets: Replaced wherever they occur.
+        names: Of people; replaced where they are whole words.
+        home: Folder that is written as ``~``.
     """
 
     def __init__(
@@ -58,89 +58,93 @@ class Anonymizer:
     def __call__(self, text: str) -> str:
         """Return a text that may be published."""
         text = self._redact(text)
-        # Logs hold what was wanted before, of which nothing else is known now.
+        # Logs may hold secrets of earlier settings, which are no longer known.
         for like in (_LIKE_A_TOKEN, _LIKE_A_KEY, TUNNEL.domain_pattern):
             text = like.sub(_HIDDEN, text)
         if len(self._home) > 1:
             text = text.replace(self._home, "~")
         return self._names.sub("USER", text) if self._names else text
 
-    def clean(self, plain: Any) -> Any:
-        """Return JSON with every text in it cleaned; names of members are ours."""
-        if isinstance(plain, str):
-            return self(plain)
-        if isinstance(plain, dict):
+    def clean(self, value: Any) -> Any:
+        """Return JSON with every text in it redacted; its keys are our own names."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, dict):
             return {
-                self._redact(str(key)): self.clean(value)
-                for key, value in plain.items()
+                self._redact(str(key)): self.clean(item) for key, item in value.items()
             }
-        if isinstance(plain, list):
-            return [self.clean(item) for item in plain]
-        return plain
+        if isinstance(value, list):
+            return [self.clean(item) for item in value]
+        return value
 
 
-def known_secrets(case: DoctorContext) -> list[str]:
-    """Return every secret of settings, files, kernel and environment."""
-    settings = case.settings
-    found = [case.token.text, settings.token, settings.api_key, settings.metrics_token]
+def known_secrets(context: DoctorContext) -> list[str]:
+    """Return all secrets of settings, files, kernel and environment."""
+    settings = context.settings
+    found = [
+        context.token.text,
+        settings.token,
+        settings.api_key,
+        settings.metrics_token,
+    ]
     found += [key.secret for key in settings.keys]
     found += proxy_passwords()
-    if case.folder is not None:
+    if context.folder is not None:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            found.append(case.provider.read_token(case.folder.agent_config))
+            found.append(context.provider.read_token(context.folder.agent_config))
     return [secret for secret in found if secret]
 
 
-def make_report(case: DoctorContext, findings: Sequence[Finding]) -> dict[str, Any]:
-    """Return findings, versions, settings, state and logs, fit to be published."""
+def make_report(context: DoctorContext, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return findings, versions, settings, state and logs, safe to publish."""
     state: State | None = None
     problem = ""
     try:
-        state = read_state(case)
+        state = read_state(context)
     except AvocadoError as error:
         problem = str(error)
-    events = _events(case)
-    whole = {
+    events = _events(context)
+    report = {
         "program": f"Spicy Avocado {__version__}",
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "rehearsal": case.rehearsal,
-        "platform": case.platform.name,
+        "rehearsal": context.rehearsal,
+        "platform": context.platform.name,
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": installed_versions(),
         "findings": {
-            one.name: {"verdict": one.verdict, "what": one.what, "remedy": one.remedy}
-            for one in findings
+            finding.name: {k: v for k, v in to_json(finding).items() if k != "name"}
+            for finding in findings
         },
-        "settings": open_settings(case.settings),
+        "settings": open_settings(context.settings),
         "state": problem or (open_state(state) if state else None),
         "events": to_json(events),
-        "logs": log_tails(case),
+        "logs": log_tails(context),
     }
-    return dict(privacy_of(case, state, events).clean(whole))
+    return dict(anonymizer_for(context, state, events).clean(report))
 
 
-def privacy_of(
-    case: DoctorContext, state: State | None, events: Sequence[EventRecord]
+def anonymizer_for(
+    context: DoctorContext, state: State | None, events: Sequence[EventRecord]
 ) -> Anonymizer:
-    """Return what takes this user's secrets and names out."""
-    hidden = known_secrets(case)
-    names = [key.name for key in case.settings.keys] + _names_in(events)
+    """Return the anonymizer for this user's secrets and names."""
+    hidden = known_secrets(context)
+    names = [key.name for key in context.settings.keys] + _names_in(events)
     with contextlib.suppress(OSError, KeyError):
         names.append(getpass.getuser())
     home = Path.home()
     names.append(home.name)
-    hidden.append(case.settings.domain)
+    hidden.append(context.settings.domain)
     if state is not None:
         hidden += [state.api_key, state.metrics_token]
-        # Who has the address can knock; it is the user's to give away.
-        hidden.append("" if case.rehearsal else urlsplit(state.url).hostname or "")
+        # The public URL is not ours to publish.
+        hidden.append("" if context.rehearsal else urlsplit(state.url).hostname or "")
         names += [key.name for key in state.keys[1:]]
     return Anonymizer([text for text in hidden if text], names, home)
 
 
 def open_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings without those which are secret (or hold secrets)."""
+    """Return the settings, except secrets; those are left out of ``repr`` too."""
     return {
         field.name: to_json(getattr(settings, field.name))
         for field in fields(settings)
@@ -149,34 +153,34 @@ def open_settings(settings: Settings) -> dict[str, Any]:
 
 
 def open_state(state: State) -> dict[str, Any]:
-    """Return a state without its secrets, and without who was given a key."""
+    """Return a state without secrets and without the names of keys."""
     keys = tuple(ApiKeyState(name=f"key {n}") for n, _ in enumerate(state.keys))
-    plain: dict[str, Any] = to_json(
+    json_value: dict[str, Any] = to_json(
         replace(state, api_key="", metrics_token="", keys=keys, members=())
     )
-    return plain
+    return json_value
 
 
-def log_tails(case: DoctorContext) -> dict[str, list[str]]:
-    """Return the last lines of each log that is there."""
-    if case.folder is None:
+def log_tails(context: DoctorContext) -> dict[str, list[str]]:
+    """Return the last lines of each log that exists."""
+    if context.folder is None:
         return {}
     found = {
-        name: tail_lines(case.folder.log(name), _LOG_LINES)
+        name: tail_lines(context.folder.log(name), _LOG_LINES)
         for name in _LOGS
-        if case.folder.log(name).exists()
+        if context.folder.log(name).exists()
     }
-    if any(name == _VERBOSE for name, _ in case.settings.engine_env):
+    if any(name == _VERBOSE for name, _ in context.settings.engine_env):
         found["engine"] = [f"(left out: with {_VERBOSE} it may hold prompts)"]
     return found
 
 
-def _events(case: DoctorContext) -> tuple[EventRecord, ...]:
-    return () if case.folder is None else read_tail(case.folder.path, _EVENTS)
+def _events(context: DoctorContext) -> tuple[EventRecord, ...]:
+    return () if context.folder is None else read_tail(context.folder.path, _EVENTS)
 
 
 def _names_in(events: Sequence[EventRecord]) -> list[str]:
-    """Return the names of keys that services had which no longer run."""
+    """Return the names of API keys that earlier services had."""
     settings = [entry.facts.get("settings") for entry in events]
     kept = [held for held in settings if isinstance(held, dict)]
     return [str(name) for held in kept for name in held.get("keys", ())]

@@ -1,75 +1,69 @@
-"""Run checks side by side; one that hangs or raises is a finding, no more."""
+"""Runner of the checks: concurrent, each with a time limit."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from threading import Thread
 
-from ..config.timeouts import Timeouts
 from ..errors import AvocadoError
-from ..protocol.finding import Finding, broken, unknown
+from ..protocol.finding import Finding, broken, ok, unknown
 from .context import DoctorContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that can be wrong.
+    """One row in the table of checks.
 
     Attributes:
-        name: As it is shown.
-        run: Looks, and tells; it may block and raise.
-        is_far: Whether it asks a host out there, which has a bound of its own.
-        if_late: What it means if nothing came of it in time; by default unknown.
+        name: Shown to the user, and the key in a report.
+        run: Returns the finding; it may block and raise.
+        is_remote: Whether it calls a remote host, which has its own time limit.
+        needs_tunnel: Whether there is nothing to check with ``--local``.
+        timeout_remedy: Makes a timeout a broken finding with this remedy; empty leaves
+            it unknown.
     """
 
     name: str
     run: Callable[[DoctorContext], Finding]
     is_remote: bool = False
+    needs_tunnel: bool = False
     timeout_remedy: str = ""
 
 
-@dataclass(slots=True)
-class _Running:
-    check: Check
-    bound_s: float
-    done: threading.Event = field(default_factory=threading.Event)
-    finding: Finding | None = None
-
-    def follow(self, case: DoctorContext) -> None:
-        self.finding = _judged(self.check, case)
-        self.done.set()
-
-    def result(self, left_s: float) -> Finding:
-        self.done.wait(max(0.0, left_s))
-        return self.finding or _late(self.check, self.bound_s)
-
-
-def run_checks(case: DoctorContext, checks: Sequence[Check]) -> tuple[Finding, ...]:
-    """Return a finding for each check, in their order; no check outlasts its bound.
+def run_checks(context: DoctorContext, checks: Sequence[Check]) -> tuple[Finding, ...]:
+    """Return a finding for each check, in their order, within the time limits.
 
     Threads of checks that hang are left behind, so the process must end soon.
     """
+    found: dict[str, Finding] = {}
+
+    def run(check: Check) -> None:
+        found[check.name] = _run_check(check, context)
+
     began = time.monotonic()
-    running = [_Running(check, _bound_s(check, case.policy)) for check in checks]
-    for one in running:
-        threading.Thread(
-            target=one.follow, args=(case,), daemon=True, name=one.check.name
-        ).start()
-    return tuple(one.result(began + one.bound_s - time.monotonic()) for one in running)
+    threads = [Thread(target=run, args=(check,), daemon=True) for check in checks]
+    for thread in threads:
+        thread.start()
+    timeouts = context.timeouts
+    for check, thread in zip(checks, threads, strict=True):
+        limit_s = timeouts.diagnosis_check_s
+        if check.is_remote:
+            limit_s = timeouts.diagnosis_host_s
+        thread.join(max(0.0, began + limit_s - time.monotonic()))
+        found.setdefault(check.name, _timed_out(check, limit_s))
+    return tuple(found[check.name] for check in checks)
 
 
-def _bound_s(check: Check, policy: Timeouts) -> float:
-    return policy.diagnosis_host_s if check.is_remote else policy.diagnosis_check_s
-
-
-def _judged(check: Check, case: DoctorContext) -> Finding:
+def _run_check(check: Check, context: DoctorContext) -> Finding:
+    if check.needs_tunnel and context.settings.local:
+        return ok(check.name, "Not needed: --local opens no tunnel.")
     try:
-        return check.run(case)
+        return check.run(context)
     except AvocadoError as error:
         return broken(check.name, error.problem, error.remedy)
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is told)
+    except Exception as error:  # noqa: BLE001  (it becomes a finding)
         return unknown(
             check.name,
             f"This check failed: {type(error).__name__}: {error}",
@@ -77,8 +71,10 @@ def _judged(check: Check, case: DoctorContext) -> Finding:
         )
 
 
-def _late(check: Check, bound_s: float) -> Finding:
-    late = f"No answer within {bound_s:g} s."
+def _timed_out(check: Check, limit_s: float) -> Finding:
+    problem = f"No answer within {limit_s:g} s."
     if check.timeout_remedy:
-        return broken(check.name, late, check.timeout_remedy)
-    return unknown(check.name, late, "Run %avocado_doctor again when less is going on.")
+        return broken(check.name, problem, check.timeout_remedy)
+    return unknown(
+        check.name, problem, "Run %avocado_doctor again when the machine is less busy."
+    )

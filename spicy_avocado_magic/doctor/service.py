@@ -1,4 +1,4 @@
-"""The service that runs: what its host says of itself."""
+"""Check of the running service, by the state that its daemon reports."""
 
 from __future__ import annotations
 
@@ -8,48 +8,51 @@ from ..protocol.state import COMPONENTS, Phase, State
 from .context import DoctorContext
 
 
-def read_state(case: DoctorContext) -> State | None:
-    """Return the host's state; None if none runs.
+def read_state(context: DoctorContext) -> State | None:
+    """Return the daemon's state; None if none is running.
 
     Raises:
-        DaemonUnreachable: If it lives and does not answer.
+        DaemonUnreachable: If it is running and does not answer.
         VersionMismatch: If it was started by another version of the package.
     """
-    return None if case.folder is None else state_of(case.folder)
+    return None if context.folder is None else state_of(context.folder)
 
 
-def check_service(case: DoctorContext) -> Finding:
-    """Tell what is wrong with the service that runs, if one does.
+def check_service(context: DoctorContext) -> Finding:
+    """Report the worst problem of the running service.
 
     Raises:
-        DaemonUnreachable: If it lives and does not answer.
+        DaemonUnreachable: If it is running and does not answer.
         VersionMismatch: If it was started by another version of the package.
     """
-    state = read_state(case)
-    return ok("service", "None is running.") if state is None else worst_finding(state)
+    state = read_state(context)
+    if state is None:
+        return ok("service", "No service is running.")
+    return worst_finding(state)
 
 
 def worst_finding(state: State) -> Finding:
-    """Return the worst that a host's state tells."""
+    """Return the worst problem in a state: failures, restarts, then the rest."""
     if state.failure is not None:
         return broken("service", state.failure.problem, state.failure.remedy)
-    falling = [name for name in COMPONENTS if state.component(name) is Phase.BACKOFF]
-    if falling:
-        what = f"It is being mended: {', '.join(falling)} fell."
-        why = next((s.failure for s in state.stages if s.failure is not None), None)
-        if why is not None:
-            what += f" {why.problem}"
-        remedy = why.remedy if why is not None else "Wait; %avocado_status tells."
-        return warning("service", what, remedy)
+    restarting = [n for n in COMPONENTS if state.component(n) is Phase.BACKOFF]
+    if restarting:
+        problem = f"Failed, and being restarted: {', '.join(restarting)}."
+        failure = next((s.failure for s in state.stages if s.failure is not None), None)
+        if failure is None:
+            return warning("service", problem, "Wait; %avocado_status shows progress.")
+        return warning("service", f"{problem} {failure.problem}", failure.remedy)
     if not state.is_ready:
-        what = "It is being started."
-        return warning("service", what, "Wait; %avocado_status tells how far it is.")
+        return warning(
+            "service", "It is being started.", "Wait; %avocado_status shows progress."
+        )
     slow = [m.name for m in state.models if m.memory_bytes and not m.gpu_bytes]
     if slow and state.compute not in ("", "CPU"):
-        what = f"{', '.join(slow)} is on the CPU, though there is {state.compute}."
-        remedy = "Take a smaller model or context, or end what else uses the GPU."
-        return warning("service", what, remedy)
+        return warning(
+            "service",
+            f"{', '.join(slow)} is on the CPU, although there is {state.compute}.",
+            "Choose a smaller model or --context, or end other programs on the GPU.",
+        )
     if state.warnings:
-        remedy = "See %avocado_status."
-        return warning("service", " ".join(state.warnings), remedy)
-    return ok("service", "It runs and all of it is ready.")
+        return warning("service", " ".join(state.warnings), "See %avocado_status.")
+    return ok("service", "It is running, and all of its parts are ready.")

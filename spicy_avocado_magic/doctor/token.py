@@ -1,4 +1,4 @@
-"""The tunnel's token: is there one, and is it one at all; it is never shown."""
+"""Check of the tunnel's token: present, and of the right shape. It is never shown."""
 
 from __future__ import annotations
 
@@ -14,53 +14,55 @@ _CREDENTIAL: Final = TUNNEL.credential
 _COPY: Final = f"Copy the {_CREDENTIAL.name} from {_CREDENTIAL.page}."
 
 
-def check_token_shape(case: DoctorContext) -> Finding:
-    """Tell whether the token is there and looks like one.
+def check_token_shape(context: DoctorContext) -> Finding:
+    """Check that a token is there and has the shape of one.
 
-    An API key has the very shape of a token (errors 206 and 207 of ngrok), so the
-    two are told apart by where they are kept, not by how they look.
+    An API key has the very shape of a token (errors 206 and 207 of ngrok), so it is
+    recognised by the variable that holds it.
     """
-    token = case.token
-    if case.rehearsal:
-        return ok("token", "A rehearsal needs none.")
-    if case.settings.local:
-        return ok("token", "Not needed: --local opens no tunnel.")
+    token = context.token
+    if context.rehearsal:
+        return ok("token", "Not needed for a rehearsal.")
     if not token.text.strip():
         return broken(
             "token",
             f"No {TUNNEL.name} token was found.",
-            f"Set {_CREDENTIAL.variable} here{case.platform.or_add_it}, or pass "
+            f"Set {_CREDENTIAL.variable} here{context.platform.or_add_it}, or pass "
             "--token $NAME; --local needs none.",
         )
-    where = f"The token from {token.origin}"
-    problem = _mistaken(token.text.strip())
+    subject = f"The token from {token.origin}"
+    problem = _other_text(token.text.strip())
     if token.is_api_key:
-        problem = (
-            f"is the same as {_CREDENTIAL.other_variable}: an API key opens no tunnel"
-        )
+        variable = _CREDENTIAL.other_variable
+        problem = f"is the same as {variable}: an API key cannot open a tunnel"
     if problem:
-        return broken("token", f"{where} {problem}.", _COPY)
+        return broken("token", f"{subject} {problem}.", _COPY)
     try:
         text = check_token(token.text)
     except InvalidToken:
-        what = f"{where} does not look like one ({_CREDENTIAL.malformed_code})."
-        return broken("token", what, f"{_COPY} An API key is something else.")
+        return broken(
+            "token",
+            f"{subject} is malformed ({_CREDENTIAL.malformed_code}).",
+            f"{_COPY} An API key is something else.",
+        )
     if not _CREDENTIAL.usual_shape.fullmatch(text):
-        what = f"{where} has not the usual shape: two parts with _ between them."
-        return warning("token", what, f"{_COPY} {_CREDENTIAL.outdated_hint}")
+        return warning(
+            "token",
+            f"{subject} does not have the usual shape: two parts joined by _.",
+            f"{_COPY} {_CREDENTIAL.outdated_hint}",
+        )
     return ok(
-        "token",
-        f"{where} has the shape of one; only {TUNNEL.name} knows if it is good.",
+        "token", f"{subject} has the right shape; only {TUNNEL.name} knows if it works."
     )
 
 
-def _mistaken(text: str) -> str:
+def _other_text(text: str) -> str:
     """Return what was pasted in place of a token; empty if nothing known."""
-    for prefix, what in _CREDENTIAL.other_prefixes.items():
+    for prefix, name in _CREDENTIAL.other_prefixes.items():
         if text.startswith(prefix):
-            return f"is {what}, not the token"
+            return f"is {name}, not the token"
     if text.startswith("$"):
-        return "is the name of a variable that was not filled in"
+        return "is the name of a variable that has no value"
     if "authtoken" in text.lower() or " " in text:
         return "is a whole command or sentence, not the token alone"
     if text[0] in "\"'" or text[-1] in "\"'":

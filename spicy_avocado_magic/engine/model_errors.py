@@ -1,8 +1,7 @@
-"""Why a model cannot be had: the registry's statuses and the engine's texts."""
+"""Errors for the statuses of a registry and the error texts of the engine."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Final
 
@@ -19,12 +18,13 @@ from ..errors import (
     PlatformUnsupported,
 )
 from ..formatting import with_decimal_sizes
+from ..protocol.error_shapes import error_message
 from ..system.redaction import strip_control_chars
 from .hardware.memory_fit import MemoryEstimate
 
 _SHOWN: Final = 200
 _STATUS: Final = re.compile(r"(?:^|: )([45]\d\d): ")
-"""As ``makeRequestWithRetry`` (server/images.go in ollama/ollama) tells a status."""
+"""A status as ``makeRequestWithRetry`` (server/images.go in ollama/ollama) words it."""
 
 _UNREACHABLE: Final = (
     "dial tcp",
@@ -34,7 +34,7 @@ _UNREACHABLE: Final = (
     "i/o timeout",
 )
 _SIZES: Final = re.compile(r"\(([\d.]+ [KMGT]i?B)\) than is available \(([^)]+)\)")
-"""Needed and free, as Ollama has worded it from 0.6 on at least."""
+"""Needed and free memory, as Ollama words it since 0.6 at least."""
 _OUT_OF_MEMORY: Final = (
     "out of memory",
     "requires more system memory",
@@ -64,33 +64,33 @@ def unknown_model_error(model: ModelName) -> ModelUnavailable:
     )
 
 
-def refused_name(model: ModelName, said: str) -> ModelUnavailable:
-    """Return the error for a name that a registry cannot make sense of.
+def invalid_name_error(model: ModelName, body: str) -> ModelUnavailable:
+    """Return the error for a name that a registry answers with HTTP 400.
 
-    So hf.co answers for a quantisation that a repository does not have, a sharded
-    file, or a repository without GGUF files (huggingface/hub-docs#1476, #2702).
+    hf.co does so for a quantisation that the repository lacks, a sharded file, or a
+    repository without GGUF files (huggingface/hub-docs#1476, #2702).
     """
-    words = strip_control_chars(error_text(said))[:_SHOWN]
+    message = _shown(error_message(body) or body.strip())
     return ModelUnavailable(
-        f"{model.host} does not give {model.short}: {words or 'HTTP 400'}",
-        "Check the part after the colon (the quantisation): the repository's page "
-        "lists those that there are.",
+        f"{model.host} refuses {model.short}: {message or 'HTTP 400'}",
+        "Check the part after the colon (the quantisation) against those listed on "
+        "the repository's page.",
     )
 
 
 def gated_model_error(model: ModelName) -> ModelUnavailable:
-    """Return the error for a model that only some accounts may have."""
+    """Return the error for a model that only some accounts may pull."""
     if model.host.lower() == DEFAULT_HOST:
         remedy = "It is private or gated: choose a public model."
     else:
-        # hf.co says the same of a repository that there is not.
+        # hf.co gives the same answer for a repository that does not exist.
         remedy = "It is private or gated, or the name is wrong: choose a public one."
     return ModelUnavailable(
-        f"{model.host} does not give {model.short} to everybody.", remedy
+        f"{model.host} does not give public access to {model.short}.", remedy
     )
 
 
-def newer_engine(model: ModelName) -> ModelUnavailable:
+def newer_engine_error(model: ModelName) -> ModelUnavailable:
     """Return the error for a model that this engine cannot run."""
     return ModelUnavailable(
         f"{model.short} needs a newer Ollama than this one.",
@@ -99,15 +99,15 @@ def newer_engine(model: ModelName) -> ModelUnavailable:
 
 
 def rate_limited_error(model: ModelName) -> DownloadFailed:
-    """Return the error for a registry that wants a pause."""
+    """Return the error for a registry's HTTP 429."""
     return DownloadFailed(
-        f"{model.host} was asked too often and wants a pause (HTTP 429).",
+        f"{model.host} got too many requests from here (HTTP 429).",
         "Wait some minutes and run %avocado_up again.",
     )
 
 
 def insufficient_memory_error(model: ModelName, fit: MemoryEstimate) -> MemoryTooSmall:
-    """Return the error for a model that this machine has not the memory for."""
+    """Return the error for a model that this machine has too little memory for."""
     remedy = "Choose a smaller model or quantisation"
     if fit.less_context_helps:
         remedy += ", or a smaller --context or OLLAMA_NUM_PARALLEL"
@@ -115,16 +115,16 @@ def insufficient_memory_error(model: ModelName, fit: MemoryEstimate) -> MemoryTo
 
 
 def pull_error(model: ModelName, text: str) -> AvocadoError:
-    """Return what an error line of the engine's own pull means."""
+    """Return the error for an error text of the engine's own pull."""
     lower = text.lower()
     match = _STATUS.search(text)
     status = match[1] if match else ""
     if "file does not exist" in lower or "model not found" in lower:
         return unknown_model_error(model)
     if status == "412" or "newer version" in lower:
-        return newer_engine(model)
+        return newer_engine_error(model)
     if status == "400":
-        return refused_name(model, text[match.end() :] if match else text)
+        return invalid_name_error(model, text[match.end() :] if match else text)
     if "unauthorized" in lower or status in {"401", "403"}:
         return gated_model_error(model)
     if status == "429":
@@ -137,8 +137,8 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
             "Check this notebook's internet access and its proxy variables.",
         )
     return DownloadFailed(
-        f"Ollama could not pull {model.short}: {strip_control_chars(text)[:_SHOWN]}",
-        "Run %avocado_up again: it resumes where it was.",
+        f"Ollama could not pull {model.short}: {_shown(text)}",
+        "Run %avocado_up again: the download is resumed.",
     )
 
 
@@ -150,14 +150,15 @@ def _disk_error(model: ModelName, lower: str) -> AvocadoError | None:
         )
     if "read-only file system" in lower:
         return PlatformUnsupported(
-            f"The models folder is on a read-only file system: no {model.short}.",
-            "Name a folder that can be written with --models-dir.",
+            f"{model.short} cannot be stored: the models folder is read-only.",
+            "Choose a writable folder with --models-dir.",
         )
     return None
 
 
-def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
-    """Return what the engine's refusal to load a model means."""
+def load_error(model: ModelName, status: int, body: str) -> AvocadoError:
+    """Return the error for a response of the engine that is not 200."""
+    text = error_message(body) or body.strip()
     lower = text.lower()
     if status == 404:  # noqa: PLR2004  (HTTP's "not found")
         return ModelUnavailable(
@@ -178,28 +179,22 @@ def load_error(model: ModelName, status: int, text: str) -> AvocadoError:
         )
     if "terminated" in lower or "exit status" in lower or "signal:" in lower:
         return EngineFailed(
-            f"The engine crashed while it loaded {model.short}: "
-            f"{strip_control_chars(text)[:_SHOWN]}",
+            f"The engine crashed while it loaded {model.short}: {_shown(text)}",
             "Try a smaller --context, another model, or --ollama-version latest.",
         )
     return EngineFailed(
-        f"{model.short} cannot be loaded: {strip_control_chars(text)[:_SHOWN]}",
+        f"{model.short} cannot be loaded: {_shown(text)}",
         "Try another model, or --ollama-version latest.",
     )
 
 
-def no_answer(error: Exception) -> EngineFailed:
-    """Return what is wrong with an engine that does not answer."""
+def engine_unreachable_error(error: Exception) -> EngineFailed:
+    """Return the error for an engine that does not answer."""
     return EngineFailed(
         f"Ollama does not answer ({type(error).__name__}).",
-        "It is started anew by itself; %avocado_status shows its log.",
+        "It is restarted automatically; %avocado_status shows its log.",
     )
 
 
-def error_text(text: str) -> str:
-    """Return what an engine or registry says went wrong, in whatever form."""
-    try:
-        plain = json.loads(text)
-    except ValueError:
-        return text.strip()
-    return str(plain.get("error", text)) if isinstance(plain, dict) else text
+def _shown(text: str) -> str:
+    return strip_control_chars(text)[:_SHOWN]

@@ -1,4 +1,4 @@
-"""One ``ollama serve`` of our own: started, watched, ended with all its runners."""
+"""The ``ollama serve`` process: its start, environment, health, runners and end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import psutil
 from tenacity import (
     AsyncRetrying,
@@ -30,23 +29,25 @@ from ..system.process_log import ProcessLog
 from ..system.processes import Identity, identify, signal_group, spawn, wait_exit
 from ..system.redaction import strip_control_chars
 from .hardware.gpu_offload import DetectedDevices, parse_devices
+from .ollama_api import OllamaApi
 
 _PORT_TRIES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
 
 
 class OllamaProcess:
-    """One life of the engine; make a new one for the next life.
+    """One run of ``ollama serve``; a restart needs a new object.
 
-    Whoever calls ``start`` must call ``stop``, also when ``start`` failed.
+    Call ``stop`` after ``start``, also when ``start`` failed.
 
     Args:
         executable: The ``ollama`` program.
-        models_dir: Where models are; made if it is not there.
-        log: Where its output is appended to.
+        models_dir: The folder of the models; created if missing.
+        log: Receives the process's output.
         settings: Of these, context, keep-alive and the engine's variables.
-        policy: The waits.
-        on_spawn: Told at once who the process is, so that it can be guarded.
+        timeouts: Of these, those of the engine.
+        on_spawn: Called at once with the process's identity, so that the reaper can
+            end it.
         library_path: Folders to add to ``LD_LIBRARY_PATH``, such as where this
             platform keeps ``libcuda.so.1``.
     """
@@ -58,7 +59,7 @@ class OllamaProcess:
         models_dir: Path,
         log: ProcessLog,
         settings: Settings,
-        policy: Timeouts,
+        timeouts: Timeouts,
         on_spawn: Callable[[Identity], None],
         library_path: Sequence[str] = (),
     ) -> None:
@@ -66,7 +67,7 @@ class OllamaProcess:
         self._models_dir = models_dir
         self._log = log
         self._settings = settings
-        self._policy = policy
+        self._timeouts = timeouts
         self._on_spawn = on_spawn
         self._library_path = tuple(library_path)
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,19 +76,24 @@ class OllamaProcess:
 
     @property
     def base_url(self) -> str:
-        """Where it answers, on loopback."""
+        """The server's URL on loopback."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
+    def api(self) -> OllamaApi:
+        """A client of this server."""
+        return OllamaApi(self.base_url, self._timeouts)
+
+    @property
     def identity(self) -> Identity | None:
-        """Who the process is; None before ``start``."""
+        """The process's identity; None before ``start``."""
         return self._identity
 
     async def start(self) -> None:
-        """Start it and wait until it answers.
+        """Start the process and wait until it answers.
 
         Raises:
-            EngineFailed: With the last lines of its log, if it dies or stays silent.
+            EngineFailed: With the last log lines, if it exits or does not answer.
         """
         for attempt in range(_PORT_TRIES):
             self._port = free_port(DEFAULT_PORT if attempt == 0 else 0)
@@ -96,12 +102,12 @@ class OllamaProcess:
             if self._process is not None and self._process.poll() is None:
                 return
             if _PORT_TAKEN not in "".join(self.log_tail(LOG_LINES_SHOWN)).lower():
-                raise self._failed("Ollama ended while it was starting.")
+                raise self._failed("Ollama exited while it was starting.")
             await self.stop(0)
-        raise self._failed("Other programs keep taking the port of Ollama.")
+        raise self._failed("Other programs keep taking Ollama's port.")
 
     def _spawn(self) -> None:
-        """Start the process; not in a thread, which a cancel would leave behind."""
+        """Start the process; not in a thread, which would outlive a cancel."""
         self._models_dir.mkdir(parents=True, exist_ok=True)
         self._log.start_section()
         with self._log.path.open("ab") as log:
@@ -120,31 +126,32 @@ class OllamaProcess:
             except OSError as error:
                 raise EngineFailed(
                     f"{self._executable} cannot be started ({error.strerror}).",
-                    "Reinstall ollama, or take it off PATH to have one fetched.",
+                    "Reinstall ollama, or remove it from PATH to have it downloaded.",
                 ) from error
         self._identity = identify(self._process.pid)
         if self._identity is not None:
             self._on_spawn(self._identity)
 
     async def _wait_ready(self) -> None:
-        """Return when the engine answers, or has ended.
+        """Return when the server answers, or has exited.
 
         Raises:
             EngineFailed: If it does neither in time.
         """
-        answer = asyncio.create_task(self._wait_answer())
-        ending = asyncio.create_task(self.wait_exit())
-        both = (answer, ending)
+        tasks = (
+            asyncio.create_task(self._wait_answer()),
+            asyncio.create_task(self.wait_exit()),
+        )
         try:
             done, _ = await asyncio.wait(
-                both,
-                timeout=self._policy.engine_start_s,
+                tasks,
+                timeout=self._timeouts.engine_start_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
-            for task in both:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         if not done:
             raise self._failed("Ollama was started but does not answer.")
         for task in done:
@@ -159,42 +166,29 @@ class OllamaProcess:
         await retrying(self._answers)
 
     async def _answers(self) -> bool:
-        """Whether it answers now; a stranger on the same port does not count.
+        """Return whether this process, and no other on the port, answers.
 
-        Requests hang while the engine looks for GPUs, so nothing is cut short.
+        Requests hang while the engine looks for GPUs, so the time-out is long.
         """
-        is_up = await self._version_within(self._policy.engine_start_s)
+        is_up = await self.api.is_healthy(self._timeouts.engine_start_s)
         if not is_up or self._process is None:
             return False
         return await asyncio.to_thread(is_listening, self._process.pid, self._port)
 
     async def is_healthy(self) -> bool:
-        """Whether it answers a health check in time."""
-        return await self._version_within(self._policy.engine_check_timeout_s)
-
-    async def _version_within(self, timeout_s: float) -> bool:
-        url = f"{self.base_url}/api/version"
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url) as response,
-            ):
-                await response.read()
-                return response.ok
-        except (aiohttp.ClientError, TimeoutError, ConnectionError):
-            return False
+        """Return whether the server answers a health check in time."""
+        return await self.api.is_healthy(self._timeouts.engine_check_timeout_s)
 
     async def wait_exit(self) -> None:
-        """Return when the process has ended; at once if there is none."""
+        """Return when the process has exited; at once if there is none."""
         if self._process is not None:
             await wait_exit(self._process)
 
     async def stop(self, grace_s: float) -> None:
-        """End it and all its runners: TERM, ``grace_s`` seconds, then KILL.
+        """Terminate the process and its runners: TERM, ``grace_s`` seconds, then KILL.
 
-        Also to be called when it ended by itself, since its runners may live on
-        and keep their GPU memory. A cancel in the middle still kills the group.
+        Call it also after the process exited by itself: its runners may still run
+        and hold GPU memory. A cancellation still kills the group.
         """
         process = self._process
         if process is None:
@@ -207,42 +201,42 @@ class OllamaProcess:
         finally:
             signal_group(process.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._policy.engine_stop_s):
+            async with asyncio.timeout(self._timeouts.engine_stop_s):
                 await self.wait_exit()
         self._process = None
 
     @property
     def exit_text(self) -> str:
-        """How the process ended, such as ``status 1`` or ``signal 9``."""
+        """How the process exited, such as ``status 1`` or ``signal 9``."""
         code = self._process.poll() if self._process else None
         if code is None:
-            return "it runs"
+            return "still running"
         return f"signal {-code}" if code < 0 else f"status {code}"
 
     def log_head(self) -> str:
-        """Return the first half megabyte of this life's log."""
+        """Return the first half megabyte of this run's log."""
         return self._log.head()
 
     def compute(self) -> DetectedDevices:
-        """Return what its log says that it computes on."""
+        """Return the devices that its log reports."""
         return parse_devices(self.log_head())
 
     def log_size(self) -> int:
-        """Return how many bytes of log there are, for a later ``log_since``."""
+        """Return the log's size in bytes, for a later ``log_since``."""
         return self._log.size()
 
     def log_since(self, position: int) -> str:
-        """Return what was logged after a position, its last half megabyte at most."""
+        """Return the log after a position, its last half megabyte at most."""
         return self._log.since(position)
 
     def log_tail(self, count: int) -> list[str]:
-        """Return the last lines of this life's log, oldest first."""
+        """Return the last lines of this run's log, oldest first."""
         return [strip_control_chars(line) for line in self._log.tail(count)]
 
     def _failed(self, problem: str) -> EngineFailed:
         return EngineFailed(
             problem,
-            "Its last log lines are below; %avocado_up --restart starts anew.",
+            "Its last log lines are below. Run %avocado_up --restart to try again.",
             log_tail=self.log_tail(LOG_LINES_SHOWN),
         )
 
@@ -259,10 +253,10 @@ def ollama_environ(
     library_path: Sequence[str],
     environ: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return what ``ollama serve`` is started with.
+    """Return the environment of ``ollama serve``.
 
-    Proxy variables pass through, since the engine pulls by itself at times. What
-    the user set for an Ollama elsewhere does not, nor does anything of the tunnel.
+    Proxy variables are passed on, since the engine sometimes pulls by itself. The
+    user's ``OLLAMA_*`` for another server are not, nor are the tunnel's variables.
     """
     kept = {k: v for k, v in environ.items() if not k.startswith(_FOREIGN)}
     if library_path:
@@ -279,14 +273,14 @@ def ollama_environ(
 
 
 DEFAULT_PORT: Final = 11434
-"""Where tools look for Ollama (https://docs.ollama.com/faq)."""
+"""Ollama's port, which tools expect (https://docs.ollama.com/faq)."""
 
 
 def free_port(wanted: int) -> int:
-    """Return ``wanted`` if it is free on loopback, else any port that is.
+    """Return ``wanted`` if it is free on loopback, else any free port.
 
     Raises:
-        EngineFailed: If there is none.
+        EngineFailed: If no port is free.
     """
     for port in (wanted, 0):
         with socket.socket() as probe:
@@ -295,12 +289,12 @@ def free_port(wanted: int) -> int:
                 probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
     raise EngineFailed(
-        "No port is free on this machine.", "End programs that hold very many."
+        "No port is free on this machine.", "End programs that use very many ports."
     )
 
 
 def is_listening(pid: int, port: int) -> bool:
-    """Whether this process listens there; True where we may not see. Blocking."""
+    """Return whether a process listens on a port; True if that is hidden; blocks."""
     try:
         process = psutil.Process(pid)
         # Renamed in psutil 6; Colab has 5.9.5.
@@ -314,3 +308,31 @@ def is_listening(pid: int, port: int) -> bool:
         connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
         for connection in connections
     )
+
+
+def runner_activity(pid: int) -> tuple[tuple[int, float, int], ...]:
+    """Return the CPU time and reads so far of each child of the engine, sorted by pid.
+
+    Two equal results mean that no runner used CPU or read anything in between: a model
+    that loads reads, one that generates computes. The engine itself is left out, since
+    it answers health checks all the time.
+
+    Returns:
+        Pid, seconds of CPU and count of reads (0 where the system does not report it).
+        Empty without a runner, and while one waits for a disk: pages of a model on a
+        slow mounted drive are read without a call that is counted.
+    """
+    activity = []
+    try:
+        runners = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return ()
+    for runner in runners:
+        with contextlib.suppress(psutil.Error):
+            if runner.status() == psutil.STATUS_DISK_SLEEP:
+                return ()
+            cpu, reads = runner.cpu_times(), 0
+            with contextlib.suppress(psutil.Error, AttributeError):
+                reads = runner.io_counters().read_count
+            activity.append((runner.pid, cpu.user + cpu.system, reads))
+    return tuple(sorted(activity))

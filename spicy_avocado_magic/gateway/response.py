@@ -9,6 +9,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
+from ..protocol.error_shapes import error_message
 from .error_responses import ErrorResponse, quota_used_up
 from .headers import downstream_response_headers
 from .keepalive import EVENT_STREAM
@@ -145,8 +146,6 @@ def abort_connection(request: web.BaseRequest) -> None:
 async def _error_message(upstream: UpstreamResponse) -> str:
     """Return the message of an error in any dialect; empty where there is none."""
     try:
-        body = await upstream.json()
-        error = body["error"]
-        return str(error["message"] if isinstance(error, dict) else error)
-    except (aiohttp.ClientError, LookupError, TypeError, ValueError):
+        return error_message(await upstream.content.read())
+    except aiohttp.ClientError:
         return ""

@@ -1,1 +1,1 @@
-"""All that knows IPython: magics, their arguments and what is displayed."""
+"""The IPython extension: magics, and everything else that knows IPython."""

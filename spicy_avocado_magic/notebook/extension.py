@@ -6,17 +6,19 @@ Loading starts nothing. It sets ``avocado`` again if a service is already runnin
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+from typing import Any, Final
 
 from ..config.options import parse_flag
 from ..errors import AvocadoError
 from ..protocol.state_folder import StateFolder
 from ..system.paths import require_posix
-from . import input_transformer
 from .line import ipython_completer
 from .line.config_traits import TRAITS
 from .magics import AvocadoMagics
 from .session import HANDLE_NAME, bind_handle, is_handle, print_line
+
+_LINE: Final = re.compile(r"\A%{1,2}(?P<name>avocado_\w+)(?P<end>;*)(?=\s|\Z)")
 
 
 def load(ip: Any) -> None:
@@ -31,7 +33,7 @@ def load(ip: Any) -> None:
     _drop_bad_defaults(ip)
     ip.register_magics(AvocadoMagics)
     ipython_completer.install(ip)
-    input_transformer.install(ip)
+    ip.input_transformers_cleanup.append(cell_to_line_magic)
     try:
         _restore_handle(ip)
     except AvocadoError as error:
@@ -47,9 +49,25 @@ def unload(ip: Any) -> None:
                 ip.magics_manager.magics[kind].pop(name, None)
         ip.configurables.remove(magics)
     ipython_completer.remove(ip)
-    input_transformer.remove(ip)
+    if cell_to_line_magic in ip.input_transformers_cleanup:
+        ip.input_transformers_cleanup.remove(cell_to_line_magic)
     if HANDLE_NAME in ip.user_ns and is_handle(ip.user_ns[HANDLE_NAME]):
         del ip.user_ns[HANDLE_NAME]
+
+
+def cell_to_line_magic(lines: list[str]) -> list[str]:
+    """Return a cell's lines, rewritten if one of our magics is all that it holds.
+
+    IPython alone rejects ``%%avocado_ask --help`` with an empty body, and takes the
+    ``;`` of ``%avocado_status;`` for a part of the name. Both become ``%NAME …``.
+    """
+    if not lines or any(line.strip() for line in lines[1:]):
+        return lines
+    return [_LINE.sub(r"%\g<name> \g<end>", lines[0], count=1), *lines[1:]]
+
+
+# Otherwise a terminal would run a cell magic before its body can be typed.
+cell_to_line_magic.has_side_effects = True  # type: ignore[attr-defined]
 
 
 def _drop_bad_defaults(ip: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from typing import Any, Final
 
 SEND_KEY_HINT: Final = "Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
@@ -54,3 +55,12 @@ def error_body(
         return error_shape(dialect, message, _ANTHROPIC_TYPES.get(status, fallback))
     error_type = "server_error" if is_server else "invalid_request_error"
     return error_shape(dialect, message, error_type, code)
+
+
+def error_message(body: str | bytes) -> str:
+    """Return the message of an error body in any of the shapes; empty without one."""
+    try:
+        error = json.loads(body)["error"]
+        return str(error["message"] if isinstance(error, dict) else error)
+    except (LookupError, TypeError, ValueError):
+        return ""

@@ -107,7 +107,7 @@ def _report(cases: dict[str, Seen], cpu: list[dict[str, float]]) -> None:
     for case, seen in cases.items():
         for note in seen.notes:
             write(f"{case}: {note}\n")
-        if seen.told:
+        if seen.output:
             write(f"\n{case}, {_steps(seen)}\n")
     _warn(cases)
     write("\ncase       floor    ours  recipe, loaded   ours / floor   recipe / ours\n")
@@ -119,7 +119,7 @@ def _report(cases: dict[str, Seen], cpu: list[dict[str, float]]) -> None:
                 case, *seen.cpu_medians()
             )
         )
-    costs = {name: round(median(one[name] for one in cpu), 2) for name in cpu[0]}
+    costs = {name: round(median(item[name] for item in cpu), 2) for name in cpu[0]}
     write(f"CPU seconds of fetching, hashing and unpacking the archive: {costs}\n")
     medians = {case: seen.medians() | {**costs} for case, seen in cases.items()}
     write(json.dumps(medians) + "\n")
@@ -129,15 +129,17 @@ def _warn(cases: dict[str, Seen]) -> None:
     """Say where others took the processor; ``fast`` and ``present`` need it whole."""
     for case, seen in cases.items():
         if max(seen.busy) > BUSY_CORES:
-            told = ", ".join(f"{cores:.1f}" for cores in seen.busy)
-            sys.stdout.write(f"{case}: NOISE, cores busy before each round: {told}\n")
+            output = ", ".join(f"{cores:.1f}" for cores in seen.busy)
+            sys.stdout.write(f"{case}: NOISE, cores busy before each round: {output}\n")
 
 
 def _steps(seen: Seen) -> str:
     """Return what ours did when, in the round that was the median."""
-    told = sorted(seen.told, key=lambda one: float(one["seconds"]))[len(seen.told) // 2]
-    lines = [f"{at:8.2f}  {stage}: {text}" for at, stage, text in told.pop("steps")]
-    return "\n".join([f"ours: {told}", *lines])
+    output = sorted(seen.output, key=lambda item: float(item["seconds"]))[
+        len(seen.output) // 2
+    ]
+    lines = [f"{at:8.2f}  {stage}: {text}" for at, stage, text in output.pop("steps")]
+    return "\n".join([f"ours: {output}", *lines])
 
 
 def _row(case: str, seen: Seen, at: int | None = None) -> str:
@@ -147,8 +149,8 @@ def _row(case: str, seen: Seen, at: int | None = None) -> str:
     floor, ours, recipe = values["floor_s"], values["ours_s"], values["recipe_s"]
     to_floor = f"{ours / floor:5.2f} x" if floor and ours else "-"
     faster = f"{recipe / ours:5.2f} x" if recipe and ours else "-"
-    told = [f"{value:7.2f}" if value else "      -" for value in values.values()]
-    return f"{case:<8} {' '.join(told)}   {to_floor:>8} {faster:>8}"
+    output = [f"{value:7.2f}" if value else "      -" for value in values.values()]
+    return f"{case:<8} {' '.join(output)}   {to_floor:>8} {faster:>8}"
 
 
 if __name__ == "__main__":

@@ -75,18 +75,18 @@ def write_archive(
     ):
         _add(tar, "bin/ollama", program)
         folder = ""
-        for name, what in LIBRARIES.items():
+        for name, subject in LIBRARIES.items():
             parent = name.rpartition("/")[0]
             if parent not in ("", folder):
                 folder = parent
                 _add(tar, f"lib/ollama/{folder}", None)
             full = f"lib/ollama/{name}"
-            if isinstance(what, str):
-                _add(tar, full, what)
+            if isinstance(subject, str):
+                _add(tar, full, subject)
             elif name == "llama-server" and runner is not None:
                 _add(tar, full, runner.read_bytes())
             else:
-                _add(tar, full, filler.take(int(libraries_bytes * what)))
+                _add(tar, full, filler.take(int(libraries_bytes * subject)))
 
 
 def library_block(size: int = _BLOCK_BYTES) -> bytes:

@@ -54,7 +54,7 @@ class Seen:
     recipe_loaded_s: list[float | None] = field(default_factory=list)
     """Until the recipe's model is in memory, as ours is when it arrives."""
     recipe_cpu_s: list[float] = field(default_factory=list)
-    told: list[dict[str, Any]] = field(default_factory=list)
+    output: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
     """Cores that others kept busy just before each round."""
@@ -70,7 +70,7 @@ class Seen:
 
     def cpu_medians(self) -> tuple[float, float]:
         """Return CPU seconds of ours and of the recipe, until a model was loaded."""
-        ours = [float(one["cpu_s"]) for one in self.told]
+        ours = [float(item["cpu_s"]) for item in self.output]
         return median(ours or [0.0]), median(self.recipe_cpu_s or [0.0])
 
     def only(self, at: int) -> Seen:
@@ -108,13 +108,13 @@ class Bench:
         assert process.stdout is not None
         self._input: IO[str] = process.stdin
         self._output: IO[str] = process.stdout
-        told = json.loads(self._output.readline())
-        self.sources = replace(from_json(Endpoints, told["sources"]), rehearsal=False)
-        self.needed_bytes = int(told["needed_bytes"])
+        output = json.loads(self._output.readline())
+        self.sources = replace(from_json(Endpoints, output["sources"]), rehearsal=False)
+        self.needed_bytes = int(output["needed_bytes"])
         self._archive_url = archive_for(
             OLLAMA_VERSION, self.sources.releases_url, "Linux", platform.machine()
         ).url
-        self._urls = [self._archive_url, told["weights"]]
+        self._urls = [self._archive_url, output["weights"]]
         self._kept, self._has_program = kept, has_program
         self._wait_quiet_s = wait_quiet_s
 
@@ -128,8 +128,8 @@ class Bench:
         """Give the link a shape; return what went through it before."""
         self._input.write(json.dumps(to_json(shape)) + "\n")
         self._input.flush()
-        told: dict[str, int] = json.loads(self._output.readline())
-        return told
+        output: dict[str, int] = json.loads(self._output.readline())
+        return output
 
     def round(self, case: str, number: int, seen: Seen) -> None:
         """Run one round of a case, every other one in the other order."""
@@ -172,14 +172,14 @@ class Bench:
 
     def _run_ours(self, home: Home, seen: Seen) -> None:
         try:
-            told = arrive(home, self.sources)
+            output = arrive(home, self.sources)
         except RuntimeError as error:
             seen.ours_s.append(None)
             seen.notes.append(str(error))
             return
-        told |= self.shape(Shape())
-        seen.ours_s.append(told["seconds"])
-        seen.told.append(told)
+        output |= self.shape(Shape())
+        seen.ours_s.append(output["seconds"])
+        seen.output.append(output)
 
     def _run_recipe(self, home: Home, seen: Seen) -> None:
         arrival = self._recipe(home)
@@ -190,7 +190,7 @@ class Bench:
         if arrival.failed_at:
             seen.notes.append(
                 f"the recipe failed at {arrival.failed_at} after "
-                f"{arrival.seconds:.1f} s: {arrival.said}"
+                f"{arrival.seconds:.1f} s: {arrival.text}"
             )
 
     def _recipe(self, home: Home) -> Arrival:

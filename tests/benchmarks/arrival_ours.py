@@ -34,7 +34,7 @@ from tests.benchmarks.arrival_ours import Witness
 witness = Witness.aim({sources!r})
 try:
     %avocado_up {model}
-    witness.tell()
+    witness.report()
 finally:
     %avocado_down
 """
@@ -42,7 +42,7 @@ finally:
 
 @dataclass(slots=True)
 class Witness:
-    """Notes when ours arrived and by which steps; lives in the kernel."""
+    """Record when our service was ready and by which steps; runs in the kernel."""
 
     began: float
     began_at_s: float
@@ -68,11 +68,11 @@ class Witness:
         up.run_up = bring_up
         return witness
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Print what was seen, for ``arrive`` to read."""
         seconds = time.monotonic() - self.began
         host = psutil.Process(self.state.pid)
-        told = {
+        output = {
             "seconds": seconds,
             "cpu_s": cpu_s(Home(Path(os.environ["XDG_RUNTIME_DIR"]).parent)),
             "host_cpu_s": round(process_cpu_s(host), 2),
@@ -86,11 +86,11 @@ class Witness:
                 for event in _events(StateFolder.find(rehearsal=False).socket)
             ],
         }
-        sys.stdout.write(f"\n{_MARK}{json.dumps(told)}\n")
+        sys.stdout.write(f"\n{_MARK}{json.dumps(output)}\n")
 
 
 def _events(host: Path) -> list[dict[str, Any]]:
-    """Return all that the host behind a socket has told so far."""
+    """Return every event of the daemon behind a socket so far."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(host))
         connection.sendall(b"GET /events?after=0 HTTP/1.0\r\n\r\n")
@@ -102,7 +102,7 @@ def _events(host: Path) -> list[dict[str, Any]]:
 
 
 def arrive(home: Home, sources: Endpoints) -> dict[str, Any]:
-    """Run the cell in a home and return what its witness told.
+    """Run the cell in a home and return the record of its witness.
 
     Raises:
         RuntimeError: With the output, if there is no URL in the end.
@@ -127,8 +127,8 @@ def arrive(home: Home, sources: Endpoints) -> dict[str, Any]:
     )
     for line in ran.stdout.splitlines():
         if line.startswith(_MARK):
-            told: dict[str, Any] = json.loads(line.removeprefix(_MARK))
-            return told
+            output: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return output
     raise RuntimeError(
         f"ours did not arrive:\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
     )

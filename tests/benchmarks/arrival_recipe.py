@@ -26,7 +26,7 @@ TIMEOUT_S: Final = 300.0
 
 RECIPE: Final = r"""
 set -eu
-exec 2>"$HOME/said"
+exec 2>"$HOME/errors"
 step() { echo "$1" >"$HOME/step"; }
 step curl  # as install.sh of ollama.com does, without root
 test -x "$PREFIX/bin/ollama" || curl -fsSL "$ARCHIVE" | zstd -dq | tar -x -C "$PREFIX"
@@ -78,7 +78,7 @@ class Arrival:
     """Of all that it started, until then."""
     failed_at: str = ""
     """The step that ended it; empty if the URL answered."""
-    said: str = ""
+    text: str = ""
     """The first line of its error output."""
 
 
@@ -129,11 +129,11 @@ def follow_recipe(
         os.killpg(shell.pid, signal.SIGTERM)
     if is_there:
         return Arrival(seconds=seconds, loaded_s=loaded_s, cpu_s=spent_s)
-    step, said = (
+    step, text = (
         (home.path / "home" / name).read_text(encoding="utf-8").strip()
-        for name in ("step", "said")
+        for name in ("step", "errors")
     )
-    return Arrival(seconds=seconds, failed_at=step, said=said.partition("\n")[0])
+    return Arrival(seconds=seconds, failed_at=step, text=text.partition("\n")[0])
 
 
 def free_port() -> int:

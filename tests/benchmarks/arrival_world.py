@@ -145,8 +145,8 @@ def _config(digests: list[str]) -> bytes:
     ).encode()
 
 
-def _say(plain: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(plain) + "\n")
+def _say(json_value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(json_value) + "\n")
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ import spicy_avocado_magic
 
 
 def compile_package() -> None:
-    """Compile the package as pip does for whom it installs it.
+    """Compile the package as pip does at installation.
 
     Where ``PYTHONDONTWRITEBYTECODE`` is set, as in many containers, a checkout is
     compiled anew by each process: some 0.2 s of CPU that no user pays.

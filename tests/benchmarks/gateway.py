@@ -1,8 +1,8 @@
-"""What the gateway costs, beside its peers: ``python -m tests.benchmarks.gateway``.
+"""The cost of the gateway beside its peers: ``python -m tests.benchmarks.gateway``.
 
 Engine stand-in, load and each proxy are processes of their own on loopback. In each
 round every case is measured through every peer in turn, so that drift of the machine
-falls on all alike; what a proxy adds is told against direct in the same round.
+falls on all alike; what a proxy adds is relative to direct in the same round.
 """
 
 from __future__ import annotations

@@ -30,16 +30,16 @@ class LoadProcess:
         self._process = start_module("gateway_load")
 
     def ask(self, peer: Peer, case: str, **options: Any) -> dict[str, Any]:
-        """Return what the load saw of a peer.
+        """Return the figures of a peer under load.
 
         Raises:
-            ConnectionError: If the load failed; it has said why.
+            ConnectionError: If the load failed; it has printed why.
         """
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        told = {"case": case, "target": asdict(peer.target)} | options
-        process.stdin.write(json.dumps(told) + "\n")
+        output = {"case": case, "target": asdict(peer.target)} | options
+        process.stdin.write(json.dumps(output) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:

@@ -1,4 +1,4 @@
-"""The key check that every proxy must really make before its speed is told."""
+"""The key check that every proxy must make before its speed counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_key(port: int, key: str, engine_port: int) -> None:
         status = status_of(port, credentials)
         reached = engine_counts(engine_port)[1] - before
         if status < _LEAST_REFUSAL or reached:
-            raise PermissionError(f"a stranger got in ({status})")
+            raise PermissionError(f"a request without a key was answered ({status})")
     if status_of(port, f"Bearer {key}") != 200:
         raise PermissionError("the right key is refused")
 

@@ -1,4 +1,4 @@
-"""The load: a process of its own that is told of one case a line, and answers.
+"""The load generator: a process that reads one case a line and answers.
 
 ``python -m tests.benchmarks.gateway_load`` reads ``{"case": …, "target": {…}, …}`` on
 standard input and writes what it saw as one line of JSON; times are milliseconds.
@@ -77,7 +77,7 @@ def first_tokens(target: Target, *, most: int, seconds: float) -> Result:
 def streams(
     target: Target, *, count: int, rate: float, seconds: float, probe_s: float = 0.0
 ) -> Result:
-    """Hold streams; tell delays of chunks, CPU a chunk, and first tokens beside them.
+    """Hold streams; report delays of chunks, CPU a chunk, and first tokens beside them.
 
     Args:
         target: Where to.

@@ -64,7 +64,7 @@ class Peer(ABC):
         return Target(port=self.port, key=self.key, pid=pid)
 
     def is_installed(self) -> bool:
-        """Tell whether it can be started here."""
+        """Return whether it can be started here."""
         return True
 
     @abstractmethod
@@ -98,7 +98,7 @@ class Peer(ABC):
         self.start()
 
     def spawn(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
-        """Start a process whose errors go to a file of this peer."""
+        """Start a process with its errors in a file of this peer."""
         with (self.folder / "output").open("a") as output:
             self.process = subprocess.Popen(
                 command,
@@ -151,16 +151,16 @@ class OurGateway(Peer):
     ends_by_input = True
 
     def start(self) -> None:
-        """Start it, and tell it the key on its standard input."""
+        """Start it, and send the key on its standard input."""
         process = self.spawn([sys.executable, "-m", "tests.benchmarks.our_gateway"])
         assert process.stdin is not None
         assert process.stdout is not None
-        told: dict[str, Any] = {
+        printed: dict[str, Any] = {
             "key": self.key,
             "engine_url": f"http://127.0.0.1:{self.engine.port}",
             "log": str(self.folder / "access.log"),
         }
-        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.write(json.dumps(printed) + "\n")
         process.stdin.flush()
         self.port = int(process.stdout.readline() or 0)
         self.wait_until_ready()
@@ -173,7 +173,7 @@ class Caddy(Peer):
     how_to_install = "apt-get install caddy"
 
     def is_installed(self) -> bool:
-        """Tell whether it is on PATH."""
+        """Return whether it is on PATH."""
         return shutil.which("caddy") is not None
 
     def start(self) -> None:
@@ -197,8 +197,8 @@ http://127.0.0.1:{self.port} {{
 	log {{
 		output file {self.folder}/access.log
 	}}
-	@stranger not header Authorization "Bearer {self.key}"
-	respond @stranger "" 401
+	@keyless not header Authorization "Bearer {self.key}"
+	respond @keyless "" 401
 	reverse_proxy 127.0.0.1:{self.engine.port} {{
 		flush_interval -1
 		header_up -Authorization

@@ -59,7 +59,7 @@ class Caller:
 
 
 class Crowd:
-    """Callers of one target, and what they have seen together.
+    """Callers of one target, and their combined figures.
 
     Attributes:
         begun: Streams whose first chunk has come.
@@ -165,7 +165,7 @@ class Crowd:
 
 
 def answer_size(received: bytes) -> int | None:
-    """Return how long an answer is, head and body; None while that cannot be told."""
+    """Return the length of an answer, head and body; None while it is unknown."""
     head_end = received.find(b"\r\n\r\n") + 4
     if head_end < 4:
         return None

@@ -40,11 +40,11 @@ def main() -> None:
         time.sleep(_SETTLE_S)
         rounds = [_cpu_percent(parts, wanted.seconds) for _ in range(wanted.rounds)]
         memory = {name: process.memory_full_info() for name, process in parts.items()}
-    total = [sum(one.values()) for one in rounds]
-    rss_mib = sum(one.rss for one in memory.values()) / 2**20
-    pss_mib = sum(one.pss for one in memory.values()) / 2**20
+    total = [sum(item.values()) for item in rounds]
+    rss_mib = sum(item.rss for item in memory.values()) / 2**20
+    pss_mib = sum(item.pss for item in memory.values()) / 2**20
     for name in _PARTS:
-        percent = statistics.median(one[name] for one in rounds)
+        percent = statistics.median(item[name] for item in rounds)
         sys.stdout.write(
             f"{name:<34} {percent:6.3f} % of a core, "
             f"{memory[name].rss / 2**20:5.1f} MiB resident, "

@@ -1,4 +1,4 @@
-"""Whether the time of a refusal tells how much of a guessed key is right.
+"""Timing of refused keys: it must not depend on how much of a key is right.
 
 ``python -m tests.benchmarks.key_timing [ROUNDS]`` asks a keyring of 100 keys, guess
 by guess in turn, and prints the median of each kind of guess. The last column is the
@@ -63,7 +63,7 @@ def main(rounds: int) -> None:
     usual = statistics.median(times["0 characters right"])
     for name, taken in times.items():
         median = statistics.median(taken)
-        spread = statistics.median(abs(one - median) for one in taken)
+        spread = statistics.median(abs(item - median) for item in taken)
         sys.stdout.write(
             f"{name:32} {median:9.0f} ns ± {spread:6.0f}   {median - usual:+8.0f}\n"
         )

@@ -21,7 +21,7 @@ class LiteLLM(Peer):
     how_to_install = "python -m tests.benchmarks.gateway --install-litellm"
 
     def is_installed(self) -> bool:
-        """Tell whether ``install`` was run on this machine."""
+        """Return whether ``install`` was run on this machine."""
         return (litellm_environment() / "bin" / "litellm").exists()
 
     @staticmethod

@@ -26,9 +26,9 @@ _BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
 """Of the usual bounds, those that 512 streams opened in one go would meet."""
 
 
-async def _serve(told: dict[str, Any]) -> None:
-    key, policy = told["key"], Timeouts()
-    log = AccessLog(Path(told["log"]), flush_every_s=policy.access_log_every_s)
+async def _serve(output: dict[str, Any]) -> None:
+    key, policy = output["key"], Timeouts()
+    log = AccessLog(Path(output["log"]), flush_every_s=policy.access_log_every_s)
     gateway = Gateway(
         access=AccessPolicy(
             key=Secret(key), public_host="spicy.ngrok.app", models=("tiny", "llama3")
@@ -38,7 +38,7 @@ async def _serve(told: dict[str, Any]) -> None:
         limits=Limits.from_timeouts(policy, _BOUNDS),
         log=log,
     )
-    gateway.set_upstream(told["engine_url"])
+    gateway.set_upstream(output["engine_url"])
     url = await gateway.start()
     sys.stdout.write(url.rsplit(":", 1)[1] + "\n")
     sys.stdout.flush()

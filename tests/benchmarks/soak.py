@@ -3,7 +3,7 @@
 A service under the product's own waits; stock ``openai`` clients with their default
 retries call it through the public rehearsal URL, streaming and not, and something is
 broken every 20 seconds. An outage is where a probe of that URL failed; what fell
-into one is told apart from what was lost without.
+into one is counted apart from what was lost without one.
 """
 
 from __future__ import annotations
@@ -122,43 +122,45 @@ def _report(
     broken: list[tuple[float, str]],
     samples: list[tuple[float, float, int]],
 ) -> None:
-    plain = [one for one in requests if not one.is_stream]
-    lost = [one for one in plain if one.error]
-    outside = [one for one in lost if not any(o.holds(one) for o in outages)]
-    streams = [one for one in requests if one.is_stream]
-    halves = [one for one in requests if one.looks_whole_but_is_not]
+    json_value = [item for item in requests if not item.is_stream]
+    lost = [item for item in json_value if item.error]
+    outside = [item for item in lost if not any(o.holds(item) for o in outages)]
+    streams = [item for item in requests if item.is_stream]
+    halves = [item for item in requests if item.looks_whole_but_is_not]
     ends = [*(at for at, _ in broken[1:]), time.monotonic()]
     for name in dict.fromkeys(name for _, name in broken):
         windows = [
-            (a, b) for (a, what), b in zip(broken, ends, strict=True) if what == name
+            (a, b)
+            for (a, subject), b in zip(broken, ends, strict=True)
+            if subject == name
         ]
         within = [o for o in outages if any(a <= o.began < b for a, b in windows)]
         out_s = sum(o.ended - o.began for o in within)
         gone = [r for r in lost if any(r.overlaps(a, b) for a, b in windows)]
-        hit = [r for r in plain if any(r.overlaps(a, b) for a, b in windows)]
+        hit = [r for r in json_value if any(r.overlaps(a, b) for a, b in windows)]
         sys.stdout.write(
             f"{name:<20} {len(windows):3} times, outage {out_s / len(windows):5.2f} s "
             f"each, {len(gone)} of {len(hit)} requests lost\n"
         )
-        for why, count in Counter(one.error for one in gone).most_common(3):
-            sys.stdout.write(f"    {count} times {why}\n")
+        for reason, count in Counter(item.error for item in gone).most_common(3):
+            sys.stdout.write(f"    {count} times {reason}\n")
     warm = [(mib, fds) for at, mib, fds in samples if at >= _WARM_S] or [(0.0, 0)]
     third = max(1, len(warm) // 3)
     grown = [
         statistics.median(column[-third:]) - statistics.median(column[:third])
         for column in zip(*warm, strict=True)
     ]
-    for one in (*outside[:5], *halves[:5]):
-        sys.stdout.write(f"lost without an outage, or half: {one}\n")
+    for item in (*outside[:5], *halves[:5]):
+        sys.stdout.write(f"lost without an outage, or half: {item}\n")
     figures = {
-        "requests": len(plain),
-        "succeeded_percent": round(100 * (1 - len(lost) / max(1, len(plain))), 3),
+        "requests": len(json_value),
+        "succeeded_percent": round(100 * (1 - len(lost) / max(1, len(json_value))), 3),
         "lost": len(lost),
         "lost_outside_outages": len(outside),
         "outages": len(outages),
         "outage_s": round(sum(o.ended - o.began for o in outages), 2),
         "streams": len(streams),
-        "streams_told_broken": sum(bool(one.error) for one in streams),
+        "streams_told_broken": sum(bool(item.error) for item in streams),
         "streams_half_as_if_whole": len(halves),
         "rss_grown_mib": round(grown[0], 1),
         "descriptors_grown": grown[1] if len(grown) > 1 else 0,

@@ -32,7 +32,7 @@ class Request:
     looks_whole_but_is_not: bool
 
     def overlaps(self, began: float, ended: float) -> bool:
-        """Tell whether it was under way at any time of this window."""
+        """Return whether it was under way at any time of this window."""
         return self.began < ended and began < self.ended
 
 
@@ -44,12 +44,12 @@ class Outage:
     ended: float
 
     def holds(self, request: Request) -> bool:
-        """Tell whether a request was under way in it."""
+        """Return whether a request was under way in it."""
         return request.overlaps(self.began - _MARGIN_S, self.ended + _MARGIN_S)
 
 
 class Load:
-    """Threads that call until told to end."""
+    """Threads that call until stopped."""
 
     def __init__(self, url: str, key: str) -> None:
         self._url, self._key = url, key
@@ -79,15 +79,17 @@ class Load:
         with openai.OpenAI(base_url=f"{self._url}/v1", api_key=self._key) as client:
             while not self._ending.is_set():
                 began = time.monotonic()
-                said = f"avocado {next(self._numbers)}"
+                prompt = f"avocado {next(self._numbers)}"
                 error, text, is_whole = "", "", False
                 try:
-                    text, is_whole = _ask(client, said, is_stream=is_stream)
+                    text, is_whole = _ask(client, prompt, is_stream=is_stream)
                 except openai.OpenAIError as failure:
                     error = f"{type(failure).__name__}: {failure}"[:200]
-                except Exception as failure:  # noqa: BLE001  (httpx tells of a cut)
+                except Exception as failure:  # noqa: BLE001  (httpx reports a cut stream)
                     error = f"cut: {type(failure).__name__}: {failure}"[:200]
-                is_wrong = not error and not (is_whole and text == f"You said: {said}")
+                is_wrong = not error and not (
+                    is_whole and text == f"You said: {prompt}"
+                )
                 self._requests.append(
                     Request(
                         began=began,
@@ -129,10 +131,10 @@ class Load:
             connection.close()
 
 
-def _ask(client: openai.OpenAI, said: str, *, is_stream: bool) -> tuple[str, bool]:
+def _ask(client: openai.OpenAI, prompt: str, *, is_stream: bool) -> tuple[str, bool]:
     """Return the answer, and whether its own mark says that it is whole."""
     messages: list[openai.types.chat.ChatCompletionMessageParam] = [
-        {"role": "user", "content": said}
+        {"role": "user", "content": prompt}
     ]
     if not is_stream:
         whole = client.chat.completions.create(model="tiny", messages=messages)

@@ -1,4 +1,4 @@
-"""The recipe, as far as it can be told without a world."""
+"""The recipe, as far as it can be tested without a loopback world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .arrival_home import empty_home
 from .arrival_recipe import follow_recipe
 
 
-def test_a_recipe_that_fails_tells_the_step() -> None:
+def test_a_recipe_that_fails_names_the_step() -> None:
     """No release host: it ends at once, at curl, and is no arrival."""
     with empty_home() as home:
         arrival = follow_recipe(
@@ -18,4 +18,4 @@ def test_a_recipe_that_fails_tells_the_step() -> None:
             has_program=True,
         )
     assert arrival.failed_at == "curl"
-    assert "curl: (7)" in arrival.said, "why is not told"
+    assert "curl: (7)" in arrival.text, "the reason is missing"

@@ -23,7 +23,7 @@ def test_a_percentile_of_nothing_is_an_error() -> None:
         percentile([], 50)
 
 
-def test_what_a_proxy_adds_is_told_against_direct_of_the_same_round() -> None:
+def test_the_cost_of_a_proxy_is_relative_to_direct_in_the_same_round() -> None:
     """Direct keeps its own whole; the others are what they add to it, each round."""
     figures = Figures()
     figures.add_latencies("added {}", {"direct": [1.0], "gateway": [1.5]})
@@ -58,7 +58,7 @@ def test_the_json_line_holds_medians_under_the_agreed_names() -> None:
     }, "the JSON line is not what is relied upon"
 
 
-def test_the_table_tells_median_spread_and_ratio() -> None:
+def test_the_table_has_median_spread_and_ratio() -> None:
     """A row shows median, least and greatest, and ours in terms of Caddy's."""
     figures = Figures()
     for ours, theirs in ((1.0, 4.0), (3.0, 2.0), (2.0, 6.0)):

@@ -1,4 +1,4 @@
-"""The check that a peer really asks for the key before its speed is told."""
+"""The check that a peer requires the key before its speed counts."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def engine() -> Iterator[Engine]:
 
 
 def test_an_open_proxy_is_not_measured(engine: Engine, tmp_path: Path) -> None:
-    """What lets strangers through would be compared as if it had checked a key."""
+    """A proxy without a key check would be compared as if it had one."""
     peer = Direct(tmp_path, engine, KEY)
     peer.start()
-    with pytest.raises(PermissionError, match="a stranger got in"):
+    with pytest.raises(PermissionError, match="a request without a key was answered"):
         check_key(peer.port, KEY, engine.port)
 
 
@@ -36,7 +36,7 @@ def test_an_open_proxy_is_not_measured(engine: Engine, tmp_path: Path) -> None:
 def test_our_gateway_and_caddy_refuse_every_other_key(
     kind: type[OurGateway | Caddy], engine: Engine, tmp_path: Path
 ) -> None:
-    """Of all who ask, only the right key reaches the engine; another one is told."""
+    """Only the right key reaches the engine; another one is an error."""
     peer = kind(tmp_path, engine, KEY)
     if kind is Caddy and not shutil.which("caddy"):
         pytest.skip(f"no caddy here: {peer.how_to_install}")

@@ -1,4 +1,4 @@
-"""The throttled link: what it lets through, told by its own clock."""
+"""The throttled link and its rates, by its own clock."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_a_cut_breaks_the_connection_for_real(
 async def test_a_reused_connection_goes_on_with_its_budget(
     scissors: tuple[Link, str],
 ) -> None:
-    """Bounds are of the TCP connection, not of the request; a new one begins anew."""
+    """Bounds hold for a TCP connection, not for a request; a new one starts over."""
     link, url = scissors
     part = {"Range": "bytes=1000-200999"}
     async with aiohttp.ClientSession() as session:

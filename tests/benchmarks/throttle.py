@@ -27,7 +27,7 @@ class Shape:
 
 
 class Bucket:
-    """A token bucket, told as the time at which all that was taken has passed."""
+    """A token bucket, kept as the time at which all taken bytes have passed."""
 
     def __init__(self, rate_bytes_s: float) -> None:
         self._rate_bytes_s = rate_bytes_s
@@ -133,5 +133,5 @@ async def serve_through(
             await link.send(request, response, memoryview(content)[start:stop])
             await response.write_eof()
         except ConnectionResetError:
-            pass  # the client knows; there is nobody left to tell
+            pass  # the client has disconnected
     return response

@@ -57,7 +57,7 @@ def _without(reason: str) -> None:
 
 @contextlib.contextmanager
 def new_tab(program: str, lab: Lab) -> Iterator[Tab]:
-    """Open a tab whose requests to anywhere but JupyterLab are counted and refused."""
+    """Open a tab; its requests to anywhere but JupyterLab are counted and refused."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:

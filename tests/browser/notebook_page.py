@@ -79,7 +79,7 @@ class NotebookPage:
     def begin(self, source: str) -> None:
         """Run a cell by its key, without waiting for its end."""
         cell = self.cell(source)
-        # Told apart from the number of a run before.
+        # Distinguished from the number of an earlier run.
         cell.locator(".jp-InputPrompt").evaluate("node => {node.textContent = ''}")
         cell.locator(".cm-content").click()
         self._page.keyboard.press("Control+Enter")

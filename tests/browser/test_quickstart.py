@@ -17,7 +17,7 @@ from .notebook_page import NotebookPage
 UP: Final = "%avocado_up"
 PICTURES: Final = PACKAGE_PARENT / "examples" / "pictures"
 KEEP: Final = "AVOCADO_KEEP_PICTURES"
-"""Where this is 1, the pictures that the README shows are made anew."""
+"""If this is 1, the pictures of the README are taken again."""
 NARROW: Final = 400
 LARGEST_PICTURE_BYTES: Final = 150_000
 

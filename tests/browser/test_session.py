@@ -19,15 +19,15 @@ CELLS: Final = (
 LOAD, UP, STATUS, DOWN = CELLS
 
 
-def test_the_service_outlives_a_restart_and_ends_when_told(lab: Lab, tab: Tab) -> None:
+def test_the_service_outlives_a_restart_and_ends_with_down(lab: Lab, tab: Tab) -> None:
     """The same URL before and after the restart button; then `down`."""
     notebook = open_cells(tab, lab, *CELLS)
     notebook.run(LOAD)
     (url,) = set(re.findall(r"URL\s+(http://127\.0\.0\.1:\d+)", notebook.run(UP)))
     notebook.restart()
     assert "A service is already running" in notebook.run(LOAD)
-    told = notebook.run(STATUS)
-    assert url in told, f"status does not tell {url}: {told}"
+    output = notebook.run(STATUS)
+    assert url in output, f"status does not show {url}: {output}"
     assert "Nothing is left" in notebook.run(DOWN)
     assert "Nothing is running" in notebook.run(STATUS)
 
@@ -43,6 +43,6 @@ def test_the_stop_button_takes_back_what_up_began(
     notebook.wait_shown(UP, "pull")
     notebook.interrupt()
     shown = notebook.wait_done(UP)
-    assert "what this cell had begun was taken back" in shown, shown
+    assert "the changes of this cell were undone" in shown, shown
     assert "Traceback" not in shown, shown
     assert "Nothing is running" in notebook.run(STATUS)

@@ -122,8 +122,8 @@ def test_an_examination_that_hangs_is_ended_with_all_it_started(
     """Its children, too, which would hold its output open."""
     children = home / "children"
     stand_in(home, monkeypatch, f"sleep 60 & echo $! > {children}; sleep 60")
-    policy = replace(Timeouts(), diagnosis_s=0.5)
-    (found,) = run_doctor(rehearse=False, token={}, policy=policy)
+    timeouts = replace(Timeouts(), diagnosis_s=0.5)
+    (found,) = run_doctor(rehearse=False, token={}, timeouts=timeouts)
     assert found.verdict is CheckStatus.BROKEN, found
     assert "0.5 s" in found.what
     child = int(children.read_text())

@@ -13,7 +13,7 @@ import pytest
 from spicy_avocado_magic.client import log_reader
 from spicy_avocado_magic.client.log_format import LogLine
 from spicy_avocado_magic.client.log_reader import (
-    MOST_LINES,
+    MAX_LINES,
     follow_logs,
     most_recent_state_folder,
     read_logs,
@@ -103,7 +103,7 @@ def test_a_misspelt_component_is_told_the_nearest(
         next(follow_logs(folder, component, 5, QUICK))
 
 
-@pytest.mark.parametrize("count", [0, -1, MOST_LINES + 1])
+@pytest.mark.parametrize("count", [0, -1, MAX_LINES + 1])
 def test_a_count_that_cannot_be_is_refused(folder: StateFolder, count: int) -> None:
     """Neither none nor more than memory holds."""
     with pytest.raises(UsageError, match="cannot be shown"):

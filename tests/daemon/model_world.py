@@ -20,6 +20,7 @@ from spicy_avocado_magic.daemon.components.models import ModelsComponent
 from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.restart_loop import Readiness, RestartLoop
 from spicy_avocado_magic.daemon.state_store import StateStore
+from spicy_avocado_magic.engine.ollama_api import OllamaApi
 from spicy_avocado_magic.engine.ollama_process import OllamaProcess
 from spicy_avocado_magic.protocol.event_log import EventLog
 from spicy_avocado_magic.protocol.state import ModelState, State
@@ -118,6 +119,11 @@ class EngineAtHand:
     base_url: str = ""
     server: Any = None
 
+    @property
+    def api(self) -> OllamaApi:
+        """A client of the engine."""
+        return OllamaApi(self.base_url, POLICY)
+
 
 class NoLog:
     """Stands in for an engine's log that says what a test wants."""
@@ -165,7 +171,7 @@ async def running_engine(
         models_dir=models,
         log=ProcessLog(folder / "engine.log"),
         settings=Settings(context=ENGINE_CONTEXT),
-        policy=POLICY,
+        timeouts=POLICY,
         on_spawn=lambda _: None,
     )
     try:

@@ -1,4 +1,4 @@
-"""A case to examine, in folders of its own."""
+"""A context for checks, in folders of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ New = Callable[..., DoctorContext]
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Let no variable, folder or program of this machine decide a test."""
+    """Isolate a test from variables, folders and programs of this machine."""
     # Not under pytest's folder: a Unix socket's path may have 104 bytes at most.
     path = Path(tempfile.mkdtemp(prefix="avo-", dir="/tmp"))
     for name in VARIABLES:
@@ -49,19 +49,19 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def new_case() -> New:
-    """Return a maker of cases: as they are read, with what is given replaced."""
+def new_context() -> New:
+    """Return a maker of contexts: loaded, then with the given parts replaced."""
 
     def make(**parts: Any) -> DoctorContext:
-        case = load_context(DoctorRequest(rehearse=parts.get("rehearsal", False)))
-        return dataclasses.replace(case, **parts)
+        context = load_context(DoctorRequest(rehearse=parts.get("rehearsal", False)))
+        return dataclasses.replace(context, **parts)
 
     return make
 
 
 @pytest.fixture
 def program(home: Path) -> Callable[[str, str], Path]:
-    """Return a maker of stand-in programs on PATH."""
+    """Return a maker of shell scripts on PATH."""
 
     def make(name: str, script: str) -> Path:
         path = home / "bin" / name
@@ -74,7 +74,7 @@ def program(home: Path) -> Callable[[str, str], Path]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Return a maker of small disks with mount options; only root may."""
+    """Return a maker of small disks with mount options; needs root."""
     mounted: list[Path] = []
     places = "/usr/bin:/bin:/sbin:/usr/sbin"
 

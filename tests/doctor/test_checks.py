@@ -13,10 +13,10 @@ from spicy_avocado_magic.protocol.finding import CheckStatus
 from .conftest import New
 
 
-def test_each_check_names_itself_as_the_table_does_and_has_a_remedy(
-    new_case: New, program: Callable[[str, str], Path]
+def test_each_check_has_the_name_in_the_table_and_a_remedy(
+    new_context: New, program: Callable[[str, str], Path]
 ) -> None:
-    """On a machine where much is wrong and nothing can be reached."""
+    """On a machine with many problems and no network."""
     program("nvidia-smi", "exit 9")
     program("ollama", "exit 1")
     program("ngrok", "exit 1")
@@ -26,15 +26,15 @@ def test_each_check_names_itself_as_the_table_does_and_has_a_remedy(
         edge_address="127.0.0.1:1",
         tunnel_program="/nowhere/ngrok",
     )
-    # The agent's own download is the one host that no setting points elsewhere.
+    # The download host of the agent is the only one that no setting can replace.
     checks = [check for check in CHECKS if check.name != "agent host"]
-    found = run_checks(new_case(settings=Settings(sources=sources)), checks)
-    assert [one.name for one in found] == [check.name for check in checks]
+    found = run_checks(new_context(settings=Settings(sources=sources)), checks)
+    assert [finding.name for finding in found] == [check.name for check in checks]
     assert len({check.name for check in CHECKS}) == len(CHECKS)
-    for one in found:
-        assert one.what, one
-        assert bool(one.remedy) is (one.verdict is not CheckStatus.OK), one
-        assert "This check failed" not in one.what, one
-    verdicts = {one.name: one.verdict for one in found}
+    for finding in found:
+        assert finding.what, finding
+        assert bool(finding.remedy) is (finding.verdict is not CheckStatus.OK), finding
+        assert "This check failed" not in finding.what, finding
+    verdicts = {finding.name: finding.verdict for finding in found}
     for name in ("token", "registry", "ngrok"):
         assert verdicts[name] is CheckStatus.BROKEN, verdicts

@@ -1,4 +1,4 @@
-"""Ports that are held, and what hosts that died have left."""
+"""Ports in use, and processes and records that dead daemons left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def me() -> Identity:
 
 @contextlib.contextmanager
 def sleeper(*arguments: str) -> Iterator[Identity]:
-    """Run a process of our own that does nothing, with arguments to be found by."""
+    """Run a process that does nothing and can be found by its arguments."""
     with subprocess.Popen(
         [sys.executable, "-c", "input()", *arguments],
         stdin=subprocess.PIPE,
@@ -53,7 +53,7 @@ def sleeper(*arguments: str) -> Iterator[Identity]:
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Hold a port, which is taken for the engine's usual one."""
+    """Listen on a port that the check takes for the engine's usual one."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
@@ -63,28 +63,30 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield number
 
 
-def test_a_usual_port_in_other_hands_is_told(new_case: New, port: int) -> None:
-    """With the program's name and pid, and nothing of its arguments."""
-    found = check_ports(new_case())
+def test_a_port_used_by_another_program_is_reported(
+    new_context: New, port: int
+) -> None:
+    """The message has the program's name and pid, but not its arguments."""
+    found = check_ports(new_context())
     assert found.verdict is CheckStatus.WARNING, found
-    assert f"{port} is held by" in found.what
+    assert f"Port {port} is used by" in found.what
     assert f"(pid {os.getpid()})" in found.what
     assert found.remedy
 
 
-def test_a_usual_port_in_our_own_hands_is_good(new_case: New, port: int) -> None:
-    """As by the engine of the service that runs."""
+def test_a_port_used_by_our_own_service_is_fine(new_context: New, port: int) -> None:
+    """The daemon itself counts as part of the service."""
     folder = StateFolder.find(rehearsal=False)
     folder.write_record(DaemonRecord(host=me()))
-    found = check_ports(new_case())
+    found = check_ports(new_context())
     assert found.verdict is CheckStatus.OK, found
-    assert f"{port} by this service" in found.what
+    assert f"Used by this service: {port}" in found.what
 
 
-def test_a_port_that_a_child_of_the_host_holds_is_ours(
-    new_case: New, monkeypatch: pytest.MonkeyPatch
+def test_a_port_used_by_a_child_of_the_daemon_is_ours(
+    new_context: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine is a process of its own, in a group of its own."""
+    """The engine is a process in a group of its own."""
     code = (
         "import socket; s = socket.create_server(('127.0.0.1', 0)); "
         "print(s.getsockname()[1], flush=True); input()"
@@ -99,71 +101,73 @@ def test_a_port_that_a_child_of_the_host_holds_is_ours(
         port = int(engine.stdout.readline())
         monkeypatch.setattr(leftovers, "DEFAULT_PORT", port)
         monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
-        assert check_ports(new_case()).verdict is CheckStatus.WARNING, (
-            "nobody's child yet"
+        assert check_ports(new_context()).verdict is CheckStatus.WARNING, (
+            "it is in no record yet"
         )
         identity = identify(engine.pid)
         assert identity is not None
         child = Child(name="engine", identity=identity)
         folder = StateFolder.find(rehearsal=False)
         folder.write_record(DaemonRecord(host=me(), children=(child,)))
-        found = check_ports(new_case())
+        found = check_ports(new_context())
         engine.kill()
     assert found.verdict is CheckStatus.OK, found
 
 
-def test_the_gateways_port_in_other_hands_is_worse(new_case: New, port: int) -> None:
-    """It was asked for, so that no other is taken instead."""
-    found = check_ports(new_case(settings=Settings(port=port)))
+def test_the_gateways_port_used_by_another_program_is_broken(
+    new_context: New, port: int
+) -> None:
+    """It was requested, so no other port is used instead."""
+    found = check_ports(new_context(settings=Settings(port=port)))
     assert found.verdict is CheckStatus.BROKEN, found
     assert "--port" in found.remedy
 
 
-def test_a_port_that_the_platform_keeps_is_told_as_its_own(
-    new_case: New, port: int
+def test_a_port_that_the_platform_always_uses_is_reported_as_such(
+    new_context: New, port: int
 ) -> None:
-    """As 8080 on Colab: nothing is wrong there, and it will not become free."""
+    """On Colab that is 8080, which will not become free."""
     platform = Platform(name="Google Colab", ports=(port,))
-    found = check_ports(new_case(settings=Settings(port=port), platform=platform))
+    found = check_ports(new_context(settings=Settings(port=port), platform=platform))
     assert "as always on Google Colab" in found.what, found
-    found = check_ports(new_case(settings=Settings(port=port)))
-    assert "as always" not in found.what, f"it is told everywhere: {found}"
+    found = check_ports(new_context(settings=Settings(port=port)))
+    assert "as always" not in found.what, f"it is reported everywhere: {found}"
 
 
-def test_a_system_that_does_not_tell_ports_is_no_error(
-    new_case: New, monkeypatch: pytest.MonkeyPatch
+def test_a_system_that_hides_ports_is_unknown(
+    new_context: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As macOS, where only root is told."""
+    """On macOS only root can see them."""
 
     def refuse(_kind: str) -> list[object]:
         raise psutil.AccessDenied
 
     monkeypatch.setattr(psutil, "net_connections", refuse)
-    assert check_ports(new_case()).verdict is CheckStatus.UNKNOWN
+    assert check_ports(new_context()).verdict is CheckStatus.UNKNOWN
 
 
 def test_free_ports_and_no_record_are_good(
-    new_case: New, monkeypatch: pytest.MonkeyPatch
+    new_context: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing to tell."""
+    """There is nothing to report."""
     monkeypatch.setattr(leftovers, "DEFAULT_PORT", 1)
     monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
-    assert check_ports(new_case()).verdict is CheckStatus.OK
-    assert check_leftovers(new_case()).verdict is CheckStatus.OK
+    assert check_ports(new_context()).verdict is CheckStatus.OK
+    assert check_leftovers(new_context()).verdict is CheckStatus.OK
 
 
-def test_a_living_host_is_no_remains(new_case: New) -> None:
-    """Neither are its children, its agent among them."""
+def test_a_running_daemon_is_not_left_over(new_context: New) -> None:
+    """Neither are its children, such as the agent."""
     folder = StateFolder.find(rehearsal=True)
     with sleeper(str(folder.agent_config)) as agent:
         child = Child(name="agent", identity=agent)
         folder.write_record(DaemonRecord(host=me(), children=(child,)))
-        found = check_leftovers(new_case())
+        found = check_leftovers(new_context())
     assert found.verdict is CheckStatus.OK, found
 
 
-def test_what_a_dead_host_has_left_is_told(new_case: New) -> None:
-    """Its record and what of its children lives, with the command that sweeps."""
+def test_what_a_dead_daemon_left_is_reported(new_context: New) -> None:
+    """Its record and its live children are named, with the command that ends them."""
     folder = StateFolder.find(rehearsal=False)
     with sleeper() as engine:
         children = (
@@ -171,47 +175,47 @@ def test_what_a_dead_host_has_left_is_told(new_case: New) -> None:
             Child(name="agent", identity=DEAD),
         )
         folder.write_record(DaemonRecord(host=DEAD, children=children))
-        found = check_leftovers(new_case())
+        found = check_leftovers(new_context())
     assert found.verdict is CheckStatus.WARNING, found
-    assert f"dead host (pid {DEAD.pid})" in found.what
+    assert f"background process that died (pid {DEAD.pid})" in found.what
     assert f"engine (pid {engine.pid})" in found.what
-    assert "its agent" not in found.what, "what has ended is told"
+    assert "its agent" not in found.what, "a child that has ended is reported"
     assert "%avocado_down" in found.remedy
 
 
-def test_an_agent_without_a_host_is_told(new_case: New) -> None:
-    """It is known by its private configuration."""
+def test_an_agent_that_is_not_in_the_record_is_reported(new_context: New) -> None:
+    """It is recognised by its private configuration."""
     folder = StateFolder.find(rehearsal=False)
     folder.write_record(DaemonRecord(host=me()))
     with sleeper(str(folder.agent_config)) as agent:
-        found = check_leftovers(new_case())
+        found = check_leftovers(new_context())
     assert found.verdict is CheckStatus.WARNING, found
-    assert f"agent of nobody (pid {agent.pid})" in found.what
+    assert f"agent without a running service (pid {agent.pid})" in found.what
 
 
 @pytest.mark.parametrize(
     ("name", "module"),
     [
-        ("host", "spicy_avocado_magic.daemon"),
-        ("guard", "spicy_avocado_magic.daemon.reaper"),
+        ("background process", "spicy_avocado_magic.daemon"),
+        ("reaper", "spicy_avocado_magic.daemon.reaper"),
     ],
 )
-def test_a_host_or_guard_without_a_record_is_told(
-    new_case: New, monkeypatch: pytest.MonkeyPatch, name: str, module: str
+def test_a_daemon_or_reaper_without_a_record_is_reported(
+    new_context: New, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
-    """Unless it has only just been started, or keeps its state elsewhere."""
-    patient = new_case(policy=replace(Timeouts(), launch_s=3600.0))
-    hasty = new_case(policy=replace(Timeouts(), launch_s=0.0))
+    """Unless it has just been started, or uses another state folder."""
+    long_launch = new_context(timeouts=replace(Timeouts(), launch_s=3600.0))
+    short_launch = new_context(timeouts=replace(Timeouts(), launch_s=0.0))
     with sleeper(module) as stray:
-        assert check_leftovers(patient).verdict is CheckStatus.OK
+        assert check_leftovers(long_launch).verdict is CheckStatus.OK
         deadline = time.monotonic() + scaled(10)
-        while (found := check_leftovers(hasty)).verdict is CheckStatus.OK:
-            assert time.monotonic() < deadline, "a stray was not found"
-        assert f"{name} of nobody (pid {stray.pid})" in found.what
+        while (found := check_leftovers(short_launch)).verdict is CheckStatus.OK:
+            assert time.monotonic() < deadline, "it was not found"
+        assert f"{name} without a record (pid {stray.pid})" in found.what
         assert f"!kill {stray.pid}" in found.remedy
         elsewhere = Path(os.environ["XDG_RUNTIME_DIR"], "elsewhere")
         elsewhere.mkdir(mode=0o700)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(elsewhere))
-        assert check_leftovers(hasty).verdict is CheckStatus.OK, (
-            "it is of another folder"
+        assert check_leftovers(short_launch).verdict is CheckStatus.OK, (
+            "it belongs to another folder"
         )

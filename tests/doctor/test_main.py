@@ -1,4 +1,4 @@
-"""The examination as a process."""
+"""The doctor as a process."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from spicy_avocado_magic.protocol.json_codec import to_json
 TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 
 
-def examine(asked: DoctorRequest, **variables: str) -> str:
-    """Return what the process prints."""
+def run_doctor(request: DoctorRequest, **variables: str) -> str:
+    """Return the output of the process."""
     package = str(Path(__file__).parents[2])
     return subprocess.run(
         [sys.executable, "-P", "-m", "spicy_avocado_magic.doctor"],
-        input=json.dumps(to_json(asked)) + "\n",
+        input=json.dumps(to_json(request)) + "\n",
         env=os.environ | {"PYTHONPATH": package} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -35,12 +35,12 @@ def examine(asked: DoctorRequest, **variables: str) -> str:
     ).stdout
 
 
-def test_a_check_that_hangs_does_not_hold_the_process(home: Path) -> None:
-    """As an agent on a disk that no longer answers: here a pipe without a writer."""
+def test_a_check_that_hangs_does_not_block_the_process(home: Path) -> None:
+    """The agent is a pipe without a writer, like a disk that no longer answers."""
     os.mkfifo(home / "ngrok")
     closed = "127.0.0.1:1"
-    asked = DoctorRequest(
-        policy=replace(Timeouts(), diagnosis_check_s=3.0),
+    request = DoctorRequest(
+        timeouts=replace(Timeouts(), diagnosis_check_s=3.0),
         sources=Endpoints(
             releases_url=f"http://{closed}",
             registry=closed,
@@ -48,22 +48,22 @@ def test_a_check_that_hangs_does_not_hold_the_process(home: Path) -> None:
             tunnel_program=str(home / "ngrok"),
         ),
     )
-    answer = json.loads(examine(asked).splitlines()[-1])
-    found = {one["name"]: one for one in answer["findings"]}
+    answer = json.loads(run_doctor(request).splitlines()[-1])
+    found = {finding["name"]: finding for finding in answer["findings"]}
     assert found["agent"]["verdict"] == "unknown", found["agent"]
     assert found["registry"]["verdict"] == "broken", found["registry"]
-    assert answer["report"] == {}, "a report that nobody asked for"
+    assert answer["report"] == {}, "a report that was not requested"
 
 
-def test_a_rehearsal_without_a_host_has_a_world_of_its_own(home: Path) -> None:
-    """All that is out there is on loopback, and gone when the process is."""
+def test_a_rehearsal_without_a_daemon_starts_its_own_world(home: Path) -> None:
+    """All remote hosts are on loopback, and end with the process."""
     scratch = home / "scratch"
     scratch.mkdir()
-    asked = DoctorRequest(rehearse=True, with_report=True, token=Token(text=TOKEN))
-    said = examine(asked, TMPDIR=str(scratch))
-    assert TOKEN not in said, "the token is told"
-    answer = json.loads(said.splitlines()[-1])
-    found = {one["name"]: one for one in answer["findings"]}
+    request = DoctorRequest(rehearse=True, with_report=True, token=Token(text=TOKEN))
+    output = run_doctor(request, TMPDIR=str(scratch))
+    assert TOKEN not in output, "the token is shown"
+    answer = json.loads(output.splitlines()[-1])
+    found = {finding["name"]: finding for finding in answer["findings"]}
     assert list(found) == [check.name for check in CHECKS]
     for name in ("registry", "releases", "ngrok", "agent", "clock", "token"):
         assert found[name]["verdict"] == "ok", found[name]
@@ -75,4 +75,4 @@ def test_a_rehearsal_without_a_host_has_a_world_of_its_own(home: Path) -> None:
         for process in psutil.process_iter(["cmdline"])
         if str(scratch) in " ".join(process.info["cmdline"] or ())
     ]
-    assert not left, "the world outlived the examination"
+    assert not left, "the world outlived the process"

@@ -1,4 +1,4 @@
-"""The hosts that are needed, on loopback, and the clock."""
+"""Checks of the required hosts, on loopback, and of the clock."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from spicy_avocado_magic.config.settings import Endpoints, Settings
 from spicy_avocado_magic.doctor.network import (
+    ProbeResult,
     check_agent_download,
     check_clock,
     check_edge,
@@ -18,7 +19,6 @@ from spicy_avocado_magic.doctor.network import (
     check_releases,
     judge_clock,
 )
-from spicy_avocado_magic.doctor.reachability import ProbeResult
 from spicy_avocado_magic.protocol.finding import CheckStatus
 
 from .conftest import New
@@ -26,7 +26,7 @@ from .small_host import SmallHost
 
 
 def of(address: str, **parts: object) -> Settings:
-    """Return settings whose sources are all at one address."""
+    """Return settings with all endpoints at one address."""
     sources = Endpoints(
         releases_url=f"http://{address}/releases",
         registry=address,
@@ -35,15 +35,15 @@ def of(address: str, **parts: object) -> Settings:
     return Settings(sources=sources, **parts)  # type: ignore[arg-type]
 
 
-def test_the_registry_is_asked_for_the_wanted_model(new_case: New) -> None:
-    """By the name of its manifest, which is what a pull asks first."""
+def test_the_registry_is_asked_for_the_requested_model(new_context: New) -> None:
+    """By the URL of its manifest, which a pull requests first."""
     host = SmallHost()
     with host.running() as address:
-        found = check_registry(new_case(settings=of(address, models=("qwen3:8b",))))
+        found = check_registry(new_context(settings=of(address, models=("qwen3:8b",))))
         assert found.verdict is CheckStatus.OK, found
-        check_registry(new_case(settings=of(address)))
+        check_registry(new_context(settings=of(address)))
         name = f"{address}/mine/other:1"
-        check_registry(new_case(settings=of("127.0.0.1:1", models=(name,))))
+        check_registry(new_context(settings=of("127.0.0.1:1", models=(name,))))
     assert host.asked == [
         "GET /v2/library/qwen3/manifests/8b",
         "GET /v2/library/llama3/manifests/latest",
@@ -51,54 +51,49 @@ def test_the_registry_is_asked_for_the_wanted_model(new_case: New) -> None:
     ]
 
 
-def test_the_release_host_is_asked_for_what_an_install_asks_first(
-    new_case: New,
+def test_the_release_host_is_asked_for_the_digests_of_the_requested_version(
+    new_context: New,
 ) -> None:
-    """The list of digests, of the version that is wanted."""
+    """An installation requests them first."""
     host = SmallHost()
     with host.running() as address:
-        found = check_releases(new_case(settings=of(address, ollama_version="0.12.3")))
+        found = check_releases(
+            new_context(settings=of(address, ollama_version="0.12.3"))
+        )
         assert found.verdict is CheckStatus.OK, found
     assert host.asked == ["GET /releases/download/v0.12.3/sha256sum.txt"]
 
 
-def test_a_release_host_out_of_reach_is_worse_without_an_engine(
-    new_case: New, program: Callable[[str, str], Path]
+def test_an_unreachable_release_host_is_worse_without_an_engine(
+    new_context: New, program: Callable[[str, str], Path]
 ) -> None:
-    """With one on PATH it is not needed, unless a version is asked for."""
-    case = new_case(settings=of("127.0.0.1:1"))
-    assert check_releases(case).verdict is CheckStatus.BROKEN
+    """With one on PATH it is not needed, unless a version was requested."""
+    context = new_context(settings=of("127.0.0.1:1"))
+    assert check_releases(context).verdict is CheckStatus.BROKEN
     program("ollama", "exit 1")
-    assert check_releases(case).verdict is CheckStatus.WARNING
-    case = new_case(settings=of("127.0.0.1:1", ollama_version="0.12.3"))
-    assert check_releases(case).verdict is CheckStatus.BROKEN
+    assert check_releases(context).verdict is CheckStatus.WARNING
+    context = new_context(settings=of("127.0.0.1:1", ollama_version="0.12.3"))
+    assert check_releases(context).verdict is CheckStatus.BROKEN
 
 
-def test_the_edge_must_take_a_connection(
-    new_case: New, monkeypatch: pytest.MonkeyPatch
+def test_the_edge_must_accept_a_connection(
+    new_context: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a proxy is set, the agent may get there all the same."""
+    """If a proxy is set, the agent may connect all the same."""
     with SmallHost().running() as address:
-        case = new_case(settings=of(address))
-        assert check_edge(case).verdict is CheckStatus.OK
-    assert check_edge(case).verdict is CheckStatus.BROKEN
+        context = new_context(settings=of(address))
+        assert check_edge(context).verdict is CheckStatus.OK
+    assert check_edge(context).verdict is CheckStatus.BROKEN
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    assert check_edge(case).verdict is CheckStatus.WARNING
+    assert check_edge(context).verdict is CheckStatus.WARNING
 
 
-def test_without_a_tunnel_nothing_of_it_is_asked(new_case: New) -> None:
-    """``--local`` needs neither edge nor agent."""
-    case = new_case(settings=of("127.0.0.1:1", local=True))
-    for check in (check_edge, check_agent_download):
-        found = check(case)
-        assert found.verdict is CheckStatus.OK, found
-        assert "--local" in found.what
-
-
-def test_the_agents_host_is_asked_only_where_it_is_missing(
-    new_case: New, monkeypatch: pytest.MonkeyPatch, program: Callable[[str, str], Path]
+def test_the_agents_download_host_is_asked_only_if_the_agent_is_missing(
+    new_context: New,
+    monkeypatch: pytest.MonkeyPatch,
+    program: Callable[[str, str], Path],
 ) -> None:
-    """At the address from which pyngrok fetches it."""
+    """It is the address from which pyngrok downloads it."""
     from pyngrok import installer
 
     host = SmallHost()
@@ -107,12 +102,12 @@ def test_the_agents_host_is_asked_only_where_it_is_missing(
             installer, "get_ngrok_cdn_url", lambda _: f"http://{address}/ngrok.tgz"
         )
         monkeypatch.setenv("PYNGROK_NGROK_PATH", "/nowhere/ngrok")
-        assert check_agent_download(new_case()).verdict is CheckStatus.OK
+        assert check_agent_download(new_context()).verdict is CheckStatus.OK
         assert host.asked == ["GET /ngrok.tgz"]
         agent = program("ngrok", "exit 0")
         monkeypatch.setenv("PYNGROK_NGROK_PATH", str(agent))
-        assert "is here" in check_agent_download(new_case()).what
-        assert len(host.asked) == 1, "asked although the agent is here"
+        assert "is installed" in check_agent_download(new_context()).what
+        assert len(host.asked) == 1, "asked although the agent is installed"
 
 
 @pytest.mark.parametrize(
@@ -126,22 +121,22 @@ def test_the_agents_host_is_asked_only_where_it_is_missing(
     ],
 )
 def test_the_clock_is_compared_with_that_of_a_host(
-    new_case: New, behind_s: int, verdict: CheckStatus, word: str
+    new_context: New, behind_s: int, verdict: CheckStatus, word: str
 ) -> None:
-    """More than a minute is told; a day and more breaks certificates."""
+    """More than a minute is a warning; more than a day breaks certificates."""
     date = formatdate(time.time() + behind_s, usegmt=True)
     with SmallHost(404, {"Date": date}).running() as address:
-        found = check_clock(new_case(settings=of(address)))
+        found = check_clock(new_context(settings=of(address)))
     assert found.verdict is verdict, found
     assert word in found.what
 
 
-def test_a_clock_that_nobody_can_tell_is_unknown(new_case: New) -> None:
-    """No host, no ``Date``, or one that makes no sense."""
-    case = new_case(settings=of("127.0.0.1:1"))
-    assert check_clock(case).verdict is CheckStatus.UNKNOWN
+def test_a_clock_that_no_host_can_confirm_is_unknown(new_context: New) -> None:
+    """There is no host, no ``Date``, or one that cannot be read."""
+    context = new_context(settings=of("127.0.0.1:1"))
+    assert check_clock(context).verdict is CheckStatus.UNKNOWN
     with SmallHost().running() as address:
-        case = new_case(settings=of(address))
-        assert check_clock(case).verdict is CheckStatus.UNKNOWN
+        context = new_context(settings=of(address))
+        assert check_clock(context).verdict is CheckStatus.UNKNOWN
     odd = ProbeResult(host="host.example", date="yesterday")
     assert judge_clock(odd, 0.0).verdict is CheckStatus.UNKNOWN

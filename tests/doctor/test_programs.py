@@ -1,4 +1,4 @@
-"""GPU and driver, engine and agent, by stand-in programs on PATH."""
+"""Checks of GPU, driver, engine and agent, with scripts on PATH."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ Make = Callable[[str, str], Path]
 
 @pytest.fixture
 def driver(home: Path) -> Platform:
-    """Return a platform on which the driver's library is where it should be."""
+    """Return a platform with the driver's library in its folder of libraries."""
     (home / "libcuda.so.1").touch()
     return Platform(name="a machine", library_path=str(home))
 
 
-def test_a_usable_card_is_told(new_case: New, program: Make, driver: Platform) -> None:
-    """With its driver, and the library that is chosen for it."""
+def test_a_usable_gpu_is_reported(
+    new_context: New, program: Make, driver: Platform
+) -> None:
+    """The message has its driver and the library that is chosen for it."""
     program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5, 15360, 15000'")
-    found = check_gpu(new_case(platform=driver))
+    found = check_gpu(new_context(platform=driver))
     assert found.verdict is CheckStatus.OK, found
     for word in ("Tesla T4", "550", "cuda_v12"):
         assert word in found.what
@@ -45,54 +47,58 @@ def test_a_usable_card_is_told(new_case: New, program: Make, driver: Platform) -
     [
         ("echo 'Tesla T4, 535.104.05, 7.5, 15360, 15000'", ("535", "too old", "550")),
         ("echo 'Tesla P100, 550.54, 6.0, 15360, 15000'", ("too old", "570")),
-        ("echo 'NVIDIA-SMI has failed' >&2; exit 9", ("tells of no card",)),
+        ("echo 'NVIDIA-SMI has failed' >&2; exit 9", ("reports no GPU",)),
     ],
 )
-def test_what_puts_models_on_the_cpu_in_silence_is_told(
-    new_case: New, program: Make, driver: Platform, script: str, words: tuple[str, ...]
+def test_a_driver_that_silently_puts_models_on_the_cpu_is_reported(
+    new_context: New,
+    program: Make,
+    driver: Platform,
+    script: str,
+    words: tuple[str, ...],
 ) -> None:
-    """A driver below the engine's floor, or one that does not work."""
+    """It is older than the engine's minimum, or does not work."""
     program("nvidia-smi", script)
-    found = check_gpu(new_case(platform=driver))
+    found = check_gpu(new_context(platform=driver))
     assert found.verdict is CheckStatus.WARNING, found
     for word in words:
         assert word in found.what, found
     assert found.remedy
 
 
-def test_an_older_engine_has_an_older_floor(
-    new_case: New, program: Make, driver: Platform
+def test_an_older_engine_accepts_an_older_driver(
+    new_context: New, program: Make, driver: Platform
 ) -> None:
-    """The version that is wanted decides."""
+    """The requested version decides."""
     program("nvidia-smi", "echo 'Tesla T4, 535.104.05, 7.5, 15360, 15000'")
     settings = Settings(ollama_version="0.24.0")
-    found = check_gpu(new_case(platform=driver, settings=settings))
+    found = check_gpu(new_context(platform=driver, settings=settings))
     assert found.verdict is CheckStatus.OK, found
 
 
-def test_a_card_without_its_library_or_hidden_is_told(
-    new_case: New, program: Make, monkeypatch: pytest.MonkeyPatch, driver: Platform
+def test_a_gpu_without_its_library_or_hidden_is_reported(
+    new_context: New, program: Make, monkeypatch: pytest.MonkeyPatch, driver: Platform
 ) -> None:
     """The engine opens the library by its plain name."""
     program("nvidia-smi", "echo 'Tesla T4, 550.54.15, 7.5, 15360, 15000'")
     if not has_cuda(""):
-        found = check_gpu(new_case())
+        found = check_gpu(new_context())
         assert found.verdict is CheckStatus.WARNING, found
         assert "libcuda.so.1" in found.what
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    found = check_gpu(new_case(platform=driver))
+    found = check_gpu(new_context(platform=driver))
     assert "CUDA_VISIBLE_DEVICES" in found.what, found
 
 
-def test_no_card_at_all_is_told_but_to_a_rehearsal(
-    new_case: New, monkeypatch: pytest.MonkeyPatch
+def test_no_gpu_is_a_warning_except_in_a_rehearsal(
+    new_context: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs on a CPU, slowly."""
+    """Models run slowly, on the CPU."""
     monkeypatch.setattr(programs, "_DEVICE", Path("/nowhere"))
-    found = check_gpu(new_case())
+    found = check_gpu(new_context())
     assert found.verdict is CheckStatus.WARNING, found
     assert "slowly" in found.what
-    assert check_gpu(new_case(rehearsal=True)).verdict is CheckStatus.OK
+    assert check_gpu(new_context(rehearsal=True)).verdict is CheckStatus.OK
 
 
 @pytest.mark.parametrize(
@@ -100,30 +106,30 @@ def test_no_card_at_all_is_told_but_to_a_rehearsal(
     [
         ("echo 'ollama version is 0.34.1'", CheckStatus.OK, "0.34.1 is on PATH"),
         ("echo 'ollama version is 0.5.7'", CheckStatus.WARNING, "0.5.7"),
-        ("exit 1", CheckStatus.WARNING, "does not tell its version"),
+        ("exit 1", CheckStatus.WARNING, "does not report its version"),
     ],
 )
-def test_the_engine_on_path_is_told(
-    new_case: New, program: Make, script: str, verdict: CheckStatus, word: str
+def test_the_engine_on_path_is_reported(
+    new_context: New, program: Make, script: str, verdict: CheckStatus, word: str
 ) -> None:
-    """With its version, and whether it is used."""
+    """The message has its version, and whether it is used."""
     program("ollama", script)
-    found = check_engine(new_case())
+    found = check_engine(new_context())
     assert found.verdict is verdict, found
     assert word in found.what
 
 
-def test_without_an_engine_one_is_fetched(new_case: New, program: Make) -> None:
-    """As with a version that was asked for."""
-    assert "fetched if" in check_engine(new_case()).what
+def test_without_an_engine_one_is_downloaded(new_context: New, program: Make) -> None:
+    """So it is if a version was requested."""
+    assert "downloaded if" in check_engine(new_context()).what
     program("ollama", "exit 1")
-    case = new_case(settings=Settings(ollama_version="0.12.3"))
-    assert "0.12.3 is asked for" in check_engine(case).what
+    context = new_context(settings=Settings(ollama_version="0.12.3"))
+    assert "0.12.3 was requested" in check_engine(context).what
 
 
-def _agent(new_case: New, monkeypatch: pytest.MonkeyPatch, path: Path) -> Finding:
+def _agent(new_context: New, monkeypatch: pytest.MonkeyPatch, path: Path) -> Finding:
     monkeypatch.setenv("PYNGROK_NGROK_PATH", str(path))
-    return run_checks(new_case(), (Check(name="agent", run=check_agent),))[0]
+    return run_checks(new_context(), (Check("agent", check_agent),))[0]
 
 
 @pytest.mark.parametrize(
@@ -138,33 +144,31 @@ def _agent(new_case: New, monkeypatch: pytest.MonkeyPatch, path: Path) -> Findin
         ("exit 3", CheckStatus.BROKEN, "not a working ngrok agent"),
     ],
 )
-def test_the_agents_version_is_told(
-    new_case: New,
+def test_the_version_of_the_agent_is_checked(
+    new_context: New,
     program: Make,
     monkeypatch: pytest.MonkeyPatch,
     script: str,
     verdict: CheckStatus,
     word: str,
 ) -> None:
-    """One that is too old can hang for ever."""
-    found = _agent(new_case, monkeypatch, program("ngrok", script))
+    """One that is too old may hang for ever."""
+    found = _agent(new_context, monkeypatch, program("ngrok", script))
     assert found.verdict is verdict, found
     assert word in found.what
 
 
-def test_an_agent_that_is_not_there_is_fetched_where_that_can_be(
-    new_case: New,
+def test_a_missing_agent_is_a_problem_only_where_it_cannot_be_installed(
+    new_context: New,
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     small_disk: Callable[[str], Path],
 ) -> None:
-    """It is not fetched now; ``--local`` needs none."""
+    """The check itself does not download it."""
     path = home / "agents" / "ngrok"
-    assert "fetches it" in _agent(new_case, monkeypatch, path).what
-    assert not path.parent.exists(), "an examination made a folder"
-    local = check_agent(new_case(settings=Settings(local=True)))
-    assert local.verdict is CheckStatus.OK, local
+    assert "downloads it" in _agent(new_context, monkeypatch, path).what
+    assert not path.parent.exists(), "the check created a folder"
     closed = small_disk("size=1m,ro") / "agents" / "ngrok"
-    found = _agent(new_case, monkeypatch, closed)
+    found = _agent(new_context, monkeypatch, closed)
     assert found.verdict is CheckStatus.BROKEN, found
-    assert "cannot be written" in found.what
+    assert "is not writable" in found.what

@@ -1,4 +1,4 @@
-"""Checks side by side: none may stop the others, or raise."""
+"""Checks run concurrently; none stops the others, and none raises."""
 
 from __future__ import annotations
 
@@ -9,53 +9,61 @@ from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.config.settings import Endpoints, Settings
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.doctor.context import DoctorContext
+from spicy_avocado_magic.doctor.network import check_agent_download
+from spicy_avocado_magic.doctor.programs import check_agent
 from spicy_avocado_magic.doctor.runner import Check, run_checks
 from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.finding import CheckStatus, Finding, ok
+from spicy_avocado_magic.tunnel.registry import PROVIDERS
 from tests.machine_speed import scaled
 
+from ..loopback_tunnel import LoopbackProvider
 from .conftest import New
 
 
 @pytest.fixture
 def forever() -> Iterator[threading.Event]:
-    """Return what hanging checks wait for; it comes with the end of the test."""
+    """Return an event that hanging checks wait for; set when the test ends."""
     event = threading.Event()
     yield event
     event.set()
 
 
-def raising(error: Exception) -> Check:
+def raising(name: str, error: Exception) -> Check:
     """Return a check that raises."""
 
     def run(_case: DoctorContext) -> Finding:
         raise error
 
-    return Check(name="raising", run=run)
+    return Check(name, run)
 
 
-def test_a_check_that_raises_is_a_finding(new_case: New) -> None:
-    """Our own errors tell problem and remedy; others what they are."""
+def test_a_check_that_raises_is_a_finding(new_context: New) -> None:
+    """Our own errors give problem and remedy; others are named."""
     ours, other = run_checks(
-        new_case(),
-        (raising(UsageError("It broke.", "Mend it.")), raising(KeyError(7))),
+        new_context(),
+        (
+            raising("ours", UsageError("It broke.", "Fix it.")),
+            raising("other", KeyError(7)),
+        ),
     )
     assert (ours.verdict, ours.what, ours.remedy) == (
         CheckStatus.BROKEN,
         "It broke.",
-        "Mend it.",
+        "Fix it.",
     )
     assert other.verdict is CheckStatus.UNKNOWN, other
     assert "KeyError" in other.what
     assert other.remedy
 
 
-def test_a_check_that_hangs_is_a_finding_and_holds_up_no_other(
-    new_case: New, forever: threading.Event
+def test_a_check_that_hangs_is_a_finding_and_delays_no_other(
+    new_context: New, forever: threading.Event
 ) -> None:
-    """Each kind has its bound; what it means is told where that is known."""
+    """Each kind has a time limit; the remedy of a timeout is used if there is one."""
 
     def hang(_case: DoctorContext) -> Finding:
         forever.wait()
@@ -63,13 +71,13 @@ def test_a_check_that_hangs_is_a_finding_and_holds_up_no_other(
 
     policy = replace(Timeouts(), diagnosis_host_s=0.1, diagnosis_check_s=0.2)
     checks = (
-        Check(name="far", run=hang, is_remote=True, timeout_remedy="Go online."),
-        Check(name="near", run=hang),
-        Check(name="good", run=lambda _case: ok("good", "Fine.")),
+        Check("far", hang, is_remote=True, timeout_remedy="Go online."),
+        Check("near", hang),
+        Check("good", lambda _: ok("good", "Fine.")),
     )
     began = time.monotonic()
-    far, near, good = run_checks(new_case(policy=policy), checks)
-    assert time.monotonic() - began < 5, "the bounds were not kept"
+    far, near, good = run_checks(new_context(timeouts=policy), checks)
+    assert time.monotonic() - began < 5, "the time limits were not kept"
     assert (far.verdict, far.remedy) == (CheckStatus.BROKEN, "Go online."), far
     assert "0.1 s" in far.what
     assert near.verdict is CheckStatus.UNKNOWN, near
@@ -77,14 +85,38 @@ def test_a_check_that_hangs_is_a_finding_and_holds_up_no_other(
     assert good == ok("good", "Fine.")
 
 
-def test_checks_run_side_by_side(new_case: New) -> None:
-    """Two that wait for each other both come to their end."""
+def test_checks_run_concurrently(new_context: New) -> None:
+    """Two that wait for each other both end."""
     meeting = threading.Barrier(2)
 
     def meet(_case: DoctorContext) -> Finding:
         meeting.wait(scaled(10))
         return ok("met", "Fine.")
 
-    checks = (Check(name="one", run=meet), Check(name="two", run=meet))
-    found = run_checks(new_case(), checks)
-    assert [one.verdict for one in found] == [CheckStatus.OK] * 2, found
+    checks = (Check("first", meet), Check("second", meet))
+    found = run_checks(new_context(), checks)
+    assert [finding.verdict for finding in found] == [CheckStatus.OK] * 2, found
+
+
+def test_checks_of_the_tunnel_are_skipped_without_one(new_context: New) -> None:
+    """With ``--local`` they are not run, and say why."""
+
+    def fail(_context: DoctorContext) -> Finding:
+        raise AssertionError
+
+    context = new_context(settings=Settings(local=True))
+    (found,) = run_checks(context, (Check("agent", fail, needs_tunnel=True),))
+    assert found.verdict is CheckStatus.OK, found
+    assert "--local" in found.what
+
+
+def test_a_provider_without_a_program_needs_no_agent(
+    new_context: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is downloaded or installed for it."""
+    monkeypatch.setitem(PROVIDERS, "loopback", LoopbackProvider())
+    settings = Settings(sources=Endpoints(tunnel="loopback"))
+    for check in (check_agent, check_agent_download):
+        found = check(new_context(settings=settings))
+        assert found.verdict is CheckStatus.OK, found
+        assert "Not needed" in found.what

@@ -1,4 +1,4 @@
-"""What a host says of itself."""
+"""The running service is judged by the state that its daemon reports."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ SERVE = GOOD.stages[0]
         (replace(GOOD, warnings=("Beware.",)), CheckStatus.WARNING, ("Beware.",)),
     ],
 )
-def test_the_worst_of_a_state_is_told(
+def test_the_worst_problem_of_a_state_is_reported(
     state: State, verdict: CheckStatus, words: tuple[str, ...]
 ) -> None:
-    """Failures first, then what is being mended, then the rest."""
+    """Failures come first, then restarts, then the rest."""
     found = worst_finding(state)
     assert found.verdict is verdict, found
     for word in words:
@@ -66,15 +66,15 @@ def test_the_worst_of_a_state_is_told(
     assert bool(found.remedy) is (verdict is not CheckStatus.OK)
 
 
-def test_no_service_is_no_fault(new_case: New) -> None:
-    """There is nothing that could be wrong with it."""
-    assert check_service(new_case()).verdict is CheckStatus.OK
+def test_no_service_is_no_problem(new_context: New) -> None:
+    """None need be running."""
+    assert check_service(new_context()).verdict is CheckStatus.OK
 
 
-def test_a_host_that_hangs_is_told(
-    new_case: New, monkeypatch: pytest.MonkeyPatch
+def test_a_daemon_that_hangs_is_reported(
+    new_context: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes connections, and never answers."""
+    """It accepts connections and never answers."""
     monkeypatch.setattr(control_client, "ANSWER_S", 0.1)
     monkeypatch.setattr("spicy_avocado_magic.client.launch._REFUSING_S", 0.0)
     folder, me = StateFolder.find(rehearsal=False), identify(os.getpid())
@@ -83,8 +83,8 @@ def test_a_host_that_hangs_is_told(
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(folder.socket))
         silent.listen()
-        check = Check(name="service", run=check_service)
-        found = run_checks(new_case(), (check,))[0]
+        check = Check("service", check_service)
+        found = run_checks(new_context(), (check,))[0]
     assert found.verdict is CheckStatus.BROKEN, found
     assert "not answered" in found.what
     assert "%avocado_down" in found.remedy

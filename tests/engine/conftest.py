@@ -17,7 +17,7 @@ Serve = Callable[[web.Application], Awaitable[str]]
 
 
 @pytest.fixture
-def policy() -> Timeouts:
+def timeouts() -> Timeouts:
     """Return the product's waits, hurried."""
     return Timeouts(
         request_s=5.0,
@@ -50,7 +50,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 @pytest.fixture
 async def engine(
-    real_ollama: Path, tmp_path: Path, policy: Timeouts
+    real_ollama: Path, tmp_path: Path, timeouts: Timeouts
 ) -> AsyncIterator[OllamaProcess]:
     """Return a real engine that runs."""
     server = OllamaProcess(
@@ -58,7 +58,7 @@ async def engine(
         models_dir=tmp_path / "models",
         log=ProcessLog(tmp_path / "engine.log"),
         settings=Settings(context=512),
-        policy=policy,
+        timeouts=timeouts,
         on_spawn=lambda _identity: None,
     )
     try:

@@ -6,12 +6,13 @@ import aiohttp
 
 from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.engine.ollama_api import OllamaApi
 from spicy_avocado_magic.engine.progress import DownloadProgress
 from spicy_avocado_magic.engine.pull import pull_model
 
 
 async def pull(
-    base_url: str, source: ModelName, policy: Timeouts
+    base_url: str, source: ModelName, timeouts: Timeouts
 ) -> list[tuple[int, int]]:
     """Let an engine pull; return what was told of its progress."""
     progress: list[tuple[int, int]] = []
@@ -23,10 +24,10 @@ async def pull(
         progress.append((tally.done_bytes, tally.total_bytes))
 
     await pull_model(
-        base_url,
+        OllamaApi(base_url, timeouts),
         source,
         insecure=source.is_insecure,
-        policy=policy,
+        timeouts=timeouts,
         on_progress=note,
     )
     return progress

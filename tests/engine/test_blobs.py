@@ -37,7 +37,7 @@ class Fetching:
     """A call of ``fetch_blobs`` and what was told of its progress."""
 
     models_dir: Path
-    policy: Timeouts
+    timeouts: Timeouts
     tally: DownloadProgress = field(default_factory=DownloadProgress)
     progress: list[int] = field(default_factory=list)
     watcher: Callable[[int], None] = lambda _done: None
@@ -49,7 +49,7 @@ class Fetching:
         return await fetch_blobs(
             Manifest(model=named(base_url), layers=LAYERS),
             self.models_dir,
-            policy=self.policy,
+            timeouts=self.timeouts,
             on_progress=self._note,
         )
 
@@ -60,9 +60,9 @@ class Fetching:
 
 
 @pytest.fixture
-def fetching(tmp_path: Path, policy: Timeouts) -> Fetching:
+def fetching(tmp_path: Path, timeouts: Timeouts) -> Fetching:
     """Return a fetch into an empty folder."""
-    return Fetching(tmp_path, policy)
+    return Fetching(tmp_path, timeouts)
 
 
 async def test_blobs_are_named_as_the_engine_wants_them(
@@ -233,33 +233,33 @@ def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_shape_is_read_from_the_registry_and_from_the_disk(
-    tmp_path: Path, policy: Timeouts, serve: Serve
+    tmp_path: Path, timeouts: Timeouts, serve: Serve
 ) -> None:
     """The first bytes are enough, and a blob that is here costs no request."""
     from spicy_avocado_magic.engine.registry import read_manifest
 
     url = await serve(create_registry())
-    manifest = await read_manifest(named(url), policy=policy)
-    far = await read_model_shape(manifest, tmp_path, policy=policy)
+    manifest = await read_manifest(named(url), timeouts=timeouts)
+    far = await read_model_shape(manifest, tmp_path, timeouts=timeouts)
     assert far is not None, "a registry with ranges gave no shape"
     assert far.trained_context == 2048
     await fetch_blobs(
-        manifest, tmp_path, policy=policy, on_progress=lambda _digest, _done: None
+        manifest, tmp_path, timeouts=timeouts, on_progress=lambda _digest, _done: None
     )
     gone = Manifest(
         model=ModelName.parse("127.0.0.1:9/library/tiny"), layers=manifest.layers
     )
-    assert await read_model_shape(gone, tmp_path, policy=policy) == far
+    assert await read_model_shape(gone, tmp_path, timeouts=timeouts) == far
 
 
 async def test_a_shape_that_cannot_be_had_stops_nothing(
-    tmp_path: Path, policy: Timeouts, serve: Serve
+    tmp_path: Path, timeouts: Timeouts, serve: Serve
 ) -> None:
     """No ranges, no answer, no GGUF: then there is no estimate."""
     weights = Layer(sha256=layer_of(WEIGHTS).sha256, size_bytes=70_000, is_weights=True)
     url = await serve(Registry().application())
     for base_url in (url, "http://127.0.0.1:9"):
         manifest = Manifest(model=named(base_url), layers=(weights,))
-        assert await read_model_shape(manifest, tmp_path, policy=policy) is None
+        assert await read_model_shape(manifest, tmp_path, timeouts=timeouts) is None
     empty = Manifest(model=named(url))
-    assert await read_model_shape(empty, tmp_path, policy=policy) is None
+    assert await read_model_shape(empty, tmp_path, timeouts=timeouts) is None

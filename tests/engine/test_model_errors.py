@@ -9,9 +9,9 @@ from spicy_avocado_magic.engine.hardware.memory_fit import MemoryEstimate, Place
 from spicy_avocado_magic.engine.model_errors import (
     gated_model_error,
     insufficient_memory_error,
+    invalid_name_error,
     load_error,
     pull_error,
-    refused_name,
     unknown_model_error,
 )
 from spicy_avocado_magic.errors import (
@@ -82,10 +82,10 @@ def test_a_quantisation_that_there_is_not_is_told_in_the_registrys_words(
     """hf.co answers 400 and says why; the remedy says where they are listed."""
     model = ModelName.parse("hf.co/somebody/llama3-GGUF:Q9")
     said = "The specified tag is not a valid quantization scheme."
-    by_us = refused_name(model, wrap.format(said))
+    by_us = invalid_name_error(model, wrap.format(said))
     by_engine = pull_error(model, f"pull model manifest: 400: {wrap.format(said)}")
     for error in (by_us, by_engine):
-        assert error.problem == f"hf.co does not give {model.short}: {said}"
+        assert error.problem == f"hf.co refuses {model.short}: {said}"
         assert "quantisation" in error.remedy
 
 

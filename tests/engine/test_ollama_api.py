@@ -11,7 +11,7 @@ from aiohttp import web
 from spicy_avocado_magic.config.model_name import ModelName
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.blobs import fetch_blobs
-from spicy_avocado_magic.engine.ollama_api import LoadedModel, load_model, rename_model
+from spicy_avocado_magic.engine.ollama_api import LoadedModel, OllamaApi
 from spicy_avocado_magic.engine.ollama_process import OllamaProcess
 from spicy_avocado_magic.engine.registry import (
     installed_manifest,
@@ -32,45 +32,45 @@ TINY = ModelName.parse("tiny")
 
 
 async def test_a_model_comes_from_a_registry_into_memory(
-    engine: OllamaProcess, serve: Serve, tmp_path: Path, policy: Timeouts
+    engine: OllamaProcess, serve: Serve, tmp_path: Path, timeouts: Timeouts
 ) -> None:
     """Blobs are fetched by us, adopted, renamed to the short name, and run."""
     registry = (await serve(create_registry())).removeprefix("http://")
     source = resolve_source(TINY, registry)
     models_dir = tmp_path / "models"
-    manifest = await read_manifest(source, policy=policy)
+    manifest = await read_manifest(source, timeouts=timeouts)
     assert await fetch_blobs(
-        manifest, models_dir, policy=policy, on_progress=lambda _digest, _done: None
+        manifest, models_dir, timeouts=timeouts, on_progress=lambda _digest, _done: None
     )
-    progress = await pull(engine.base_url, source, policy)
+    progress = await pull(engine.base_url, source, timeouts)
     assert progress[-1] == (manifest.size_bytes, manifest.size_bytes)
-    await rename_model(engine.base_url, source, TINY, policy=policy)
+    await engine.api.rename_model(source, TINY)
     assert await has_model(engine.base_url, TINY)
     assert not await has_model(engine.base_url, source)
     assert installed_manifest(TINY, models_dir) is not None
-    loaded = await load_model(engine.base_url, TINY, policy=policy)
+    loaded = await engine.api.load_model(TINY)
     assert loaded.memory_bytes > 0
     assert loaded.context in {0, 512}
 
 
 async def test_a_model_that_is_not_there_is_told(
-    engine: OllamaProcess, policy: Timeouts
+    engine: OllamaProcess, timeouts: Timeouts
 ) -> None:
     """Warming and looking for an unknown model are clear, not crashes."""
     assert not await has_model(engine.base_url, TINY)
     with pytest.raises(ModelUnavailable, match="tiny:latest is not installed"):
-        await load_model(engine.base_url, TINY, policy=policy)
+        await engine.api.load_model(TINY)
 
 
 async def test_an_engine_that_does_not_answer_is_told(
-    policy: Timeouts, unused_tcp_port: int
+    timeouts: Timeouts, unused_tcp_port: int
 ) -> None:
     """Every call maps a dead engine to one error."""
     url = f"http://127.0.0.1:{unused_tcp_port}"
     with pytest.raises(EngineFailed):
-        await pull(url, TINY, policy)
+        await pull(url, TINY, timeouts)
     with pytest.raises(EngineFailed):
-        await load_model(url, TINY, policy=policy)
+        await OllamaApi(url, timeouts).load_model(TINY)
 
 
 def loading_engine(status: int, text: str, loaded: str = "tiny:latest") -> Any:
@@ -98,11 +98,11 @@ def loading_engine(status: int, text: str, loaded: str = "tiny:latest") -> Any:
     [(200, ""), (400, '"tiny:latest" does not support generate')],
 )
 async def test_memory_is_told_for_models_of_every_kind(
-    policy: Timeouts, serve: Serve, status: int, text: str
+    timeouts: Timeouts, serve: Serve, status: int, text: str
 ) -> None:
     """An embedding model is loaded by the call that it supports."""
     url = await serve(loading_engine(status, text))
-    loaded = await load_model(url, TINY, policy=policy)
+    loaded = await OllamaApi(url, timeouts).load_model(TINY)
     assert loaded == LoadedModel(memory_bytes=5, gpu_bytes=3, context=7)
 
 
@@ -123,7 +123,7 @@ async def test_memory_is_told_for_models_of_every_kind(
     ],
 )
 async def test_why_a_model_does_not_load_is_told_plainly(
-    policy: Timeouts,
+    timeouts: Timeouts,
     serve: Serve,
     status: int,
     text: str,
@@ -133,14 +133,14 @@ async def test_why_a_model_does_not_load_is_told_plainly(
     """Memory, crashes and the cloud are told apart."""
     url = await serve(loading_engine(status, text))
     with pytest.raises(kind, match=told) as caught:
-        await load_model(url, TINY, policy=policy)
+        await OllamaApi(url, timeouts).load_model(TINY)
     assert "\x1b" not in str(caught.value)
 
 
 async def test_a_model_that_left_memory_at_once_is_told(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """A load that leaves nothing loaded is no success."""
     url = await serve(loading_engine(200, "", loaded="other:latest"))
-    with pytest.raises(EngineFailed, match="left memory"):
-        await load_model(url, TINY, policy=policy)
+    with pytest.raises(EngineFailed, match="unloaded at once"):
+        await OllamaApi(url, timeouts).load_model(TINY)

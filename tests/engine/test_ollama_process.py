@@ -45,14 +45,14 @@ MakeServer = Callable[..., OllamaProcess]
 
 
 @pytest.fixture
-async def make_server(tmp_path: Path, policy: Timeouts) -> AsyncIterator[MakeServer]:
+async def make_server(tmp_path: Path, timeouts: Timeouts) -> AsyncIterator[MakeServer]:
     """Return a function that makes an engine from a script or a program."""
     made: list[OllamaProcess] = []
 
     def make(
         program: str | Path,
         *,
-        waits: Timeouts = policy,
+        waits: Timeouts = timeouts,
         on_spawn: Callable[[Identity], None] = lambda _identity: None,
     ) -> OllamaProcess:
         executable = tmp_path / "ollama" if isinstance(program, str) else program
@@ -64,7 +64,7 @@ async def make_server(tmp_path: Path, policy: Timeouts) -> AsyncIterator[MakeSer
             models_dir=tmp_path / "models",
             log=ProcessLog(tmp_path / "engine.log"),
             settings=Settings(),
-            policy=waits,
+            timeouts=waits,
             on_spawn=on_spawn,
         )
         made.append(server)
@@ -153,10 +153,10 @@ async def test_an_older_lifes_lines_are_not_shown(
 
 
 async def test_a_silent_engine_is_not_waited_for_for_ever(
-    make_server: MakeServer, policy: Timeouts
+    make_server: MakeServer, timeouts: Timeouts
 ) -> None:
     """Neither dying nor answering has an end too."""
-    waits = replace(policy, engine_start_s=0.3)
+    waits = replace(timeouts, engine_start_s=0.3)
     server = make_server("import time; time.sleep(1000)\n", waits=waits)
     with pytest.raises(EngineFailed, match="does not answer"):
         await server.start()

@@ -88,10 +88,10 @@ async def plain_proxy(files: FileHost) -> AsyncIterator[Proxy]:
     await runner.cleanup()
 
 
-async def bring(url: str, folder: Path, policy: Timeouts) -> bytes:
+async def bring(url: str, folder: Path, timeouts: Timeouts) -> bytes:
     """Fetch the file and return it."""
     path = folder / "file"
-    await download_file(url, path, policy=policy, on_progress=lambda *_: None)
+    await download_file(url, path, timeouts=timeouts, on_progress=lambda *_: None)
     return path.read_bytes()
 
 
@@ -101,7 +101,7 @@ async def test_a_file_comes_through_a_proxy_with_the_companys_certificate(
     secure_proxy: Proxy,
     bundle: str,
     tmp_path: Path,
-    policy: Timeouts,
+    timeouts: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     proxy_variable: str,
@@ -109,35 +109,35 @@ async def test_a_file_comes_through_a_proxy_with_the_companys_certificate(
     """Both variables for certificates are honoured, on all connections."""
     monkeypatch.setenv(proxy_variable, secure_proxy.url)
     monkeypatch.setenv(variable, bundle)
-    assert await bring(f"https://{HOST}/file", tmp_path, policy) == CONTENT
+    assert await bring(f"https://{HOST}/file", tmp_path, timeouts) == CONTENT
     assert set(secure_proxy.asked) == {f"CONNECT {HOST}:443"}
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(
     secure_proxy: Proxy,
     tmp_path: Path,
-    policy: Timeouts,
+    timeouts: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The message names the variable that mends it."""
     monkeypatch.setenv("HTTPS_PROXY", secure_proxy.url)
     with pytest.raises(NetworkUnreachable, match="REQUESTS_CA_BUNDLE"):
-        await bring(f"https://{HOST}/file", tmp_path, policy)
+        await bring(f"https://{HOST}/file", tmp_path, timeouts)
     with pytest.raises(NetworkUnreachable, match="not trusted"):
-        await get_text(f"https://{HOST}/file", policy)
+        await get_text(f"https://{HOST}/file", timeouts)
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy"])
 async def test_a_plain_file_comes_through_a_proxy(
     plain_proxy: Proxy,
     tmp_path: Path,
-    policy: Timeouts,
+    timeouts: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
     """Without TLS the proxy is asked for the whole address."""
     monkeypatch.setenv(variable, plain_proxy.url)
-    assert await bring(f"http://{HOST}/file", tmp_path, policy) == CONTENT
+    assert await bring(f"http://{HOST}/file", tmp_path, timeouts) == CONTENT
     assert set(plain_proxy.asked) == {f"GET http://{HOST}/file"}
 
 
@@ -146,7 +146,7 @@ async def test_a_plain_file_comes_through_a_proxy(
 async def test_a_host_that_needs_no_proxy_is_asked_directly(
     plain_proxy: Proxy,
     tmp_path: Path,
-    policy: Timeouts,
+    timeouts: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
     excepted: str,
@@ -154,6 +154,6 @@ async def test_a_host_that_needs_no_proxy_is_asked_directly(
     """``NO_PROXY`` takes names, ends of names, and everything."""
     monkeypatch.setenv("http_proxy", plain_proxy.url)
     monkeypatch.setenv(variable, excepted)
-    with pytest.raises(NetworkUnreachable, match=f"{HOST} cannot be reached"):
-        await get_text(f"http://{HOST}/file", policy)
+    with pytest.raises(NetworkUnreachable, match=f"{HOST} cannot be found"):
+        await get_text(f"http://{HOST}/file", timeouts)
     assert plain_proxy.asked == [], "the proxy was asked all the same"

@@ -30,12 +30,12 @@ TINY = ModelName.parse("tiny")
 
 
 async def test_the_engine_pulls_by_itself_what_we_did_not(
-    engine: OllamaProcess, serve: Serve, policy: Timeouts
+    engine: OllamaProcess, serve: Serve, timeouts: Timeouts
 ) -> None:
     """The fall-back brings a whole model, with progress that never runs back."""
     registry = (await serve(create_registry())).removeprefix("http://")
     source = resolve_source(TINY, registry)
-    done = [done for done, _ in await pull(engine.base_url, source, policy)]
+    done = [done for done, _ in await pull(engine.base_url, source, timeouts)]
     assert done == sorted(done)
     assert await has_model(engine.base_url, source)
 
@@ -45,27 +45,27 @@ async def test_the_engine_pulls_by_itself_what_we_did_not(
     [("missing", "missing"), ("gated", "private or gated"), ("newer", "newer Ollama")],
 )
 async def test_real_refusals_of_a_pull_are_told_apart(
-    engine: OllamaProcess, serve: Serve, policy: Timeouts, name: str, text: str
+    engine: OllamaProcess, serve: Serve, timeouts: Timeouts, name: str, text: str
 ) -> None:
     """What the real engine says inside its stream becomes our error."""
     registry = (await serve(create_registry())).removeprefix("http://")
     with pytest.raises(ModelUnavailable, match=text):
         await pull(
-            engine.base_url, resolve_source(ModelName.parse(name), registry), policy
+            engine.base_url, resolve_source(ModelName.parse(name), registry), timeouts
         )
 
 
 async def test_a_registry_that_is_gone_is_told_by_a_real_pull(
-    engine: OllamaProcess, policy: Timeouts, unused_tcp_port: int
+    engine: OllamaProcess, timeouts: Timeouts, unused_tcp_port: int
 ) -> None:
     """The engine's words for a refused connection are understood."""
     source = resolve_source(TINY, f"127.0.0.1:{unused_tcp_port}")
     with pytest.raises(NetworkUnreachable):
-        await pull(engine.base_url, source, policy)
+        await pull(engine.base_url, source, timeouts)
 
 
 async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
-    engine: OllamaProcess, serve: Serve, policy: Timeouts
+    engine: OllamaProcess, serve: Serve, timeouts: Timeouts
 ) -> None:
     """The engine waits half a minute for a dead connection; we do not."""
     let_go: list[asyncio.Event] = []
@@ -85,7 +85,9 @@ async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
     try:
         async with asyncio.timeout(scaled(20)):
             await pull(
-                engine.base_url, source, replace(policy, stall_s=1.0, pull_pause_s=1.0)
+                engine.base_url,
+                source,
+                replace(timeouts, stall_s=1.0, pull_pause_s=1.0),
             )
     finally:
         for event in let_go:
@@ -132,24 +134,24 @@ SUCCESS = {"status": "success"}
 
 
 async def test_progress_of_a_pull_never_runs_backwards(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Ollama's ``completed`` can fall; ours does not."""
     stub = PullStub([layer(5), layer(3), layer(9), SUCCESS])
-    progress = await pull(await serve(stub.application()), TINY, policy)
+    progress = await pull(await serve(stub.application()), TINY, timeouts)
     assert progress == [(5, 9), (5, 9), (9, 9)]
     assert stub.bodies == [{"model": "tiny:latest", "insecure": False}]
 
 
 async def test_a_pull_that_stands_still_is_begun_anew(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Lines that come while no byte does are a stall."""
     still = layer(4, repeat=1000, pause=0.02)
     stub = PullStub([layer(2), still], [layer(4), layer(9), SUCCESS])
     url = await serve(stub.application())
     async with asyncio.timeout(scaled(5)):
-        progress = await pull(url, TINY, policy)
+        progress = await pull(url, TINY, timeouts)
     assert progress[-1] == (9, 9)
     assert len(stub.bodies) == 2
 
@@ -160,17 +162,17 @@ async def test_a_pull_that_stands_still_is_begun_anew(
     ids=["before the manifest", "between two lines"],
 )
 async def test_a_pull_that_says_nothing_is_begun_anew(
-    policy: Timeouts, serve: Serve, step: dict[str, Any]
+    timeouts: Timeouts, serve: Serve, step: dict[str, Any]
 ) -> None:
     """No line is no byte."""
     stub = PullStub([step | {"pause": 30}], [SUCCESS])
     async with asyncio.timeout(scaled(5)):
-        await pull(await serve(stub.application()), TINY, policy)
+        await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 2
 
 
 async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Not even a first line is a stall as well."""
 
@@ -181,57 +183,57 @@ async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
     app = web.Application()
     app.router.add_post("/api/pull", hang)
     url = await serve(app)
-    with pytest.raises(DownloadFailed, match="stands still"):
+    with pytest.raises(DownloadFailed, match="it stalled"):
         async with asyncio.timeout(scaled(10)):
-            await pull(url, TINY, policy)
+            await pull(url, TINY, timeouts)
 
 
 async def test_a_new_attempt_has_its_own_patience(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Steps that an earlier attempt told are steps again."""
-    late = {"status": "pulling manifest", "pause": 0.7 * policy.stall_s}
+    late = {"status": "pulling manifest", "pause": 0.7 * timeouts.stall_s}
     stub = PullStub(
         [{"status": "pulling manifest"}],
-        [layer(1, pause=0.7 * policy.stall_s), late, SUCCESS],
+        [layer(1, pause=0.7 * timeouts.stall_s), late, SUCCESS],
     )
-    await pull(await serve(stub.application()), TINY, policy)
+    await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 2, "a pull that goes on was ended"
 
 
 async def test_verifying_may_take_longer_than_a_stall(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Nothing is told for minutes while a slow disk is read."""
-    verifying = {"status": "verifying sha256 digest", "pause": 3 * policy.stall_s}
+    verifying = {"status": "verifying sha256 digest", "pause": 3 * timeouts.stall_s}
     stub = PullStub([layer(9), verifying, SUCCESS])
-    await pull(await serve(stub.application()), TINY, policy)
+    await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 1, "a pull was ended while it verified"
 
 
 async def test_bytes_that_are_fetched_again_are_no_stall(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """After a part is lost, bytes below the highest mark are still bytes."""
-    again = [layer(done, pause=policy.stall_s / 2) for done in range(1, 8)]
+    again = [layer(done, pause=timeouts.stall_s / 2) for done in range(1, 8)]
     stub = PullStub([layer(8), *again, SUCCESS])
-    await pull(await serve(stub.application()), TINY, policy)
+    await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 1, "a pull that works was ended"
 
 
 async def test_two_layers_that_take_turns_without_bytes_are_a_stall(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Lines that differ only by their layer do not hide it."""
     one, two = layer(4, pause=0.02), layer(4, pause=0.02, status="other", digest="e")
     stub = PullStub([one, two] * 500, [SUCCESS])
     async with asyncio.timeout(scaled(5)):
-        await pull(await serve(stub.application()), TINY, policy)
+        await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 2
 
 
 async def test_a_pull_is_asked_again_only_after_a_pause(
-    policy: Timeouts, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    timeouts: Timeouts, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked at once, the engine attaches it to the download that is dying."""
     pauses: list[float] = []
@@ -244,41 +246,41 @@ async def test_a_pull_is_asked_again_only_after_a_pause(
     monkeypatch.setattr(asyncio, "sleep", note)
     stub = PullStub([{"error": "context canceled"}], [SUCCESS])
     url = await serve(stub.application())
-    await pull(url, TINY, replace(policy, pull_pause_s=1.5))
+    await pull(url, TINY, replace(timeouts, pull_pause_s=1.5))
     assert 1.5 in pauses, "the pull was asked again at once"
 
 
 async def test_a_line_that_is_no_json_is_passed_over(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Only what we know is believed."""
     stub = PullStub([{"raw": b"<html>\n[1]\n"}, SUCCESS])
-    await pull(await serve(stub.application()), TINY, policy)
+    await pull(await serve(stub.application()), TINY, timeouts)
 
 
 async def test_a_pull_that_ends_early_is_begun_anew(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """Only ``success`` is success."""
     stub = PullStub([layer(9)], [{"error": "context canceled"}], [SUCCESS])
-    await pull(await serve(stub.application()), TINY, policy)
+    await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 3
 
 
 async def test_a_pull_that_never_works_is_given_up(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """The last error is shown in the engine's own words, freed of escapes."""
     stub = PullStub(*[[{"error": "max retries \x1b[31mexceeded"}]] * 20)
     with pytest.raises(DownloadFailed, match="max retries exceeded"):
-        await pull(await serve(stub.application()), TINY, policy)
+        await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) < 10
 
 
 async def test_a_full_disk_in_a_pull_is_not_repeated(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """What no retry can mend ends at once."""
     stub = PullStub([{"error": "write /x: no space left on device"}])
     with pytest.raises(DiskTooSmall):
-        await pull(await serve(stub.application()), TINY, policy)
+        await pull(await serve(stub.application()), TINY, timeouts)

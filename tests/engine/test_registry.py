@@ -46,11 +46,13 @@ def test_a_rehearsal_reaches_for_no_real_registry() -> None:
     assert resolve_source(loopback, "127.0.0.1:5000", for_all=True) == loopback
 
 
-async def test_a_manifest_tells_each_blob_once(policy: Timeouts, serve: Serve) -> None:
+async def test_a_manifest_tells_each_blob_once(
+    timeouts: Timeouts, serve: Serve
+) -> None:
     """Layers and config are listed with their sizes."""
     registry = Registry()
     manifest = await read_manifest(
-        named(await serve(registry.application())), policy=policy
+        named(await serve(registry.application())), timeouts=timeouts
     )
     assert manifest.size_bytes == len(WEIGHTS) + len(CONFIG)
     assert len(manifest.layers) == 2
@@ -69,37 +71,37 @@ async def test_a_manifest_tells_each_blob_once(policy: Timeouts, serve: Serve) -
     ],
 )
 async def test_refusals_are_told_apart(
-    policy: Timeouts, serve: Serve, status: int, kind: type[AvocadoError], text: str
+    timeouts: Timeouts, serve: Serve, status: int, kind: type[AvocadoError], text: str
 ) -> None:
     """Each status has its own message and remedy."""
     url = await serve(Registry(manifest_status=status).application())
     with pytest.raises(kind, match=text):
-        await read_manifest(named(url), policy=policy)
+        await read_manifest(named(url), timeouts=timeouts)
 
 
 async def test_a_registry_that_is_busy_for_a_moment_is_asked_again(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """One 503 or 429 costs a pause, and no life of the component."""
     registry = Registry(manifest_statuses=[503, 429, 502])
     source = named(await serve(registry.application()))
-    assert (await read_manifest(source, policy=policy)).layers
+    assert (await read_manifest(source, timeouts=timeouts)).layers
     assert registry.manifest_statuses == []
 
 
 async def test_a_registry_that_hangs_up_is_asked_again(
-    policy: Timeouts, serve: Serve
+    timeouts: Timeouts, serve: Serve
 ) -> None:
     """A cut connection is no answer."""
     registry = Registry(manifest_cuts=2)
     source = named(await serve(registry.application()))
-    assert (await read_manifest(source, policy=policy)).layers
+    assert (await read_manifest(source, timeouts=timeouts)).layers
     registry.manifest_cuts = 100
     with pytest.raises(DownloadFailed):
-        await read_manifest(source, policy=policy)
+        await read_manifest(source, timeouts=timeouts)
 
 
-async def test_an_unknown_model_of_the_library_points_to_it(policy: Timeouts) -> None:
+async def test_an_unknown_model_of_the_library_points_to_it(timeouts: Timeouts) -> None:
     """The remedy says where names are listed."""
     from spicy_avocado_magic.engine.model_errors import unknown_model_error
 
@@ -109,11 +111,13 @@ async def test_an_unknown_model_of_the_library_points_to_it(policy: Timeouts) ->
 
 
 async def test_no_registry_is_no_network(
-    policy: Timeouts, unused_tcp_port: int
+    timeouts: Timeouts, unused_tcp_port: int
 ) -> None:
     """A refused connection is told as such."""
     with pytest.raises(NetworkUnreachable):
-        await read_manifest(named(f"http://127.0.0.1:{unused_tcp_port}"), policy=policy)
+        await read_manifest(
+            named(f"http://127.0.0.1:{unused_tcp_port}"), timeouts=timeouts
+        )
 
 
 @pytest.mark.parametrize(
@@ -132,14 +136,14 @@ async def test_no_registry_is_no_network(
     ids=["401", "403", "not JSON", "another form", "evil digest"],
 )
 async def test_what_we_may_not_read_is_left_to_the_engine(
-    policy: Timeouts, serve: Serve, tmp_path: Path, registry: Registry
+    timeouts: Timeouts, serve: Serve, tmp_path: Path, registry: Registry
 ) -> None:
     """Such a manifest has no layers, and fetching its blobs is no work."""
     source = named(await serve(registry.application()))
-    manifest = await read_manifest(source, policy=policy)
+    manifest = await read_manifest(source, timeouts=timeouts)
     assert manifest == Manifest(model=source)
     fetched = await fetch_blobs(
-        manifest, tmp_path, policy=policy, on_progress=lambda _digest, _done: None
+        manifest, tmp_path, timeouts=timeouts, on_progress=lambda _digest, _done: None
     )
     assert not fetched
     assert registry.fetched == []

@@ -24,5 +24,5 @@ def test_a_picture_is_small_enough_for_a_page(name: str) -> None:
 
 
 def test_no_other_picture_lies_about() -> None:
-    """Each is made by the browser test, so each can be made anew."""
+    """The browser test takes each, so each can be taken again."""
     assert sorted(path.name for path in PICTURES.iterdir()) == NAMES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import os
 import time
 import traceback
 from collections import deque
@@ -21,8 +22,8 @@ from .fault import Fault
 from .matrix import named
 from .row import Seen, run
 
-JOBS: Final = 3
-"""Workers for two cores."""
+JOBS: Final = min(12, max(3, 3 * (os.cpu_count() or 1) // 2))
+"""Three workers for two cores, since rows wait more than they compute."""
 _ROW_S: Final = scaled(120.0)
 """No row takes longer; a worker with one that does is killed."""
 _LOOK_S: Final = 1.0

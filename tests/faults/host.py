@@ -18,7 +18,7 @@ import pytest
 from spicy_avocado_magic import down, status
 from spicy_avocado_magic.client import launch
 from spicy_avocado_magic.client.control_client import ANSWER_S
-from spicy_avocado_magic.client.last_exit import last_exit_report
+from spicy_avocado_magic.client.last_run import last_exit_report
 from spicy_avocado_magic.client.log_reader import read_logs
 from spicy_avocado_magic.errors import DaemonUnreachable, DiskTooSmall
 from spicy_avocado_magic.protocol.state import State
@@ -64,7 +64,7 @@ def _killed(service: Service) -> Timing:
     last = last_exit_report(rehearse=False)
     assert last is not None, "status does not tell what happened"
     assert "was killed" in last.text, last.text
-    assert "%avocado_up starts it anew" in last.text, last.text
+    assert "%avocado_up starts it again" in last.text, last.text
     return detect_s, up_again(service)
 
 

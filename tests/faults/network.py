@@ -79,8 +79,8 @@ def _up_without_a_network(service: Service) -> Avocado:
     return _up_once_it_is_there(
         service,
         {
-            "install": "127.0.0.1 cannot be reached",
-            "pull": "127.0.0.1 cannot be reached",
+            "install": "127.0.0.1 refuses the connection",
+            "pull": "127.0.0.1 refuses the connection",
             "tunnel": "The ngrok service cannot be reached",
         },
         service.world.find,
@@ -100,7 +100,7 @@ def _up_without_names(service: Service) -> Avocado:
     return _up_once_it_is_there(
         service,
         {
-            "pull": "localhost cannot be reached",
+            "pull": "localhost cannot be found",
             "tunnel": "The ngrok service cannot be reached",
         },
         names.unlink,

@@ -23,6 +23,7 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
+from spicy_avocado_magic.rehearsal.fake_ngrok.agent import VERSION as AGENT_VERSION
 from spicy_avocado_magic.rehearsal.world import RehearsalWorld
 from tests.fault_injection.faults import VARIABLE as FAULTS_VARIABLE
 from tests.loop_thread import LoopThread
@@ -65,6 +66,7 @@ class LoopbackWorld:
         self._world = RehearsalWorld(folder, agent_module="tests.fault_injection.agent")
         self.run(self._world.start())
         self.edge = self._world.edge
+        _answer_version_at_once(self._world.endpoints().tunnel_program)
         self.sources = replace(self._world.endpoints(), rehearsal=False)
         """What points the product at it, as if it were the real one."""
         self.wires: dict[str, Wire] = {}
@@ -119,6 +121,17 @@ class LoopbackWorld:
         self.run(self._world.close())
         self.run(_end_the_rest())
         self._thread.close()
+
+
+def _answer_version_at_once(program: str) -> None:
+    """Let the agent's shell script print its version where no fault is active."""
+    path = Path(program)
+    first_line, rest = path.read_text().split("\n", maxsplit=1)
+    answer = (
+        f'[ "$*" = --version ] && [ ! -e "${FAULTS_VARIABLE}" ] '
+        f"&& echo ngrok version {AGENT_VERSION} && exit\n"
+    )
+    path.write_text(f"{first_line}\n{answer}{rest}")
 
 
 async def _end_the_rest() -> None:

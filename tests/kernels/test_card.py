@@ -26,6 +26,7 @@ LONG_PULL = """
 from dataclasses import replace
 
 from spicy_avocado_magic.notebook.display.card import CardView
+from spicy_avocado_magic.notebook.display.render import UpResult
 from spicy_avocado_magic.protocol.state import (
     STAGES, ModelState, Phase, Progress, Stage, State
 )
@@ -48,7 +49,8 @@ with view:
         view.show(State(sequence=step, stages=tuple(stages), models=models))
     done = [replace(stage, phase=Phase.READY, progress=None) for stage in stages]
     state = State(stages=tuple(done), models=models, url="https://a.example")
-    view.show_ready(state, "Launched in 30 min 0 s.", show_key=True)
+    result = UpResult(state=state, headline="Launched in 30 min 0 s.", show_key=True)
+    view.show_result(result)
 """
 
 

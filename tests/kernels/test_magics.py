@@ -100,7 +100,7 @@ def _walk_through_the_main_job(kernel: Kernel, home: Home) -> str:
     assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
     assert url in _good(kernel.run("%avocado_status"))
     _chat(kernel)
-    assert "nded" in _good(kernel.run("%avocado_down"))
+    assert "Stopped in" in _good(kernel.run("%avocado_down"))
     assert status() is None
     left = home.wait_no_processes(beside="ipykernel_launcher")
     assert not left, f"still running after down: {left}"
@@ -163,7 +163,7 @@ def test_the_logs_are_shown_followed_and_outlive_the_host(
     os.kill(state.pid, signal.SIGKILL)
     told = _good(kernel.run("%avocado_status"))
     assert f"(pid {state.pid}) was killed" in told
-    assert "%avocado_up starts it anew" in told
+    assert "%avocado_up starts it again" in told
     assert "gateway: ready" in _good(kernel.run("%avocado_logs"))
     with new_kernel() as other:
         code = "%load_ext spicy_avocado_magic\n%avocado_logs host"

@@ -93,7 +93,7 @@ def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("gated-one", "does not give"),
+        ("gated-one", "public access"),
         ("newer-one", "needs a newer Ollama"),
         ("hf.co/somebody/missing-GGUF:Q4", "somebody/missing-GGUF:Q4"),
     ],
@@ -164,7 +164,7 @@ def test_no_network_is_told_and_waited_for(home: Home, world: Endpoints) -> None
         told.update({s.name: s.failure.kind for s in state.stages if s.failure})
 
     policy = replace(QUICK, stalled_s=6.0)
-    with pytest.raises(StartTimeout, match="goes on trying"):
+    with pytest.raises(StartTimeout, match="keeps trying"):
         home.up("tiny", sources=nowhere, token=TOKEN, policy=policy, show=show)
     assert {"install", "pull"} <= set(told), f"only these were told: {told}"
     assert set(told.values()) == {NetworkUnreachable.__name__}, f"told: {told}"

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic import down, logs, status
-from spicy_avocado_magic.client import last_exit
 from spicy_avocado_magic.client.handle import Avocado
+from spicy_avocado_magic.client.last_run import last_exit_report
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.event_log import (
     ENDED,
@@ -102,7 +102,7 @@ def test_calls_and_their_effects_are_recorded(home: Home) -> None:
     assert not home.wait_no_processes()
     ending, *_, ended = [e for e in _entries() if e.what in (ENDING, ENDED)]
     assert (ending.text, ended.text) == ("got SIGTERM", "got SIGTERM")
-    told = last_exit.last_exit_report(rehearse=True)
+    told = last_exit_report(rehearse=True)
     assert told is not None
     assert "got SIGTERM" in told.text
 
@@ -114,18 +114,18 @@ def test_status_after_a_killed_host_tells_what_happened(home: Home) -> None:
     os.kill(pid, signal.SIGKILL)
     assert not home.wait_no_processes(), "something outlived the host"
     assert status() is None
-    told = last_exit.last_exit_report(rehearse=False)
+    told = last_exit_report(rehearse=False)
     assert told is not None
     assert told.rehearsal
     assert re.search(rf"\(pid {pid}\) was killed at \d{{4}}", told.text), told
     assert "agent, engine" in told.text
-    assert "%avocado_up starts it anew with its key and models" in told.text
+    assert "%avocado_up starts it again with its key and models" in told.text
     again = home.up()
     assert again.models == ("tiny",), "the remedy does not hold"
     assert logs("engine", count=500), "what came before is gone"
     down()
     assert logs() == []
-    assert last_exit.last_exit_report(rehearse=False) is None
+    assert last_exit_report(rehearse=False) is None
 
 
 def test_no_log_holds_a_secret_or_a_control_character(home: Home) -> None:

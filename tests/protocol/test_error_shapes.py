@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from spicy_avocado_magic.protocol.error_shapes import (
     ApiDialect,
     error_body,
+    error_message,
     error_shape,
 )
 
@@ -77,3 +80,18 @@ def test_an_engine_may_name_its_own_error_type() -> None:
     assert error_shape(ApiDialect.OPENAI, "No.", "api_error") == {
         "error": {"message": "No.", "type": "api_error", "param": None, "code": None}
     }
+
+
+@pytest.mark.parametrize("dialect", ApiDialect)
+def test_the_message_is_read_from_every_dialect(dialect: ApiDialect) -> None:
+    """The body itself shows which API it is of."""
+    body = json.dumps(error_body(dialect, 500, "It broke."))
+    assert error_message(body) == error_message(body.encode()) == "It broke."
+
+
+@pytest.mark.parametrize(
+    "body", ["", "no JSON", "[1]", "{}", "7", '{"error": {}}', "\udcff"]
+)
+def test_a_body_without_an_error_has_no_message(body: str) -> None:
+    """The caller decides what to show then."""
+    assert error_message(body) == ""

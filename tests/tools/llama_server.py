@@ -1,6 +1,6 @@
 """A ``llama-server`` for a real Ollama: llama.cpp from PyPI's ``xllamacpp``.
 
-Ollama ≥ 0.30 runs models in a child of this name and tells it all by argv.
+Ollama ≥ 0.30 runs models in a child of this name and passes all settings as arguments.
 ``real_ollama`` installs this file with a first line that names its Python.
 """
 

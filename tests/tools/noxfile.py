@@ -121,11 +121,11 @@ def colab(session: nox.Session) -> None:
 
 
 def _run_tests(session: nox.Session, *arguments: str) -> None:
-    """Run tests; what failed is told, and has to hold when it runs by itself."""
-    told = ("-o", f"cache_dir={session.create_tmp()}/cache", *arguments)
-    session.run("pytest", *told, *session.posargs, success_codes=[0, 1])
+    """Run tests; what failed is printed, and has to pass when it runs by itself."""
+    named = ("-o", f"cache_dir={session.create_tmp()}/cache", *arguments)
+    session.run("pytest", *named, *session.posargs, success_codes=[0, 1])
     alone = ("--last-failed", "--last-failed-no-failures", "none")
-    session.run("pytest", *told, *alone, *session.posargs, success_codes=[0, 5])
+    session.run("pytest", *named, *alone, *session.posargs, success_codes=[0, 5])
 
 
 def _frozen(session: nox.Session) -> set[str]:

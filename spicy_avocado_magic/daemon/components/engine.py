@@ -16,8 +16,8 @@ from ...engine.install.release import (
     read_version,
     resolve_version,
 )
-from ...engine.ollama_process import OllamaProcess
-from ...engine.runner_activity import runner_activity
+from ...engine.ollama_api import OllamaApi
+from ...engine.ollama_process import OllamaProcess, runner_activity
 from ...errors import LOG_LINES_SHOWN, EngineFailed
 from ...gateway.app import Gateway
 from ...protocol.state import Phase
@@ -46,6 +46,11 @@ class EngineComponent:
         return self._server
 
     @property
+    def api(self) -> OllamaApi:
+        """A client of the running engine; its calls fail while there is none."""
+        return OllamaApi(self.base_url, self._context.policy)
+
+    @property
     def base_url(self) -> str:
         """Where the running engine answers; empty while there is none."""
         return self._server.base_url if self._server else ""
@@ -62,7 +67,7 @@ class EngineComponent:
             models_dir=context.models_folder,
             log=self.log,
             settings=context.settings,
-            policy=context.policy,
+            timeouts=context.policy,
             on_spawn=self._on_spawn,
             library_path=self._library_path(),
         )
@@ -124,7 +129,7 @@ class EngineComponent:
             number,
             releases_url=releases_url,
             engines=self._context.engines_folder,
-            policy=policy,
+            timeouts=policy,
             gpu_libraries=libraries.folders,
             on_progress=lambda done, all_: board.progress("install", done, all_),
             on_detail=lambda text: board.stage("install", Phase.STARTING, text),

@@ -10,8 +10,8 @@ from typing import Final
 
 from ...config.model_name import ModelName
 from ...config.modelfile import base_models, with_absolute_paths
-from ...engine import ollama_api as engine_models
 from ...engine.create import CreateCommand, run_ollama_create
+from ...engine.ollama_api import OllamaApi
 from ...engine.ollama_process import ollama_environ
 from ...engine.progress import DownloadProgress
 from ...engine.pull import pull_model
@@ -75,7 +75,7 @@ class ModelBuilder:
     async def _bring(self, base: ModelName, tell: _Tell) -> None:
         """Let the engine pull what a model is made from."""
         context = self._context
-        base_url = self._base_url()
+        api = OllamaApi(self._base_url(), context.policy)
         if context.board.snapshot().component("models") is not Phase.READY:
             # Two pulls of one digest at once break each other.
             raise UsageError(
@@ -95,16 +95,14 @@ class ModelBuilder:
 
         tell(f"Ollama pulls {base.short}, which is not here yet")
         await pull_model(
-            base_url,
+            api,
             source,
             insecure=source.is_insecure,
-            policy=context.policy,
+            timeouts=context.policy,
             on_progress=tell_progress,
         )
         if source != base:
-            await engine_models.rename_model(
-                base_url, source, base, policy=context.policy
-            )
+            await api.rename_model(source, base)
 
     async def _run(self, name: str, text: str, tell: _Tell) -> None:
         context, executable = self._context, self._engine.executable

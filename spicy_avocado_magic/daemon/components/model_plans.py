@@ -108,7 +108,7 @@ async def _look_up(context: DaemonContext, text: str) -> ModelPlan:
     source = resolve_source(name, sources.registry, for_all=sources.rehearsal)
     folder = context.models_folder
     present = await asyncio.to_thread(installed_manifest, name, folder)
-    manifest = present or await read_manifest(source, policy=context.policy)
+    manifest = present or await read_manifest(source, timeouts=context.policy)
     plan = ModelPlan(
         text=text,
         name=name,
@@ -134,7 +134,7 @@ async def _expect(
     if not weights_bytes:
         return None
     folder, policy = context.models_folder, context.policy
-    shape = await read_model_shape(plan.manifest, folder, policy=policy)
+    shape = await read_model_shape(plan.manifest, folder, timeouts=policy)
     fit = estimate_placement(weights_bytes, shape, memory, demand_of(context.settings))
     context.board.model(plan.text, fit=fit.text)
     if fit.verdict is Placement.CANNOT and not plan.is_installed:

@@ -7,7 +7,6 @@ import contextlib
 import os
 from collections.abc import Sequence
 
-from ...engine import ollama_api as engine_models
 from ...engine.blobs import fetch_blobs
 from ...engine.hardware.gpu_offload import (
     confirmed_gpu_bytes,
@@ -17,6 +16,7 @@ from ...engine.hardware.gpu_offload import (
 )
 from ...engine.hardware.memory import list_gpus
 from ...engine.hardware.memory_fit import AvailableMemory
+from ...engine.ollama_api import LoadedModel
 from ...engine.progress import DownloadProgress
 from ...engine.pull import pull_model
 from ...engine.registry import Manifest, installed_manifest
@@ -82,7 +82,7 @@ class ModelsComponent:
             has_all = await fetch_blobs(
                 plan.manifest,
                 context.models_folder,
-                policy=context.policy,
+                timeouts=context.policy,
                 on_progress=self._tell_progress,
             )
             plan.arrived.set()
@@ -139,18 +139,16 @@ class ModelsComponent:
                 await self._tell_memory(plans)
 
     async def _adopt(self, plan: ModelPlan) -> None:
-        policy, base_url = self._context.policy, self._engine.base_url
+        api = self._engine.api
         await pull_model(
-            base_url,
+            api,
             plan.source,
             insecure=plan.source.is_insecure,
-            policy=policy,
+            timeouts=self._context.policy,
             on_progress=self._tell_progress,
         )
         if plan.source != plan.name:
-            await engine_models.rename_model(
-                base_url, plan.source, plan.name, policy=policy
-            )
+            await api.rename_model(plan.source, plan.name)
         # The engine tells of bytes now and then only, and not of the last ones.
         for layer in (await self._on_disk(plan)).layers:
             self._tell_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
@@ -193,9 +191,7 @@ class ModelsComponent:
         """Load a model, and tell where it went; what is not as it should be, loudly."""
         board, server = self._context.board, self._engine.server
         logged = server.log_size() if server else 0
-        loaded = await engine_models.load_model(
-            self._engine.base_url, plan.name, policy=self._context.policy
-        )
+        loaded = await self._engine.api.load_model(plan.name)
         load_log = server.log_since(logged) if server else ""
         self._layers[plan.name.key] = offloaded_layers(load_log)
         gpu_bytes = self._on_gpu(plan, loaded)
@@ -214,8 +210,7 @@ class ModelsComponent:
 
     async def _tell_memory(self, plans: Sequence[ModelPlan]) -> None:
         """Keep in step with models that requests load and the engine unloads."""
-        board, base_url = self._context.board, self._engine.base_url
-        loaded = await engine_models.list_loaded(base_url, policy=self._context.policy)
+        board, loaded = self._context.board, await self._engine.api.list_loaded()
         for plan in plans:
             now = loaded.get(plan.name.key)
             board.model(
@@ -224,7 +219,7 @@ class ModelsComponent:
                 gpu_bytes=self._on_gpu(plan, now) if now else 0,
             )
 
-    def _on_gpu(self, plan: ModelPlan, loaded: engine_models.LoadedModel) -> int:
+    def _on_gpu(self, plan: ModelPlan, loaded: LoadedModel) -> int:
         return confirmed_gpu_bytes(
             loaded,
             engine_has_gpu=self._engine_has_gpu(),

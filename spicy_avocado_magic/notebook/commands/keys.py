@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from ...client import api, api_keys
-from ...config.api_key_options import KEY_OPTIONS, build_api_key_request
+from ...client.state_text import REHEARSAL_MARK, curl_line
+from ...config.api_key_options import (
+    KEY_OPTIONS,
+    ApiKeyRequest,
+    build_api_key_request,
+)
+from ...config.api_keys import ANONYMOUS
 from ...errors import UsageError
+from ...formatting import format_duration
+from ...protocol.state import ApiKeyState, ModelState, State
 from ...protocol.state_folder import StateFolder
-from ..display.keys import new_key_text, show_keys
+from ...system.redaction import Secret
+from ..display.html import RichOutput, columns_table, lines_of
+from ..display.status import KEYS_HEAD, key_cells, limits_text
+from ..display.theme import wrap_card
+from ..display.updatable import UpdatableOutput
 from ..session import NOTHING_RUNS, MagicCall, print_line
+
+POOLED: Final = (
+    "! This key works on this notebook only; other members of the pool answer 401.\n"
+    "  → Share a service outside the pool, or the --api-key that all members have."
+)
+NO_AUTH: Final = (
+    "With --no-auth, anybody with the URL can use the service, even without a key."
+)
 
 
 def run(call: MagicCall) -> None:
@@ -42,6 +63,54 @@ def run(call: MagicCall) -> None:
         show_keys(state, api_keys.read_keys(folder), in_notebook=call.in_notebook)
 
 
+def show_keys(state: State, keys: Sequence[ApiKeyState], *, in_notebook: bool) -> None:
+    """Show each key with its limits and use."""
+    rows = [key_cells(key) for key in keys]
+    notes = [NO_AUTH] if keys and keys[0].name == ANONYMOUS else []
+    text = "\n".join([*_aligned([KEYS_HEAD, *rows]), *notes])
+    if not in_notebook:
+        print_line(text, rehearsal=state.rehearsal)
+        return
+    markup = wrap_card(
+        columns_table("Keys", KEYS_HEAD, rows) + lines_of(notes, "warning"),
+        phase="ready",
+        label="Keys",
+        rehearsal=state.rehearsal,
+    )
+    marked = f"{REHEARSAL_MARK}\n{text}" if state.rehearsal else text
+    UpdatableOutput().update(RichOutput(html=markup, text=marked))
+
+
+def new_key_text(state: State, request: ApiKeyRequest, secret: Secret) -> str:
+    """Return a new key in full, and a curl line that uses it."""
+    key = secret.get_secret_value()
+    shared = replace(state, api_key=key, key_is_generated=True, hide_key=False)
+    if request.models:
+        models = tuple(ModelState(name=name) for name in request.models)
+        shared = replace(shared, models=models)
+    limits = limits_text(
+        ApiKeyState(
+            name=request.name,
+            manage=request.manage,
+            models=request.models,
+            rpm=request.rpm,
+            tokens=request.tokens,
+        )
+    )
+    expires = "never"
+    if request.expires_s:
+        expires = f"in {format_duration(request.expires_s)}"
+    lines = [
+        f"New key for {request.name}. It is shown only this once:",
+        f"key     {key}",
+        f"limits  {limits}",
+        f"expires {expires}",
+        "",
+        curl_line(shared, show_key=True),
+    ]
+    return "\n".join([*lines, *(["", POOLED] if state.members else [])])
+
+
 def _limits(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a new key that were given.
 
@@ -54,12 +123,23 @@ def _limits(values: Mapping[str, Any]) -> dict[str, Any]:
         for option in KEY_OPTIONS
         if values[option.name] not in (None, False)
     }
-    if action and not values["name"]:
-        raise UsageError("The name is missing.", f"Write %avocado_keys {action} NAME")
     for option in KEY_OPTIONS:
         if option.name in limits and action != "add":
             raise UsageError(
                 f"{option.flag} can only be given to a new key.",
                 f"Write %avocado_keys add NAME {option.flag} …",
             )
+    if action and not values["name"]:
+        raise UsageError("The name is missing.", f"Write %avocado_keys {action} NAME")
     return limits
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from ...client import api, last_exit, wait_ready
-from ...client.recent_errors import RecentError, recent_errors
+from ...client import api, wait_ready
+from ...client.last_run import RecentError, last_exit_report, recent_errors
 from ...config.timeouts import Timeouts
 from ...protocol.json_codec import to_json
 from ...protocol.state import State
@@ -34,7 +34,7 @@ def run(call: MagicCall) -> dict[str, Any] | None:
     flags = call.parse()
     state = api.status(rehearse=flags["rehearse"])
     if state is None:
-        report = last_exit.last_exit_report(rehearse=flags["rehearse"])
+        report = last_exit_report(rehearse=flags["rehearse"])
         is_rehearsal = report.rehearsal if report else flags["rehearse"]
         print_line(report.text if report else NOTHING_RUNS, rehearsal=is_rehearsal)
         return {} if flags["json"] else None

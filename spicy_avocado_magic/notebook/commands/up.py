@@ -9,6 +9,7 @@ from ...config.options import UpRequest
 from ...errors import DaemonUnreachable
 from ...system.platforms import detect_platforms, first_run_notices
 from ..display.card import CardView
+from ..display.render import UpResult
 from ..display.terminal import TerminalView
 from ..line.config_traits import defaults_of
 from ..line.up_line import parse_up
@@ -61,20 +62,16 @@ def bring_up(
                 "The service stopped right after it had started.",
                 "Run %avocado_up again.",
             )
-        if avocado.outcome == "accepted":
-            view.show_accepted(
-                state,
-                avocado.headline,
-                show_key=avocado.has_new_key,
+        is_new, is_accepted = avocado.has_new_key, avocado.outcome == "accepted"
+        view.show_result(
+            UpResult(
+                state=state,
+                headline=avocado.headline,
+                is_accepted=is_accepted,
+                show_key=is_new,
                 show_token=avocado.has_new_token,
+                snippets=() if is_accepted else avocado.snippets(show_key=is_new),
             )
-            return
-        view.show_ready(
-            state,
-            avocado.headline,
-            show_key=avocado.has_new_key,
-            show_token=avocado.has_new_token,
-            snippets=avocado.snippets(show_key=avocado.has_new_key),
         )
 
 

@@ -1,1 +1,1 @@
-"""The card: one display of a notebook, drawn in place, and its twins in plain text."""
+"""The output of the magics: cards in a notebook, text in a terminal."""

@@ -1,16 +1,26 @@
-"""A model's answer while it arrives: a display in a notebook, text in a terminal."""
+"""A model's answer while it arrives: a display in a notebook, text in a terminal.
+
+JupyterLab executes ``<img onerror>`` and fetches images inside ``Markdown(…)``, so the
+answer is never displayed as ``text/markdown``, but as HTML made from it here.
+"""
 
 from __future__ import annotations
 
 import html
-from typing import Final
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from ...client.state_text import REHEARSAL_MARK
 from ...protocol.state import State
 from ...system.redaction import strip_control_chars
 from ..session import print_line
-from .markdown import markdown_html
+from .theme import NO_FORMULAS
 from .updatable import RedrawThrottle, ThrottledOutput
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
 
 TAIL_CHARS: Final = 1_200
 """How much of the end is shown while the answer arrives.
@@ -18,6 +28,9 @@ TAIL_CHARS: Final = 1_200
 It keeps every update below 20 kB, however long the answer is.
 """
 THINKING: Final = "(thinking …)"
+LONGEST_RENDERED: Final = 60_000
+"""Limit in characters: a longer text is shown unrendered, since rendering is slow."""
+_WEB: Final = re.compile(r"https?://", re.IGNORECASE)
 _NOTE: Final = "opacity:.7;font-size:smaller"
 
 
@@ -66,3 +79,41 @@ class TerminalAnswer:
     def close(self, note: str) -> None:
         """Print a note on a line of its own."""
         print_line(f"\n{strip_control_chars(note)}")
+
+
+def markdown_html(text: str) -> str:
+    """Return safe HTML for a model's Markdown.
+
+    HTML in it is escaped, images become links, and links lead to web pages only.
+    """
+    stripped = strip_control_chars(text)
+    if len(stripped) > LONGEST_RENDERED:
+        markup = f'<div style="white-space:pre-wrap">{html.escape(stripped)}</div>'
+    else:
+        markup = _renderer().render(stripped)
+    return f'<div class="{NO_FORMULAS}">{markup}</div>'
+
+
+@cache
+def _renderer() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    markdown = MarkdownIt("commonmark", {"html": False, "linkify": False})
+    markdown.enable(["table", "strikethrough"]).disable(["image", "autolink"])
+    markdown.validateLink = _is_web  # type: ignore[method-assign]
+    markdown.add_render_rule("link_open", _open_link)
+    return markdown
+
+
+def _is_web(url: str) -> bool:
+    return _WEB.match(url) is not None
+
+
+def _open_link(
+    renderer: Any, tokens: Sequence[Any], index: int, options: Any, env: Any
+) -> str:
+    tokens[index].attrSet("rel", "noopener noreferrer")
+    tokens[index].attrSet("target", "_blank")
+    # The browser's default blue is hard to read on a dark theme.
+    tokens[index].attrSet("style", "color:inherit")
+    return str(renderer.renderToken(tokens, index, options, env))

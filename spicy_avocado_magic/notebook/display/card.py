@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from ...errors import AvocadoError
 from ...protocol.state import Failure, State
-from .render import render_accepted, render_progress, render_ready, render_stopped
+from .render import UpResult, render_progress, render_result, render_stopped
 from .updatable import RedrawThrottle, UpdatableOutput
-
-if TYPE_CHECKING:
-    from ...client.snippets import Snippet
 
 
 class CardView:
@@ -47,40 +44,10 @@ class CardView:
         if self._throttle.is_due:
             self._draw_pending()
 
-    def show_ready(
-        self,
-        state: State,
-        headline: str,
-        *,
-        show_key: bool,
-        show_token: bool = False,
-        snippets: Sequence[Snippet] = (),
-    ) -> None:
+    def show_result(self, result: UpResult) -> None:
         """Replace the progress with URL, key, and code that uses them."""
         self._is_pending = False
-        self._output.update(
-            render_ready(
-                state,
-                headline,
-                show_key=show_key,
-                show_token=show_token,
-                snippets=snippets,
-            )
-        )
-
-    def show_accepted(
-        self,
-        state: State,
-        headline: str,
-        *,
-        show_key: bool,
-        show_token: bool = False,
-    ) -> None:
-        """Show what goes on in the background, and nothing that will become untrue."""
-        self._is_pending = False
-        self._output.update(
-            render_accepted(state, headline, show_key=show_key, show_token=show_token)
-        )
+        self._output.update(render_result(result))
 
     def __enter__(self) -> Self:
         return self

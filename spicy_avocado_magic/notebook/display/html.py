@@ -1,4 +1,4 @@
-"""Text from anywhere as markup that stays text, and a picture of bounded size."""
+"""HTML building blocks that escape all text, and an output of bounded size."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 
 from ...system.redaction import strip_control_chars
 
-MOST_BYTES: Final = 20_000
-"""Of one message to a notebook, both forms together."""
-MOST_CHARS: Final = 300
-"""Of one text from outside on a card; a longer one is cut."""
+MAX_BYTES: Final = 20_000
+"""Limit of one message to a notebook, HTML and text together."""
+MAX_CHARS: Final = 300
+"""Limit of one text from outside on a card; a longer one is cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RichOutput:
-    """What a display shows: markup, and its twin for where there is only text."""
+    """The content of a display: HTML, and text for where HTML cannot be shown."""
 
     html: str
     text: str
@@ -30,44 +30,46 @@ class RichOutput:
 
     @property
     def size_bytes(self) -> int:
-        """Of the bundle as it is sent and saved."""
+        """Size of the bundle as it is sent and saved."""
         return len(json.dumps(self.bundle, ensure_ascii=False).encode())
 
 
-def truncate(text: str, most_chars: int = MOST_CHARS) -> str:
-    """Return a text without control characters, cut where it is too long."""
-    plain = strip_control_chars(text)
-    return plain if len(plain) <= most_chars else f"{plain[: most_chars - 1]}…"
+def truncate(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Return a text without control characters, cut if it is too long."""
+    stripped = strip_control_chars(text)
+    if len(stripped) <= max_chars:
+        return stripped
+    return f"{stripped[: max_chars - 1]}…"
 
 
-def one_line(text: str, most_chars: int = MOST_CHARS) -> str:
-    """Return a text as one line of plain text."""
-    return truncate(" ".join(strip_control_chars(text).split()), most_chars)
+def one_line(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Return a text on one line, cut if it is too long."""
+    return truncate(" ".join(strip_control_chars(text).split()), max_chars)
 
 
-def escape_line(text: str, most_chars: int = MOST_CHARS) -> str:
-    """Return a text as one line that markup shows as it is, in attributes as well."""
-    return html.escape(one_line(text, most_chars))
+def escape_line(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Return a text on one line, escaped for HTML, also inside attributes."""
+    return html.escape(one_line(text, max_chars))
 
 
-def preformatted(text: str, most_chars: int = MOST_CHARS) -> str:
-    """Return lines that markup shows as they are, one below the other."""
-    return f'<pre class="avocado-code">{html.escape(truncate(text, most_chars))}</pre>'
+def preformatted(text: str, max_chars: int = MAX_CHARS) -> str:
+    """Return lines of text as a ``<pre>`` block."""
+    return f'<pre class="avocado-code">{html.escape(truncate(text, max_chars))}</pre>'
 
 
 def details(title: str, markup: str, *, is_open: bool = False, kind: str = "") -> str:
-    """Return markup under a title that opens and closes it.
+    """Return markup in a fold.
 
     Args:
-        title: Plain text.
-        markup: What is in it.
+        title: Text of the line that opens and closes it.
+        markup: Its content.
         is_open: Whether it is open at first.
-        kind: Told as ``data-fold``, so that one fold can be found among others.
+        kind: Value of ``data-fold``, to find one fold among others.
     """
     opened = " open" if is_open else ""
-    named = f' data-fold="{escape_line(kind)}"' if kind else ""
+    attribute = f' data-fold="{escape_line(kind)}"' if kind else ""
     return (
-        f'<details class="avocado-fold"{named}{opened}>'
+        f'<details class="avocado-fold"{attribute}{opened}>'
         f"<summary>{escape_line(title)}</summary>{markup}</details>"
     )
 
@@ -75,9 +77,9 @@ def details(title: str, markup: str, *, is_open: bool = False, kind: str = "") -
 def facts_table(
     facts: Iterable[tuple[str, str]], prose: Iterable[tuple[str, str]] = ()
 ) -> str:
-    """Return names with their values, then those that are told in words.
+    """Return a table of names and values, then of names and sentences.
 
-    A click selects a value whole.
+    A click selects a whole value.
     """
     cells = [(name, f"<code>{escape_line(value)}</code>") for name, value in facts]
     cells += [(name, escape_line(value)) for name, value in prose]
@@ -91,7 +93,7 @@ def facts_table(
 def columns_table(
     title: str, head: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> str:
-    """Return a table with a title, which a narrow page scrolls sideways."""
+    """Return a table with a title, which scrolls sideways on a narrow page."""
     heads = "".join(f'<th scope="col">{escape_line(name)}</th>' for name in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape_line(cell)}</td>" for cell in row) + "</tr>"
@@ -105,19 +107,19 @@ def columns_table(
 
 
 def lines_of(lines: Iterable[str], kind: str) -> str:
-    """Return plain lines, each a paragraph of this kind."""
+    """Return lines, each in an element of the class ``avocado-{kind}``."""
     return "".join(f'<div class="avocado-{kind}">{escape_line(x)}</div>' for x in lines)
 
 
-def few(items: Sequence[str], most: int) -> list[str]:
-    """Return the first items, and how many more there are."""
-    rest = len(items) - most
-    return [*items[:most], *([f"… and {rest} more"] if rest > 0 else [])]
+def first_few(items: Sequence[str], limit: int) -> list[str]:
+    """Return the first items, and the number of those left out."""
+    rest = len(items) - limit
+    return [*items[:limit], *([f"… and {rest} more"] if rest > 0 else [])]
 
 
-def cut_to_bytes(text: str, most_bytes: int) -> str:
-    """Return as much of a text as that many bytes of JSON hold."""
+def cut_to_bytes(text: str, max_bytes: int) -> str:
+    """Return the beginning of a text that takes at most so many bytes in JSON."""
     kept = text
-    while len(json.dumps(kept, ensure_ascii=False).encode()) > most_bytes:
+    while len(json.dumps(kept, ensure_ascii=False).encode()) > max_bytes:
         kept = kept[: len(kept) * 9 // 10]
     return kept if kept == text else f"{kept}…"

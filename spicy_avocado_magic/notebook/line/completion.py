@@ -49,7 +49,7 @@ class CompletionSources:
         names: Variables that may follow ``$``.
         models: Installed models, then well-known ones.
         components: Components that have a log.
-        paths: Files and folders whose paths begin with a text.
+        paths: Paths of files and folders that begin with a text.
     """
 
     names: Callable[[], Sequence[str]]

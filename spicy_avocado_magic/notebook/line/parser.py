@@ -1,10 +1,13 @@
-"""Parser of a magic's line, driven by the command table; independent of IPython."""
+"""Parser of a magic's line, driven by the command table; independent of IPython.
+
+Common typos get an error of their own, with the correction to type.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,14 +16,6 @@ from ...config.validators import validate_model
 from ...errors import SecretMissing, UsageError
 from ...formatting import did_you_mean
 from .command_table import Argument, CommandSpec
-from .typo_hints import (
-    CURLY_QUOTES,
-    curly_quote_error,
-    reject_detached_value,
-    reject_unicode_dash,
-    unknown_option_error,
-    unterminated_error,
-)
 from .variables import VariableResolver
 
 _PIECE: Final = re.compile(
@@ -28,6 +23,11 @@ _PIECE: Final = re.compile(
 )
 """A quoted text, an escaped character, a comment, or any one character."""
 _END: Final = re.compile(r"[;\s]+\Z")
+_CURLY_QUOTES: Final = ("\u201c", "\u201d", "\u201e", "\u2018")
+"""Opening curly quotes; the closing single one may be an apostrophe."""
+_LONG_DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+_MODEL_FLAGS: Final = ("--model", "--models", "-m")
+_BOOLEANS: Final = ("true", "false", "yes", "no", "on", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +82,13 @@ def split(line: str) -> list[str]:
         UsageError: If a quote is curly or open, or nothing follows a backslash.
     """
     pieces = [match for match in _PIECE.finditer(line) if not match["comment"]]
-    if any(piece[0] in CURLY_QUOTES for piece in pieces):
-        raise curly_quote_error()
+    if any(piece[0] in _CURLY_QUOTES for piece in pieces):
+        raise _curly_quote_error()
     try:
         # shlex takes a "#" inside a word for a comment, too; a shell does not.
         return shlex.split(_END.sub("", "".join(piece[0] for piece in pieces)))
     except ValueError as error:
-        raise unterminated_error(error) from None
+        raise _unterminated_error(error) from None
 
 
 def sort_words(spec: CommandSpec, line: str) -> ParsedLine:
@@ -102,14 +102,14 @@ def sort_words(spec: CommandSpec, line: str) -> ParsedLine:
     rest = split(line)
     while rest:
         word = rest.pop(0)
-        reject_unicode_dash(word)
+        _reject_unicode_dash(word)
         flag, equals, value = word.partition("=")
         if not word.startswith("-"):
             words.append(word)
             continue
         option = spec.option_by_flag.get(flag)
         if option is None:
-            raise unknown_option_error(flag, spec)
+            raise _unknown_option_error(flag, spec)
         if not equals:
             value = _value_after(option, rest)
         if option.repeats and flag in options:
@@ -195,7 +195,7 @@ def missing_body_error(spec: CommandSpec) -> UsageError:
 
 
 def _value_after(option: Option, rest: list[str]) -> str:
-    reject_detached_value(option, rest)
+    _reject_detached_value(option, rest)
     if option.is_flag:
         return "true"
     if rest and not rest[0].startswith("--"):
@@ -232,3 +232,74 @@ def _argument_value(
         hint = did_you_mean(word, argument.choices, f"Write {spec.usage}")
         raise UsageError(f"%{spec.name} has no {word!r}.", hint)
     return word if argument.choices else variables.resolve(word)
+
+
+def _curly_quote_error() -> UsageError:
+    """Return the error for quotes that a word processor made."""
+    return UsageError(
+        "A quote on this line is curly (“ ”), and only straight ones count.",
+        "Type straight quotes: ' or \".",
+    )
+
+
+def _unterminated_error(error: ValueError) -> UsageError:
+    """Return the error for a line that ends inside a quote or after a backslash.
+
+    Args:
+        error: From ``shlex``.
+    """
+    if "escape" in str(error).lower():
+        return UsageError(
+            "This line ends with a backslash, and nothing follows it.",
+            "Remove the backslash, or continue on the next line.",
+        )
+    return UsageError("A quote on this line is not closed.", "Close it, or remove it.")
+
+
+def _reject_unicode_dash(word: str) -> None:
+    """Refuse a word that begins with a long dash where ``--`` was meant.
+
+    Raises:
+        UsageError: Without the option's value, which may be a secret.
+    """
+    if word.lstrip("-")[:1] in tuple(_LONG_DASHES):
+        flag = word.partition("=")[0]
+        raise UsageError(
+            f"{flag} begins with a long dash, which is not a hyphen.",
+            f"Type --{flag.lstrip('-' + _LONG_DASHES)}, with two hyphens.",
+        )
+
+
+def _reject_detached_value(option: Option, rest: Sequence[str]) -> None:
+    """Refuse a value that is separated from its option by a space too many.
+
+    Args:
+        option: Typed without ``=``.
+        rest: The words after it.
+
+    Raises:
+        UsageError: Without the value if it may be a secret.
+    """
+    word = rest[0] if rest else ""
+    if word.startswith("="):
+        example = f"{option.flag}={option.metavar or 'false'}"
+        raise UsageError(
+            f"There is a space between {option.flag} and =.", f"Write {example}"
+        )
+    if option.is_flag and word.lower() in _BOOLEANS:
+        raise UsageError(
+            f"There is a space between {option.flag} and {word}.",
+            f"Write {option.flag}={word}",
+        )
+
+
+def _unknown_option_error(flag: str, spec: CommandSpec) -> UsageError:
+    """Return the error for an unknown option, with the closest match."""
+    known = spec.option_by_flag
+    positive = flag.replace("--no-", "--", 1)
+    hint = did_you_mean(flag, (*known, "--help"), f"See %{spec.name} --help.")
+    if flag in _MODEL_FLAGS and any(each.is_model for each in spec.arguments):
+        hint = "A model needs no option: write its name alone."
+    elif positive != flag and positive in known and known[positive].is_flag:
+        hint = f"Write {positive}=false"
+    return UsageError(f"{flag} is not an option.", hint)

@@ -46,7 +46,7 @@ class Server:
 async def hung(server: Server, *, waits: bool = False, sent: int = 0) -> str:
     """Return why the engine is taken for hung."""
     metrics = SimpleNamespace(bytes_out=sent)
-    gateway: Any = SimpleNamespace(waits_for_engine=waits, metrics=metrics)
+    gateway: Any = SimpleNamespace(is_blocked_on_engine=waits, metrics=metrics)
     error = await wait_until_unresponsive(
         cast(OllamaProcess, server), cast(Gateway, gateway), POLICY
     )

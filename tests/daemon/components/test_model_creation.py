@@ -19,7 +19,7 @@ from spicy_avocado_magic.daemon.components.engine import EngineComponent
 from spicy_avocado_magic.daemon.components.model_creation import ModelBuilder
 from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.state_store import StateStore
-from spicy_avocado_magic.engine import ollama_api as engine_models
+from spicy_avocado_magic.engine.ollama_api import OllamaApi
 from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.state import Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
@@ -43,7 +43,7 @@ class Children:
         self.has_some.set()
         self._known.touch()
 
-    def done(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Note one less."""
         self._known.unlink(missing_ok=True)
         self.log.append(f"-{name}")
@@ -152,21 +152,21 @@ def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
 
     async def adopt(
-        _url: str,
+        _api: OllamaApi,
         source: ModelName,
         *,
         insecure: bool,
-        policy: Timeouts,
+        timeouts: Timeouts,
         on_progress: Callable[[str, int, int], None],
     ) -> None:
         on_progress("ab", 1_000_000, 2_000_000)
         asked.append(f"pull {source.short} {insecure}")
 
-    async def copy(_url: str, source: ModelName, to: ModelName, **_: Any) -> None:
+    async def copy(_api: OllamaApi, source: ModelName, to: ModelName, **_: Any) -> None:
         asked.append(f"copy {source.short} {to.short}")
 
     monkeypatch.setattr(model_creation, "pull_model", adopt)
-    monkeypatch.setattr(engine_models, "rename_model", copy)
+    monkeypatch.setattr(OllamaApi, "rename_model", copy)
     return asked
 
 

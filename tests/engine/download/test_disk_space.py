@@ -68,31 +68,31 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_file_too_large_for_a_real_disk_is_not_begun(
-    small_disk: Path, serve: Serve, policy: Timeouts
+    small_disk: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """Where its size is known nothing is asked for."""
     host = FileHost(bytes(9 * MEBI))
     with pytest.raises(DiskTooSmall, match=r"needs 9\.4 MB"):
-        await bring(host, small_disk / "file", serve, policy, size=9 * MEBI)
+        await bring(host, small_disk / "file", serve, timeouts, size=9 * MEBI)
     assert host.ranges == []
 
 
 async def test_a_real_disk_that_fills_up_is_told_and_what_came_is_kept(
-    small_disk: Path, serve: Serve, policy: Timeouts
+    small_disk: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """A size that nobody told cannot be checked before."""
     # The end would tell a size, which may be checked before the disk is full.
     host = FileHost(
         bytes(12 * MEBI), knows_ranges=False, is_chunked=True, stall_after=[11 * MEBI]
     )
-    patient = replace(policy, stall_s=30.0)  # a second try would be told otherwise
+    patient = replace(timeouts, stall_s=30.0)  # a second try would be told otherwise
     with pytest.raises(DiskTooSmall, match="is full"):
         await bring(host, small_disk / "file", serve, patient)
     assert used_bytes(small_disk) > 4 * MEBI
 
 
 async def test_a_real_disk_that_fills_up_while_unpacking_is_told(
-    small_disk: Path, serve: Serve, policy: Timeouts
+    small_disk: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """What was unpacked is gone, so that the disk is not left full."""
     plain = io.BytesIO()
@@ -116,7 +116,7 @@ async def test_a_real_disk_that_fills_up_while_unpacking_is_told(
             "0.34.1",
             releases_url=await serve(app),
             engines=small_disk,
-            policy=policy,
+            timeouts=timeouts,
             gpu_libraries=frozenset(),
             on_progress=lambda *_: None,
             on_detail=lambda _: None,
@@ -131,10 +131,14 @@ def used_bytes(folder: Path) -> int:
 
 
 async def bring(
-    host: FileHost, path: Path, serve: Serve, policy: Timeouts, size: int | None = None
+    host: FileHost,
+    path: Path,
+    serve: Serve,
+    timeouts: Timeouts,
+    size: int | None = None,
 ) -> None:
     """Fetch the file of a host."""
     url = f"{await serve(host.application())}/file"
     await download_file(
-        url, path, size=size, policy=policy, on_progress=lambda *_: None
+        url, path, size=size, timeouts=timeouts, on_progress=lambda *_: None
     )

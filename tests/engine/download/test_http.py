@@ -12,7 +12,6 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download.http import (
     HTTPStatusError,
     get_text,
-    is_loopback,
     open_session,
     retry_after_s,
 )
@@ -21,34 +20,17 @@ from spicy_avocado_magic.errors import DownloadFailed, UsageError
 from ..conftest import Serve
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://127.0.0.1:5000/x", True),
-        ("http://127.8.8.8/x", True),
-        ("http://localhost:1", True),
-        ("http://[::1]:1/", True),
-        ("https://localhost.example/", False),
-        ("https://127.0.0.1.example/", False),
-        ("https://10.0.0.1/", False),
-    ],
-)
-def test_loopback_is_told_by_the_host_alone(url: str, *, expected: bool) -> None:
-    """Names that only look like loopback are not."""
-    assert is_loopback(url) is expected
-
-
 async def test_a_bundle_that_is_not_there_is_the_users_to_mend(
-    policy: Timeouts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The message names the variable; nothing falls back to other certificates."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
     with pytest.raises(UsageError, match="REQUESTS_CA_BUNDLE"):
-        open_session("https://x.example", policy)
+        open_session("https://x.example", timeouts)
 
 
 async def test_a_bundle_replaces_the_systems_certificates(
-    policy: Timeouts, monkeypatch: pytest.MonkeyPatch
+    timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file that is named is the one that is loaded."""
     loaded: list[str | None] = []
@@ -59,11 +41,11 @@ async def test_a_bundle_replaces_the_systems_certificates(
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     monkeypatch.setattr(ssl, "create_default_context", load)
-    await open_session("https://x.example", policy).close()
+    await open_session("https://x.example", timeouts).close()
     assert loaded == ["/certificates.pem"]
 
 
-async def test_a_status_carries_its_text(policy: Timeouts, serve: Serve) -> None:
+async def test_a_status_carries_its_text(timeouts: Timeouts, serve: Serve) -> None:
     """What the server says about a refusal is not lost."""
 
     async def refuse(_request: web.Request) -> web.Response:
@@ -72,11 +54,11 @@ async def test_a_status_carries_its_text(policy: Timeouts, serve: Serve) -> None
     app = web.Application()
     app.router.add_get("/", refuse)
     with pytest.raises(HTTPStatusError) as caught:
-        await get_text(await serve(app), policy)
+        await get_text(await serve(app), timeouts)
     assert (caught.value.status, caught.value.text) == (412, "newer")
 
 
-async def test_a_text_without_end_is_cut(policy: Timeouts, serve: Serve) -> None:
+async def test_a_text_without_end_is_cut(timeouts: Timeouts, serve: Serve) -> None:
     """A server that never stops sending does not fill the memory."""
 
     async def flood(request: web.Request) -> web.StreamResponse:
@@ -88,11 +70,11 @@ async def test_a_text_without_end_is_cut(policy: Timeouts, serve: Serve) -> None
 
     app = web.Application()
     app.router.add_get("/", flood)
-    text = await get_text(await serve(app), policy)
+    text = await get_text(await serve(app), timeouts)
     assert len(text) < 8 << 20
 
 
-async def test_silence_is_told_as_such(policy: Timeouts, serve: Serve) -> None:
+async def test_silence_is_told_as_such(timeouts: Timeouts, serve: Serve) -> None:
     """A server that accepts but never answers is named."""
     import asyncio
 
@@ -103,7 +85,7 @@ async def test_silence_is_told_as_such(policy: Timeouts, serve: Serve) -> None:
     app = web.Application()
     app.router.add_get("/", hang)
     with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1 stopped sending"):
-        await get_text(await serve(app), policy)
+        await get_text(await serve(app), timeouts)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +100,7 @@ async def test_silence_is_told_as_such(policy: Timeouts, serve: Serve) -> None:
     ],
 )
 async def test_retry_after_is_read_in_both_forms(
-    policy: Timeouts, serve: Serve, told: str, seconds: float
+    timeouts: Timeouts, serve: Serve, told: str, seconds: float
 ) -> None:
     """Seconds or a date; what cannot be read asks for nothing."""
 
@@ -128,6 +110,6 @@ async def test_retry_after_is_read_in_both_forms(
     app = web.Application()
     app.router.add_get("/", refuse)
     url = await serve(app)
-    async with open_session(url, policy) as session, session.get(url) as response:
+    async with open_session(url, timeouts) as session, session.get(url) as response:
         pause_s = retry_after_s(response)
     assert pause_s == seconds if seconds < 1e9 else pause_s > seconds

@@ -39,15 +39,15 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def patient(policy: Timeouts) -> Timeouts:
+def patient(timeouts: Timeouts) -> Timeouts:
     """Return waits in which nothing stalls but what is compared with others."""
-    return replace(policy, stall_s=60.0, slow_s=0.1)
+    return replace(timeouts, stall_s=60.0, slow_s=0.1)
 
 
 async def bring(
     url: str,
     folder: Path,
-    policy: Timeouts,
+    timeouts: Timeouts,
     *,
     size: int | None = None,
     on_progress: Callable[[int, int], None] = lambda *_: None,
@@ -57,7 +57,7 @@ async def bring(
     try:
         async with asyncio.timeout(scaled(20)):
             await download_ranges(
-                f"{url}/file", part, policy=policy, on_progress=on_progress
+                f"{url}/file", part, timeouts=timeouts, on_progress=on_progress
             )
     finally:
         part.close()
@@ -66,14 +66,14 @@ async def bring(
 
 @pytest.mark.parametrize("size", [None, len(CONTENT)])
 async def test_several_connections_share_a_file(
-    tmp_path: Path, serve: Serve, policy: Timeouts, size: int | None
+    tmp_path: Path, serve: Serve, timeouts: Timeouts, size: int | None
 ) -> None:
     """Each byte is asked for once, by many connections, and comes in order."""
     all_there = asyncio.Event()
     host = FileHost(CONTENT, holding=dict.fromkeys(range(1, CONNECTIONS), all_there))
     url = await serve(host.application())
     bringing = asyncio.create_task(
-        bring(url, tmp_path, replace(policy, stall_s=60), size=size)
+        bring(url, tmp_path, replace(timeouts, stall_s=60), size=size)
     )
     async with asyncio.timeout(scaled(5)):
         await host.until(lambda: host.active >= CONNECTIONS - 1)
@@ -84,16 +84,16 @@ async def test_several_connections_share_a_file(
 
 
 async def test_a_small_file_costs_one_request(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """What fits into a segment is not worth more connections."""
     host = FileHost(CONTENT[:100])
-    assert await bring(await serve(host.application()), tmp_path, policy)
+    assert await bring(await serve(host.application()), tmp_path, timeouts)
     assert len(host.ranges) == 1
 
 
 async def test_no_more_than_a_window_is_asked_for_beyond_the_disk(
-    tmp_path: Path, serve: Serve, policy: Timeouts, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Serve, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the disk does not take a byte, a window is all that is in memory."""
     disk = threading.Event()
@@ -106,7 +106,7 @@ async def test_no_more_than_a_window_is_asked_for_beyond_the_disk(
     monkeypatch.setattr(PartialFile, "write", wait_and_write)
     host = FileHost(CONTENT)
     url = await serve(host.application())
-    bringing = asyncio.create_task(bring(url, tmp_path, policy))
+    bringing = asyncio.create_task(bring(url, tmp_path, timeouts))
     await host.until(lambda: host.sent >= WINDOW)
     # Whoever would ask for more has had its turns by now.
     for _ in range(100):
@@ -117,7 +117,7 @@ async def test_no_more_than_a_window_is_asked_for_beyond_the_disk(
 
 
 async def test_more_than_was_asked_for_is_not_taken(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """A server that ignores where a range ends does not get bytes in twice."""
     all_there, told = asyncio.Event(), [0]
@@ -128,7 +128,7 @@ async def test_more_than_was_asked_for_is_not_taken(
         bring(
             url,
             tmp_path,
-            replace(policy, stall_s=60),
+            replace(timeouts, stall_s=60),
             on_progress=lambda done, _total: told.append(done),
         )
     )
@@ -139,7 +139,7 @@ async def test_more_than_was_asked_for_is_not_taken(
 
 
 async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
-    tmp_path: Path, serve: Serve, policy: Timeouts, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Serve, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without ranges, too, a window is all that waits for the disk."""
     disk, full, told = threading.Event(), asyncio.Event(), [0]
@@ -159,7 +159,7 @@ async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
     host = FileHost(content, knows_ranges=False)
     url = await serve(host.application())
     bringing = asyncio.create_task(
-        bring(url, tmp_path, replace(policy, stall_s=60), on_progress=note)
+        bring(url, tmp_path, replace(timeouts, stall_s=60), on_progress=note)
     )
     await full.wait()
     # Whoever would read on has had its turns by now.
@@ -171,33 +171,33 @@ async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
 
 
 async def test_a_whole_file_in_place_of_a_late_range_is_not_taken(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """One server of many that knows no ranges does not undo what has come."""
     host = FileHost(CONTENT, forgets_ranges={5, 6})
-    assert await bring(await serve(host.application()), tmp_path, policy) == CONTENT
+    assert await bring(await serve(host.application()), tmp_path, timeouts) == CONTENT
     assert "" not in host.ranges, "all was asked for again"
 
 
 async def test_a_held_up_connection_does_not_hold_up_the_others(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """What comes early waits in memory for what comes late."""
     late = asyncio.Event()
     host = FileHost(CONTENT, holding={1: late})
     url = await serve(host.application())
-    bringing = asyncio.create_task(bring(url, tmp_path, replace(policy, stall_s=60)))
+    bringing = asyncio.create_task(bring(url, tmp_path, replace(timeouts, stall_s=60)))
     await host.until(lambda: max(host.stops, default=0) >= WINDOW)
     late.set()
     assert await bringing == CONTENT
 
 
 async def test_cut_connections_go_on_where_they_were(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """Many cuts cost nothing but the bytes that were on the wire."""
     host = FileHost(CONTENT, cut_after=[SEGMENT // 2] * 60)
-    assert await bring(await serve(host.application()), tmp_path, policy) == CONTENT
+    assert await bring(await serve(host.application()), tmp_path, timeouts) == CONTENT
     assert host.starts.count(SEGMENT // 2) == 1, "it began the segment again"
     assert host.sent <= len(CONTENT) + 60 * SEGMENT // 2
 
@@ -239,19 +239,19 @@ async def test_a_link_that_is_slow_as_a_whole_is_left_alone(
 
 @pytest.mark.parametrize("most", [1, 3])
 async def test_a_server_that_wants_fewer_connections_gets_fewer(
-    tmp_path: Path, serve: Serve, policy: Timeouts, most: int
+    tmp_path: Path, serve: Serve, timeouts: Timeouts, most: int
 ) -> None:
     """Those that are refused rest, and the others bring all."""
     host = FileHost(CONTENT, most_at_once=most, takes_s=0.005)
     url = await serve(host.application())
-    calm = replace(policy, backoff_max_s=15)
+    calm = replace(timeouts, backoff_max_s=15)
     assert await bring(url, tmp_path, calm) == CONTENT
     refused = len(host.ranges) - len({*host.starts})
     assert 0 < refused <= CONNECTIONS, f"it was refused {refused} times"
 
 
 async def test_a_pause_that_the_server_asks_for_is_kept(
-    tmp_path: Path, serve: Serve, policy: Timeouts, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, serve: Serve, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``Retry-After`` is heeded by a connection that is alone, within bounds."""
     pauses: list[float] = []
@@ -266,26 +266,26 @@ async def test_a_pause_that_the_server_asks_for_is_kept(
     monkeypatch.setattr(module, "retry_while_progressing", keep_trying)
     host = FileHost(CONTENT, statuses=[503], retry_after="7")
     with pytest.raises(DownloadFailed, match="503"):
-        await bring(await serve(host.application()), tmp_path, policy)
+        await bring(await serve(host.application()), tmp_path, timeouts)
     assert pauses == [7.0]
 
 
 async def test_a_redirect_is_followed_once_and_carries_no_credentials(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """Later requests go straight to the other host, without the first one's login."""
     files = FileHost(CONTENT)
     target = (await serve(files.application())).replace("127.0.0.1", "localhost")
     front = FileHost(b"", leads_to=lambda: f"{target}/file?signature=a%2Fb")
     url = (await serve(front.application())).replace("//", "//user:secret@")
-    assert await bring(url, tmp_path, policy) == CONTENT
+    assert await bring(url, tmp_path, timeouts) == CONTENT
     assert len(front.ranges) == 1, "each segment asked the first host again"
     assert front.authorizations[0].startswith("Basic ")
     assert set(files.authorizations) == {""}, "the login went to another host"
 
 
 async def test_a_link_that_has_expired_is_asked_for_again(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """A redirect's target that refuses is not the end while the source is there."""
     gone = FileHost(CONTENT, good_for=5)
@@ -293,19 +293,19 @@ async def test_a_link_that_has_expired_is_asked_for_again(
     fresh_url = await serve(FileHost(CONTENT).application())
     targets = iter([gone_url])
     front = FileHost(b"", leads_to=lambda: f"{next(targets, fresh_url)}/file")
-    assert await bring(await serve(front.application()), tmp_path, policy) == CONTENT
+    assert await bring(await serve(front.application()), tmp_path, timeouts) == CONTENT
     assert len(gone.ranges) > 5, "nothing was refused"
     assert len(front.ranges) > 1, "the source was not asked again"
 
 
 async def test_a_refusal_of_any_connection_ends_the_download(
-    tmp_path: Path, serve: Serve, policy: Timeouts
+    tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
     """A file that disappears under way is told, not waited for."""
     late = asyncio.Event()
     host = FileHost(CONTENT, holding={0: late})
     url = await serve(host.application())
-    bringing = asyncio.create_task(bring(url, tmp_path, replace(policy, stall_s=60)))
+    bringing = asyncio.create_task(bring(url, tmp_path, replace(timeouts, stall_s=60)))
     await host.until(lambda: bool(host.ranges))
     host.statuses[:] = [404] * CONNECTIONS
     late.set()

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.engine.download.http import status_of
 from spicy_avocado_magic.engine.download.partial_file import PartialFile
 from spicy_avocado_magic.engine.download.verified_download import (
     download_file,
-    refused_status,
 )
 from spicy_avocado_magic.errors import (
     ChecksumMismatch,
@@ -36,11 +36,11 @@ Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  (as in shutil)
 class Download:
     """One wanted file and what was told of its progress."""
 
-    def __init__(self, folder: Path, policy: Timeouts) -> None:
+    def __init__(self, folder: Path, timeouts: Timeouts) -> None:
         self.path = folder / "deep" / "file.bin"
         self.part = self.path.with_name("file.bin.part")
         self.progress: list[tuple[int, int]] = []
-        self._policy = policy
+        self._timeouts = timeouts
 
     async def run(
         self, base_url: str, *, sha256: str | None = SHA256, size: int | None = None
@@ -51,7 +51,7 @@ class Download:
             self.path,
             size=size,
             sha256=sha256,
-            policy=self._policy,
+            timeouts=self._timeouts,
             on_progress=self._note,
         )
 
@@ -60,9 +60,9 @@ class Download:
 
 
 @pytest.fixture
-def download(tmp_path: Path, policy: Timeouts) -> Download:
+def download(tmp_path: Path, timeouts: Timeouts) -> Download:
     """Return a download that has not begun."""
-    return Download(tmp_path, policy)
+    return Download(tmp_path, timeouts)
 
 
 async def test_a_whole_file_gets_its_name_and_leaves_no_part(
@@ -193,7 +193,7 @@ async def test_a_refusal_is_not_repeated(download: Download, serve: Serve) -> No
     host = FileHost(CONTENT, statuses=[404])
     with pytest.raises(DownloadFailed, match="HTTP 404") as caught:
         await download.run(await serve(host.application()))
-    assert refused_status(caught.value) == 404
+    assert status_of(caught.value) == 404
     assert len(host.ranges) == 1
 
 
@@ -255,7 +255,9 @@ async def test_no_server_is_told_as_no_network(
     download: Download, unused_tcp_port: int
 ) -> None:
     """A refused connection names the host and what to check."""
-    with pytest.raises(NetworkUnreachable, match=r"127\.0\.0\.1 cannot be reached"):
+    with pytest.raises(
+        NetworkUnreachable, match=r"127\.0\.0\.1 refuses the connection"
+    ):
         await download.run(f"http://127.0.0.1:{unused_tcp_port}")
 
 

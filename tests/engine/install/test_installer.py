@@ -100,7 +100,7 @@ class Installation:
     """What an ``install`` is called with."""
 
     engines: Path
-    policy: Timeouts
+    timeouts: Timeouts
     details: list[str] = field(default_factory=list)
 
     async def run(
@@ -111,7 +111,7 @@ class Installation:
             version,
             releases_url=url,
             engines=self.engines,
-            policy=self.policy,
+            timeouts=self.timeouts,
             gpu_libraries=frozenset(gpu),
             on_progress=lambda _done, _total: None,
             on_detail=self.details.append,
@@ -124,9 +124,9 @@ def left_in(installation: Installation) -> list[str]:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, policy: Timeouts) -> Installation:
+def installation(tmp_path: Path, timeouts: Timeouts) -> Installation:
     """Return an installation into an empty cache."""
-    return Installation(tmp_path, policy)
+    return Installation(tmp_path, timeouts)
 
 
 async def test_a_release_is_installed_once(
@@ -338,7 +338,7 @@ async def test_a_refusal_ends_the_unpacking_too(
     content = release({"bin/ollama": b"#!", "big": random.Random(1).randbytes(1 << 20)})
     host = published(content)
     host.archive.cut_after = [500_000, *[0] * 1000]
-    installation.policy = replace(installation.policy, stalled_s=0.1)
+    installation.timeouts = replace(installation.timeouts, stalled_s=0.1)
     with pytest.raises(DownloadFailed):
         await installation.run(await serve(host.application()))
     assert left_in(installation) == [".lock", f"{VERSION}-{NAME}.part"]

@@ -115,16 +115,16 @@ def test_other_machines_are_told_so(system: str, machine: str) -> None:
     ("requested", "version"), [("", OLLAMA_VERSION), ("0.20.0", "0.20.0")]
 )
 async def test_a_named_version_needs_no_network(
-    policy: Timeouts, requested: str, version: str
+    timeouts: Timeouts, requested: str, version: str
 ) -> None:
     """Only ``latest`` asks the release page."""
-    assert await resolve_version(requested, "http://127.0.0.1:1", policy) == version
+    assert await resolve_version(requested, "http://127.0.0.1:1", timeouts) == version
 
 
-async def test_a_version_too_old_is_refused(policy: Timeouts) -> None:
+async def test_a_version_too_old_is_refused(timeouts: Timeouts) -> None:
     """The message names the oldest that works."""
     with pytest.raises(UsageError, match=r"0\.11\.4 or newer"):
-        await resolve_version("0.11.3", "http://127.0.0.1:1", policy)
+        await resolve_version("0.11.3", "http://127.0.0.1:1", timeouts)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_a_version_too_old_is_refused(policy: Timeouts) -> None:
     [("/ollama/releases/tag/v0.40.2", "0.40.2"), ("/ollama/releases", None)],
 )
 async def test_latest_is_where_the_release_page_leads(
-    policy: Timeouts, serve: Serve, location: str, version: str | None
+    timeouts: Timeouts, serve: Serve, location: str, version: str | None
 ) -> None:
     """The redirect's tag is the version; without one, the way out is named."""
 
@@ -143,7 +143,7 @@ async def test_latest_is_where_the_release_page_leads(
     app.router.add_get("/releases/latest", redirect)
     url = f"{await serve(app)}/releases"
     if version is not None:
-        assert await resolve_version("latest", url, policy) == version
+        assert await resolve_version("latest", url, timeouts) == version
     else:
         with pytest.raises(DownloadFailed, match="--ollama-version"):
-            await resolve_version("latest", url, policy)
+            await resolve_version("latest", url, timeouts)

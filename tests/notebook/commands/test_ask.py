@@ -143,7 +143,7 @@ def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) 
         ("%%avocado_ask a b\nHi", "'b' is one word too many"),
         ("%%avocado_ask a $HOME\nHi", "'$HOME' is one word too many"),
         ("%%avocado_ask a --system Be brief\nHi", "Put quotes around"),
-        (f"%%avocado_ask {TOKEN}\nHi", "An ngrok token stands"),
+        (f"%%avocado_ask {TOKEN}\nHi", "this is an ngrok token"),
         ("%%avocado_ask --sytem x\nHi", "--sytem is not an option"),
         ("%%avocado_ask --system\nHi", "--system needs a value"),
         ("%avocado_ask why", "question below is missing. Write %%avocado_ask"),

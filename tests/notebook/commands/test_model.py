@@ -87,7 +87,7 @@ def test_what_was_not_made_is_not_served(
         ("%%avocado_model\nFROM tiny", "name is missing"),
         ("%%avocado_model a b\nFROM tiny", "'b' is one word too many"),
         ("%%avocado_model a $HOME\nFROM tiny", "'$HOME' is one word too many"),
-        (f"%%avocado_model {TOKEN}\nFROM tiny", "An ngrok token stands"),
+        (f"%%avocado_model {TOKEN}\nFROM tiny", "this is an ngrok token"),
         ("%%avocado_model a --quantize q4\nFROM tiny", "--quantize is not an option"),
         ("%avocado_model a", "Modelfile below is missing. Write %%avocado_model"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from spicy_avocado_magic.errors import TOLD_ABOVE, EngineFailed, Interrupted
 from spicy_avocado_magic.notebook.display.card import CardView
+from spicy_avocado_magic.notebook.display.render import UpResult
 from spicy_avocado_magic.notebook.display.updatable import RedrawThrottle
 
 from ..conftest import READY, Session
@@ -55,7 +56,7 @@ def test_a_card_is_drawn_once_and_then_updated_in_place(bare: Session) -> None:
         view.show(PULLING)
         clock.now = 1.0
         view.show(PULLING)
-        view.show_ready(READY, "Launched.", show_key=True)
+        view.show_result(UpResult(state=READY, headline="Launched.", show_key=True))
     assert [one["update"] for one in bare.displays] == [False, True, True]
     assert len({one["transient"]["display_id"] for one in bare.displays}) == 1
     assert phases(bare) == ["starting", "starting", "ready"]
@@ -71,7 +72,7 @@ def test_a_card_is_drawn_four_times_in_any_second_at_most(bare: Session) -> None
             before = len(bare.displays)
             view.show(replace(PULLING, warnings=(f"state {step}.",)))
             times += [clock.now] * (len(bare.displays) - before)
-        view.show_ready(READY, "Launched.", show_key=True)
+        view.show_result(UpResult(state=READY, headline="Launched.", show_key=True))
         times.append(clock.now)
     assert len(times) == len(bare.displays), "a drawing was not counted"
     assert len(times) > 25, "the card hardly moves"
@@ -118,7 +119,14 @@ def test_a_person_is_not_told_twice(bare: Session) -> None:
 def test_what_goes_on_in_the_background_is_left_as_accepted(bare: Session) -> None:
     """Nothing of it says that the cell is starting something."""
     with CardView(Clock()) as view:
-        view.show_accepted(PULLING, "Started in the background.", show_key=True)
+        view.show_result(
+            UpResult(
+                state=PULLING,
+                headline="Started in the background.",
+                show_key=True,
+                is_accepted=True,
+            )
+        )
     assert len(bare.displays) == 1
     assert "Started in the background." in last_page(bare).text
     assert "Starting" not in last_page(bare).text

@@ -11,7 +11,7 @@ from spicy_avocado_magic.notebook.display.html import (
     details,
     escape_line,
     facts_table,
-    few,
+    first_few,
     lines_of,
     one_line,
     preformatted,
@@ -47,8 +47,8 @@ def test_a_text_is_cut_where_it_is_too_long() -> None:
 
 def test_lists_tell_how_much_they_leave_out() -> None:
     """Nobody takes the first few for all."""
-    assert few(["a", "b"], 2) == ["a", "b"]
-    assert few(["a", "b", "c", "d"], 2) == ["a", "b", "… and 2 more"]
+    assert first_few(["a", "b"], 2) == ["a", "b"]
+    assert first_few(["a", "b", "c", "d"], 2) == ["a", "b", "… and 2 more"]
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "\\", "🥑", "\n"])

@@ -13,11 +13,12 @@ from spicy_avocado_magic.client.state_text import (
     curl_line,
 )
 from spicy_avocado_magic.errors import Interrupted
-from spicy_avocado_magic.notebook.display.html import MOST_BYTES, RichOutput
+from spicy_avocado_magic.notebook.display.html import MAX_BYTES, RichOutput
 from spicy_avocado_magic.notebook.display.render import (
+    UpResult,
     bounded_output,
     render_progress,
-    render_ready,
+    render_result,
     render_stopped,
 )
 from spicy_avocado_magic.protocol.state import Failure, ModelState, State
@@ -30,7 +31,9 @@ def faces(state: State) -> list[RichOutput]:
     """Return all that a card can show of a state."""
     return [
         render_progress(state, seconds=1.0),
-        render_ready(state, "Launched.", show_key=True, show_token=True),
+        render_result(
+            UpResult(state=state, headline="Launched.", show_key=True, show_token=True)
+        ),
         render_stopped(state, seconds=1.0, failure=FAILURE),
         render_stopped(state, seconds=1.0, failure=None),
     ]
@@ -62,7 +65,9 @@ def test_many_models_are_named_briefly() -> None:
 
 def test_a_ready_card_collapses_into_a_summary() -> None:
     """URL, key and models in sight, the stages in a closed fold."""
-    picture = render_ready(READY, "Launched in 2.0 s.", show_key=True)
+    picture = render_result(
+        UpResult(state=READY, headline="Launched in 2.0 s.", show_key=True)
+    )
     page = Page(picture.html)
     assert phase_of(picture) == "ready"
     for word in ("✓ Launched in 2.0 s.", READY.url, KEY, READY.local_url, "llama3"):
@@ -76,7 +81,7 @@ def test_a_ready_card_collapses_into_a_summary() -> None:
 
 def test_without_snippets_a_curl_line_shows_how_to_use_it() -> None:
     """As in the text."""
-    picture = render_ready(READY, "Done.", show_key=True)
+    picture = render_result(UpResult(state=READY, headline="Done.", show_key=True))
     assert curl_line(READY, show_key=True) in Page(picture.html).text
     assert curl_line(READY, show_key=True) in picture.text
 
@@ -87,7 +92,11 @@ def test_each_snippet_has_a_fold() -> None:
         Snippet(language="python", title="openai", code="import openai\nopenai.x()"),
         Snippet(language="python", title="<b>", code="<img onerror=x>"),
     )
-    page = Page(render_ready(READY, "Done.", show_key=True, snippets=given).html)
+    page = Page(
+        render_result(
+            UpResult(state=READY, headline="Done.", show_key=True, snippets=given)
+        ).html
+    )
     page.require_harmless()
     assert len(page.found("data-fold", "snippet")) == 2
     assert "Use it fromopenai" in page.text, "nobody knows what the folds are"
@@ -106,11 +115,17 @@ def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
     )
     known = snippets(state, show_key=True)
     assert len(known) == 10
-    picture = render_ready(state, "Done.", show_key=True, snippets=known)
-    assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
+    picture = render_result(
+        UpResult(state=state, headline="Done.", show_key=True, snippets=known)
+    )
+    assert picture.size_bytes <= MAX_BYTES, f"{picture.size_bytes} bytes"
     assert len(Page(picture.html).found("data-fold", "snippet")) == 10
     long = [Snippet(language="python", title="t", code="x" * 1_900)] * 10
-    page = Page(render_ready(state, "Done.", show_key=True, snippets=long).html)
+    page = Page(
+        render_result(
+            UpResult(state=state, headline="Done.", show_key=True, snippets=long)
+        ).html
+    )
     assert page.found("data-fold", "snippet") == []
     assert page.found("data-fold", "stages"), "all but the text is gone"
     assert curl_line(state, show_key=True) in page.text
@@ -120,11 +135,11 @@ def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
 def test_the_key_is_whole_only_where_it_may_be_seen(hidden: bool) -> None:
     """A saved notebook carries no other secret than a key that was made and shown."""
     state = replace(READY, hide_key=hidden, metrics_token="avocado-metrics-0123456789")
-    picture = render_ready(state, "Done.", show_key=True)
+    picture = render_result(UpResult(state=state, headline="Done.", show_key=True))
     for form in (picture.html, picture.text):
         assert (KEY in form) is not hidden
         assert "avocado-metrics-0123456789" not in form
-    later = render_ready(state, "Done.", show_key=False)
+    later = render_result(UpResult(state=state, headline="Done.", show_key=False))
     assert KEY not in later.html + later.text, "a later cell shows it again"
 
 
@@ -176,15 +191,15 @@ def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
 def test_no_picture_is_larger_than_a_message_may_be(text: str) -> None:
     """However long what comes from outside is."""
     for picture in faces(all_of(text)):
-        assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
+        assert picture.size_bytes <= MAX_BYTES, f"{picture.size_bytes} bytes"
         Page(picture.html).require_harmless()
 
 
 def test_a_picture_that_would_be_too_large_shows_its_text_cut() -> None:
     """Something is better than nothing."""
     lines = ["the first line", *["x" * 99] * 900]
-    picture = bounded_output(READY, "y" * MOST_BYTES, lines, phase="ready", label="l")
-    assert picture.size_bytes <= MOST_BYTES
+    picture = bounded_output(READY, "y" * MAX_BYTES, lines, phase="ready", label="l")
+    assert picture.size_bytes <= MAX_BYTES
     assert "the first line" in Page(picture.html).text
     assert picture.text.startswith("the first line")
     assert phase_of(picture) == "ready"
@@ -192,5 +207,5 @@ def test_a_picture_that_would_be_too_large_shows_its_text_cut() -> None:
 
 def test_the_text_of_a_ready_card_ends_with_the_hand_over() -> None:
     """Where HTML is not shown the text says the same."""
-    picture = render_ready(READY, "Done.", show_key=True)
+    picture = render_result(UpResult(state=READY, headline="Done.", show_key=True))
     assert picture.text.endswith(connection_details(READY, show_key=True))

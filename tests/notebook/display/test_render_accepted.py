@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
-from spicy_avocado_magic.notebook.display.render import accepted_text, render_accepted
+from spicy_avocado_magic.notebook.display.render import (
+    UpResult,
+    render_result,
+    result_text,
+)
 from spicy_avocado_magic.protocol.state import State
 
 from ..conftest import KEY, READY
@@ -20,7 +24,15 @@ HEADLINE = "Started in the background; %avocado_status tells how it is."
 def test_nothing_is_claimed_that_is_soon_no_longer_true() -> None:
     """A saved notebook shows it for ever: no stage, no bar, no missing URL or port."""
     state = replace(PULLING, api_key=KEY, key_is_generated=True, metrics_token=TOKEN)
-    picture = render_accepted(state, HEADLINE, show_key=True, show_token=True)
+    picture = render_result(
+        UpResult(
+            state=state,
+            headline=HEADLINE,
+            show_key=True,
+            show_token=True,
+            is_accepted=True,
+        )
+    )
     page = Page(picture.html)
     assert page.found("role", "progressbar") == []
     for text in (page.text, picture.text):
@@ -33,7 +45,9 @@ def test_nothing_is_claimed_that_is_soon_no_longer_true() -> None:
 def test_a_port_that_is_known_is_told() -> None:
     """Where the service ran already."""
     state = replace(READY, metrics_token=TOKEN, metrics_url="http://127.0.0.1:9464/")
-    assert "http://127.0.0.1:9464/" in accepted_text(state, HEADLINE, show_key=False)
+    assert "http://127.0.0.1:9464/" in result_text(
+        UpResult(state=state, headline=HEADLINE, show_key=False, is_accepted=True)
+    )
 
 
 @pytest.mark.parametrize("hidden", [True, False])
@@ -41,7 +55,15 @@ def test_secrets_are_whole_only_where_they_may_be_seen(hidden: bool) -> None:
     """Once, by the cell that made them."""
     state = replace(READY, metrics_token=TOKEN, hide_key=hidden)
     for show in (True, False):
-        picture = render_accepted(state, HEADLINE, show_key=show, show_token=show)
+        picture = render_result(
+            UpResult(
+                state=state,
+                headline=HEADLINE,
+                show_key=show,
+                show_token=show,
+                is_accepted=True,
+            )
+        )
         for form in (picture.html, picture.text):
             assert (KEY in form) is (show and not hidden)
             assert (TOKEN in form) is (show and not hidden)
@@ -52,7 +74,11 @@ def test_secrets_are_whole_only_where_they_may_be_seen(hidden: bool) -> None:
 def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
     """And a rehearsal is marked."""
     state = all_of(evil, rehearsal=rehearsal)
-    picture = render_accepted(state, evil, show_key=True, show_token=True)
+    picture = render_result(
+        UpResult(
+            state=state, headline=evil, show_key=True, show_token=True, is_accepted=True
+        )
+    )
     Page(picture.html).require_harmless()
     for form in (picture.html, picture.text):
         assert "\x1b" not in form
@@ -61,4 +87,6 @@ def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
 
 def test_without_models_none_are_named() -> None:
     """An empty line says nothing."""
-    assert "models" not in accepted_text(State(), HEADLINE, show_key=False)
+    assert "models" not in result_text(
+        UpResult(state=State(), headline=HEADLINE, show_key=False, is_accepted=True)
+    )

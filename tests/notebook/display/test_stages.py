@@ -47,7 +47,13 @@ def test_every_state_of_a_stage_is_told_by_words_and_attributes() -> None:
     phases = {attrs.get("data-phase") for attrs in page.found("role", "listitem")}
     assert phases == set(Phase)
     spoken = {attrs.get("aria-label") for attrs in page.found("role", "img")}
-    assert spoken >= {"waiting", "under way", "ready", "failed", "tried again soon"}
+    assert spoken >= {
+        "waiting",
+        "in progress",
+        "ready",
+        "failed",
+        "failed, will be retried",
+    }
 
 
 def test_a_stage_that_is_done_has_no_bar_any_more() -> None:
@@ -94,7 +100,7 @@ def test_what_was_under_way_when_it_ended_is_stopped() -> None:
 def test_a_log_of_one_line_is_told_as_such() -> None:
     """And one without any has no fold."""
     one = replace(FAILURE, log_tail=("only",))
-    assert "Its last line" in Page(failure_panel(one)).text
+    assert "Last line of its log" in Page(failure_panel(one)).text
     none = replace(FAILURE, log_tail=())
     assert Page(failure_panel(none)).found("data-fold", "log") == []
 

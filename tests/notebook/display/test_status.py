@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.client.recent_errors import RecentError
+from spicy_avocado_magic.client.last_run import RecentError
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
-from spicy_avocado_magic.notebook.display.html import MOST_BYTES
+from spicy_avocado_magic.notebook.display.html import MAX_BYTES
 from spicy_avocado_magic.notebook.display.status import render_status
 from spicy_avocado_magic.protocol.state import (
     ApiKeyState,
@@ -87,9 +87,9 @@ def test_status_tells_everything_about_a_service() -> None:
         "engine: ready",
         "tunnel: ready",
         BUSY.url,
-        "31.4 tokens a second, 2 in flight, 1 waiting",
-        "first token after 0.2 s (half), 2.0 s (95 %)",
-        "7 requests let in, 2 refused",
+        "31.4 per second now; the first one after 0.2 s (median), 2.0 s (95th",
+        "7 accepted, 2 refused, ",
+        "2 in progress, 1 waiting",
         "answers6 x 200, 1 x 500",
         "llama3ready4.7 GB4.0 GB2.0 GB713 / 42",
         "tinyready" + "not loaded" * 2 + "00 / 0",
@@ -106,7 +106,7 @@ def test_the_text_tells_the_same() -> None:
     text = render_status(BUSY, PAST).text
     for word in (
         BUSY.url,
-        "31.4 a second now",
+        "31.4 per second now",
         "4.0 GB on the GPU, 2.0 GB on the CPU",
         "key ann",
         "public   400 requests",
@@ -175,7 +175,7 @@ def test_many_rows_are_counted_and_the_size_is_bounded() -> None:
         members=tuple(PoolMember(id=f"i{n}", models=("tiny",)) for n in range(30)),
     )
     picture = render_status(crowd, PAST)
-    assert picture.size_bytes <= MOST_BYTES, f"{picture.size_bytes} bytes"
+    assert picture.size_bytes <= MAX_BYTES, f"{picture.size_bytes} bytes"
     text = Page(picture.html).text
     assert "… and 90 more (%avocado_keys lists all)" in text
     assert "… and 21 more" in text, "models, the one that is only used included"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spicy_avocado_magic.notebook.display.status_tables import (
+from spicy_avocado_magic.notebook.display.status import (
     errors_table,
     keys_table,
     members_table,

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
+from spicy_avocado_magic.notebook.display.render import UpResult
 from spicy_avocado_magic.notebook.display.terminal import (
     TerminalScreen,
     TerminalView,
@@ -76,7 +77,7 @@ def test_a_long_pull_is_one_line_that_moves() -> None:
         settled, moving = terminal.seen
         assert settled.startswith("✓ serve")
         assert moving.startswith("… pull 100%, 4.0 GB of 4.0 GB, 50.0 MB/s")
-        view.show_ready(READY, "Launched.", show_key=True)
+        view.show_result(UpResult(state=READY, headline="Launched.", show_key=True))
     assert not any(line.startswith("…") for line in terminal.seen)
     assert "Launched." in terminal.seen
 
@@ -118,7 +119,7 @@ def test_in_a_pipe_there_is_a_line_when_a_stage_changes(
         for _ in range(10):
             view.show(warned)
         view.show(READY)
-        view.show_ready(READY, "Launched.", show_key=True)
+        view.show_result(UpResult(state=READY, headline="Launched.", show_key=True))
     printed = capsys.readouterr().out
     lines = printed.splitlines()
     assert "\x1b" not in printed, "a pipe is written to as if it were a terminal"

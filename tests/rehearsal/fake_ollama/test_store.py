@@ -40,12 +40,12 @@ def test_a_name_is_found_in_any_spelling(tmp_path: Path) -> None:
 def test_a_blob_goes_with_its_last_model(tmp_path: Path) -> None:
     """Deleting one of two models keeps what they share."""
     store = Store(tmp_path)
-    store.write(ModelName.parse("one"), _manifest(store, "aa", "shared"))
+    store.write(ModelName.parse("instance"), _manifest(store, "aa", "shared"))
     store.write(ModelName.parse("two"), _manifest(store, "bb", "shared"))
-    one, two = store.find("one"), store.find("two")
-    assert one is not None
+    instance, two = store.find("instance"), store.find("two")
+    assert instance is not None
     assert two is not None
-    store.delete(one)
+    store.delete(instance)
     left = {path.name for path in (tmp_path / "blobs").iterdir()}
     assert left == {"sha256-bb", "sha256-shared"}
     store.delete(two)

@@ -9,7 +9,7 @@ import pytest
 
 from spicy_avocado_magic.client.state_text import REHEARSAL_MARK
 from spicy_avocado_magic.config.api_key_options import ApiKeyRequest
-from spicy_avocado_magic.notebook.display.keys import POOLED, new_key_text, show_keys
+from spicy_avocado_magic.notebook.commands.keys import POOLED, new_key_text, show_keys
 from spicy_avocado_magic.protocol.state import ApiKeyState, PoolMember
 from spicy_avocado_magic.system.redaction import Secret
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spicy_avocado_magic.notebook.display.markdown import (
+from spicy_avocado_magic.notebook.display.answer import (
     LONGEST_RENDERED,
     markdown_html,
 )

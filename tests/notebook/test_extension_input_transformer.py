@@ -6,7 +6,7 @@ import pytest
 
 import spicy_avocado_magic
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.notebook.input_transformer import cell_to_line_magic
+from spicy_avocado_magic.notebook.extension import cell_to_line_magic
 from spicy_avocado_magic.notebook.line.command_table import ASK, UP
 
 from .conftest import READY, Service, Session

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from spicy_avocado_magic.engine.runner_activity import runner_activity
+from spicy_avocado_magic.engine.ollama_process import runner_activity
 from tests.machine_speed import scaled
 
 SERVER = """

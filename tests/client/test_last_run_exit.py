@@ -1,4 +1,4 @@
-"""What is told of a host that is no more."""
+"""The report of how the last service ended."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spicy_avocado_magic.client import last_exit
-from spicy_avocado_magic.client.last_exit import describe_exit
+from spicy_avocado_magic.client.last_run import describe_exit, last_exit_report
 from spicy_avocado_magic.protocol.event_log import (
     CRASHED,
     ENDED,
@@ -38,7 +37,7 @@ def at(minute: int, what: str, text: str = "", **facts: object) -> EventRecord:
 
 @pytest.fixture(autouse=True)
 def utc() -> Iterator[None]:
-    """Tell times of day as in Greenwich."""
+    """Set the local time zone to UTC."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()
@@ -46,8 +45,8 @@ def utc() -> Iterator[None]:
     time.tzset()
 
 
-def test_a_killed_host_is_told_with_the_guards_time_and_what_it_ended() -> None:
-    """The guard saw it, whoever else found it out before."""
+def test_the_report_of_a_crash_has_the_time_and_processes_of_the_reaper() -> None:
+    """The reaper saw the crash, even if a later call recorded it first."""
     later = at(6, CRASHED, by="a later call", ended=["engine"])
     seen = at(5, CRASHED, by=GUARD, ended=["agent", "engine"])
     text = describe_exit([START, LAST, later, seen], "boot-a")
@@ -56,8 +55,8 @@ def test_a_killed_host_is_told_with_the_guards_time_and_what_it_ended() -> None:
     assert "its guard then ended agent, engine" in text
 
 
-def test_a_death_that_nobody_saw_is_told_as_such() -> None:
-    """Who finds a dead host knows no more than that it was earlier."""
+def test_a_crash_that_was_found_later_has_no_exact_time() -> None:
+    """Only the latest possible time is known."""
     died = at(6, CRASHED, by="a later call", ended=[])
     text = describe_exit([START, LAST, died], "boot-a")
     assert "was killed before 2026-11-25 11:06:00" in text
@@ -68,47 +67,47 @@ def test_a_death_that_nobody_saw_is_told_as_such() -> None:
     assert "was killed while it was ending" in text
 
 
-def test_an_orderly_end_is_told_with_its_reason() -> None:
-    """By ``--ttl``, by its owner's end, by a signal."""
+def test_the_report_of_an_orderly_end_has_its_reason() -> None:
+    """Reasons are ``--ttl``, the end of the owner or a signal."""
     text = describe_exit([START, LAST, at(5, ENDED, "its time to live ran out")], "")
     assert text.endswith("ended at 2026-11-25 11:05:00: its time to live ran out.")
 
 
-def test_without_any_word_the_machine_tells() -> None:
-    """Another boot: the machine went; the same one: all was killed at once."""
+def test_without_a_record_of_the_end_the_boot_id_explains_it() -> None:
+    """A different id means a restarted machine, the same one a kill of everything."""
     restarted = describe_exit([START, LAST], "boot-b")
-    assert "last heard of at 2026-11-25 10:59:00" in restarted
+    assert "last logged at 2026-11-25 10:59:00" in restarted
     assert "the machine was restarted" in restarted
     killed = describe_exit([START, LAST], "boot-a")
-    assert "was killed, with all that it ran, some time after" in killed
+    assert "was killed, with all its processes, some time after" in killed
     assert "some time after" in describe_exit([START, LAST], "")
 
 
-def test_a_life_without_a_start_and_a_time_is_told_all_the_same() -> None:
-    """The rotation may have taken the start, and a full disk half a line."""
+def test_a_log_without_a_start_or_a_time_still_gives_a_report() -> None:
+    """Rotation may have removed the start, and a full disk half a line."""
     died = at(5, CRASHED, by=GUARD, ended=["engine"])
-    assert "after the first that is known of it" in describe_exit([LAST, died], "")
+    assert "after the first event in its log" in describe_exit([LAST, died], "")
     assert describe_exit([EventRecord(time="never")], "")
 
 
-def test_the_remedy_fits_what_is_left(
+def test_the_remedy_fits_the_files_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dead host's key and models come back; an ended one's do not."""
+    """Key and models come back after a crash, but not after an orderly end."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert last_exit.last_exit_report(rehearse=True) is None, "there was none"
+    assert last_exit_report(rehearse=True) is None, "there was none"
     folder = StateFolder.find(rehearsal=True)
     record = EventLog(folder.path / FILE_NAME, Redactor())
     record.record("host", STARTED, facts={"start": "boot-a:1"})
     record.record("host", CRASHED, facts={"by": GUARD, "ended": []})
-    told = last_exit.last_exit_report(rehearse=True)
-    assert told is not None
-    assert told.rehearsal
-    assert told.text.startswith("Nothing is running. ")
-    assert f"(pid {os.getpid()}) was killed" in told.text
-    assert "%avocado_up MODEL" in told.text
+    report = last_exit_report(rehearse=True)
+    assert report is not None
+    assert report.rehearsal
+    assert report.text.startswith("Nothing is running. ")
+    assert f"(pid {os.getpid()}) was killed" in report.text
+    assert "%avocado_up MODEL" in report.text
     folder.desired_state.write_text("{}")
-    told = last_exit.last_exit_report(rehearse=True)
-    assert told is not None
-    assert "%avocado_up starts it anew with its key and models" in told.text
-    assert "%avocado_logs" in told.text
+    report = last_exit_report(rehearse=True)
+    assert report is not None
+    assert "%avocado_up starts it again with its key and models" in report.text
+    assert "%avocado_logs" in report.text
