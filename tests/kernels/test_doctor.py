@@ -64,7 +64,7 @@ def test_a_kernel_examines_what_runs_and_what_a_killed_host_left(
     assert told["events"], "the flight recorder is not in the report"
     again = kernel.run(code)
     assert again.status == "error", "a report was written over another"
-    assert "exists already" in again.text
+    assert "already exists" in again.text
     record = StateFolder.find(rehearsal=True).read_record()
     assert record is not None
     os.kill(record.host.pid, signal.SIGKILL)
