@@ -1,4 +1,4 @@
-"""Ask the host who else is let in, and change it."""
+"""Named API keys over the control socket: list, create and revoke."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ from .launch import state_of
 
 
 def read_keys(folder: StateFolder) -> tuple[ApiKeyState, ...]:
-    """Return every key with its limits and use, the owner's first."""
-    plain = _host(folder).get("/keys")["keys"]
-    return tuple(from_json(ApiKeyState, item) for item in plain)
+    """Return every key with its limits and usage, the owner's first."""
+    keys = _daemon(folder).get("/keys")["keys"]
+    return tuple(from_json(ApiKeyState, key) for key in keys)
 
 
-def add_key(folder: StateFolder, grant: ApiKeyRequest) -> Secret:
-    """Have a key made; it opens from now on.
+def add_key(folder: StateFolder, request: ApiKeyRequest) -> Secret:
+    """Create a key, valid from now on, and return it.
 
     Raises:
-        UsageError: If there can be no such key, or nothing runs.
+        UsageError: If the name is taken, there are too many keys, or nothing runs.
     """
-    answer = _host(folder).post("/keys", grant=to_json(grant))
+    answer = _daemon(folder).post("/keys", grant=to_json(request))
     return Secret(answer["secret"])
 
 
 def revoke_key(folder: StateFolder, name: str) -> None:
-    """Take a key back; what is open with it ends.
+    """Revoke a key; its requests in flight are cancelled.
 
     Raises:
-        UsageError: If there is no such key, or nothing runs.
+        UsageError: If no key has this name, or nothing runs.
     """
-    _host(folder).post("/keys/revoke", name=name)
+    _daemon(folder).post("/keys/revoke", name=name)
 
 
 def api_key_request(name: str, **arguments: Any) -> ApiKeyRequest:
-    """Return what the arguments of ``add_key()`` ask for.
+    """Return the request that the arguments of ``add_key()`` make.
 
     Raises:
-        UsageError: If one of them cannot be.
+        UsageError: If one of them is not valid.
     """
     parsed = parse_keyword_arguments("add_key", arguments, KEY_OPTION_BY_NAME)
     return build_api_key_request(name, parsed)
 
 
 def nothing_runs() -> UsageError:
-    """Return the error for a service that is not there."""
+    """Return the error for keys of a service that does not run."""
     return UsageError(
         "Nothing is running, so there are no keys.",
         "Start a service first: %avocado_up MODEL",
     )
 
 
-def _host(folder: StateFolder) -> ControlClient:
-    # Asked for its state first, since a host that has just been born refuses.
+def _daemon(folder: StateFolder) -> ControlClient:
+    # The state is read first, with retries: a daemon that is starting refuses.
     if state_of(folder) is None:
         raise nothing_runs()
     return ControlClient(folder.socket)

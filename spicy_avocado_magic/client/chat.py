@@ -1,4 +1,4 @@
-"""Ask a model of the running service, as any client does, and stream its answer."""
+"""Streaming chat with a model of the running service, over HTTP like any client."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..protocol.state import State
 from ..system.redaction import strip_control_chars
 
 _NANOSECONDS: Final = 1e9
-_SHOWN: Final = 300
-"""Characters of an error's text that are repeated."""
+_MAX_ERROR_CHARS: Final = 300
+"""Of an engine's or gateway's error that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What a model is asked."""
+    """One question to a model."""
 
     model: str
     prompt: str
@@ -32,24 +32,24 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatChunk:
-    """Some of an answer, in the order in which it comes."""
+    """A part of an answer."""
 
     text: str = ""
     thought: str = ""
-    """What a model that reasons says to itself."""
+    """Reasoning before the answer, of models that send it."""
     tokens: int = 0
-    """Of the whole answer; told by the last piece alone."""
+    """Of the whole answer; set in the last chunk alone."""
     seconds: float = 0.0
-    """For which the engine spoke; told by the last piece alone."""
+    """That the engine took to generate them; set in the last chunk alone."""
 
 
 def stream_chat(
-    state: State, question: ChatRequest, policy: Timeouts
+    state: State, question: ChatRequest, timeouts: Timeouts
 ) -> Generator[ChatChunk, None, None]:
-    """Yield the answer as it comes; a caller that closes it frees the engine.
+    """Yield the answer as it arrives; closing the generator cancels the request.
 
     Raises:
-        UsageError: If there is no such model, or nothing runs.
+        UsageError: If no such model is served, or nothing runs.
         GatewayFailed: If the service does not answer, or not yet.
         EngineFailed: If the model cannot answer.
     """
@@ -57,10 +57,9 @@ def stream_chat(
 
     url = f"{require_running(state).local_url}/api/chat"
     headers = {"Authorization": f"Bearer {state.api_key}"} if state.api_key else {}
-    waits = (policy.upstream_connect_s, policy.silence_s)
+    waits = (timeouts.upstream_connect_s, timeouts.silence_s)
     with requests.Session() as session:
-        # A proxy of the environment knows nothing of this machine's loopback.
-        session.trust_env = False
+        session.trust_env = False  # a proxy cannot reach this machine's loopback
         try:
             with session.post(
                 url, json=_body(question), headers=headers, timeout=waits, stream=True
@@ -68,31 +67,31 @@ def stream_chat(
                 if response.status_code != requests.codes.ok:
                     raise _refused(state, question, response.status_code, response.text)
                 lines = response.iter_lines()
-                yield from _pieces(question, lines)
-                # One who hangs up before the end is counted as gone: status 499.
+                yield from _chunks(question, lines)
+                # Closing the connection before its end would be logged as 499.
                 with contextlib.suppress(requests.RequestException):
                     deque(lines, maxlen=0)
         except requests.RequestException as error:
             raise GatewayFailed(
                 f"The service does not answer ({type(error).__name__}).",
-                "%avocado_status tells how it is; %avocado_up --restart renews it.",
+                "Look at %avocado_status; %avocado_up --restart starts it again.",
             ) from error
 
 
 def first_model(state: State) -> str:
-    """Return the model that is asked where none is named."""
+    """Return the default model of a question: the first one that is served."""
     return state.models[0].name if state.models else ""
 
 
 def require_running(state: State | None) -> State:
-    """Return the state of a service that can be spoken to.
+    """Return the state of a running service.
 
     Raises:
-        UsageError: If there is none.
+        UsageError: If none runs.
     """
     if state is None or not state.local_url:
         raise UsageError(
-            "There is no service to speak to.",
+            "No service is running.",
             "Start one first: %avocado_up MODEL",
         )
     return state
@@ -104,43 +103,45 @@ def _body(question: ChatRequest) -> dict[str, Any]:
     return {"model": question.model, "messages": [*system, user], "stream": True}
 
 
-def _pieces(question: ChatRequest, lines: Iterator[bytes]) -> Iterator[ChatChunk]:
-    """Read ``/api/chat`` (docs/api.md in ollama/ollama) to its last line."""
+def _chunks(question: ChatRequest, lines: Iterator[bytes]) -> Iterator[ChatChunk]:
+    """Parse the lines of ``/api/chat`` (docs/api.md in ollama/ollama)."""
     for line in lines:
         if not line.strip():
             continue
-        told = _object(line)
-        if "error" in told:
-            raise _cannot_answer(question, str(told["error"]))
-        message = told.get("message")
+        payload = _object(line)
+        if "error" in payload:
+            raise _cannot_answer(question, str(payload["error"]))
+        message = payload.get("message")
         if not isinstance(message, dict):
             break
-        is_done = bool(told.get("done"))
+        is_done = bool(payload.get("done"))
         yield ChatChunk(
             text=str(message.get("content") or ""),
             thought=str(message.get("thinking") or ""),
-            tokens=int(told.get("eval_count") or 0) if is_done else 0,
-            seconds=(told.get("eval_duration") or 0) / _NANOSECONDS if is_done else 0.0,
+            tokens=int(payload.get("eval_count") or 0) if is_done else 0,
+            seconds=(payload.get("eval_duration") or 0) / _NANOSECONDS
+            if is_done
+            else 0.0,
         )
         if is_done:
             return
-    raise _cannot_answer(question, "the answer broke off")
+    raise _cannot_answer(question, "the answer was cut off")
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    """Read a line; one that is no JSON object is as none."""
+    """Return the JSON object in a line, empty if it is none."""
     try:
-        told = json.loads(line)
+        payload = json.loads(line)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return payload if isinstance(payload, dict) else {}
 
 
 def _refused(
     state: State, question: ChatRequest, status: int, body: str
 ) -> AvocadoError:
-    said = strip_control_chars(error_message(body) or body)[:_SHOWN].strip()
-    said = said or f"HTTP {status}"
+    text = strip_control_chars(error_message(body) or body)[:_MAX_ERROR_CHARS].strip()
+    message = text or f"HTTP {status}"
     if status == 404:  # noqa: PLR2004  (HTTP's "not found")
         names = [model.name for model in state.models]
         return UsageError(
@@ -149,15 +150,15 @@ def _refused(
         )
     if status in {429, 503}:
         return GatewayFailed(
-            f"The service cannot answer now: {said}",
-            "Ask again in a moment; %avocado_status tells how it is.",
+            f"The service cannot answer now: {message}",
+            "Ask again in a moment, and look at %avocado_status.",
         )
-    return _cannot_answer(question, said)
+    return _cannot_answer(question, message)
 
 
-def _cannot_answer(question: ChatRequest, said: str) -> EngineFailed:
+def _cannot_answer(question: ChatRequest, message: str) -> EngineFailed:
     return EngineFailed(
         f"{strip_control_chars(question.model)} does not answer: "
-        f"{strip_control_chars(said)[:_SHOWN]}",
-        "Ask again; %avocado_logs engine tells more.",
+        f"{strip_control_chars(message)[:_MAX_ERROR_CHARS]}",
+        "Ask again; %avocado_logs engine shows details.",
     )

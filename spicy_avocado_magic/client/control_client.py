@@ -1,4 +1,4 @@
-"""The kernel's end of the control socket: bounded, synchronous ``http.client``."""
+"""Synchronous client of the daemon's control socket, by ``http.client``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..protocol.json_codec import from_json
 from ..protocol.state import PROTOCOL, Failure, State
 
 ANSWER_S: Final = 5.0
-"""A host that does not answer for this long is told as hung."""
+"""A daemon that does not answer for this long is reported as hung."""
 _JSON: Final = {"Content-Type": "application/json"}
 
 
@@ -37,66 +37,66 @@ class _UnixConnection(http.client.HTTPConnection):
 
 @dataclass(frozen=True, slots=True)
 class ControlClient:
-    """Talks to the host of one control socket."""
+    """HTTP client of one control socket."""
 
     socket: Path
     answer_s: float = ANSWER_S
-    """How long to wait for an answer."""
+    """Longest wait for an answer, in seconds."""
 
     def state(self) -> State:
-        """Return the host's present state.
+        """Return the present state.
 
         Raises:
             DaemonUnreachable: If it does not answer.
             DaemonUnresponsive: If it takes longer than ``answer_s``.
-            VersionMismatch: If it speaks another protocol.
+            VersionMismatch: If it has another protocol number.
         """
-        plain = self._ask("GET", "/state")
-        require_same_protocol(int(plain.get("protocol", 0)))
-        return from_json(State, plain)
+        state = self._request("GET", "/state")
+        require_same_protocol(int(state.get("protocol", 0)))
+        return from_json(State, state)
 
     def get(self, path: str) -> dict[str, Any]:
-        """Return what the host tells there.
+        """Return the answer to a GET request.
 
         Raises:
-            AvocadoError: As the host raised it.
+            AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it does not answer in time.
         """
-        return self._ask("GET", path)
+        return self._request("GET", path)
 
-    def post(self, path: str, **wish: Any) -> dict[str, Any]:
-        """Ask the host for something and return its answer.
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """Return the answer to a POST request.
 
         Raises:
-            AvocadoError: As the host raised it.
+            AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it does not answer in time.
         """
-        return self._ask("POST", path, json.dumps(wish))
+        return self._request("POST", path, json.dumps(body))
 
-    def stream(self, path: str, **wish: Any) -> Iterator[dict[str, Any]]:
-        """Ask the host for something that takes its time; yield what it tells of it.
+    def stream(self, path: str, **body: Any) -> Iterator[dict[str, Any]]:
+        """Yield the messages of a long operation, line by line.
 
-        A caller that stops listening ends it.
+        Closing the generator cancels the operation.
 
         Raises:
-            AvocadoError: As the host raised it.
-            DaemonUnreachable: If it falls silent.
+            AvocadoError: The error that the daemon raised.
+            DaemonUnreachable: If it stops sending.
         """
-        for told in self._lines("POST", path, json.dumps(wish)):
-            if "failure" in told:
-                raise to_exception(told["failure"])
-            yield told
+        for message in self._lines("POST", path, json.dumps(body)):
+            if "failure" in message:
+                raise to_exception(message["failure"])
+            yield message
 
     def follow(self, after: int = 0) -> Iterator[State]:
-        """Yield the state now and after each change; ends when the host does.
+        """Yield the state now and after each change, until the daemon ends.
 
-        A heartbeat comes at least each second, so silence means a hung host.
+        A heartbeat comes at least once a second, so silence means a hung daemon.
 
         Raises:
-            DaemonUnreachable: If it falls silent.
+            DaemonUnreachable: If it stops sending.
         """
-        for told in self._lines("GET", f"/events?after={after}"):
-            yield from_json(State, told["state"])
+        for message in self._lines("GET", f"/events?after={after}"):
+            yield from_json(State, message["state"])
 
     def _lines(
         self, method: str, path: str, body: str | None = None
@@ -110,12 +110,14 @@ class ControlClient:
             raise _hung(self.answer_s) from error
         except (OSError, http.client.HTTPException):
             return
-        except ValueError as error:  # a host that is older, or died within a line
+        except ValueError as error:  # an older daemon, or one that died within a line
             raise _no_answer() from error
         finally:
             connection.close()
 
-    def _ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+    def _request(
+        self, method: str, path: str, body: str | None = None
+    ) -> dict[str, Any]:
         connection = _UnixConnection(self.socket, self.answer_s)
         try:
             connection.request(method, path, body, _JSON)
@@ -132,21 +134,21 @@ class ControlClient:
 
 
 def require_same_protocol(protocol: int) -> None:
-    """Refuse a host which another version of this package started.
+    """Check that the daemon belongs to this version of the package.
 
     Raises:
-        VersionMismatch: With the command that replaces it.
+        VersionMismatch: If it does not, with the command that replaces it.
     """
     if protocol != PROTOCOL:
         raise VersionMismatch(
-            "The running host was started by another version of Spicy Avocado.",
+            "The running service was started by another version of Spicy Avocado.",
             "Run %avocado_up --restart; the key stays the same.",
         )
 
 
-def to_exception(plain: dict[str, Any]) -> Exception:
-    """Return the error that a host sent."""
-    failure = from_json(Failure, plain)
+def to_exception(payload: dict[str, Any]) -> Exception:
+    """Return the error that the daemon sent."""
+    failure = from_json(Failure, payload)
     return error_from_name(
         failure.kind, failure.problem, failure.remedy, failure.log_tail
     )
@@ -155,7 +157,7 @@ def to_exception(plain: dict[str, Any]) -> Exception:
 def _no_answer() -> DaemonUnreachable:
     return DaemonUnreachable(
         "The background process does not answer.",
-        "Run %avocado_up again; it clears what is left of the old one.",
+        "Run %avocado_up again; it cleans up after the old one.",
     )
 
 

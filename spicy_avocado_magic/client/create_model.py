@@ -1,4 +1,4 @@
-"""Have the host make a model from a Modelfile."""
+"""Creation of a model from a Modelfile, by the daemon."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .chat import require_running
 from .control_client import ControlClient
 from .launch import state_of
 
-LONGEST_BYTES: Final = 500_000
-"""Half of what the host takes of a request, since JSON may double a text."""
+MAX_BYTES: Final = 500_000
+"""Half of the daemon's limit for a request: JSON may double a text."""
 
 
 def create_model(
@@ -25,46 +25,46 @@ def create_model(
     *,
     show: Callable[[str], None] = lambda _text: None,
 ) -> tuple[str, ...]:
-    """Make a model by the engine's own ``ollama create``; it is not yet served.
+    """Create a model by the engine's own ``ollama create``; it is not served yet.
 
-    What it is made from, and is not here, is pulled by the engine first. Relative
-    paths lead from the present folder.
+    The engine pulls its base model first, if that is missing. Relative paths start at
+    the working directory.
 
     Args:
-        folder: Of the host.
-        name: Of the model to be; one that is there is replaced.
+        folder: Of the service.
+        name: Of the new model; an existing one is replaced.
         modelfile: Its text.
-        show: Told what is being done, in a line, several times a second.
+        show: Called with a line about the progress, several times a second.
 
     Returns:
         The models that were pulled for it.
 
     Raises:
-        UsageError: If name or Modelfile cannot be right, with the line of the cell.
-        Interrupted: If the user interrupts; no model is made then.
-        AvocadoError: As the host raised it.
+        UsageError: If name or Modelfile is not valid, with the line of the cell.
+        Interrupted: If the user interrupts; no model is created then.
+        AvocadoError: The error of the daemon or the engine.
     """
     ModelName.parse(name)
     if not modelfile.strip():
         raise UsageError("The Modelfile is empty.", "Begin it with FROM MODEL.")
-    if len(modelfile.encode()) > LONGEST_BYTES:
+    if len(modelfile.encode()) > MAX_BYTES:
         raise UsageError(
-            f"The Modelfile is longer than {format_bytes(LONGEST_BYTES)}.",
-            "Leave out what is long in it, such as a licence.",
+            f"The Modelfile is longer than {format_bytes(MAX_BYTES)}.",
+            "Remove a long part of it, such as a licence.",
         )
     require_running(state_of(folder))
-    wish = {"name": name, "modelfile": modelfile, "folder": str(Path.cwd())}
+    request = {"name": name, "modelfile": modelfile, "folder": str(Path.cwd())}
     try:
-        for told in ControlClient(folder.socket).stream("/create", **wish):
-            if "pulled" in told:
-                return tuple(told["pulled"])
-            show(str(told.get("text", "")))
+        for message in ControlClient(folder.socket).stream("/create", **request):
+            if "pulled" in message:
+                return tuple(message["pulled"])
+            show(str(message.get("text", "")))
     except KeyboardInterrupt:
         raise Interrupted(
-            f"Interrupted; {name} was not made.",
-            "Run the cell again; what was pulled for it is kept.",
+            f"Interrupted; {name} was not created.",
+            "Run the cell again; models that were pulled for it are kept.",
         ) from None
     raise DaemonUnreachable(
-        "The background process ended while it made the model.",
+        "The background process ended while it was creating the model.",
         "Run %avocado_up again, then this cell.",
     )

@@ -1,4 +1,4 @@
-"""The ``avocado`` handle: the running service, as a notebook or a script holds it."""
+"""The ``avocado`` handle: the running service in a notebook or a script."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .create_model import create_model
 from .down import DownResult, stop_daemon
 from .launch import state_of
 from .log_reader import LINES_SHOWN, read_logs
-from .outcome import Failed
 from .sdk_clients import anthropic_client, ollama_client, openai_client
 from .snippets import Snippets, snippets
 from .state_text import connection_details
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
 
 
 class Avocado:
-    """A running service; every attribute asks the host, so it is always true.
+    """A service; every property asks the daemon, so that it is never out of date.
 
     Attributes:
-        outcome: How the ``up`` that returned this handle went: ``launched``,
+        outcome: Result of the ``up`` that returned this handle: ``launched``,
             ``reused``, ``changed``, ``accepted``, or ``restored`` by loading the
             extension.
         headline: The same in a sentence.
-        has_new_key: Whether that ``up`` made the key, to be shown in full once.
-        has_new_token: Whether it made the token for scrapers, to be shown likewise.
+        has_new_key: Whether that ``up`` generated the key, which is then shown once.
+        has_new_token: Whether it generated the token for scrapers.
     """
 
     def __init__(
@@ -49,10 +48,10 @@ class Avocado:
         headline: str = "",
         *,
         has_new_key: bool = False,
-        is_mine: bool = False,
+        stops_on_exit: bool = False,
     ) -> None:
         self._folder = folder
-        self._is_mine = is_mine
+        self._stops_on_exit = stops_on_exit
         self.outcome = outcome
         self.headline = headline
         self.has_new_key = has_new_key
@@ -65,31 +64,31 @@ class Avocado:
 
     @property
     def local_url(self) -> str:
-        """The gateway on this machine."""
+        """URL of the gateway on this machine."""
         return self._state().local_url
 
     @property
     def api_key(self) -> str:
-        """What clients send as bearer token; empty under ``--no-auth``."""
+        """The bearer token that clients send; empty under ``--no-auth``."""
         return self._state().api_key
 
     @property
     def metrics_url(self) -> str:
-        """Where a scraper gets the metrics; empty without ``--metrics-port``."""
+        """URL of the metrics for a scraper; empty without ``--metrics-port``."""
         return self._state().metrics_url
 
     @property
     def metrics_token(self) -> str:
-        """What a scraper sends as bearer token; it reads the metrics, no more."""
+        """The bearer token of a scraper; it gives access to the metrics alone."""
         return self._state().metrics_token
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names of the models that are wanted."""
+        """Names of the desired models, whether ready or not."""
         return tuple(model.name for model in self._state().models)
 
     def keys(self) -> tuple[ApiKeyState, ...]:
-        """Return every key with its limits and use, the owner's first; no secrets.
+        """Return every key with its limits and usage, the owner's first; no secrets.
 
         Raises:
             UsageError: If the service has ended.
@@ -106,10 +105,10 @@ class Avocado:
         expires: str | float | None = None,
         manage: bool = False,
     ) -> Secret:
-        """Make a key for somebody else, which opens at once.
+        """Create a key for somebody else; it is valid at once.
 
         Args:
-            name: By which it is listed and revoked.
+            name: Under which it is listed and revoked.
             rpm: The most requests a minute.
             tokens: The most tokens, in and out, over the key's lifetime.
             models: The only ones it may use; by default all that are served.
@@ -117,70 +116,66 @@ class Avocado:
             manage: Whether it may pull, create, copy and delete models.
 
         Returns:
-            The key, which is told this once; ``.open()`` gives its text.
+            The key, which cannot be read again; ``.get_secret_value()`` is its text.
 
         Raises:
-            UsageError: If there can be no such key, or the service has ended.
+            UsageError: If name or limits are not valid, or the service has ended.
         """
-        return add_key(
-            self._folder,
-            api_key_request(
-                name,
-                rpm=rpm,
-                tokens=tokens,
-                models=models,
-                expires=expires,
-                manage=manage,
-            ),
+        request = api_key_request(
+            name,
+            rpm=rpm,
+            tokens=tokens,
+            models=models,
+            expires=expires,
+            manage=manage,
         )
+        return add_key(self._folder, request)
 
     def revoke_key(self, name: str) -> None:
-        """Take a key back: it opens no more, and what is open with it ends.
+        """Revoke a key at once; its requests in flight are cancelled.
 
         Raises:
-            UsageError: If there is no such key, or the service has ended.
+            UsageError: If no key has this name, or the service has ended.
         """
         revoke_key(self._folder, name)
 
     def status(self) -> State | None:
-        """Return everything about the service, or None once it has ended."""
+        """Return the state of the service, or None if it has ended."""
         return state_of(self._folder)
 
     def logs(self, component: str = "", count: int = LINES_SHOWN) -> list[str]:
-        """Return the last lines of what happened, the latest last; as ``logs()``.
+        """Return the last lines of the logs, the latest last; as ``logs()``.
 
         Raises:
-            UsageError: With the nearest component, or if there cannot be so many.
+            UsageError: For an unknown component, or a wrong count.
         """
         return [str(line) for line in read_logs(self._folder, component, count)]
 
     def create_model(self, name: str, modelfile: str) -> None:
-        """Make a model from a Modelfile's text by ``ollama create``, and serve it.
+        """Create a model from a Modelfile's text by ``ollama create``, and serve it.
 
         Raises:
-            UsageError: If name or Modelfile cannot be right, or nothing runs.
-            AvocadoError: If it cannot be made.
+            UsageError: If name or Modelfile is not valid, or nothing runs.
+            AvocadoError: If it cannot be created or loaded.
         """
         from .wait_ready import wait_until_ready
 
         create_model(self._folder, name, modelfile)
-        host = ControlClient(self._folder.socket)
-        host.post("/up", given={"models": [name]}, only=False)
-        result = wait_until_ready(host, lambda _state: None, Timeouts())
-        if isinstance(result, Failed):
-            raise result.error
+        daemon = ControlClient(self._folder.socket)
+        daemon.post("/up", given={"models": [name]}, only=False)
+        wait_until_ready(daemon, lambda _state: None, Timeouts())
 
     def snippets(self, *, show_key: bool = False) -> Snippets:
-        """Return code for the usual clients, filled in; ``print`` shows all of it.
+        """Return code for common clients, filled in; ``print`` shows all of it.
 
         Args:
-            show_key: Whether a key that was made for this service may be in it; else,
-                and where you gave the key, it is the variable ``AVOCADO_API_KEY``.
+            show_key: Whether the code may contain a generated key; otherwise, and for
+                a key of your own, it reads the variable ``AVOCADO_API_KEY``.
         """
         return snippets(require_running(self.status()), show_key=show_key)
 
     def openai(self) -> OpenAI:
-        """Return a client of the ``openai`` package, for this machine's own use.
+        """Return a client of the ``openai`` package, for use on this machine.
 
         Raises:
             UserActionRequired: If the package is not installed, or the service
@@ -197,7 +192,7 @@ class Avocado:
         return anthropic_client(self._state())
 
     def down(self) -> DownResult:
-        """End the service and all that belongs to it."""
+        """Stop the service and all its processes."""
         return stop_daemon(self._folder)
 
     def __enter__(self) -> Self:
@@ -209,7 +204,7 @@ class Avocado:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._is_mine:
+        if self._stops_on_exit:
             self.down()
 
     def __repr__(self) -> str:
@@ -221,7 +216,7 @@ class Avocado:
         return f"<avocado {state.url or state.local_url}>"
 
     def _repr_pretty_(self, printer: object, _cycle: bool) -> None:
-        """Show URL and a masked key where IPython shows a value."""
+        """Print URL and a masked key where IPython shows the value."""
         state = State()
         with contextlib.suppress(AvocadoError):
             state = self._state()

@@ -1,4 +1,4 @@
-"""Ready clients of other packages, where those are installed."""
+"""Clients of the packages ``openai``, ``anthropic`` and ``ollama``, if installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 _NO_KEY: Final = "none"
-"""For clients that insist on a key where none is asked for."""
+"""For clients that require a key although the service does not."""
 
 
 def openai_client(state: State) -> OpenAI:
@@ -42,14 +42,14 @@ def anthropic_client(state: State) -> Anthropic:
             running engine is too old.
     """
     package = _required("anthropic")
-    if lacks := anthropic_unsupported_reason(require_running(state)):
-        raise UserActionRequired(lacks, NEWER_ENGINE)
+    if reason := anthropic_unsupported_reason(require_running(state)):
+        raise UserActionRequired(reason, NEWER_ENGINE)
     client: Anthropic = package.Anthropic(
         base_url=state.local_url,
         api_key=state.api_key or _NO_KEY,
         http_client=_without_proxies(package),
     )
-    # Older ones also send a token of the environment, which is for another service.
+    # Older versions also send a token of the environment, meant for another service.
     client.auth_token = None
     return client
 
@@ -63,7 +63,7 @@ def ollama_client(state: State) -> Ollama:
     package = _required("ollama")
     client: Ollama = package.Client(
         host=require_running(state).local_url,
-        # Also without a key: else OLLAMA_API_KEY of the environment is sent.
+        # Without a key, too: else OLLAMA_API_KEY of the environment is sent.
         headers={"Authorization": f"Bearer {state.api_key or _NO_KEY}"},
         trust_env=False,
     )
@@ -71,7 +71,7 @@ def ollama_client(state: State) -> Ollama:
 
 
 def _without_proxies(package: Any) -> Any:
-    # A proxy of the environment knows nothing of this machine's loopback.
+    # A proxy cannot reach this machine's loopback.
     return package.DefaultHttpxClient(trust_env=False)
 
 
@@ -80,6 +80,6 @@ def _required(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise UserActionRequired(
-            f"The package {package} is not installed here.",
+            f"The package {package} is not installed.",
             f"Run %pip install {package} in a cell.",
         ) from error

@@ -1,4 +1,4 @@
-"""Bring a host to what is wanted: launch it, or change the one that runs."""
+"""The work of ``up``: launch a daemon or change the running one, and wait for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -32,237 +32,208 @@ from .launch import (
     launch,
     rehearsal_requested,
 )
-from .outcome import Accepted, Failed, Launched, Outcome, Reconfigured, Reused, TimedOut
 from .wait_ready import StateCallback, check_health, wait_until_ready
 
 REHEARSAL_TOKEN: Final = "rehearsal-token-of-nobody"  # noqa: S105
-"""Stands in where a rehearsal was given no token; it opens nothing."""
+"""Used by a rehearsal without a token; no service accepts it."""
 
-_ANOTHER_LOOK_S: Final = 0.05
+_SHOWN_BY: Final = "%avocado_status shows its progress."
+_RETRY_PAUSE_S: Final = 0.05
 
 
 def run_up(
-    wish: UpRequest,
+    request: UpRequest,
     *,
     show: StateCallback,
     ask: Callable[[str], str] | None = None,
     namespace: Mapping[str, Any] | None = None,
     sources: Endpoints | None = None,
-    policy: Timeouts | None = None,
+    timeouts: Timeouts | None = None,
 ) -> Avocado:
-    """Do what ``up`` does for a parsed wish.
+    """Do what ``up`` does for a parsed request.
 
     Args:
-        wish: What was asked for.
+        request: The options given.
         show: Called with each state.
-        ask: Prompts for a token where a person is there.
+        ask: Prompts for a token, if there is a user to answer.
         namespace: The notebook's variables, where a token may be.
-        sources: Where everything comes from; by default the real places.
-        policy: The waits.
+        sources: URLs and programs of the outside world; by default the real ones.
+        timeouts: By default the usual ones.
 
     Raises:
-        AvocadoError: With problem and remedy; what this call began is taken back.
+        AvocadoError: With problem and remedy; the changes of this call are undone.
+        StartTimeout: If nothing progresses; the daemon keeps trying.
     """
     require_posix()
-    policy = policy or Timeouts()
-    is_rehearsal = wish.rehearse or rehearsal_requested()
+    is_rehearsal = request.rehearse or rehearsal_requested()
     sources = sources or Endpoints(rehearsal=is_rehearsal)
-    folder = StateFolder.find(rehearsal=sources.rehearsal)
-    bringing = _UpOperation(
-        folder=folder,
-        wish=wish,
+    operation = _UpOperation(
+        folder=StateFolder.find(rehearsal=sources.rehearsal),
+        request=request,
         show=show,
         ask=ask,
         namespace=namespace or {},
         sources=sources,
-        policy=policy,
+        timeouts=timeouts or Timeouts(),
     )
-    known_tokens = ("", bringing.stored_settings().get("metrics_token", ""))
-    avocado = _handle(folder, bringing.run(), policy)
+    known_tokens = ("", operation.stored_settings().get("metrics_token", ""))
+    avocado = operation.run()
     avocado.has_new_token = avocado.metrics_token not in known_tokens
     return avocado
 
 
-def _handle(folder: StateFolder, outcome: Outcome, policy: Timeouts) -> Avocado:
-    """Word an outcome, or raise what it is.
-
-    Raises:
-        AvocadoError: For what failed.
-        StartTimeout: If nothing moved for the policy's time.
-    """
-    match outcome:
-        case Failed(error=error):
-            raise error
-        case TimedOut(waiting_for=stages):
-            raise StartTimeout(
-                f"Nothing has moved for {format_duration(policy.stalled_s)} "
-                f"({stages}); the background process goes on trying.",
-                "Look again with %avocado_status, or give up with %avocado_down.",
-            )
-        case Launched(seconds=seconds, has_new_key=is_new):
-            headline = f"Launched in {format_duration(seconds)}."
-            return Avocado(
-                folder, "launched", headline, has_new_key=is_new, is_mine=True
-            )
-        case Reused():
-            return Avocado(folder, "reused", "Reused: all was as wanted already.")
-        case Reconfigured(what=what, seconds=seconds, has_new_key=is_new):
-            words = (name.removesuffix("_s").replace("_", " ") for name in what)
-            names = ", ".join(words)
-            headline = f"Changed {names} in {format_duration(seconds)}."
-            return Avocado(folder, "changed", headline, has_new_key=is_new)
-        case Accepted(launched=launched, has_new_key=is_new):
-            how = "Started in the background" if launched else "The service was told"
-            headline = f"{how}; %avocado_status tells how it is."
-            return Avocado(
-                folder, "accepted", headline, has_new_key=is_new, is_mine=launched
-            )
-        case _:
-            assert_never(outcome)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _UpOperation:
-    """One ``up`` on its way."""
+    """One call of ``up``."""
 
     folder: StateFolder
-    wish: UpRequest
+    request: UpRequest
     show: StateCallback
     ask: Callable[[str], str] | None
     namespace: Mapping[str, Any]
     sources: Endpoints
-    policy: Timeouts
-    began: float = field(default_factory=time.monotonic)
+    timeouts: Timeouts
+    began_s: float = field(default_factory=time.monotonic)
 
-    def run(self) -> Outcome:
-        """Launch a host, or change the one that runs, and follow it."""
-        if self.wish.restart:
-            stop_daemon(self.folder, policy=self.policy, keep_wanted=True)
-        while self._seconds() < self.policy.launch_s:
-            host = find_daemon(self.folder)
-            before = self._first_state(host) if host else None
-            if host is not None and before is not None:
-                return self._change(host, before)
-            outcome = self._launch()
-            if outcome is not None:
-                return outcome
-            # Another launch holds the lock, and will be found here in a moment.
-            time.sleep(_ANOTHER_LOOK_S)
+    def run(self) -> Avocado:
+        """Launch a daemon, or change the running one, and wait until it is ready."""
+        if self.request.restart:
+            stop_daemon(self.folder, timeouts=self.timeouts, keep_wanted=True)
+        while self._elapsed_s() < self.timeouts.launch_s:
+            daemon = find_daemon(self.folder)
+            before = self._first_state(daemon) if daemon else None
+            if daemon is not None and before is not None:
+                return self._change(daemon, before)
+            avocado = self._launch()
+            if avocado is not None:
+                return avocado
+            # Another launch holds the lock; its daemon will be found soon.
+            time.sleep(_RETRY_PAUSE_S)
         raise DaemonUnreachable(
-            "Another launch is under way and does not come to an end.",
+            "Another %avocado_up is starting the service and does not finish.",
             "Run %avocado_down, then %avocado_up.",
         )
 
-    def _launch(self) -> Outcome | None:
+    def _launch(self) -> Avocado | None:
+        """Launch a daemon; return None if another call was faster."""
         clean_up_dead_daemon(self.folder)
-        left = self.folder.read_secrets()
+        secrets_before = self.folder.read_secrets()
         has_new_key = (
             not self.folder.desired_state.exists()
-            and not self.wish.given.get("api_key")
+            and not self.request.given.get("api_key")
         )
         given = self._with_token(is_local=bool(self.stored_settings().get("local")))
-        host = launch(
+        daemon = launch(
             self.folder,
             given,
-            only=self.wish.only,
+            only=self.request.only,
             sources=self.sources,
-            policy=self.policy,
+            timeouts=self.timeouts,
         )
-        if host is None:
+        if daemon is None:
             return None
-        if self.wish.background:
-            state = host.state()
-            return Accepted(state=state, launched=True, has_new_key=has_new_key)
-        result = self._follow(host, lambda: self._end_again(left))
-        if not isinstance(result, State):
-            return result
-        return Launched(state=result, seconds=self._seconds(), has_new_key=has_new_key)
-
-    def _end_again(self, left: Mapping[Path, str]) -> None:
-        """End what was launched; what a host of before had left is there again."""
-        stop_daemon(
-            self.folder, policy=self.policy, keep_logs=True, keep_wanted=bool(left)
+        outcome, headline = "accepted", f"Started in the background; {_SHOWN_BY}"
+        if not self.request.background:
+            self._wait(daemon, undo=lambda: self._undo_launch(secrets_before))
+            outcome, headline = "launched", f"Launched in {self._elapsed_text()}."
+        return Avocado(
+            self.folder, outcome, headline, has_new_key=has_new_key, stops_on_exit=True
         )
-        for path in self.folder.secrets if left else ():
-            if path in left:
-                write_private(path, left[path])
+
+    def _undo_launch(self, secrets_before: Mapping[Path, str]) -> None:
+        """Stop what was launched, and restore the secrets of an earlier daemon."""
+        stop_daemon(
+            self.folder,
+            timeouts=self.timeouts,
+            keep_logs=True,
+            keep_wanted=bool(secrets_before),
+        )
+        for path in self.folder.secrets if secrets_before else ():
+            if path in secrets_before:
+                write_private(path, secrets_before[path])
             else:
                 path.unlink(missing_ok=True)
 
-    def _change(self, host: ControlClient, before: State) -> Outcome:
+    def _change(self, daemon: ControlClient, before: State) -> Avocado:
+        """Change the settings of the running daemon."""
         given = self._with_token(is_local=not _has_tunnel(before))
-        answer = host.post("/up", given=encode_options(given), only=self.wish.only)
-        what, number = tuple(answer["changed"]), answer["change"]
-        if self.wish.background:
-            return Accepted(state=host.state(), launched=False, has_new_key=False)
-        result = self._follow(
-            host, lambda: host.post("/withdraw", change=number), is_new=bool(what)
+        answer = daemon.post("/up", given=encode_options(given), only=self.request.only)
+        changed, number = answer["changed"], answer["change"]
+        if self.request.background:
+            headline = f"The service has the new settings; {_SHOWN_BY}"
+            return Avocado(self.folder, "accepted", headline)
+        state = self._wait(
+            daemon,
+            undo=lambda: daemon.post("/withdraw", change=number),
+            is_new=bool(changed),
         )
-        if not isinstance(result, State):
-            return result
-        if not what:
-            return Reused(state=result)
-        is_other = result.api_key != before.api_key
-        return Reconfigured(
-            state=result,
-            what=what,
-            seconds=self._seconds(),
-            has_new_key=is_other and result.key_is_generated,
+        if not changed:
+            return Avocado(self.folder, "reused", "Reused: nothing had to change.")
+        names = ", ".join(n.removesuffix("_s").replace("_", " ") for n in changed)
+        is_other_key = state.api_key != before.api_key
+        return Avocado(
+            self.folder,
+            "changed",
+            f"Changed {names} in {self._elapsed_text()}.",
+            has_new_key=is_other_key and state.key_is_generated,
         )
 
-    def _follow(
-        self, host: ControlClient, undo: Callable[[], object], *, is_new: bool = True
-    ) -> State | Failed | TimedOut:
-        """Follow what was begun; take it back if it fails or is interrupted."""
+    def _wait(
+        self, daemon: ControlClient, *, undo: Callable[[], object], is_new: bool = True
+    ) -> State:
+        """Return the ready state; undo the change if it fails or is interrupted.
+
+        After a time-out nothing is undone: the daemon keeps trying.
+        """
         try:
-            result = wait_until_ready(host, self.show, self.policy)
-            if is_new and isinstance(result, State):
-                check_health(result, self.policy)
+            state = wait_until_ready(daemon, self.show, self.timeouts)
+            if is_new:
+                check_health(state, self.timeouts)
+        except StartTimeout:
+            raise
         except KeyboardInterrupt:
             undo()
             raise Interrupted(
-                "Interrupted; what this cell had begun was taken back.",
-                "Run %avocado_up again; downloads go on where they were.",
+                "Interrupted; the changes of this cell were undone.",
+                "Run %avocado_up again; downloads resume where they stopped.",
             ) from None
         except AvocadoError:
             undo()
             raise
-        if isinstance(result, Failed):
-            undo()
-        return result
+        return state
 
-    def _first_state(self, host: ControlClient) -> State | None:
-        """Return the state of a host that may just be being started.
+    def _first_state(self, daemon: ControlClient) -> State | None:
+        """Return the state of a daemon that may still be starting.
 
-        None if it was rather about to end, and has.
+        None if it was about to end, and has.
         """
         tries = Retrying(
             retry=retry_if_exception_type(DaemonUnreachable),
-            stop=stop_after_delay(self.policy.launch_s),
-            wait=wait_fixed(_ANOTHER_LOOK_S),
+            stop=stop_after_delay(self.timeouts.launch_s),
+            wait=wait_fixed(_RETRY_PAUSE_S),
             reraise=True,
         )
-        return tries(lambda: host.state() if find_daemon(self.folder) else None)
+        return tries(lambda: daemon.state() if find_daemon(self.folder) else None)
 
     def stored_settings(self) -> dict[str, Any]:
-        """Return the settings of a host that runs, died or restarts."""
+        """Return the settings of a daemon that runs, crashed or restarts."""
+        text = read_private(self.folder.desired_state) or "{}"
         try:
-            left: dict[str, Any] = json.loads(
-                read_private(self.folder.desired_state) or "{}"
-            )
+            settings: dict[str, Any] = json.loads(text)
         except ValueError:
             return {}
-        return left
+        return settings
 
     def _with_token(self, *, is_local: bool) -> dict[str, Any]:
-        """Return what was given, with a token wherever a tunnel will need one."""
-        given = dict(self.wish.given)
+        """Return the given settings, with a token if a tunnel needs one."""
+        given = dict(self.request.given)
         if not given.get("token"):
             will_be_local = bool(given.get("local", is_local))
             if will_be_local or self.folder.agent_config.exists():
                 return given
             given["token"] = self._find_token()
-        given["token"] = check_token(given["token"])
+        if given["token"]:
+            given["token"] = check_token(given["token"])
         return given
 
     def _find_token(self) -> str:
@@ -270,8 +241,11 @@ class _UpOperation:
             return REHEARSAL_TOKEN
         return find_token(self.namespace, os.environ, platform_secret, self.ask)
 
-    def _seconds(self) -> float:
-        return time.monotonic() - self.began
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self.began_s
+
+    def _elapsed_text(self) -> str:
+        return format_duration(self._elapsed_s())
 
 
 def _has_tunnel(state: State) -> bool:

@@ -1,4 +1,4 @@
-"""Follow a host until it is ready, has given up, or nothing moves any more."""
+"""Follow the daemon's state until the service is ready, or for as long as it runs."""
 
 from __future__ import annotations
 
@@ -14,79 +14,81 @@ from tenacity import (
 )
 
 from ..config.timeouts import Timeouts
-from ..errors import DaemonUnreachable, GatewayFailed, error_from_name
+from ..errors import DaemonUnreachable, GatewayFailed, StartTimeout, error_from_name
+from ..formatting import format_duration
 from ..protocol.state import Phase, State
 from .control_client import ControlClient
 from .launch import candidate_state_folders, find_daemon
-from .outcome import Failed, TimedOut
 
 StateCallback = Callable[[State], None]
 
 
 def wait_until_ready(
-    connection: ControlClient, show: StateCallback, policy: Timeouts, *, after: int = 0
-) -> State | Failed | TimedOut:
-    """Show every state until all wanted is ready, given up, or stalled.
+    daemon: ControlClient, show: StateCallback, timeouts: Timeouts
+) -> State:
+    """Return the state as soon as all is ready; each state before it is shown.
 
     Raises:
-        DaemonUnreachable: If the host ends meanwhile, or falls silent.
+        StartTimeout: If nothing progresses for ``stalled_s``; the daemon keeps trying.
+        DaemonUnreachable: If the daemon ends meanwhile, or does not answer.
+        AvocadoError: The error for which the daemon gave up.
     """
-    best, moved_at = (-1, -1), time.monotonic()
-    for state in connection.follow(after):
+    best, progress_at_s = (-1, -1), time.monotonic()
+    for state in daemon.follow():
         show(state)
-        failure = state.failure
-        if failure is not None:
-            return Failed(
-                error=error_from_name(
-                    failure.kind, failure.problem, failure.remedy, failure.log_tail
-                )
+        if failure := state.failure:
+            raise error_from_name(
+                failure.kind, failure.problem, failure.remedy, failure.log_tail
             )
         if state.is_ready:
             return state
-        mark = _how_far(state)
-        if mark > best:
-            best, moved_at = mark, time.monotonic()
-        elif time.monotonic() - moved_at > policy.stalled_s:
-            return TimedOut(state=state, waiting_for=_unfinished(state))
+        progress = _progress(state)
+        if progress > best:
+            best, progress_at_s = progress, time.monotonic()
+        elif time.monotonic() - progress_at_s > timeouts.stalled_s:
+            raise StartTimeout(
+                f"No progress for {format_duration(timeouts.stalled_s)} "
+                f"({_unfinished(state)}); the background process keeps trying.",
+                "Check it with %avocado_status, or stop it with %avocado_down.",
+            )
     raise DaemonUnreachable(
         "The background process ended while this cell was waiting for it.",
-        "Run %avocado_up again; if it ends again, its log tells why.",
+        "Run %avocado_up again; if it ends again, %avocado_logs host shows why.",
     )
 
 
-def check_health(state: State, policy: Timeouts) -> None:
-    """Make the kernel's own first call to the service, through the gateway.
+def check_health(state: State, timeouts: Timeouts) -> None:
+    """Send a first request from this kernel to the service, through the gateway.
 
     Raises:
-        GatewayFailed: If it does not answer within the policy's bound.
+        GatewayFailed: If it does not answer within ``request_s``.
     """
     session = requests.Session()
-    # A proxy of the environment knows nothing of this machine's loopback.
-    session.trust_env = False
+    session.trust_env = False  # a proxy cannot reach this machine's loopback
     tries = Retrying(
         retry=retry_if_exception_type(requests.RequestException),
-        stop=stop_after_delay(policy.request_s),
+        stop=stop_after_delay(timeouts.request_s),
         wait=wait_random_exponential(multiplier=0.05, max=2.0),
         reraise=True,
     )
     with session:
         try:
-            tries(_get_tags, session, state, policy)
+            tries(_get_tags, session, state, timeouts)
         except requests.RequestException as error:
             raise GatewayFailed(
-                "The service says that it is ready, but does not answer this kernel.",
+                "The service is ready, but this kernel gets no answer from it.",
                 "Run %avocado_status, then %avocado_up --restart.",
             ) from error
 
 
-def _get_tags(session: requests.Session, state: State, policy: Timeouts) -> None:
+def _get_tags(session: requests.Session, state: State, timeouts: Timeouts) -> None:
     headers = {"Authorization": f"Bearer {state.api_key}"} if state.api_key else {}
     session.get(
-        f"{state.local_url}/api/tags", headers=headers, timeout=policy.request_s
+        f"{state.local_url}/api/tags", headers=headers, timeout=timeouts.request_s
     ).raise_for_status()
 
 
-def _how_far(state: State) -> tuple[int, int]:
+def _progress(state: State) -> tuple[int, int]:
     ready = sum(stage.phase is Phase.READY for stage in state.stages)
     ready += sum(model.phase is Phase.READY for model in state.models)
     done_bytes = sum(s.progress.done_bytes for s in state.stages if s.progress)
@@ -102,19 +104,18 @@ def _unfinished(state: State) -> str:
 
 
 def watch(*, rehearse: bool) -> Iterator[State]:
-    """Yield the state of the running service now, and whenever something changes.
+    """Yield the state of the running service now and after each change.
 
-    At least once a second; it ends when the service does. Nothing where none runs.
+    At least once a second, until the service ends; nothing if none runs.
 
     Args:
-        rehearse: Whether only a rehearsal is meant.
+        rehearse: Whether to look for a rehearsal only.
 
     Raises:
-        AvocadoError: If a host runs but does not answer.
+        AvocadoError: If the background process runs but does not answer.
     """
     for folder in candidate_state_folders(rehearse=rehearse):
-        host = find_daemon(folder)
-        if host is not None:
-            # What happened before is of no use here, so it is not asked for.
-            yield from host.follow(after=host.state().sequence)
+        daemon = find_daemon(folder)
+        if daemon is not None:
+            yield from daemon.follow(after=daemon.state().sequence)
             return

@@ -43,6 +43,6 @@ def test_the_stop_button_takes_back_what_up_began(
     notebook.wait_shown(UP, "pull")
     notebook.interrupt()
     shown = notebook.wait_done(UP)
-    assert "what this cell had begun was taken back" in shown, shown
+    assert "the changes of this cell were undone" in shown, shown
     assert "Traceback" not in shown, shown
     assert "Nothing is running" in notebook.run(STATUS)

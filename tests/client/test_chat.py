@@ -178,9 +178,9 @@ def test_an_unknown_model_is_told_with_the_nearest(
         (400, {"error": "tiny does not support chat"}, EngineFailed, "support chat"),
         (500, "<html>\x1b[31mbad", EngineFailed, "<html>bad"),
         (200, {"error": "out of memory"}, EngineFailed, "out of memory"),
-        (200, said("cut"), EngineFailed, "broke off"),
-        (200, "{no json", EngineFailed, "broke off"),
-        (200, "[]", EngineFailed, "broke off"),
+        (200, said("cut"), EngineFailed, "was cut off"),
+        (200, "{no json", EngineFailed, "was cut off"),
+        (200, "[]", EngineFailed, "was cut off"),
     ],
 )
 def test_each_failure_says_what_was_said(

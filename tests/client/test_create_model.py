@@ -82,7 +82,7 @@ def test_an_interrupt_says_that_no_model_was_made(
 ) -> None:
     """In words of ours."""
     tell({"text": "pulling"}, KeyboardInterrupt())
-    with pytest.raises(Interrupted, match="mine was not made"):
+    with pytest.raises(Interrupted, match="mine was not created"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")
 
 
@@ -91,5 +91,5 @@ def test_a_host_that_ends_in_the_middle_is_told(
 ) -> None:
     """Silence is not success."""
     tell({"text": "pulling"})
-    with pytest.raises(DaemonUnreachable, match="made the model"):
+    with pytest.raises(DaemonUnreachable, match="creating the model"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")

@@ -35,7 +35,7 @@ def test_what_cannot_be_ended_is_told_by_name(
         for module in (down, launch):
             monkeypatch.setattr(module, "end_group", lambda *_, **__: None)
         with pytest.raises(DaemonUnreachable, match=r"engine.*host"):
-            down.stop_daemon(folder, policy=Timeouts(down_s=0.1))
+            down.stop_daemon(folder, timeouts=Timeouts(down_s=0.1))
         host.kill()
         child.kill()
 
@@ -48,7 +48,7 @@ def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
         assert identity is not None
         folder.write_record(DaemonRecord(host=identity))
         folder.desired_state.write_text("{}")
-        ended = down.stop_daemon(folder, policy=Timeouts(down_s=0.1))
+        ended = down.stop_daemon(folder, timeouts=Timeouts(down_s=0.1))
         assert host.wait(scaled(5)) != 0
     assert ended.was_running
     assert not folder.desired_state.exists()

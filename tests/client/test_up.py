@@ -1,4 +1,4 @@
-"""Finding a host to change, or else launching one."""
+"""The decision between changing a running daemon and launching one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 
-def test_a_host_that_dies_while_it_is_asked_is_not_waited_for(tmp_path: Path) -> None:
-    """A killed one is still there for a moment; then another one is launched."""
+def test_a_daemon_that_dies_while_it_is_asked_is_not_waited_for(tmp_path: Path) -> None:
+    """A killed one is still found for a moment; then another one is launched."""
     folder = StateFolder(tmp_path)
-    bringing = _UpOperation(
+    operation = _UpOperation(
         folder=folder,
-        wish=build_up_request({}),
+        request=build_up_request({}),
         show=lambda _: None,
         ask=None,
         namespace={},
         sources=Endpoints(),
-        policy=Timeouts(launch_s=0.2),
+        timeouts=Timeouts(launch_s=0.2),
     )
-    assert bringing._first_state(ControlClient(folder.socket)) is None
+    assert operation._first_state(ControlClient(folder.socket)) is None

@@ -1,4 +1,4 @@
-"""Following a host to its end: ready, given up, stalled, or gone."""
+"""Waiting for a daemon: ready, failed, stalled or ended."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from typing import cast
 import pytest
 
 from spicy_avocado_magic.client.control_client import ControlClient
-from spicy_avocado_magic.client.outcome import Failed, TimedOut
 from spicy_avocado_magic.client.wait_ready import check_health, wait_until_ready
 from spicy_avocado_magic.config.timeouts import Timeouts
-from spicy_avocado_magic.errors import DaemonUnreachable, GatewayFailed, InvalidToken
+from spicy_avocado_magic.errors import (
+    DaemonUnreachable,
+    GatewayFailed,
+    InvalidToken,
+    StartTimeout,
+)
 from spicy_avocado_magic.protocol.state import Failure, Phase, Progress, Stage, State
 
 
 class Script:
-    """A connection that plays states."""
+    """A control client that yields given states."""
 
     def __init__(self, states: Iterable[State]) -> None:
         self._states = states
 
     def follow(self, after: int = 0) -> Iterator[State]:
-        """Yield the script."""
+        """Yield the states."""
         yield from self._states
 
 
-def play(states: Iterable[State], policy: Timeouts) -> State | Failed | TimedOut:
-    """Follow a script, showing nothing."""
-    return wait_until_ready(
-        cast("ControlClient", Script(states)), lambda _: None, policy
-    )
+def play(states: Iterable[State], timeouts: Timeouts) -> State:
+    """Wait for a daemon with these states."""
+    daemon = cast("ControlClient", Script(states))
+    return wait_until_ready(daemon, lambda _: None, timeouts)
 
 
 def state(phase: Phase, done_bytes: int = 0, failure: Failure | None = None) -> State:
@@ -47,41 +50,39 @@ def state(phase: Phase, done_bytes: int = 0, failure: Failure | None = None) -> 
     return State(pid=1, stages=(stage,))
 
 
-def test_ready_ends_the_following_with_the_state() -> None:
-    """The last state shown is the one that is returned."""
+def test_the_ready_state_is_returned() -> None:
+    """It is the last one shown."""
     ready = state(Phase.READY)
     assert play([state(Phase.STARTING), ready], Timeouts()) == ready
 
 
-def test_what_was_given_up_is_an_error_of_its_kind() -> None:
-    """The host's failure becomes the error that the cell raises."""
+def test_a_failure_is_raised_as_an_error_of_its_class() -> None:
+    """The daemon's failure becomes the error of the cell."""
     failure = Failure(kind="InvalidToken", problem="No.", remedy="Another.")
-    outcome = play([state(Phase.FAILED, failure=failure)], Timeouts())
-    assert isinstance(outcome, Failed)
-    assert isinstance(outcome.error, InvalidToken)
+    with pytest.raises(InvalidToken, match="No"):
+        play([state(Phase.FAILED, failure=failure)], Timeouts())
 
 
-def test_a_host_that_ends_meanwhile_is_told() -> None:
-    """The stream's end is not taken for success."""
+def test_a_daemon_that_ends_meanwhile_is_an_error() -> None:
+    """The end of the stream is not success."""
     with pytest.raises(DaemonUnreachable, match="ended"):
         play([state(Phase.STARTING)], Timeouts())
 
 
-def test_no_progress_for_the_policys_time_is_timed_out() -> None:
-    """The outcome names what is waited for."""
+def test_no_progress_for_too_long_is_a_time_out() -> None:
+    """The error names the stage that does not progress."""
 
     def standing_still() -> Iterator[State]:
         while True:
             time.sleep(0.005)
             yield state(Phase.STARTING, 10)
 
-    outcome = play(standing_still(), Timeouts(stalled_s=0.05))
-    assert isinstance(outcome, TimedOut)
-    assert outcome.waiting_for == "pull"
+    with pytest.raises(StartTimeout, match=r"\(pull\)"):
+        play(standing_still(), Timeouts(stalled_s=0.05))
 
 
-def test_what_is_tried_again_is_told_with_its_cause() -> None:
-    """Whoever gave up waiting learns what is in the way."""
+def test_a_time_out_names_the_failure_of_what_is_retried() -> None:
+    """The user learns what prevents the start."""
     failure = Failure(kind="NetworkUnreachable", problem="No net.", remedy="Plug in.")
 
     def without_a_network() -> Iterator[State]:
@@ -89,13 +90,12 @@ def test_what_is_tried_again_is_told_with_its_cause() -> None:
             time.sleep(0.005)
             yield state(Phase.BACKOFF, failure=failure)
 
-    outcome = play(without_a_network(), Timeouts(stalled_s=0.05))
-    assert isinstance(outcome, TimedOut)
-    assert outcome.waiting_for == "pull: No net"
+    with pytest.raises(StartTimeout, match=r"\(pull: No net\)"):
+        play(without_a_network(), Timeouts(stalled_s=0.05))
 
 
-def test_bytes_that_come_are_progress() -> None:
-    """A long pull is never timed out while bytes come."""
+def test_received_bytes_are_progress() -> None:
+    """A long pull does not time out while bytes arrive."""
 
     def crawling() -> Iterator[State]:
         for done in range(20):
@@ -103,11 +103,11 @@ def test_bytes_that_come_are_progress() -> None:
             yield state(Phase.STARTING, done)
         yield state(Phase.READY)
 
-    assert isinstance(play(crawling(), Timeouts(stalled_s=0.1)), State)
+    assert play(crawling(), Timeouts(stalled_s=0.1)).is_ready
 
 
-def test_a_service_that_does_not_answer_the_kernel_is_told() -> None:
-    """Ready in its own words is not enough."""
+def test_a_ready_service_that_does_not_answer_the_kernel_is_an_error() -> None:
+    """The state alone is no proof."""
     silent = State(pid=1, local_url="http://127.0.0.1:9")
     with pytest.raises(GatewayFailed):
         check_health(silent, Timeouts(request_s=0.2))

@@ -36,7 +36,7 @@ from spicy_avocado_magic.config.settings import Endpoints
 up.run_up = functools.partial(
     up.run_up,
     sources=from_json(Endpoints, json.loads({sources!r})),
-    policy=from_json(Timeouts, json.loads({policy!r})),
+    timeouts=from_json(Timeouts, json.loads({policy!r})),
 )
 """
 """What IPython runs first: the magics stay as they are, the world is another."""

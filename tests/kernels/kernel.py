@@ -111,8 +111,8 @@ class Kernel:
                 self._client.input({"colab_msg_id": identity, "data": answer})
                 return str(message["content"]["request"]["key"])
             is_over = message["content"].get("execution_state") == "idle"
-            is_mine = message["parent_header"].get("msg_id") == message_id
-            assert not (is_over and is_mine), "the page was not asked"
+            stops_on_exit = message["parent_header"].get("msg_id") == message_id
+            assert not (is_over and stops_on_exit), "the page was not asked"
 
     def complete(self, code: str) -> list[str]:
         """Return what a cell becomes with each thing that Tab offers at its end."""

@@ -57,7 +57,7 @@ class Home:
             build_up_request(parsed | options),
             show=show or (lambda _: None),
             sources=sources,
-            policy=policy,
+            timeouts=policy,
         )
 
     def processes(self) -> list[psutil.Process]:

@@ -164,7 +164,7 @@ def test_no_network_is_told_and_waited_for(home: Home, world: Endpoints) -> None
         told.update({s.name: s.failure.kind for s in state.stages if s.failure})
 
     policy = replace(QUICK, stalled_s=6.0)
-    with pytest.raises(StartTimeout, match="goes on trying"):
+    with pytest.raises(StartTimeout, match="keeps trying"):
         home.up("tiny", sources=nowhere, token=TOKEN, policy=policy, show=show)
     assert {"install", "pull"} <= set(told), f"only these were told: {told}"
     assert set(told.values()) == {NetworkUnreachable.__name__}, f"told: {told}"

@@ -154,9 +154,9 @@ def test_the_host_ends_after_its_owner(home: Home) -> None:
         "from spicy_avocado_magic.client.up import run_up\n"
         "from spicy_avocado_magic.config.options import build_up_request\n"
         "from spicy_avocado_magic.config.timeouts import Timeouts\n"
-        "policy = Timeouts(owner_check_every_s=0.1, owner_gone_s=0.3)\n"
-        "wish = build_up_request({'models': ('tiny',), 'rehearse': True})\n"
-        "run_up(wish, show=lambda state: None, policy=policy)\n"
+        "timeouts = Timeouts(owner_check_every_s=0.1, owner_gone_s=0.3)\n"
+        "request = build_up_request({'models': ('tiny',), 'rehearse': True})\n"
+        "run_up(request, show=lambda state: None, timeouts=timeouts)\n"
     )
     subprocess.run(
         [sys.executable, "-c", script],
