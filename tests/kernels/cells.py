@@ -34,7 +34,7 @@ def loaded_kernel() -> Iterator[Kernel]:
 
 
 def good(output: Output) -> str:
-    """Expect a cell that worked, and return what it said."""
+    """Expect a cell that worked, and return its output."""
     assert output.status == "ok", output.text
     return output.text
 

@@ -100,7 +100,7 @@ class Kernel:
         return str(message["content"]["prompt"])
 
     def answer_page(self, message_id: str, **answer: object) -> str:
-        """Wait until Colab's page is asked, answer as it does, tell the secret's name.
+        """Wait until Colab's page is asked, answer, and return the secret's name.
 
         What the cell sends meanwhile is passed over.
         """
@@ -133,8 +133,8 @@ class Kernel:
         output, deadline = Output(), time.monotonic() + CELL_S
         while True:
             message = self._client.get_iopub_msg(timeout=deadline - time.monotonic())
-            if (said := self.page(message)) is not None:
-                self._client.input(said)
+            if (answer := self.page(message)) is not None:
+                self._client.input(answer)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = message["content"]

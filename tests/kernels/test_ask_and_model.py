@@ -13,7 +13,7 @@ from .cells import good, loaded_kernel, new_kernel_home
 from .kernel import Kernel
 
 LONG = "word " * 5_000
-"""It is said back at 100 words a second, so would take a minute."""
+"""The engine repeats it at 100 words a second, so for a minute."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_an_unknown_model_is_two_lines(kernel: Kernel) -> None:
 
 
 def test_a_model_is_made_and_answers(kernel: Kernel) -> None:
-    """With what it is made of pulled before, and told so; mistakes by their line."""
+    """Its base is pulled first, and this is shown; mistakes name their line."""
     cell = "%%avocado_model mine\nFROM llama3\nSYSTEM {x} $y\n"
     text = good(kernel.run(cell))
     assert "Ollama has downloaded llama3:latest and created mine." in text

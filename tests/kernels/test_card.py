@@ -85,7 +85,9 @@ def require_one_display(output: Output) -> None:
     first, *others = cards(output)
     assert first[0] == "display_data"
     assert {kind for kind, _, _ in others} <= {"update_display_data"}
-    assert len({one[1] for one in (first, *others)}) == 1, "a second display was made"
+    assert len({drawn[1] for drawn in (first, *others)}) == 1, (
+        "a second display was made"
+    )
     for _, content in output.displays:
         size = len(json.dumps(content["data"], ensure_ascii=False).encode())
         assert size <= MOST_BYTES_OF_A_MESSAGE, f"a message of {size} bytes"
@@ -109,14 +111,14 @@ def test_up_is_one_display_that_is_updated_in_place(home: Home) -> None:
         assert phases(status) == ["ready"]
 
 
-def test_a_failure_is_told_once_to_a_person_and_whole_to_nbclient(home: Home) -> None:
+def test_a_failure_is_shown_once_to_a_person_and_whole_to_nbclient(home: Home) -> None:
     """By the card, or by the error alone where no person looks at cards."""
     up = "%avocado_up missing-x --rehearse --local"
     with new_kernel() as kernel:
         assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
         seen = kernel.collect(kernel.send(up, allow_stdin=True))
         assert seen.traceback == [SHOWN_ABOVE]
-        assert "has no model" in cards(seen)[-1][2], "the card does not tell it"
+        assert "has no model" in cards(seen)[-1][2], "the card does not show it"
         alone = kernel.run(up)
         assert "has no model" in "\n".join(alone.traceback)
         assert "  → " in "\n".join(alone.traceback), "the remedy is missing"
@@ -190,7 +192,7 @@ def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
     )
     try:
         child.expect("Launched in")
-        assert child.before.count("✓ pull") == 1, "what is settled is told again"
+        assert child.before.count("✓ pull") == 1, "a settled stage is printed again"
         assert "\r\x1b[K" in child.before, "nothing is written over"
         child.expect(r"\x1b\[\d+A")  # the status is drawn for the second time
         child.expect("log  ")

@@ -80,12 +80,12 @@ def test_the_main_job_on_a_real_engine(
     monkeypatch.setenv("PATH", path)
     with new_kernel() as kernel:
         _good(kernel.run("%load_ext spicy_avocado_magic"))
-        told = _walk_through_the_main_job(kernel, home)
-    assert "PATH" in told, "the engine is not the real one"
+        output = _walk_through_the_main_job(kernel, home)
+    assert "PATH" in output, "the engine is not the real one"
 
 
 def _walk_through_the_main_job(kernel: Kernel, home: Home) -> str:
-    """Do what the README does, and return what status told."""
+    """Do what the README does, and return the output of status."""
     up = _good(kernel.run("%avocado_up tiny --rehearse"))
     assert "REHEARSAL" in up
     assert "http://127.0.0.1:" in up, "the URL is not shown"
@@ -93,9 +93,9 @@ def _walk_through_the_main_job(kernel: Kernel, home: Home) -> str:
     assert "avocado-" in up, "the generated key is not shown"
     _chat(kernel)
     url = _good(kernel.run("print(avocado.url)")).strip()
-    told = _good(kernel.run("%avocado_status"))
+    output = _good(kernel.run("%avocado_status"))
     for word in ("install", "tunnel", url, "tiny"):
-        assert word in told, f"status does not tell {word}"
+        assert word in output, f"status does not show {word}"
     kernel.restart()
     assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
     assert url in _good(kernel.run("%avocado_status"))
@@ -104,12 +104,12 @@ def _walk_through_the_main_job(kernel: Kernel, home: Home) -> str:
     assert status() is None
     left = home.wait_no_processes(beside="ipykernel_launcher")
     assert not left, f"still running after down: {left}"
-    return told
+    return output
 
 
 def _chat(kernel: Kernel) -> None:
-    said = _good(kernel.run(CHAT))
-    assert re.search(r"\b[1-9]\d* chunks", said), f"nothing was streamed: {said}"
+    output = _good(kernel.run(CHAT))
+    assert re.search(r"\b[1-9]\d* chunks", output), f"nothing was streamed: {output}"
 
 
 def test_the_service_outlives_a_killed_kernel(kernel: Kernel, home: Home) -> None:
@@ -161,13 +161,13 @@ def test_the_logs_are_shown_followed_and_outlive_the_host(
     state = status()
     assert state is not None, "the interrupt ended the service"
     os.kill(state.pid, signal.SIGKILL)
-    told = _good(kernel.run("%avocado_status"))
-    assert f"(pid {state.pid}) was killed" in told
-    assert "%avocado_up starts it again" in told
+    shown = _good(kernel.run("%avocado_status"))
+    assert f"(pid {state.pid}) was killed" in shown
+    assert "%avocado_up starts it again" in shown
     assert "gateway: ready" in _good(kernel.run("%avocado_logs"))
     with new_kernel() as other:
         code = "%load_ext spicy_avocado_magic\n%avocado_logs host"
-        assert "died" in _good(other.run(code)), "another kernel is told nothing"
+        assert "died" in _good(other.run(code)), "another kernel is shown nothing"
 
 
 def test_json_status_and_friendly_no_ops(clean_kernel: Kernel) -> None:
@@ -260,7 +260,7 @@ def test_a_second_kernel_finds_the_first_ones_host(kernel: Kernel) -> None:
 
 
 def test_help_is_shown_without_doing_anything(clean_kernel: Kernel) -> None:
-    """`--help` and `?` tell the options."""
+    """`--help` and `?` show the options."""
     assert "--domain" in _good(clean_kernel.run("%avocado_up --help"))
     assert status() is None
 

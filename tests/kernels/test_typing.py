@@ -94,9 +94,9 @@ def test_config_completes_by_itself(same_kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 def test_help_is_there_by_every_way(same_kernel: Kernel, command: CommandSpec) -> None:
-    """`?`, `--help` and Shift-Tab tell every option, with examples; one `%` will do."""
+    """`?`, `--help` and Shift-Tab show every option, with examples; one `%` will do."""
     kernel = same_kernel
-    plain = re.compile(r"\x1b\[[0-9;]*m")
+    escapes = re.compile(r"\x1b\[[0-9;]*m")
     sign = "%%" if command.examples[0].startswith("%%") else "%"
     typed = f"{sign}{command.name}"
     body = "\nsomething" if sign == "%%" else ""
@@ -108,7 +108,7 @@ def test_help_is_there_by_every_way(same_kernel: Kernel, command: CommandSpec) -
     }
     for way, text in shown.items():
         for word in (*command.option_by_flag, "Examples:", command.examples[0]):
-            assert word in plain.sub("", text), f"{way} does not tell {word}"
+            assert word in escapes.sub("", text), f"{way} does not show {word}"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_help_is_there_by_every_way(same_kernel: Kernel, command: CommandSpec) -
         ("%%avocado_up tiny --rehearse\nAVOCADO_PROT=1", ("AVOCADO_PORT",)),
     ],
 )
-def test_a_slip_of_the_fingers_gets_the_nearest_match(
+def test_a_typing_mistake_gets_the_nearest_match(
     same_kernel: Kernel, cell: str, words: tuple[str, ...]
 ) -> None:
     """One short message, and nothing is started."""
@@ -155,10 +155,10 @@ def test_defaults_by_config_from_a_cell(kernel: Kernel) -> None:
     """Set, listed, used, refused: as a person sees it."""
     good(kernel.run("%config AvocadoMagics.model = 'tiny'"))
     good(kernel.run("%config AvocadoMagics.local = True"))
-    told = good(kernel.run("%config AvocadoMagics.port = 99999"))
-    assert "--port '99999' is not a port. Use a number from 1 to 65535." in told
-    told = good(kernel.run("%config AvocadoMagics.token = 'x-secret-x'"))
-    assert "it takes no secrets" in told
+    output = good(kernel.run("%config AvocadoMagics.port = 99999"))
+    assert "--port '99999' is not a port. Use a number from 1 to 65535." in output
+    output = good(kernel.run("%config AvocadoMagics.token = 'x-secret-x'"))
+    assert "it takes no secrets" in output
     listed = good(kernel.run("%config AvocadoMagics"))
     assert "Current: 'tiny'" in listed
     assert "x-secret-x" not in listed
@@ -211,12 +211,12 @@ def go():
     try:
         up("tiny")
     except AvocadoError as error:
-        said.append(str(error))
-said = []
+        errors.append(str(error))
+errors = []
 thread = threading.Thread(target=go)
 thread.start()
 thread.join(20)
-print(said, sys.modules.pop("google.colab"))
+print(errors, sys.modules.pop("google.colab"))
 """
     assert "foreground" in good(kernel.run("import sys\n" + code))
 
@@ -239,8 +239,8 @@ while thread.is_alive():
 print(failures, "in the cell")
 """
     assert "[] in the cell" in good(kernel.run(code))
-    told = good(kernel.run("await asyncio.sleep(0)\n%avocado_status\nprint(avocado)"))
-    assert "tiny" in told
+    output = good(kernel.run("await asyncio.sleep(0)\n%avocado_status\nprint(avocado)"))
+    assert "tiny" in output
     again = (
         "await asyncio.sleep(0)\n%avocado_up tiny --rehearse\nprint(avocado.outcome)"
     )

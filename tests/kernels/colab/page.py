@@ -15,7 +15,7 @@ from tests.main_job.home import PACKAGE_PARENT
 _LAUNCHER: Final = (
     # Colab's has imported it before the first cell runs.
     "from tests import colab_stand_in as colab; "
-    "colab.install(colab.ask_page, {patience_s}); "
+    "colab.install(colab.ask_page, {timeout_s}); "
     "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 )
 VARIABLES: Final = {"COLAB_RELEASE_TAG": "release-colab", "COLAB_GPU": "1"}
@@ -46,19 +46,19 @@ class ColabPage:
         reply = {"type": "colab_reply", "colab_msg_id": about["colab_msg_id"]}
         if self.error:
             return reply | {"error": self.error}
-        told: dict[str, Any] = {
+        payload: dict[str, Any] = {
             "exists": name in self.secrets,
             "access": name in self.secrets and name not in self.closed,
         }
-        if told["access"]:
-            told["payload"] = self.secrets[name]
-        return reply | {"data": told}
+        if payload["access"]:
+            payload["payload"] = self.secrets[name]
+        return reply | {"data": payload}
 
 
 @contextlib.contextmanager
-def colab_kernel(page: ColabPage, patience_s: float) -> Iterator[Kernel]:
+def colab_kernel(page: ColabPage, timeout_s: float) -> Iterator[Kernel]:
     """Start a kernel as Colab does, before a page which it waits for so long."""
-    launcher = _LAUNCHER.format(patience_s=patience_s)
+    launcher = _LAUNCHER.format(timeout_s=timeout_s)
     command = (sys.executable, "-c", launcher, "-f", "{connection_file}")
     environment = os.environ | VARIABLES | {"PYTHONPATH": str(PACKAGE_PARENT)}
     with new_kernel(command, env=environment) as kernel:

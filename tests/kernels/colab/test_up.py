@@ -32,14 +32,14 @@ def page() -> ColabPage:
 @pytest.fixture
 def kernel(home: Home, page: ColabPage) -> Iterator[Kernel]:
     """Start a kernel of Colab's with the extension loaded."""
-    with colab_kernel(page, patience_s=1.0) as started:
+    with colab_kernel(page, timeout_s=1.0) as started:
         assert started.run("%load_ext spicy_avocado_magic").status == "ok"
         assert not page.asked, "loading the extension asks for secrets"
         yield started
         down()
 
 
-def test_a_secret_of_colab_is_a_key_and_its_terms_are_told_once(
+def test_a_secret_of_colab_is_a_key_and_its_terms_are_shown_once(
     kernel: Kernel, page: ColabPage
 ) -> None:
     """The cell blocks until the page has answered; the key itself is not shown."""
@@ -52,7 +52,7 @@ def test_a_secret_of_colab_is_a_key_and_its_terms_are_told_once(
     assert f"key {KEY}" in kernel.run("print('key', avocado.api_key)").text
     again = kernel.run("%avocado_up tiny --rehearse --local")
     assert again.status == "ok", again.text
-    assert "12 hours" not in again.text, "the terms are told again"
+    assert "12 hours" not in again.text, "the terms are shown again"
 
 
 @pytest.mark.parametrize("name", ["SHUT", "NOWHERE"])
