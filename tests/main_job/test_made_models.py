@@ -161,7 +161,7 @@ def test_a_rehearsal_makes_models_too(home: Home) -> None:
 def hanging(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[tuple[Avocado, threading.Thread]]:
-    """A service with an ``ollama create`` that never ends, and a cell waiting for it."""
+    """A service with an ``ollama create`` that never ends, and a waiting cell."""
     program = tmp_path / "bin" / "ollama"
     program.parent.mkdir()
     stand_in = tmp_path / "stand-in"
