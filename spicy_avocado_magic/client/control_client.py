@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -101,15 +102,28 @@ class ControlClient:
     def _lines(
         self, method: str, path: str, body: str | None = None
     ) -> Iterator[dict[str, Any]]:
+        try:
+            with self._response(method, path, body) as response:
+                for line in response:
+                    yield json.loads(line)
+        except (OSError, http.client.HTTPException):
+            return
+
+    @contextlib.contextmanager
+    def _response(
+        self, method: str, path: str, body: str | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request; a time-out or text that is not JSON is an error of ours."""
         connection = _UnixConnection(self.socket, self.answer_s)
         try:
             connection.request(method, path, body, _JSON)
-            for line in connection.getresponse():
-                yield json.loads(line)
+            yield connection.getresponse()
         except TimeoutError as error:
-            raise _hung(self.answer_s) from error
-        except (OSError, http.client.HTTPException):
-            return
+            raise DaemonUnresponsive(
+                "The background process has not answered for "
+                f"{self.answer_s:.0f} seconds.",
+                "Run %avocado_down, then %avocado_up.",
+            ) from error
         except ValueError as error:  # an older daemon, or one that died within a line
             raise _no_answer() from error
         finally:
@@ -118,16 +132,11 @@ class ControlClient:
     def _request(
         self, method: str, path: str, body: str | None = None
     ) -> dict[str, Any]:
-        connection = _UnixConnection(self.socket, self.answer_s)
         try:
-            connection.request(method, path, body, _JSON)
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
-        except TimeoutError as error:
-            raise _hung(self.answer_s) from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            with self._response(method, path, body) as response:
+                answer: dict[str, Any] = json.loads(response.read())
+        except (OSError, http.client.HTTPException) as error:
             raise _no_answer() from error
-        finally:
-            connection.close()
         if "failure" in answer:
             raise to_exception(answer["failure"])
         return answer
@@ -158,11 +167,4 @@ def _no_answer() -> DaemonUnreachable:
     return DaemonUnreachable(
         "The background process does not answer.",
         "Run %avocado_up again; it cleans up after the old one.",
-    )
-
-
-def _hung(answer_s: float) -> DaemonUnresponsive:
-    return DaemonUnresponsive(
-        f"The background process has not answered for {answer_s:.0f} seconds.",
-        "Run %avocado_down, then %avocado_up.",
     )
