@@ -18,6 +18,7 @@ class Credential:
 
     Attributes:
         name: What the provider calls it.
+        is_required: Whether no tunnel opens without it.
         variable: Its name in a notebook, the environment and secret stores.
         page: Where a user copies it, without ``https://``.
         shape: All that could be one match it; the rest is refused before it is used.
@@ -31,6 +32,7 @@ class Credential:
     """
 
     name: str
+    is_required: bool
     variable: str
     page: str
     shape: re.Pattern[str]
@@ -95,6 +97,7 @@ TUNNEL: Final = TunnelTraits(
     name="ngrok",
     credential=Credential(
         name="authtoken",
+        is_required=True,
         variable="NGROK_AUTHTOKEN",
         page="dashboard.ngrok.com/get-started/your-authtoken",
         shape=re.compile(r"[A-Za-z0-9_-]{20,200}"),

@@ -107,7 +107,7 @@ async def test_a_real_engine_starts_answers_and_ends(
         told = await response.json()
     assert told["version"] == real_ollama.parent.parent.name
     assert await server.is_healthy()
-    assert "CPU" in server.compute().text
+    assert "CPU" in server.detected_devices().text
     await server.stop(2)
     assert not any(identity.is_alive for identity in spawned)
     assert not await server.is_healthy()
@@ -148,7 +148,7 @@ async def test_an_older_lifes_lines_are_not_shown(
     with pytest.raises(EngineFailed) as caught:
         await server.start()
     assert caught.value.log_tail == ("new",)
-    assert server.compute().text == ""
+    assert server.detected_devices().text == ""
     assert "old" in (tmp_path / "engine.log").read_text()
 
 
@@ -271,4 +271,4 @@ async def test_a_port_lost_in_between_is_replaced(
         server = make_server(real_ollama)
         await server.start()
         assert not server.base_url.endswith(f":{taken}")
-        assert "address already in use" in server._log.path.read_text()
+        assert "address already in use" in server.log.path.read_text()

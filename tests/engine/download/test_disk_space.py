@@ -20,7 +20,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.engine.download.disk_space import (
-    disk_full,
+    map_disk_full,
     require_space,
 )
 from spicy_avocado_magic.engine.download.verified_download import (
@@ -50,9 +50,11 @@ def test_the_message_names_folder_needed_and_free(
 
 def test_only_a_full_disk_is_one(tmp_path: Path) -> None:
     """Quotas count; other errors of the system do not."""
-    assert disk_full(tmp_path, OSError(errno.ENOSPC, "")) is not None
-    assert disk_full(tmp_path, OSError(errno.EDQUOT, "")) is not None
-    assert disk_full(tmp_path, OSError(errno.EACCES, "")) is None
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        with pytest.raises(DiskTooSmall), map_disk_full(tmp_path):
+            raise OSError(number, "")
+    with pytest.raises(PermissionError), map_disk_full(tmp_path):
+        raise PermissionError(errno.EACCES, "")
 
 
 @pytest.fixture
