@@ -60,8 +60,8 @@ async def continue_response(
     """Finish a response that ``KeepAlive`` has begun.
 
     Raises:
-        ErrorResponse: If the engine breaks off, or answers with an error: it is too late
-            for its status.
+        ErrorResponse: If the engine breaks off, or answers with an error: it is too
+            late for its status.
     """
     if upstream.status != _OK:
         message = await _error_message(upstream)
