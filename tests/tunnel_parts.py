@@ -33,7 +33,7 @@ class Service:
 
 @dataclass
 class Upstream:
-    """A small server; tests decide when its stream goes on."""
+    """A small server; tests decide when its stream continues."""
 
     url: str = ""
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,7 +60,7 @@ async def echo(request: web.Request) -> web.Response:
 
 @contextlib.asynccontextmanager
 async def serving(app: web.Application) -> AsyncIterator[str]:
-    """Serve an application on loopback and give its URL."""
+    """Serve an application on loopback and yield its URL."""
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -72,7 +72,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def answering(text: str) -> AsyncIterator[str]:
-    """Serve one text at ``/`` and give the server's URL."""
+    """Serve one text at ``/`` and yield the server's URL."""
 
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(text=text, headers={"Connection": "close"})
@@ -85,7 +85,7 @@ async def answering(text: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    """Give a running edge."""
+    """Return a running edge."""
     edge = FakeNgrok()
     yield Service(edge, await edge.start())
     await edge.close()
@@ -93,7 +93,7 @@ async def service() -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    """Give a running upstream."""
+    """Return a running upstream."""
     parts = Upstream()
     app = web.Application(client_max_size=2**26)
     app.router.add_get("/stream", parts.stream)
@@ -119,7 +119,7 @@ class Watched:
         self.lines.append(line)
         self.received.set()
 
-    def note(self, identity: Identity) -> None:
+    def add_process(self, identity: Identity) -> None:
         """Remember an agent process."""
         self.spawned.append(identity)
         self.was_spawned.set()
@@ -133,7 +133,7 @@ class Watched:
 
     @property
     def processes(self) -> list[Identity]:
-        """What runs with this agent's configuration."""
+        """The processes that run with this agent's configuration."""
         return find_by_argument(str(self.config_path))
 
 
@@ -142,7 +142,7 @@ AgentMaker = Callable[..., Watched]
 
 @pytest.fixture
 async def make_agent(tmp_path: Path, service: Service) -> AsyncIterator[AgentMaker]:
-    """Give a maker of agents; whatever they leave behind fails the test."""
+    """Return a maker of agents; a process that they leave fails the test."""
     script = write_agent_script(tmp_path / "ngrok")
     made: list[Watched] = []
 
@@ -160,7 +160,7 @@ async def make_agent(tmp_path: Path, service: Service) -> AsyncIterator[AgentMak
             timeouts=replace(Timeouts(), agent_start_s=agent_start_s),
             events=TunnelEvents(
                 on_line=watched.add_line,
-                on_spawn=watched.note,
+                on_spawn=watched.add_process,
                 on_session=watched.sessions.append,
             ),
         )
@@ -170,12 +170,12 @@ async def make_agent(tmp_path: Path, service: Service) -> AsyncIterator[AgentMak
     yield make
     for watched in made:
         await watched.agent.close(0.5)
-        assert watched.processes == [], "an agent outlived its close"
+        assert watched.processes == [], "an agent is still running after close"
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Path]:
-    """Give a writer of small executables."""
+    """Return a writer of small executables."""
 
     def write(text: str) -> Path:
         path = tmp_path / "program"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from ..config.tunnel import TUNNEL
@@ -90,12 +90,7 @@ def status_text(state: State) -> str:
     for failure in dict.fromkeys(failures):
         if failure is not None:
             lines += failure_lines(failure)
-    is_off = state.component("tunnel") is Phase.OFF
-    no_url = "(none: --local)" if is_off else "(none yet)"
-    lines += ["", f"url      {state.url or no_url}", f"local    {state.local_url}"]
-    lines.append(f"key      {key_text(state, show_key=False)}")
-    if state.metrics_token:
-        lines.append(f"metrics  {metrics_text(state, show_token=False)}")
+    lines += ["", *_fact_lines(address_facts(state))]
     lines.append(f"engine   {strip_control_chars(state.engine_text)}")
     lines += [f"model    {model_line(model)}" for model in state.models]
     lines += [f"member   {member_line(member)}" for member in state.members]
@@ -103,25 +98,60 @@ def status_text(state: State) -> str:
     left_s = state.ends_in_s
     ends = "" if left_s is None else f", ends in {format_duration(left_s)}"
     lines.append(f"up       {format_duration(state.uptime_s)}{ends}")
+    lines.append(f"log      {log_text(state)}")
+    return "\n".join(lines)
+
+
+def _fact_lines(facts: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{name:<8} {value}" for name, value in facts]
+
+
+def address_facts(state: State) -> list[tuple[str, str]]:
+    """Return URL, local URL, masked key and the address of the metrics, by name."""
+    is_off = state.component("tunnel") is Phase.OFF
+    facts = [
+        ("url", state.url or ("(none: --local)" if is_off else "(none yet)")),
+        ("local", state.local_url),
+        ("key", key_text(state, show_key=False)),
+    ]
+    if state.metrics_token:
+        facts.append(("metrics", metrics_text(state, show_token=False)))
+    return facts
+
+
+def traffic_facts(state: State) -> list[tuple[str, str]]:
+    """Return requests, answers by status, and tokens with their rate, by name."""
+    traffic, sent = state.traffic, format_bytes(state.bytes_out)
+    tokens = f"{_tokens(traffic)}; {traffic.tokens_a_second:.1f} per second now"
+    p50_s, p95_s = traffic.first_token_p50_s, traffic.first_token_p95_s
+    if p50_s is not None and p95_s is not None:
+        tokens += (
+            f"; the first one after {format_duration(p50_s)} (median), "
+            f"{format_duration(p95_s)} (95th percentile)"
+        )
+    requests = (
+        f"{state.requests} accepted, {state.refused} refused, {sent} sent; "
+        f"{traffic.in_flight} in progress, {traffic.queued} waiting"
+    )
+    answers = ", ".join(f"{n} x {code}" for code, n in traffic.statuses)
+    return [
+        ("requests", requests),
+        ("answers", answers or "none yet"),
+        ("tokens", tokens),
+    ]
+
+
+def log_text(state: State) -> str:
+    """Return where the log is, and whether lines of it were lost."""
     lost = state.traffic.lost_lines
     full = f" ({lost} lines of access.log lost: is the disk full?)" if lost else ""
-    lines.append(f"log      {state.log_path} (%avocado_logs shows it){full}")
-    return "\n".join(lines)
+    return f"{state.log_path} (%avocado_logs shows it){full}"
 
 
 def traffic_lines(state: State) -> list[str]:
     """Return what went through the gateway: requests, tokens, speed, use by key."""
     traffic = state.traffic
-    sent = format_bytes(state.bytes_out)
-    served = f"{state.requests} let in, {state.refused} refused, {sent} sent"
-    now = f"{traffic.in_flight} in flight, {traffic.queued} waiting"
-    lines = [f"requests {served}; {now}", f"answers  {answers_text(traffic)}"]
-    speed = f"{traffic.tokens_a_second:.1f} a second now"
-    p50_s, p95_s = traffic.first_token_p50_s, traffic.first_token_p95_s
-    if p50_s is not None and p95_s is not None:
-        half, most = format_duration(p50_s), format_duration(p95_s)
-        speed += f"; first after {half} (half), {most} (95 %)"
-    lines.append(f"tokens   {_tokens(traffic)}, {speed}")
+    lines = _fact_lines(traffic_facts(state))
     if traffic.public_requests:
         used = format_bytes(traffic.public_bytes_out)
         quota = TUNNEL.quota
@@ -137,11 +167,6 @@ def traffic_lines(state: State) -> list[str]:
     ]
     uses += [key_line(key) for key in state.keys]
     return lines + [f"use      {use}" for use in uses]
-
-
-def answers_text(traffic: TrafficStats) -> str:
-    """Return how often each status was answered."""
-    return ", ".join(f"{n} x {code}" for code, n in traffic.statuses) or "none yet"
 
 
 def key_line(key: ApiKeyState) -> str:

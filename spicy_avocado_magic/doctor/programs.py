@@ -129,7 +129,7 @@ def check_agent(context: DoctorContext) -> Finding:
             f"The {TUNNEL.name} agent is not installed, and {folder} is not writable.",
             f"Make it writable, or set {TUNNEL.program_variable} to your own agent.",
         )
-    # Shorter than the time limit of the check, whose message says less.
+    # Shorter than the check's own time limit, which has a less helpful message.
     limit_s = context.timeouts.diagnosis_check_s * 0.75
     timeouts = replace(context.timeouts, agent_start_s=limit_s)
     version = asyncio.run(context.provider.install(program, timeouts))

@@ -1,4 +1,4 @@
-"""Blobs of models, brought to where the engine adopts them."""
+"""Download of models' blobs into the models folder, where the engine adopts them."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from ..config.model_name import ModelName
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, DownloadFailed, UsageError
 from .download.disk_space import require_space
-from .download.http import map_http_errors, open_session
-from .download.verified_download import download_file, refused_status
+from .download.http import map_http_errors, open_session, status_of
+from .download.verified_download import download_file
 from .download.window import SEGMENT_BYTES
 from .hardware.gguf import HEAD_BYTES, ModelArchitecture, read_architecture
 from .registry import AUTH_REQUIRED_STATUSES, Layer, Manifest, blob_path
 
 _FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
-"""A lock for each blob that is on its way; models share layers."""
+"""A lock for each blob that is being downloaded; models share layers."""
 
 _STAT_BLOCK_BYTES: Final = 512
 
 
 def downloaded_bytes(layer: Layer, models_dir: Path) -> int:
-    """Return how much of a blob is on disk, whole or in part; blocks."""
+    """Return the bytes of a blob that are on disk, complete or partial; blocks."""
     path = blob_path(layer, models_dir)
-    if _is_whole(layer, path):
+    if _is_complete(layer, path):
         return layer.size_bytes
     try:
         part = path.with_name(path.name + ".part").stat()
     except OSError:
         return 0
-    # A part may have holes, which are not on disk yet.
+    # A partial file may have holes, which are not on disk yet.
     return min(part.st_size, part.st_blocks * _STAT_BLOCK_BYTES, layer.size_bytes)
 
 
-def _is_whole(layer: Layer, path: Path) -> bool:
-    """Whether a blob is there; the engine would take a short one as it is."""
+def _is_complete(layer: Layer, path: Path) -> bool:
+    """Return whether a blob has its full size, which the engine does not check."""
     try:
         return path.stat().st_size == layer.size_bytes
     except OSError:
@@ -47,13 +47,15 @@ def _is_whole(layer: Layer, path: Path) -> bool:
 
 
 def require_disk_space(manifests: Iterable[Manifest], models_dir: Path) -> None:
-    """Refuse models that do not fit together into their folder; blocks.
+    """Check that all models together fit into their folder; blocks.
 
     Raises:
         DiskTooSmall: Naming the folder, the bytes needed and the bytes free.
-        UsageError: If something is to be fetched and the folder takes nothing.
+        UsageError: If there is something to download and the folder is not writable.
     """
-    layers = {layer.sha256: layer for one in manifests for layer in one.layers}
+    layers = {
+        layer.sha256: layer for manifest in manifests for layer in manifest.layers
+    }
     missing = sum(
         layer.size_bytes - downloaded_bytes(layer, models_dir)
         for layer in layers.values()
@@ -64,13 +66,13 @@ def require_disk_space(manifests: Iterable[Manifest], models_dir: Path) -> None:
     try:
         blobs.mkdir(parents=True, exist_ok=True)
         can_write = os.access(blobs, os.W_OK | os.X_OK)
-        why = "it is read-only"
+        reason = "it is read-only"
     except OSError as error:
-        can_write, why = False, error.strerror or str(error)
+        can_write, reason = False, error.strerror or str(error)
     if not can_write:
         raise UsageError(
-            f"No model can be put into {models_dir} ({why}).",
-            "Point --models-dir at a folder that you may write to.",
+            f"Models cannot be stored in {models_dir} ({reason}).",
+            "Point --models-dir at a folder that you can write to.",
         )
     require_space(models_dir, missing)
 
@@ -78,10 +80,10 @@ def require_disk_space(manifests: Iterable[Manifest], models_dir: Path) -> None:
 async def read_model_shape(
     manifest: Manifest, models_dir: Path, *, timeouts: Timeouts
 ) -> ModelArchitecture | None:
-    """Return a model's shape by the first bytes of its weights, wherever they are.
+    """Return a model's architecture by the head of its weights, on disk or remote.
 
-    None where they cannot be had, or tell nothing: this is only an estimate's
-    foundation, and what is wrong is told by the fetch that follows.
+    None where that fails: it only serves an estimate, and the download that follows
+    reports errors.
     """
     if not manifest.weights:
         return None
@@ -91,7 +93,7 @@ async def read_model_shape(
         head = await asyncio.to_thread(_read_head, path)
     except OSError:
         try:
-            head = await _ask_head(blob_url(manifest.model, layer), timeouts)
+            head = await _download_head(blob_url(manifest.model, layer), timeouts)
         except AvocadoError:
             return None
     return read_architecture(head)
@@ -102,8 +104,8 @@ def _read_head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-async def _ask_head(url: str, timeouts: Timeouts) -> bytes:
-    """Return the first bytes of a blob; a server without ranges is cut off."""
+async def _download_head(url: str, timeouts: Timeouts) -> bytes:
+    """Return the first bytes of a blob; stop reading if the server ignores ranges."""
     headers = {"Accept-Encoding": "identity", "Range": f"bytes=0-{HEAD_BYTES - 1}"}
     with map_http_errors(url):
         async with (
@@ -121,7 +123,7 @@ async def _ask_head(url: str, timeouts: Timeouts) -> bytes:
 
 
 def blob_url(model: ModelName, layer: Layer) -> str:
-    """Return where a registry has a blob."""
+    """Return a blob's URL in its registry."""
     return f"{model.registry_url}/blobs/sha256:{layer.sha256}"
 
 
@@ -132,27 +134,27 @@ async def fetch_blobs(
     timeouts: Timeouts,
     on_progress: Callable[[str, int], None],
 ) -> bool:
-    """Bring a model's blobs to where the engine adopts them.
+    """Download the missing blobs of a model into the models folder.
 
-    The large ones come one after the other, the largest first, as each has a window
-    in memory; small ones beside them, as each waits for the server, not for bytes.
-    Blobs that are there are not fetched.
+    Large blobs come one after the other, the largest first, since each has a window
+    in memory. Small ones come beside them, since each waits for the server rather than
+    for bytes.
 
     Args:
-        manifest: What to bring.
-        models_dir: The engine's folder.
-        timeouts: The waits.
-        on_progress: Told the digest (hex) and how many bytes of it are here; a
-            blob that must begin anew is told with fewer.
+        manifest: Of the model.
+        models_dir: The engine's models folder.
+        timeouts: Of the downloads.
+        on_progress: Called with a digest (hex) and its bytes on disk, which are fewer
+            than before if the download starts again.
 
     Returns:
-        Whether all are there; if not, the engine's own pull is left.
+        Whether all are on disk; if not, the engine itself must pull the model.
 
     Raises:
         NetworkUnreachable, DownloadFailed, DiskTooSmall: If one does not arrive.
     """
 
-    async def bring(layers: Iterable[Layer]) -> None:
+    async def fetch(layers: Iterable[Layer]) -> None:
         for layer in layers:
             await _fetch_blob(manifest.model, layer, models_dir, timeouts, on_progress)
             on_progress(layer.sha256, layer.size_bytes)
@@ -160,11 +162,11 @@ async def fetch_blobs(
     layers = sorted(manifest.layers, key=lambda layer: -layer.size_bytes)
     large = [layer for layer in layers if layer.size_bytes > SEGMENT_BYTES]
     small = [[layer] for layer in layers[len(large) :]]
-    tasks = [asyncio.create_task(bring(one)) for one in (large, *small)]
+    tasks = [asyncio.create_task(fetch(group)) for group in (large, *small)]
     try:
         await asyncio.gather(*tasks)
     except DownloadFailed as error:
-        if refused_status(error) in AUTH_REQUIRED_STATUSES:
+        if status_of(error) in AUTH_REQUIRED_STATUSES:
             return False
         raise
     finally:
@@ -184,7 +186,7 @@ async def _fetch_blob(
     path = blob_path(layer, models_dir)
     lock = _FETCHING.setdefault(path, asyncio.Lock())
     async with lock:
-        if not _is_whole(layer, path):
+        if not _is_complete(layer, path):
             await download_file(
                 blob_url(model, layer),
                 path,

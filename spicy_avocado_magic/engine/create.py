@@ -1,4 +1,4 @@
-"""Models made from Modelfiles, by the engine's own ``ollama create``."""
+"""Creation of models from Modelfiles by ``ollama create``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateCommand:
-    """What ``ollama create`` is run with.
+    """The arguments of one run of ``ollama create``.
 
     Attributes:
         executable: The engine's own program.
-        environ: By which it finds the engine.
-        name: Of the model to be.
+        environ: Its environment, which names the engine.
+        name: The name of the new model.
         text: The Modelfile, with absolute paths.
-        modelfile: Where it has been written.
-        output: Where what the program says goes.
+        modelfile: The file that holds it.
+        output: The file that receives the program's output.
     """
 
     executable: Path
@@ -44,47 +44,48 @@ class CreateCommand:
 
 
 async def run_ollama_create(
-    creation: CreateCommand,
+    command: CreateCommand,
     *,
     on_spawn: Callable[[Identity], None],
     on_line: Callable[[str], None],
 ) -> None:
-    """Make a model; a cancel ends the program and all that it has started.
+    """Create a model; a cancellation kills the program's process group.
 
     Args:
-        creation: What to make.
-        on_spawn: Told at once who the process is, so that it can be guarded.
-        on_line: Told what the program does, in its own words; no errors.
+        command: Program, Modelfile and files.
+        on_spawn: Called at once with the process's identity, so that the reaper can
+            end it.
+        on_line: Called with the last line of the output, unless it is an error.
 
     Raises:
-        UsageError: If the Modelfile cannot be right, with the line of the cell.
-        DiskTooSmall: If the model has no room.
-        EngineFailed: If the program cannot be started, or fails without a word.
+        UsageError: If the Modelfile is invalid, with the line of the cell.
+        DiskTooSmall: If the model does not fit.
+        EngineFailed: If the program cannot be started, or fails for another reason.
     """
-    with creation.output.open("wb") as output:
-        process = _start(creation, output)
+    with command.output.open("wb") as output:
+        process = _start(command, output)
     try:
         identity = identify(process.pid)
         if identity is not None:
             on_spawn(identity)
-        # No event tells of a child's end on every platform.
+        # No platform-independent event reports the exit of a child.
         while process.poll() is None:
             await asyncio.sleep(_POLL_S)
-            told = _last_line(creation.output)
-            if _ERROR not in told:
-                on_line(told)
+            line = _last_line(command.output)
+            if _ERROR not in line:
+                on_line(line)
     finally:
         signal_group(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode:
-        raise _error(creation, _last_line(creation.output))
+        raise _error(command, _last_line(command.output))
 
 
-def _start(creation: CreateCommand, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    program = str(creation.executable)
-    command = [program, "create", creation.name, "-f", str(creation.modelfile)]
+def _start(command: CreateCommand, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    program = str(command.executable)
+    arguments = [program, "create", command.name, "-f", str(command.modelfile)]
     try:
-        return spawn(command, log=output, env=creation.environ)
+        return spawn(arguments, log=output, env=command.environ)
     except OSError as error:
         raise EngineFailed(
             f"{program} cannot be started ({error.strerror}).",
@@ -93,22 +94,21 @@ def _start(creation: CreateCommand, output: IO[bytes]) -> subprocess.Popen[bytes
 
 
 def _last_line(output: Path) -> str:
-    """Return the last thing said; the program draws over its own lines."""
-    lines = tail_lines(output, _TAIL_LINES)
-    told = [strip_control_chars(line).strip() for line in lines]
-    return next((line for line in reversed(told) if line), "")
+    """Return the last line that is not empty; the program redraws its lines."""
+    lines = [strip_control_chars(line) for line in tail_lines(output, _TAIL_LINES)]
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _error(creation: CreateCommand, said: str) -> AvocadoError:
-    _, sign, problem = said.rpartition(_ERROR)
-    if not sign:
+def _error(command: CreateCommand, line: str) -> AvocadoError:
+    _, prefix, problem = line.rpartition(_ERROR)
+    if not prefix:
         return EngineFailed(
-            f"ollama create failed: {said[-_SHOWN:] or 'it said nothing'}",
-            "%avocado_logs engine tells more.",
+            f"ollama create failed: {line[-_SHOWN:] or 'it printed no error'}",
+            "Run %avocado_logs engine for details.",
         )
     if "no space left" in problem.lower():
         return DiskTooSmall(
-            f"The disk is too small for {creation.name}.",
+            f"The disk is too small for {command.name}.",
             "Free some space, or use --models-dir.",
         )
-    return parse_create_error(creation.text, problem[:_SHOWN])
+    return parse_create_error(command.text, problem[:_SHOWN])

@@ -138,7 +138,7 @@ def pull_error(model: ModelName, text: str) -> AvocadoError:
         )
     return DownloadFailed(
         f"Ollama could not pull {model.short}: {_shown(text)}",
-        "Run %avocado_up again: the download continues where it stopped.",
+        "Run %avocado_up again: the download is resumed.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Progress over all blobs of all models: it never runs backwards."""
+"""Download progress over all blobs of all models."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Collection
 
 
 class DownloadProgress:
-    """Bytes here and bytes wanted, by digest, however they come.
+    """Bytes on disk and bytes in total, which never decrease.
 
-    A digest that two models share counts once. What was counted stays counted,
-    also when a part must be fetched anew; a size that is not known beforehand
-    joins the total when it is told.
+    A blob that two models share counts once. Bytes stay counted when a partial file
+    is downloaded again. A size that becomes known later is added to the total then.
     """
 
     def __init__(self) -> None:
@@ -18,23 +17,23 @@ class DownloadProgress:
         self._done: dict[str, int] = {}
 
     def expect(self, digest: str, size_bytes: int) -> None:
-        """Take a blob into the total."""
+        """Add a blob to the total."""
         self._sizes[digest] = max(size_bytes, self._sizes.get(digest, 0))
 
     def record(self, digest: str, done_bytes: int) -> None:
-        """Count what is here of a blob."""
+        """Record the bytes on disk of a blob."""
         self._done[digest] = max(done_bytes, self._done.get(digest, 0))
 
     def keep_only(self, digests: Collection[str]) -> None:
-        """Leave out of the total what is not wanted any more."""
+        """Remove all other blobs from the total."""
         self._sizes = {d: size for d, size in self._sizes.items() if d in digests}
 
     @property
     def total_bytes(self) -> int:
-        """Of all blobs whose size is known."""
+        """Bytes of all blobs of known size."""
         return sum(self._sizes.values())
 
     @property
     def done_bytes(self) -> int:
-        """Never more than the total."""
+        """Bytes on disk, at most the total."""
         return sum(min(self._done.get(d, 0), size) for d, size in self._sizes.items())

@@ -1,4 +1,4 @@
-"""Model registries: what a model consists of, asked without an engine."""
+"""Manifests of models, from their registries and from the models folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from ..config.model_name import DEFAULT_HOST, ModelName
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, DownloadFailed
-from .download.http import TRANSIENT_STATUSES, HTTPStatusError, get_text
-from .download.retry import RetryableError, retry_while_progressing
+from .download.http import HTTPStatusError, get_text_with_retries, status_of
 from .model_errors import (
     invalid_name_error,
     newer_engine_error,
@@ -24,10 +24,10 @@ from .model_errors import (
 _MANIFEST_TYPE: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _WEIGHTS: Final = (".image.model", ".image.projector", ".image.adapter")
-"""Ends of the media types of what is loaded into memory (server/images.go)."""
+"""Suffixes of the media types that are loaded into memory (server/images.go)."""
 
 AUTH_REQUIRED_STATUSES: Final = frozenset({401, 403})
-"""Refusals of us that need not be refusals of the engine, which has a key."""
+"""Statuses that the engine may not get, since it has a key of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +43,16 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a model consists of."""
+    """The layers of a model."""
 
     model: ModelName
-    """Where it is pulled from."""
+    """The name that it is pulled by."""
     layers: tuple[Layer, ...] = ()
-    """Each blob once; empty where only the engine itself may pull it."""
+    """Each blob once; empty where only the engine can pull it."""
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all layers; 0 if they are not known."""
+        """Bytes of all layers; 0 if they are unknown."""
         return sum(layer.size_bytes for layer in self.layers)
 
     @property
@@ -64,13 +64,13 @@ class Manifest:
 def resolve_source(
     model: ModelName, registry: str, *, for_all: bool = False
 ) -> ModelName:
-    """Return the name to pull a model by, where ``registry`` answers for others.
+    """Return the name to pull a model by, with ``registry`` in place of its host.
 
     Args:
-        model: As the user wants to call it.
+        model: As the user calls it.
         registry: ``settings.sources.registry``; empty leaves every name as it is.
-        for_all: Whether it answers for every host, as in a rehearsal, which
-            reaches for no real one; else only for names without a host.
+        for_all: Whether it replaces every host, as in a rehearsal, which contacts no
+            real one; else only that of names without a host.
     """
     is_elsewhere = model.host.lower() != DEFAULT_HOST
     if not registry or (is_elsewhere and (model.is_insecure or not for_all)):
@@ -79,7 +79,7 @@ def resolve_source(
 
 
 def installed_manifest(model: ModelName, models_dir: Path) -> Manifest | None:
-    """Return the manifest of a model that is wholly on disk; blocks; else None.
+    """Return the manifest of a model that is complete on disk, else None; blocks.
 
     The layout is that of ``PathForName`` and ``BlobsPath`` (manifest/paths.go).
     """
@@ -97,72 +97,57 @@ def installed_manifest(model: ModelName, models_dir: Path) -> Manifest | None:
 
 
 def blob_path(layer: Layer, models_dir: Path) -> Path:
-    """Return where the engine looks for a blob."""
+    """Return the path at which the engine keeps a blob."""
     return models_dir / "blobs" / f"sha256-{layer.sha256}"
 
 
 async def read_manifest(source: ModelName, *, timeouts: Timeouts) -> Manifest:
-    """Ask a model's registry what it consists of; a broken answer is asked anew.
+    """Return a model's manifest from its registry.
 
-    Where the registry refuses us but may not refuse the engine, or speaks in
-    another form, the manifest has no layers and the engine's own pull is left.
+    It has no layers, which leaves the model to the engine's own pull, where the
+    registry requires an account or the manifest has an unknown format.
 
     Raises:
         ModelUnavailable: If it does not exist, or needs a newer engine.
-        NetworkUnreachable, DownloadFailed: If no answer comes.
-    """
-    manifests: list[Manifest] = []
-
-    async def attempt() -> None:
-        manifests.append(await _ask(source, timeouts))
-
-    await retry_while_progressing(attempt, position=lambda: 0, timeouts=timeouts)
-    return manifests[0]
-
-
-async def _ask(source: ModelName, timeouts: Timeouts) -> Manifest:
-    """Ask once.
-
-    Raises:
-        Interrupted: If another attempt may do better.
-        AvocadoError: If none will.
+        NetworkUnreachable, DownloadFailed: If no response arrives.
     """
     url = f"{source.registry_url}/manifests/{source.tag}"
     try:
-        return _parse(source, await get_text(url, timeouts, accept=_MANIFEST_TYPE))
-    except HTTPStatusError as refused:
-        if refused.status in AUTH_REQUIRED_STATUSES:
+        text = await get_text_with_retries(
+            url,
+            timeouts,
+            accept=_MANIFEST_TYPE,
+            status_error=partial(_status_error, source),
+        )
+    except AvocadoError as error:
+        if status_of(error) in AUTH_REQUIRED_STATUSES:
             return Manifest(model=source)
-        error = _meaning(source, refused)
-        is_passing = refused.status in TRANSIENT_STATUSES
-        if is_passing and isinstance(error, DownloadFailed):
-            raise RetryableError(error) from refused
-        raise error from refused
-    except DownloadFailed as broken:
-        raise RetryableError(broken) from broken
+        raise
+    return _parse(source, text)
 
 
-def _meaning(source: ModelName, refused: HTTPStatusError) -> AvocadoError:
+def _status_error(source: ModelName, response: HTTPStatusError) -> AvocadoError:
     by_status: dict[int, Callable[[ModelName], AvocadoError]] = {
         404: unknown_model_error,
         412: newer_engine_error,
         429: rate_limited_error,
     }
-    if refused.status in by_status:
-        return by_status[refused.status](source)
-    if refused.status == 400:  # noqa: PLR2004  (what hf.co answers for a wrong tag)
-        return invalid_name_error(source, refused.text)
+    if response.status in by_status:
+        return by_status[response.status](source)
+    if response.status == 400:  # noqa: PLR2004  (what hf.co answers for a wrong tag)
+        return invalid_name_error(source, response.text)
     return DownloadFailed(
-        f"The registry {source.host} answers HTTP {refused.status} for {source.short}.",
+        f"The registry {source.host} answers HTTP {response.status} for "
+        f"{source.short}.",
         "Try again later.",
     )
 
 
 def _parse(model: ModelName, text: str) -> Manifest:
-    """Read a manifest; one in a form that we do not know has no layers."""
+    """Parse a manifest; one in an unknown format has no layers."""
     try:
-        plain = json.loads(text)
-        listed = [*plain["layers"], plain["config"]]
+        manifest = json.loads(text)
+        listed = [*manifest["layers"], manifest["config"]]
         layers = [_layer(item) for item in listed if item["digest"]]
     except (ValueError, TypeError, KeyError, AttributeError):
         return Manifest(model=model)
@@ -170,15 +155,15 @@ def _parse(model: ModelName, text: str) -> Manifest:
     return Manifest(model=model, layers=tuple(reversed(each.values())))
 
 
-def _layer(plain: Any) -> Layer:
-    # The digest becomes a file's name, so nothing but a digest may pass.
-    match = _DIGEST.fullmatch(plain["digest"])
-    if match is None or not isinstance(plain["size"], int) or plain["size"] < 0:
+def _layer(item: Any) -> Layer:
+    # The digest becomes a file name, so nothing else may pass.
+    match = _DIGEST.fullmatch(item["digest"])
+    if match is None or not isinstance(item["size"], int) or item["size"] < 0:
         message = "not a layer"
         raise ValueError(message)
-    media = str(plain.get("mediaType", ""))
+    media = str(item.get("mediaType", ""))
     return Layer(
         sha256=match[1],
-        size_bytes=plain["size"],
+        size_bytes=item["size"],
         is_weights=media.endswith(_WEIGHTS),
     )

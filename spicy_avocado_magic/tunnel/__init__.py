@@ -1,1 +1,1 @@
-"""The ngrok endpoint, by pyngrok, and the proof that it leads to us."""
+"""Tunnel providers, and the probe that a public URL leads to this gateway."""

@@ -1,6 +1,6 @@
-"""Prove that the public URL leads to this very gateway, before it is announced.
+"""Probe of the public URL: it must lead to this gateway before it is announced.
 
-Of a pool each request reaches any member, which proves that it is one.
+Behind the URL of a pool a request reaches any member, which proves its membership.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Probe(Generic[T]):
-    """What a request asks.
+    """One request and how its answer is judged.
 
     Attributes:
         headers: Of the request.
-        read: Returns what a proof tells; None if it is none.
-        stranger: What it means that another program answers; None is a failure.
+        read: Returns the result of a valid proof; None for any other text.
+        unrelated: Result if an unrelated program answers; None makes that an error.
     """
 
     headers: dict[str, str]
     read: Callable[[str], T | None]
-    stranger: T | None = None
+    unrelated: T | None = None
 
 
 async def probe(
@@ -81,7 +81,7 @@ async def probe(
         public_url: Scheme and host, no path.
         provider: Explains answers of its edge.
         nonce: Fresh for each probe.
-        expect: ``proof(secret, nonce)``, as the gateway answers it.
+        expect: ``gateway_proof(secret, nonce)``, which the gateway answers.
         deadline_s: Longest time over all attempts.
 
     Raises:
@@ -95,8 +95,8 @@ async def probe(
     def is_right(answer: str) -> bool | None:
         return hmac.compare_digest(answer.encode(), expect.encode()) or None
 
-    question = _Probe(headers={PROBE_HEADER: nonce}, read=is_right)
-    await _until_proved(public_url, provider, lambda: question, deadline_s)
+    fixed = _Probe(headers={PROBE_HEADER: nonce}, read=is_right)
+    await _until_proved(public_url, provider, lambda: fixed, deadline_s)
 
 
 async def probe_member(
@@ -107,16 +107,16 @@ async def probe_member(
     models: Sequence[str],
     deadline_s: float,
 ) -> MemberInfo | None:
-    """Return which member of a pool has answered behind the URL, and what it serves.
+    """Return which member of a pool answered behind the URL, and what it serves.
 
-    None is a stranger: a gateway with another key, or another program. That has to be
-    told and not tried again, since what clients send reaches it as well.
+    None means that a gateway with another key, or another program, answered. That is
+    reported and not retried, since requests of clients reach it as well.
 
     Args:
         public_url: Scheme and host, no path.
         provider: Explains answers of its edge.
-        pool: Our part in it, which proves us and remembers who answered.
-        models: Those that we serve, told to whoever answers.
+        pool: Our membership: it signs the request and remembers who answered.
+        models: The models that we serve, sent to the member that answers.
         deadline_s: Longest time over all attempts.
 
     Raises:
@@ -124,7 +124,7 @@ async def probe_member(
             ``probe``.
     """
 
-    def question() -> _Probe[tuple[MemberInfo | None]]:
+    def make_probe() -> _Probe[tuple[MemberInfo | None]]:
         nonce = secrets.token_hex(_NONCE_BYTES)
 
         def read(answer: str) -> tuple[MemberInfo | None] | None:
@@ -133,17 +133,17 @@ async def probe_member(
         return _Probe(
             headers={PROBE_HEADER: nonce, POOL_HEADER: pool.ask(nonce, models)},
             read=read,
-            stranger=(None,),
+            unrelated=(None,),
         )
 
-    (card,) = await _until_proved(public_url, provider, question, deadline_s)
-    return card
+    (member,) = await _until_proved(public_url, provider, make_probe, deadline_s)
+    return member
 
 
 async def _until_proved(
     public_url: str,
     provider: TunnelProvider,
-    question: Callable[[], _Probe[T]],
+    make_probe: Callable[[], _Probe[T]],
     deadline_s: float,
 ) -> T:
     url = URL(public_url).with_path(_PATH)
@@ -156,7 +156,7 @@ async def _until_proved(
         trust_env=not is_ours,
     ) as session:
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_is_worth_another),
+            retry=retry_if_exception(_is_retryable),
             stop=stop_after_delay(deadline_s),
             wait=wait_random_exponential(_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
             reraise=True,
@@ -164,11 +164,11 @@ async def _until_proved(
             with attempt:
                 left_s = max(_SHORTEST_ATTEMPT_S, deadline - loop.time())
                 timeout_s = min(_LONGEST_ATTEMPT_S, left_s)
-                return await _ask(session, url, provider, question(), timeout_s)
+                return await _ask(session, url, provider, make_probe(), timeout_s)
     raise AssertionError  # the last attempt's error is raised
 
 
-def _is_worth_another(error: BaseException) -> bool:
+def _is_retryable(error: BaseException) -> bool:
     return (
         isinstance(error, AvocadoError)
         and not error.permanent
@@ -180,16 +180,16 @@ async def _ask(
     session: aiohttp.ClientSession,
     url: URL,
     provider: TunnelProvider,
-    question: _Probe[T],
+    request: _Probe[T],
     timeout_s: float,
 ) -> T:
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
         async with session.get(
-            url, headers=question.headers, allow_redirects=False, timeout=timeout
+            url, headers=request.headers, allow_redirects=False, timeout=timeout
         ) as response:
             answer = response.headers.get(PROOF_HEADER, "")
-            if (proved := question.read(answer)) is not None:
+            if (proved := request.read(answer)) is not None:
                 return proved
             body = await response.content.read(_BODY_BYTES)
     except (aiohttp.ClientError, OSError) as error:
@@ -202,9 +202,9 @@ async def _ask(
     refusal = provider.explain_response(response.status, response.headers, text)
     if refusal is not None:
         raise refusal
-    # A member may be too busy for an answer; its mark tells it from a stranger.
-    if question.stranger is not None and MEMBER_HEADER not in response.headers:
-        return question.stranger
+    # A member that is too busy to answer is recognised by its header.
+    if request.unrelated is not None and MEMBER_HEADER not in response.headers:
+        return request.unrelated
     raise TunnelFailed(
         f"Another program answers at {url.origin()} (HTTP {response.status}).",
         "End the other program that uses this domain, or choose another one with "

@@ -81,8 +81,8 @@ class TunnelProvider(Protocol):
     """A provider without state: it makes tunnels and explains its answers.
 
     ``create_tunnel``, ``write_config`` and ``read_token`` must be implemented. The
-    others need not be: the defaults inherited from this class are those of a provider
-    whose edge has no rules and that has no program to install.
+    others need not be: the defaults inherited from this class suit a provider that has
+    no traffic policy and no program to install.
     """
 
     def create_tunnel(

@@ -116,7 +116,7 @@ def test_the_status_has_a_line_for_everything() -> None:
     """URL, key, engine, models, requests, uptime and log."""
     text = status_text(replace(STATE, requests=3, refused=1, ends_in_s=90, uptime_s=5))
     assert "https://a.ngrok.app" in text
-    assert "3 let in, 1 refused" in text
+    assert "3 accepted, 1 refused" in text
     assert "5.0 s, ends in 1 min 30 s" in text
     assert KEY not in text
 
@@ -148,11 +148,11 @@ def test_the_status_tells_the_traffic_plainly() -> None:
     )
     text = status_text(replace(STATE, traffic=traffic, keys=(alice,)))
     for line in (
-        "2 in flight, 1 waiting",
+        "2 in progress, 1 waiting",
         "answers  3 x 200, 1 x 401",
         (
-            "tokens   ≈ 10 tokens in, ≈ 20 out, 12.3 a second now; "
-            "first after 0.2 s (half), 2.0 s (95 %)"
+            "tokens   ≈ 10 tokens in, ≈ 20 out; 12.3 per second now; "
+            "the first one after 0.2 s (median), 2.0 s (95th percentile)"
         ),
         (
             "public   40 requests, 5.0 kB sent since the start "

@@ -1,4 +1,4 @@
-"""A host on loopback that answers as it is told, or not at all."""
+"""A host on loopback with a configurable response, or none."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(slots=True)
 class SmallHost:
-    """Speaks HTTP; as a proxy, too, which refuses.
+    """HTTP server that is also a proxy which refuses tunnels.
 
     Attributes:
-        status: Of every answer.
-        headers: Of every answer, in place of the usual ``Date``.
-        silent: Whether requests are taken and never answered.
+        status: Of every response.
+        headers: Of every response, in place of the usual ``Date``.
+        silent: Whether requests are accepted and never answered.
         asked: The request lines, without their version.
     """
 
@@ -28,7 +28,7 @@ class SmallHost:
 
     @contextlib.contextmanager
     def running(self, context: ssl.SSLContext | None = None) -> Iterator[str]:
-        """Serve, and give ``host:port``."""
+        """Serve, and yield ``host:port``."""
         ended = threading.Event()
         host = self
 

@@ -1,4 +1,4 @@
-"""What is examined, as far as it can be read."""
+"""The input of the checks, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HERE = Endpoints(registry="127.0.0.1:8")
 
 
 def _leave(host: Identity | None) -> StateFolder:
-    """Write what a host writes."""
+    """Write the files of a daemon."""
     assert host is not None
     folder = StateFolder.find(rehearsal=False)
     folder.write_record(DaemonRecord(host=host))
@@ -30,8 +30,8 @@ def _leave(host: Identity | None) -> StateFolder:
     return folder
 
 
-def test_a_running_services_settings_and_sources_are_examined() -> None:
-    """They are what its host uses."""
+def test_settings_and_endpoints_of_a_running_service_are_used() -> None:
+    """Its daemon uses them."""
     _leave(identify(os.getpid()))
     context = load_context(DoctorRequest(sources=HERE))
     assert context.is_running
@@ -39,8 +39,8 @@ def test_a_running_services_settings_and_sources_are_examined() -> None:
     assert context.settings.sources == ELSEWHERE
 
 
-def test_what_a_dead_host_wanted_is_examined_where_things_are_now() -> None:
-    """The world that its rehearsal had is gone."""
+def test_settings_of_a_dead_daemon_are_used_with_new_endpoints() -> None:
+    """The world of its rehearsal has ended."""
     _leave(Identity(pid=2**22 + 1, start="never"))
     context = load_context(DoctorRequest(sources=HERE))
     assert not context.is_running
@@ -48,8 +48,8 @@ def test_what_a_dead_host_wanted_is_examined_where_things_are_now() -> None:
     assert context.settings.sources == HERE
 
 
-def test_what_cannot_be_read_leaves_an_empty_case(home: Path) -> None:
-    """Files cut short, foreign files, a folder that is none."""
+def test_files_that_cannot_be_read_leave_default_settings(home: Path) -> None:
+    """They may be truncated or of another user, or the folder is a file."""
     folder = _leave(identify(os.getpid()))
     folder.desired_state.write_text("{")
     assert load_context(DoctorRequest()).settings == Settings()

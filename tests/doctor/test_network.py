@@ -26,7 +26,7 @@ from .small_host import SmallHost
 
 
 def of(address: str, **parts: object) -> Settings:
-    """Return settings whose endpoints are all at one address."""
+    """Return settings with all endpoints at one address."""
     sources = Endpoints(
         releases_url=f"http://{address}/releases",
         registry=address,

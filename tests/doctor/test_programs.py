@@ -26,7 +26,7 @@ Make = Callable[[str, str], Path]
 
 @pytest.fixture
 def driver(home: Path) -> Platform:
-    """Return a platform whose folder of libraries has the driver's library."""
+    """Return a platform with the driver's library in its folder of libraries."""
     (home / "libcuda.so.1").touch()
     return Platform(name="a machine", library_path=str(home))
 

@@ -64,7 +64,7 @@ STATE = State(
 
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the name of the one whose home it is: a short one."""
+    """Return the name of the user, a short one."""
     monkeypatch.setattr(getpass, "getuser", lambda: "ann")
     return "ann"
 
@@ -72,7 +72,7 @@ def user(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_no_secret_and_no_name_is_in_a_report(
     new_context: New, home: Path, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it stands: settings, files, state, findings, logs, old or new."""
+    """Settings, files, state, findings and logs are redacted, old ones included."""
     monkeypatch.setattr(report, "read_state", lambda _case: STATE)
     folder = StateFolder.find(rehearsal=False)
     write_private(
@@ -105,8 +105,8 @@ def test_no_secret_and_no_name_is_in_a_report(
     assert whole["logs"]["host"][-1] == 'a "quoted" word'
 
 
-def test_a_report_has_what_helps(new_context: New) -> None:
-    """Findings, versions, settings, state and logs."""
+def test_a_report_has_everything_that_helps(new_context: New) -> None:
+    """It contains findings, versions, settings, state and logs."""
     StateFolder.find(rehearsal=False).log("engine").write_text("one\ntwo\n")
     context = new_context(settings=SETTINGS)
     whole = make_report(context, [broken("gpu", "It is hot.", "Cool it.")])
@@ -122,15 +122,15 @@ def test_a_report_has_what_helps(new_context: New) -> None:
     assert whole["state"] is None
 
 
-def test_settings_that_are_secret_are_not_even_named(new_context: New) -> None:
-    """What a dataclass hides in its repr does not enter the report."""
+def test_secret_settings_are_not_even_named(new_context: New) -> None:
+    """Fields that are not in the repr are not in the report."""
     shown = open_settings(SETTINGS)
     assert not {"token", "api_key", "metrics_token", "keys"} & set(shown)
     assert set(shown) > {"models", "context", "sources"}
 
 
 def test_only_the_end_of_a_log_is_reported(new_context: New) -> None:
-    """However long it has grown."""
+    """Its length does not matter."""
     log = StateFolder.find(rehearsal=False).log("engine")
     log.write_text("".join(f"line {n}\n" for n in range(100_000)))
     tail = make_report(new_context(), [])["logs"]["engine"]
@@ -138,8 +138,8 @@ def test_only_the_end_of_a_log_is_reported(new_context: New) -> None:
     assert len(tail) == 60
 
 
-def test_an_engine_that_logs_prompts_keeps_its_log(new_context: New) -> None:
-    """Only its owner may read what was asked."""
+def test_a_log_that_may_contain_prompts_is_left_out(new_context: New) -> None:
+    """Only the user may read prompts."""
     StateFolder.find(rehearsal=False).log("engine").write_text("prompt=secret plans")
     settings = Settings(engine_env=(("OLLAMA_DEBUG", "2"),))
     logs = make_report(new_context(settings=settings), [])["logs"]
@@ -147,8 +147,8 @@ def test_an_engine_that_logs_prompts_keeps_its_log(new_context: New) -> None:
     assert "left out" in logs["engine"][0]
 
 
-def test_names_go_only_where_they_are_words_and_home_becomes_short() -> None:
-    """Also where one name begins another."""
+def test_names_are_replaced_as_whole_words_and_home_is_shortened() -> None:
+    """That includes a name that is the beginning of another."""
     clean = Anonymizer(["hunter22"], ["ann", "anna"], Path("/home/anna"))
     assert clean("ann, anna and hannah: /home/anna/x hunter22") == (
         "USER, USER and hannah: ~/x •••"
@@ -156,13 +156,13 @@ def test_names_go_only_where_they_are_words_and_home_becomes_short() -> None:
     assert clean.clean({"ann": ["hunter22", 7, None]}) == {"ann": ["•••", 7, None]}
 
 
-def test_without_names_and_with_root_as_home_nothing_else_goes() -> None:
-    """A home of ``/`` is no part of every path."""
+def test_without_names_and_with_root_as_home_nothing_is_replaced() -> None:
+    """A home of ``/`` does not match every path."""
     assert Anonymizer([], [], Path("/"))("/etc/hosts") == "/etc/hosts"
 
 
-def test_a_state_that_cannot_be_had_is_told(new_context: New) -> None:
-    """In its place stands why."""
+def test_an_error_is_reported_in_place_of_the_state(new_context: New) -> None:
+    """The report is made all the same."""
     from spicy_avocado_magic.errors import DaemonUnreachable
 
     def fail(_case: object) -> State:
@@ -173,8 +173,8 @@ def test_a_state_that_cannot_be_had_is_told(new_context: New) -> None:
         assert make_report(new_context(), [])["state"] == "It hangs. End it."
 
 
-def test_keys_of_others_are_numbers(new_context: New) -> None:
-    """How many there are helps; who has them does not."""
+def test_keys_are_numbered_in_a_report(new_context: New) -> None:
+    """Their number helps, their names do not."""
     shown = report.open_state(replace(STATE, url=""))
     assert [key["name"] for key in shown["keys"]] == ["key 0", "key 1"]
     assert shown["members"] == []

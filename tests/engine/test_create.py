@@ -111,7 +111,7 @@ async def test_an_error_is_not_told_as_what_it_does(
         ("\\033[?25hError: no FROM line", UsageError, "no FROM line"),
         ("Error: write: no space left on device", DiskTooSmall, "too small"),
         ("Killed", EngineFailed, "Killed"),
-        ("", EngineFailed, "it said nothing"),
+        ("", EngineFailed, "it printed no error"),
     ],
 )
 async def test_its_errors_are_told(

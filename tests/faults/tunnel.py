@@ -238,7 +238,7 @@ ROWS = (
         breaks=lambda service: _edge_with(service, max_sessions=0),
         bound_s=15.0,
         part="tunnel",
-        told=("as many agents as it may", "ERR_NGROK_108"),
+        told=("as many agents as its plan allows", "ERR_NGROK_108"),
         gives_up=True,
         mends=_edge_is_well,
     ),

@@ -48,7 +48,7 @@ def test_an_interrupt_ends_the_answer_and_the_engines_work(kernel: Kernel) -> No
     kernel.interrupt()
     ended = kernel.collect(sent)
     assert ended.status == "ok", ended.text
-    assert "interrupted" in ended.texts[-1]
+    assert "stopped" in ended.texts[-1]
     assert "avocado" in good(kernel.run("%%avocado_ask\navocado"))
     state = status()
     assert state is not None

@@ -39,13 +39,13 @@ def _line(output: Output, name: str) -> str:
     return next(line for line in lines if line[2:].startswith(f"{name} "))
 
 
-def test_a_kernel_examines_what_runs_and_what_a_killed_host_left(
+def test_the_doctor_checks_the_running_service_and_what_a_killed_one_left(
     kernel: Kernel, home: Home
 ) -> None:
-    """Without a service, beside a good one, and after its host was killed."""
+    """It runs without a service, beside one, and after its daemon was killed."""
     bare = kernel.run("%avocado_doctor --rehearse")
     assert "REHEARSAL" in bare.text
-    assert "None is running" in _line(bare, "service")
+    assert "No service is running" in _line(bare, "service")
     assert _line(bare, "registry").startswith("✓"), bare.text
     up = kernel.run("%avocado_up tiny --rehearse")
     assert up.status == "ok", up.text
@@ -57,17 +57,19 @@ def test_a_kernel_examines_what_runs_and_what_a_killed_host_left(
         assert _line(good, name).startswith("✓"), good.text
     text = report.read_text()
     for secret in (TOKEN, key):
-        assert secret not in text + good.text, f"{secret} is told"
+        assert secret not in text + good.text, f"{secret} is shown"
     assert str(home.path / "home") not in text, "the home folder is in the report"
-    told = json.loads(text)
-    assert told["state"]["models"][0]["name"].startswith("tiny")
-    assert told["events"], "the flight recorder is not in the report"
+    content = json.loads(text)
+    assert content["state"]["models"][0]["name"].startswith("tiny")
+    assert content["events"], "the event log is not in the report"
     again = kernel.run(code)
-    assert again.status == "error", "a report was written over another"
+    assert again.status == "error", "an existing report was overwritten"
     assert "exists already" in again.text
     record = StateFolder.find(rehearsal=True).read_record()
     assert record is not None
     os.kill(record.host.pid, signal.SIGKILL)
-    assert "dead host" in _line(kernel.run("%avocado_doctor --rehearse"), "remains")
+    assert "background process that died" in _line(
+        kernel.run("%avocado_doctor --rehearse"), "remains"
+    )
     kernel.run("%avocado_down")
     assert _line(kernel.run("%avocado_doctor --rehearse"), "remains").startswith("✓")

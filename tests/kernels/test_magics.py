@@ -100,7 +100,7 @@ def _walk_through_the_main_job(kernel: Kernel, home: Home) -> str:
     assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
     assert url in _good(kernel.run("%avocado_status"))
     _chat(kernel)
-    assert "nded" in _good(kernel.run("%avocado_down"))
+    assert "Stopped in" in _good(kernel.run("%avocado_down"))
     assert status() is None
     left = home.wait_no_processes(beside="ipykernel_launcher")
     assert not left, f"still running after down: {left}"

@@ -245,7 +245,7 @@ print(failures, "in the cell")
         "await asyncio.sleep(0)\n%avocado_up tiny --rehearse\nprint(avocado.outcome)"
     )
     assert "reused" in good(kernel.run(again))
-    assert "nded" in good(kernel.run("await asyncio.sleep(0)\n%avocado_down"))
+    assert "Stopped in" in good(kernel.run("await asyncio.sleep(0)\n%avocado_down"))
 
 
 def test_up_in_a_thread_while_a_cell_runs(kernel: Kernel) -> None:

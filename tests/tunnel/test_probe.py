@@ -1,4 +1,4 @@
-"""Is the public URL ours?"""
+"""The probe accepts a URL only if it leads to our gateway."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ async def _probe(url: str, deadline_s: float = 0.3) -> None:
 async def test_the_gateway_behind_a_real_relay_is_recognised(
     make_agent: AgentMaker,
 ) -> None:
-    """Through agent and edge, the proof arrives."""
+    """The proof arrives through agent and edge."""
     async with serving(_gateway(_proven)) as gateway:
         await _probe(await make_agent().agent.connect(gateway), deadline_s=5)
 
 
-async def test_the_edges_own_answers_are_told_apart(
+async def test_answers_of_the_edge_itself_are_explained(
     make_agent: AgentMaker, service: Service
 ) -> None:
-    """A gateway that is down, an agent that is gone, and an edge that is away."""
+    """The gateway is down, the agent has ended, or the edge is gone."""
     watched = make_agent()
     url = await watched.agent.connect("http://127.0.0.1:9")
     with pytest.raises(TunnelFailed, match="ERR_NGROK_8012"):
@@ -87,10 +87,10 @@ async def test_the_edges_own_answers_are_told_apart(
 
 
 @pytest.mark.parametrize("answer", ["", "0" * 64, gateway_proof(b"of another", NONCE)])
-async def test_a_stranger_behind_the_url_is_not_taken_for_the_gateway(
+async def test_another_program_behind_the_url_is_not_accepted(
     answer: str,
 ) -> None:
-    """No proof, or a wrong one, is another program, whatever else it answers."""
+    """A response without the right proof is another program's."""
     headers = {PROOF_HEADER: answer} if answer else {}
     app = _gateway(lambda _call, _request: web.Response(headers=headers))
     async with serving(app) as url:
@@ -98,8 +98,8 @@ async def test_a_stranger_behind_the_url_is_not_taken_for_the_gateway(
             await _probe(url)
 
 
-async def test_an_endpoint_that_needs_a_moment_is_waited_for() -> None:
-    """Each attempt is a new connection, as a pooled URL needs it."""
+async def test_an_endpoint_that_is_not_online_yet_is_retried() -> None:
+    """Each attempt opens a new connection, which a pooled URL requires."""
     peers = set()
 
     def answer(call: int, request: web.Request) -> web.Response:
@@ -109,11 +109,11 @@ async def test_an_endpoint_that_needs_a_moment_is_waited_for() -> None:
 
     async with serving(_gateway(answer)) as url:
         await _probe(url, deadline_s=5)
-    assert len(peers) == 3, "an attempt used the connection of the one before"
+    assert len(peers) == 3, "an attempt reused a connection"
 
 
-async def test_what_no_wait_mends_is_told_at_once() -> None:
-    """A month's quota that is used up is not asked again."""
+async def test_a_permanent_error_is_not_retried() -> None:
+    """A month's quota that is used up stays so."""
     calls: list[int] = []
 
     def answer(call: int, _request: web.Request) -> web.Response:
@@ -126,8 +126,8 @@ async def test_what_no_wait_mends_is_told_at_once() -> None:
     assert calls == [1]
 
 
-async def test_a_code_in_a_good_answer_is_the_strangers_own_text() -> None:
-    """Only a refusal of the edge is explained as one."""
+async def test_a_code_in_a_successful_response_is_not_the_edges() -> None:
+    """Another program may serve a text that contains one."""
     page = web.Response
     app = _gateway(lambda _call, _request: page(text="about ERR_NGROK_107"))
     async with serving(app) as url:
@@ -135,15 +135,15 @@ async def test_a_code_in_a_good_answer_is_the_strangers_own_text() -> None:
             await _probe(url)
 
 
-async def test_silence_is_bounded(unused_tcp_port: int) -> None:
-    """A URL that nobody serves ends within the deadline and one short attempt."""
+async def test_a_url_that_does_not_answer_ends_in_time(unused_tcp_port: int) -> None:
+    """The probe fails within the deadline and one short attempt."""
     began = time.monotonic()
     with pytest.raises(AvocadoError):
         await _probe(f"http://127.0.0.1:{unused_tcp_port}")
     assert time.monotonic() - began < 1.5
 
 
-async def test_loopback_is_never_asked_through_a_proxy(
+async def test_a_loopback_url_is_never_requested_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A proxy of the environment does not see the rehearsal's URLs."""
@@ -153,18 +153,18 @@ async def test_loopback_is_never_asked_through_a_proxy(
         await _probe(url)
 
 
-async def test_a_member_is_told_from_a_stranger() -> None:
-    """A gateway with another key, or another program; each attempt has its nonce."""
-    pool, member, stranger = Pool(SECRET), Pool(SECRET), Pool(b"of another key")
+async def test_a_member_of_the_pool_is_recognised() -> None:
+    """Gateways with another key and other programs are not; nonces are never reused."""
+    pool, member, outsider = Pool(SECRET), Pool(SECRET), Pool(b"of another key")
     nonces: list[str] = []
 
-    def answer_as(who: Pool) -> Answer:
+    def answer_as(answering_pool: Pool) -> Answer:
         def answer(call: int, request: web.Request) -> web.Response:
             nonces.append(request.headers[PROBE_HEADER])
             if call == 1:
                 return _edge_says("ERR_NGROK_3200")
-            asked = request.headers[POOL_HEADER]
-            answered = who.answer(nonces[-1], asked, ["tiny"])
+            challenge = request.headers[POOL_HEADER]
+            answered = answering_pool.answer(nonces[-1], challenge, ["tiny"])
             return web.Response(headers={PROOF_HEADER: answered or "0" * 64})
 
         return answer
@@ -174,12 +174,12 @@ async def test_a_member_is_told_from_a_stranger() -> None:
 
     async with serving(_gateway(answer_as(member))) as url:
         assert await ask(url) == MemberInfo(member=member.member, models=("tiny",))
-    async with serving(_gateway(answer_as(stranger))) as url:
+    async with serving(_gateway(answer_as(outsider))) as url:
         assert await ask(url) is None
     assert len(set(nonces)) == len(nonces) == 4, "a nonce was used twice"
     page = web.Response
     async with serving(_gateway(lambda _call, _request: page(text="hello"))) as url:
-        assert await ask(url) is None, "another program got what clients send, unseen"
+        assert await ask(url) is None, "another program was not noticed"
 
     def busy_at_first(call: int, request: web.Request) -> web.Response:
         if call > 1:
@@ -187,11 +187,11 @@ async def test_a_member_is_told_from_a_stranger() -> None:
         return web.Response(status=429, headers={MEMBER_HEADER: member.member})
 
     async with serving(_gateway(busy_at_first)) as url:
-        assert await ask(url) is not None, "a busy member was taken for a stranger"
+        assert await ask(url) is not None, "a busy member was not recognised"
 
 
-async def test_a_denial_by_our_own_rule_is_told_at_once() -> None:
-    """The edge reads the rule otherwise than we meant it; waiting mends nothing."""
+async def test_a_refusal_by_our_own_traffic_policy_is_not_retried() -> None:
+    """The edge understands the policy in another way, which does not change."""
     calls: list[int] = []
 
     def answer(call: int, _request: web.Request) -> web.Response:

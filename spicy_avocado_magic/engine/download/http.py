@@ -1,4 +1,4 @@
-"""HTTP as this room speaks it: proxies, certificates, and what errors mean."""
+"""HTTP client sessions: proxies, certificates, and errors mapped to ours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import os
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
@@ -18,18 +18,25 @@ import aiohttp
 import certifi
 
 from ...config.timeouts import Timeouts
-from ...errors import ComponentFailed, DownloadFailed, NetworkUnreachable, UsageError
+from ...errors import (
+    AvocadoError,
+    ComponentFailed,
+    DownloadFailed,
+    NetworkUnreachable,
+    UsageError,
+)
 from ...system.network import NetworkFailure, classify_failure, is_loopback
+from .retry import RetryableError, retry_while_progressing
 
 READ_BYTES: Final = 1 << 18
-"""Also the most that is lost when a connection is cut: aiohttp drops its buffer."""
+"""Also the most that is lost when a connection breaks: aiohttp drops its buffer."""
 
 _TEXT_BYTES: Final = 4 << 20
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class HTTPStatusError(Exception):
-    """An HTTP status in place of what was asked for; never leaves this room."""
+    """An HTTP status other than the expected one; never leaves this package."""
 
     def __init__(self, status: int, text: str = "") -> None:
         super().__init__(status, text)
@@ -40,15 +47,15 @@ class HTTPStatusError(Exception):
 def open_session(url: str, timeouts: Timeouts) -> aiohttp.ClientSession:
     """Return a session for one server; the caller closes it.
 
-    Proxy variables are honoured, but never on the way to loopback, where no proxy
-    could lead. A read without a byte for ``timeouts.stall_s`` ends with an error.
+    Proxy variables apply, but never to loopback. A read without a byte for
+    ``timeouts.stall_s`` raises an error.
 
     Raises:
-        UsageError: If ``REQUESTS_CA_BUNDLE`` names a file that is not there.
+        UsageError: If ``REQUESTS_CA_BUNDLE`` names a file that cannot be read.
     """
     return aiohttp.ClientSession(
         trust_env=not is_loopback(url),
-        connector=aiohttp.TCPConnector(ssl=_trusted()),
+        connector=aiohttp.TCPConnector(ssl=_ssl_context_of_environ()),
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=timeouts.request_s, sock_read=timeouts.stall_s
         ),
@@ -57,17 +64,19 @@ def open_session(url: str, timeouts: Timeouts) -> aiohttp.ClientSession:
     )
 
 
-def _trusted() -> ssl.SSLContext:
-    variables = os.environ.get
-    places = (variables("SSL_CERT_FILE"), variables("SSL_CERT_DIR"))
-    return _ssl_context(variables("REQUESTS_CA_BUNDLE", ""), *places)
+def _ssl_context_of_environ() -> ssl.SSLContext:
+    get = os.environ.get
+    return _ssl_context(
+        get("REQUESTS_CA_BUNDLE", ""), get("SSL_CERT_FILE"), get("SSL_CERT_DIR")
+    )
 
 
 @lru_cache(maxsize=4)
 def _ssl_context(bundle: str, *_: str | None) -> ssl.SSLContext:
-    """Trust what ``requests`` would, else the system; OpenSSL reads SSL_CERT_FILE.
+    """Return a context that trusts the bundle, or else the system's certificates.
 
-    Reading all certificates takes longer than a small request, so it is done once.
+    OpenSSL itself reads ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``. Contexts are cached,
+    since reading all certificates takes longer than a small request.
     """
     if not bundle:
         context = ssl.create_default_context()
@@ -81,18 +90,18 @@ def _ssl_context(bundle: str, *_: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=bundle)
     except OSError as error:
         raise UsageError(
-            f"REQUESTS_CA_BUNDLE names {bundle}, which is no certificate file.",
+            f"REQUESTS_CA_BUNDLE names {bundle}, which is not a certificate file.",
             "Correct the variable or remove it.",
         ) from error
 
 
 def retry_after_s(response: aiohttp.ClientResponse) -> float:
-    """Return the seconds that ``Retry-After`` asks to wait; 0 if it does not."""
-    told = response.headers.get("Retry-After", "")
-    if told.isascii() and told.isdigit():
-        return float(told)
+    """Return the seconds in ``Retry-After``; 0 without that header."""
+    header = response.headers.get("Retry-After", "")
+    if header.isascii() and header.isdigit():
+        return float(header)
     try:
-        until = parsedate_to_datetime(told)
+        until = parsedate_to_datetime(header)
     except ValueError:
         return 0.0
     return max(0.0, until.timestamp() - time.time())
@@ -100,11 +109,11 @@ def retry_after_s(response: aiohttp.ClientResponse) -> float:
 
 @contextlib.contextmanager
 def map_http_errors(url: str) -> Iterator[None]:
-    """Turn what aiohttp raises on the way to ``url`` into our errors.
+    """Map the exceptions of aiohttp for a request to ``url`` to our errors.
 
     Raises:
-        NetworkUnreachable: If there is no way to the server.
-        DownloadFailed: If the connection broke, or stood still.
+        NetworkUnreachable: If the server cannot be reached.
+        DownloadFailed: If the connection broke or timed out.
     """
     try:
         yield
@@ -125,11 +134,11 @@ def _to_error(host: str, error: Exception) -> ComponentFailed:
 
 
 async def get_text(url: str, timeouts: Timeouts, *, accept: str = "*/*") -> str:
-    """Return a small text.
+    """Return the text of a small response.
 
     Raises:
-        StatusRefused: If the server answers with another status than 200.
-        NetworkUnreachable, DownloadFailed: If nothing whole arrives.
+        HTTPStatusError: If the status is not 200.
+        NetworkUnreachable, DownloadFailed: If no complete response arrives.
     """
     with map_http_errors(url):
         async with (
@@ -146,3 +155,44 @@ async def get_text(url: str, timeouts: Timeouts, *, accept: str = "*/*") -> str:
     if response.status != 200:  # noqa: PLR2004  (HTTP's "OK")
         raise HTTPStatusError(response.status, text)
     return text
+
+
+async def get_text_with_retries(
+    url: str,
+    timeouts: Timeouts,
+    *,
+    accept: str = "*/*",
+    status_error: Callable[[HTTPStatusError], AvocadoError],
+) -> str:
+    """Return the text of a small response; retry what may pass by itself.
+
+    Args:
+        url: Where it is.
+        timeouts: Of each request, and of the backoff.
+        accept: The media type to ask for.
+        status_error: Returns the error for a status other than 200.
+
+    Raises:
+        AvocadoError: As ``status_error`` returns; its cause is the status.
+        NetworkUnreachable, DownloadFailed: If no complete response arrives.
+    """
+
+    async def attempt() -> str:
+        try:
+            return await get_text(url, timeouts, accept=accept)
+        except HTTPStatusError as response:
+            error = status_error(response)
+            is_transient = response.status in TRANSIENT_STATUSES
+            if is_transient and isinstance(error, ComponentFailed):
+                raise RetryableError(error) from response
+            raise error from response
+        except DownloadFailed as error:
+            raise RetryableError(error) from error
+
+    return await retry_while_progressing(attempt, timeouts=timeouts)
+
+
+def status_of(error: BaseException) -> int:
+    """Return the HTTP status that caused an error; 0 for another cause."""
+    cause = error.__cause__
+    return cause.status if isinstance(cause, HTTPStatusError) else 0

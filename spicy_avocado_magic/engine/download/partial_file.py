@@ -1,4 +1,4 @@
-"""A file on its way: what is there of it, its digest so far, its final check."""
+"""The ``.part`` file of a download, with its running hash and final check."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _HASH_CHUNK_BYTES: Final = 1 << 20
 
 
 class ChecksumError(Exception):
-    """What arrived is not what was published; never leaves this room."""
+    """The file has a wrong digest; never leaves this package."""
 
 
 class FileRestarted(Exception):
-    """The file has begun anew, so that what was read of it does not count."""
+    """The download started again from the first byte; discard what was read."""
 
 
 class PartClosed(Exception):
-    """No more will come of the file."""
+    """The partial file was closed; no more bytes will come."""
 
 
 class PartialFile:
-    """``<destination>.part``, appended to and hashed; all methods may block.
+    """``<destination>.part``, appended to and hashed; all methods block.
 
     Args:
-        destination: The name it gets when it is whole.
-        size: Bytes it must have; None if they are not known yet.
-        sha256: Hex digest it must have; None to go by the size alone.
-        beside: Bytes that must be free besides a file of the size given.
+        destination: The name it gets when it is complete.
+        size: Bytes it must have; None while unknown.
+        sha256: Hex digest it must have; None to check the size alone.
+        beside: Returns the bytes that must be free beside a file of a given size.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class PartialFile:
     ) -> None:
         self.size = size
         self.done = 0
-        """Bytes that are written and hashed."""
+        """Bytes written and hashed."""
         self.generation = 0
-        """Grows when the file begins anew."""
+        """Incremented by each ``restart``."""
         self.is_closed = False
         self.changed = threading.Condition()
-        """Notified when any of these has changed."""
+        """Notified when any of these changes."""
         self.path = destination.with_name(destination.name + ".part")
         self._destination = destination
         self._sha256 = sha256
@@ -62,12 +62,12 @@ class PartialFile:
         self._hash = hashlib.sha256()
         self._file = self.path.open("ab")
         try:
-            self._take_over()
+            self._load()
         except BaseException:
             self._file.close()
             raise
 
-    def _take_over(self) -> None:
+    def _load(self) -> None:
         if self.size is not None and self.path.stat().st_size > self.size:
             self._file.truncate(0)
         with self.path.open("rb") as old:
@@ -81,19 +81,19 @@ class PartialFile:
         require_space(self.path.parent, size - self.done + self._beside(size))
 
     def set_size(self, size: int) -> None:
-        """Take note of how long the server says the file is.
+        """Set the size that the server announces.
 
         Raises:
             DownloadFailed: If that is not the size it must have.
-            DiskTooSmall: If the size is news and does not fit.
+            DiskTooSmall: If the size was unknown and does not fit.
         """
         if size == self.size:
             return
         if self.size is not None:
             raise DownloadFailed(
                 f"{self._destination.name} should have {self.size} bytes, but the "
-                f"server offers {size}.",
-                "Try again later: the file may just be changing at its source.",
+                f"server announces {size}.",
+                "Try again later: the file may be being replaced on the server.",
             )
         self._require_space(size)
         with self.changed:
@@ -104,12 +104,12 @@ class PartialFile:
         """Append bytes.
 
         Raises:
-            OSError: If the disk does not take them.
-            DownloadFailed: If they are more than were announced.
+            OSError: If they cannot be written.
+            DownloadFailed: If they exceed the announced size.
         """
         if self.size is not None and self.done + len(block) > self.size:
             raise DownloadFailed(
-                f"The server sends more of {self._destination.name} than it announced.",
+                f"The server sends more of {self._destination.name} than announced.",
                 "Try again later, or from another network.",
             )
         with self.changed:
@@ -122,7 +122,7 @@ class PartialFile:
             self.changed.notify_all()
 
     def restart(self) -> None:
-        """Forget what is there."""
+        """Discard all bytes and start again from the first."""
         with self.changed:
             self.generation += 1
             self._file.truncate(0)
@@ -131,10 +131,10 @@ class PartialFile:
             self.changed.notify_all()
 
     def verify(self) -> None:
-        """Refuse a file that is not what it must be; it is forgotten then.
+        """Check the digest, and delete the file if it is wrong.
 
         Raises:
-            WrongDigest: If its digest is wrong.
+            ChecksumError: If the digest is wrong.
         """
         if self._sha256 is None or self._hash.hexdigest() == self._sha256:
             return
@@ -142,17 +142,17 @@ class PartialFile:
         raise ChecksumError(self._destination.name)
 
     def commit(self) -> None:
-        """Give the file its name, if it is what it must be.
+        """Verify the file and rename it to its destination.
 
         Raises:
-            WrongDigest: If its digest is wrong.
+            ChecksumError: If the digest is wrong.
         """
         self.close()
         self.verify()
         self.path.replace(self._destination)
 
     def close(self) -> None:
-        """Close the file; what is there stays for the next try."""
+        """Close the file, and keep its bytes for the next attempt."""
         with self.changed:
             self.is_closed = True
             self._file.close()
@@ -163,10 +163,10 @@ class PartialFile:
 async def open_partial_file(
     open_part: Callable[[], PartialFile],
 ) -> AsyncIterator[PartialFile]:
-    """Open a part in a thread, and close it at the end.
+    """Open a partial file in a thread, and close it at the end.
 
-    A cancel while it is being opened waits for that: the thread goes on in any case,
-    and a part that nobody holds would stay open.
+    A cancellation while it opens waits for the thread, which cannot be cancelled: the
+    file would stay open.
     """
     opening = asyncio.ensure_future(asyncio.to_thread(open_part))
     try:
@@ -183,36 +183,36 @@ async def open_partial_file(
 
 
 class PartialFileReader:
-    """Reads a part from its beginning while it grows; blocks at what is missing.
+    """A reader of a growing partial file, which blocks until the next bytes arrive.
 
-    Close it when done, as it holds a file of its own.
+    Close it after use: it holds an open file.
     """
 
     def __init__(self, part: PartialFile) -> None:
         self._part = part
-        self._turn = part.generation
+        self._generation = part.generation
         self._position = 0
         self._file = part.path.open("rb", buffering=0)
 
     def read(self, size: int) -> bytes:
-        """Return at least a byte and at most ``size``; none at the file's end.
+        """Return one to ``size`` bytes; none at the end of the file.
 
         Raises:
-            Rewound: If the part began anew.
-            PartClosed: If it was closed meanwhile.
+            FileRestarted: If the download started again from the first byte.
+            PartClosed: If the partial file was closed.
         """
         part = self._part
         while True:
             if part.is_closed:
                 raise PartClosed
-            if part.done > self._position and part.generation == self._turn:
+            if part.done > self._position and part.generation == self._generation:
                 chunk = self._file.read(min(size, part.done - self._position))
                 self._position += len(chunk)
-                # Nothing is read where the part has just been emptied.
+                # Nothing is read if the file has just been truncated.
                 if chunk:
                     return chunk
             with part.changed:
-                if part.generation != self._turn:
+                if part.generation != self._generation:
                     raise FileRestarted
                 if part.done == part.size == self._position:
                     return b""
@@ -220,5 +220,5 @@ class PartialFileReader:
                     part.changed.wait()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the reader's own file."""
         self._file.close()

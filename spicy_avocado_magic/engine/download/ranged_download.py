@@ -1,4 +1,4 @@
-"""Bring a file's bytes over several connections at once, whatever they do."""
+"""Download of a file in ranges over several connections at once."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from .slow_connections import ConnectionTooSlow, SlowConnectionDetector, Transfe
 from .window import DownloadWindow, Segment
 
 CONNECTIONS: Final = 12
-"""File hosts cap each connection; Ollama's own puller opens 16."""
+"""File hosts limit the rate of each connection; Ollama's own puller opens 16."""
 
 _OK, _PARTIAL, _RANGE_PAST_END = 200, 206, 416
-_CROWDED: Final = frozenset({429, 503})
+_OVERLOADED: Final = frozenset({429, 503})
 _LINK_EXPIRED: Final = frozenset({401, 403, 404, 410})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class _TooManyConnections(Exception):
-    """The server wants fewer connections."""
+    """The server refuses this many connections."""
 
     def __init__(self, pause_s: float) -> None:
         super().__init__(pause_s)
@@ -49,24 +49,27 @@ async def download_ranges(
     timeouts: Timeouts,
     on_progress: Callable[[int, int], None],
 ) -> None:
-    """Bring what a part lacks; it is written in order, and its size is known then.
+    """Complete a partial file; its size is known afterwards.
 
-    The first request learns where redirects lead, the size, and whether the server
-    knows ranges; where it does, more connections join, each with a segment of a
-    bounded window. One that stalls or collapses is replaced, one that is cut goes
-    on where it was, one that the server does not want rests.
+    The first request finds out the target of redirects, the size, and whether the
+    server supports ranges. If so, more connections join, each with a segment of a
+    bounded window. A connection that stalls or is far too slow is replaced, one that
+    breaks continues where it stopped, one that the server refuses pauses. Bytes are
+    written in order.
 
     Raises:
         NetworkUnreachable: If the server cannot be reached.
         DownloadFailed: If it does not send this file.
         DiskTooSmall: If it does not fit; before the first byte where size is known.
-        OSError: If the disk does not take it.
+        OSError: If it cannot be written.
     """
     async with open_session(url, timeouts) as session:
         await _Transfer(url, part, session, timeouts, on_progress).run()
 
 
 class _Transfer:
+    """One call of ``download_ranges``."""
+
     def __init__(
         self,
         url: str,
@@ -81,18 +84,18 @@ class _Transfer:
         self._timeouts = timeouts
         self._on_progress = on_progress
         self._window = DownloadWindow(part.done, part.size)
-        self._pace = SlowConnectionDetector(
+        self._detector = SlowConnectionDetector(
             timeouts.slow_s, asyncio.get_running_loop().time
         )
         self._writing = asyncio.Lock()
         self._has_ranges = asyncio.Event()
-        self._is_plain = False
-        """Whether the server sends nothing but the whole file."""
+        self._is_whole_file = False
+        """Whether the server supports no ranges."""
         self._active = 0
 
     async def run(self) -> None:
         workers = [self._work(is_first=index == 0) for index in range(CONNECTIONS)]
-        tasks = [asyncio.create_task(one) for one in (self._pace.watch(), *workers)]
+        tasks = [asyncio.create_task(c) for c in (self._detector.watch(), *workers)]
         for task in tasks:
             task.add_done_callback(self._propagate_failure)
         try:
@@ -114,36 +117,36 @@ class _Transfer:
         self._part.write(b"".join(chunks))
 
     async def _work(self, *, is_first: bool) -> None:
-        """Bring one segment after the other."""
+        """Fetch one segment after the other."""
         if not is_first:
             await self._has_ranges.wait()
         while (segment := await self._window.claim()) is not None:
-            rest_s = 0.0
+            pause_s = 0.0
             self._active += 1
             try:
                 await retry_while_progressing(
-                    lambda segment=segment: self._bring(segment),  # type: ignore[misc]
+                    lambda segment=segment: self._fetch(segment),  # type: ignore[misc]
                     position=lambda: self._window.received,
                     timeouts=self._timeouts,
                 )
-            except _TooManyConnections as crowded:
+            except _TooManyConnections as refusal:
                 self._window.give_back(segment)
-                rest_s = max(crowded.pause_s, self._timeouts.backoff_max_s)
+                pause_s = max(refusal.pause_s, self._timeouts.backoff_max_s)
             finally:
                 self._active -= 1
-            await asyncio.sleep(rest_s)
+            await asyncio.sleep(pause_s)
 
-    async def _bring(self, segment: Segment) -> None:
-        """Bring the rest of a segment.
+    async def _fetch(self, segment: Segment) -> None:
+        """Fetch the rest of a segment.
 
         Raises:
-            Interrupted: If another attempt may do better.
+            RetryableError: If another attempt may succeed.
             AvocadoError: If none will.
         """
         is_answered = False
         while not is_answered:
-            with contextlib.suppress(ConnectionTooSlow), self._interruptions():
-                async with self._pace.metered() as meter:
+            with contextlib.suppress(ConnectionTooSlow), self._retryable_failures():
+                async with self._detector.metered() as meter:
                     await self._request(segment, meter)
                 is_answered = True
         if not segment.is_whole:
@@ -151,13 +154,13 @@ class _Transfer:
                 DownloadFailed(
                     f"{self._url} ended after {self._window.received} of "
                     f"{self._window.size} bytes.",
-                    "Run %avocado_up again: it resumes where it was.",
+                    "Run %avocado_up again: the download is resumed.",
                 )
             )
 
     async def _request(self, segment: Segment, meter: TransferMeter) -> None:
         headers = {"Accept-Encoding": "identity"}
-        if not self._is_plain and segment.stop is not None:
+        if not self._is_whole_file and segment.stop is not None:
             headers["Range"] = f"bytes={segment.position}-{segment.stop - 1}"
         address = self._address
         async with self._session.get(address, headers=headers) as response:
@@ -178,15 +181,15 @@ class _Transfer:
     async def _accept(
         self, response: aiohttp.ClientResponse, segment: Segment, address: URL
     ) -> None:
-        """Match an answer with a segment.
+        """Check that a response is for a segment.
 
         Raises:
-            Interrupted: If the answer is of no use but the next one may be.
-            _Crowded: If others may go on but this connection is not wanted.
+            RetryableError: If it is of no use, but the next one may be.
+            _TooManyConnections: If the server refuses this connection but has others.
             DownloadFailed: If the server will not send the file.
         """
-        told = response.headers.get("Content-Range", "")
-        match = _CONTENT_RANGE.fullmatch(told)
+        content_range = response.headers.get("Content-Range", "")
+        match = _CONTENT_RANGE.fullmatch(content_range)
         is_open = self._has_ranges.is_set()
         if response.status == _PARTIAL and match:
             start, last, total = map(int, match.groups())
@@ -197,37 +200,38 @@ class _Transfer:
                 self._has_ranges.set()
                 return
         if response.status == _OK and not is_open:
-            await self._begin_anew(segment, response.content_length)
+            await self._restart(segment, response.content_length)
             return
-        if response.status == _RANGE_PAST_END and told == f"bytes */{segment.position}":
+        is_past_end = content_range == f"bytes */{segment.position}"
+        if response.status == _RANGE_PAST_END and is_past_end:
             await self._announce(segment.position)
             return
         if response.status in (_OK, _PARTIAL, _RANGE_PAST_END):
-            self._is_plain = not is_open
-            raise RetryableError(_refusal(response))
+            self._is_whole_file = not is_open
+            raise RetryableError(_status_error(response))
         self._refuse(response, address)
 
     def _refuse(self, response: aiohttp.ClientResponse, address: URL) -> None:
-        status, refused = response.status, _refusal(response)
-        if status in _CROWDED and self._active > 1:
+        status, error = response.status, _status_error(response)
+        if status in _OVERLOADED and self._active > 1:
             raise _TooManyConnections(retry_after_s(response))
         if status in _LINK_EXPIRED and address != self._url:
-            # Links that redirects lead to are good for minutes only.
+            # The targets of redirects expire after minutes.
             if self._address == address:
                 self._address = self._url
-            raise RetryableError(refused)
+            raise RetryableError(error)
         if status in TRANSIENT_STATUSES:
-            raise RetryableError(refused, pause_s=retry_after_s(response))
-        raise refused from HTTPStatusError(status)
+            raise RetryableError(error, pause_s=retry_after_s(response))
+        raise error from HTTPStatusError(status)
 
     async def _announce(self, total: int) -> None:
         await asyncio.to_thread(self._part.set_size, total)
         self._window.end_at(total)
         self._on_progress(self._window.received, total)
 
-    async def _begin_anew(self, segment: Segment, length: int | None) -> None:
-        """Take the whole file from one answer, since the server knows no ranges."""
-        self._is_plain = True
+    async def _restart(self, segment: Segment, length: int | None) -> None:
+        """Take the whole file from one response, as the server supports no ranges."""
+        self._is_whole_file = True
         async with self._writing:
             if self._part.done:
                 await asyncio.to_thread(self._part.restart)
@@ -236,8 +240,8 @@ class _Transfer:
             await self._announce(length)
 
     @contextlib.contextmanager
-    def _interruptions(self) -> Iterator[None]:
-        """Mark failures of the connection, and only those, as worth another try."""
+    def _retryable_failures(self) -> Iterator[None]:
+        """Make failures of the connection, and only those, retryable."""
         try:
             with map_http_errors(str(self._url)):
                 yield
@@ -247,8 +251,8 @@ class _Transfer:
             raise
 
 
-def _refusal(response: aiohttp.ClientResponse) -> DownloadFailed:
+def _status_error(response: aiohttp.ClientResponse) -> DownloadFailed:
     return DownloadFailed(
         f"{response.url.host} does not send the file (HTTP {response.status}).",
-        "Try again later; if it stays so, check the version or name you asked for.",
+        "Try again later; if that fails too, check the version or name you requested.",
     )

@@ -1,11 +1,11 @@
-"""Retries that forget old failures once bytes flow again."""
+"""Retries of a download, whose count starts again with every byte received."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -20,15 +20,17 @@ from ...config.timeouts import Timeouts
 from ...errors import ComponentFailed
 
 TRIES: Final = 5
-"""Attempts in a row that bring nothing, before it may be given up."""
+"""Attempts in a row without a byte, after which it may be given up."""
+
+T = TypeVar("T")
 
 
 class RetryableError(Exception):
-    """An attempt ended early but another may go on.
+    """An attempt failed, but another may succeed.
 
     Args:
-        error: What to say if no other does.
-        pause_s: Seconds that the server asks to wait.
+        error: Raised if no other attempt succeeds.
+        pause_s: Seconds to wait, as the server requests.
     """
 
     def __init__(self, error: ComponentFailed, *, pause_s: float = 0.0) -> None:
@@ -38,37 +40,36 @@ class RetryableError(Exception):
 
 
 async def retry_while_progressing(
-    attempt: Callable[[], Awaitable[None]],
+    attempt: Callable[[], Awaitable[T]],
     *,
-    position: Callable[[], int],
+    position: Callable[[], int] = lambda: 0,
     timeouts: Timeouts,
-) -> None:
-    """Repeat an attempt that raises ``RetryableError``, with growing pauses.
+) -> T:
+    """Return the attempt's result; retry with backoff while it raises RetryableError.
 
-    An attempt after which ``position()`` is higher than before counts as the
-    first failure: Ollama's own puller never forgets one, and so gives up on a
-    link that is cut often but works. A pause that the server asks for is kept, up
-    to ``timeouts.backoff_max_s``.
+    An attempt that raised ``position()`` counts as the first failure: Ollama's own
+    puller never resets its count, and so gives up on a link that is often cut but
+    works. A pause requested by the server is kept, up to ``timeouts.backoff_max_s``.
 
     Raises:
-        ComponentFailed: The last attempt's error, after ``TRIES`` without a byte;
-            where bytes have come, not before ``timeouts.stalled_s`` without another,
-            since a network that has worked comes back.
+        ComponentFailed: The last attempt's error, after ``TRIES`` without a byte. Once
+            bytes have come, not before ``timeouts.stalled_s`` without another, since a
+            network that has worked comes back.
     """
     clock, moved_at = asyncio.get_running_loop().time, -math.inf
-    growing = wait_combine(
+    backoff = wait_combine(
         wait_exponential(timeouts.backoff_first_s, timeouts.backoff_max_s),
         wait_random(0, timeouts.backoff_jitter_s),
     )
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked_s = error.pause_s if isinstance(error, RetryableError) else 0.0
-        return max(growing(state), min(asked_s, timeouts.backoff_max_s))
+        pause_s = error.pause_s if isinstance(error, RetryableError) else 0.0
+        return max(backoff(state), min(pause_s, timeouts.backoff_max_s))
 
     def stop(state: RetryCallState) -> bool:
-        is_patience_over = clock() - moved_at >= timeouts.stalled_s
-        return state.attempt_number >= TRIES and is_patience_over
+        is_stalled = clock() - moved_at >= timeouts.stalled_s
+        return state.attempt_number >= TRIES and is_stalled
 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(RetryableError),
@@ -81,10 +82,11 @@ async def retry_while_progressing(
             with trial:
                 before = position()
                 try:
-                    await attempt()
+                    return await attempt()
                 finally:
                     if position() > before:
                         moved_at = clock()
                         trial.retry_state.attempt_number = 1
-    except RetryableError as interrupted:
-        raise interrupted.error from interrupted.error.__cause__
+    except RetryableError as last:
+        raise last.error from last.error.__cause__
+    raise AssertionError("tenacity raises the last error")

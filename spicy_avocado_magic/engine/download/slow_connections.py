@@ -1,4 +1,4 @@
-"""Which connection has stalled or collapsed, judged by what is usual here."""
+"""Detection of connections that are far slower than their siblings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _COLLAPSED: Final = 8.0
 
 
 class ConnectionTooSlow(Exception):
-    """A connection was given up on, since a new one will be faster."""
+    """A connection was closed, since a new one will be faster."""
 
 
 def is_collapsed(rate: float, finished: deque[float]) -> bool:
-    """Whether a rate is far below the median of what others have just reached.
+    """Return whether a rate is far below the median of the last requests.
 
     Args:
         rate: Bytes a second.
-        finished: Rates of the last requests; too few of them prove nothing.
+        finished: Rates of the last requests; False for fewer than three.
     """
     if len(finished) < _ENOUGH:
         return False
@@ -31,7 +31,7 @@ def is_collapsed(rate: float, finished: deque[float]) -> bool:
 
 
 class TransferMeter:
-    """Bytes of one request."""
+    """Byte count of one request."""
 
     def __init__(self, scope: asyncio.Timeout, began_s: float) -> None:
         self.scope = scope
@@ -50,14 +50,14 @@ class TransferMeter:
 
 
 class SlowConnectionDetector:
-    """Watches the requests of one download and ends those that lag far behind.
+    """Cancellation of the requests of one download that are far slower than others.
 
-    A rate that was given up on counts as well: where the whole link has become
-    slow, that is soon the usual rate, and nothing is replaced any more.
+    The rate of a cancelled request counts too: on a link that has become slow it soon
+    is the median, and no more requests are cancelled.
 
     Args:
-        interval_s: Seconds over which a rate is taken.
-        clock: Seconds that only grow.
+        interval_s: Seconds over which a rate is measured.
+        clock: Monotonic seconds.
     """
 
     def __init__(self, interval_s: float, clock: Callable[[], float]) -> None:
@@ -71,7 +71,7 @@ class SlowConnectionDetector:
         """Measure one request.
 
         Raises:
-            Replaced: If it was ended here.
+            ConnectionTooSlow: If the request was cancelled for its rate.
         """
         scope = asyncio.timeout(None)
         try:
@@ -82,22 +82,22 @@ class SlowConnectionDetector:
                     yield meter
                 finally:
                     self._meters.discard(meter)
-                spent_s = self._clock() - meter.began_s
-                if spent_s > 0:
-                    self._finished.append(meter.bytes / spent_s)
+                elapsed_s = self._clock() - meter.began_s
+                if elapsed_s > 0:
+                    self._finished.append(meter.bytes / elapsed_s)
         except TimeoutError as error:
             if scope.expired():
                 raise ConnectionTooSlow from error
             raise
 
     async def watch(self) -> None:
-        """Compare for ever."""
+        """Compare at every interval, until cancelled."""
         while True:
             await asyncio.sleep(self._interval_s)
             self.compare()
 
     def compare(self) -> None:
-        """End what has lagged behind since the last comparison."""
+        """Cancel requests that were too slow since the last comparison."""
         for meter in list(self._meters):
             moved = meter.since_mark()
             if moved is None:

@@ -1,4 +1,4 @@
-"""Fetch one large file over a network that breaks: resumed, hashed, verified."""
+"""Download of one large file: resumed after failures, and verified by its hash."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from ...config.timeouts import Timeouts
 from ...errors import ChecksumMismatch
 from .disk_space import disk_full
-from .http import HTTPStatusError
 from .partial_file import ChecksumError, PartialFile, open_partial_file
 from .ranged_download import download_ranges
 
@@ -28,22 +27,22 @@ async def download_file(
     timeouts: Timeouts,
     on_progress: Callable[[int, int], None],
 ) -> None:
-    """Bring a file, going on from what an earlier call left in ``<name>.part``.
+    """Download a file; continue from the bytes in ``<name>.part``.
 
-    ``destination`` exists only once the whole file has its size and digest. One
-    call for a destination at a time.
+    ``destination`` exists only once the file has the right size and digest. One call
+    for a destination at a time.
 
     Args:
         url: Where it is; redirects are followed.
-        destination: Where it goes; the folder is made.
-        size: Bytes it must have, if they are known.
-        sha256: Hex digest it must have, if it is known.
-        timeouts: The waits.
-        on_progress: Told bytes received and bytes in total, the latter 0 if unknown.
+        destination: Where it goes; its folder is created.
+        size: Bytes it must have, if known.
+        sha256: Hex digest it must have, if known.
+        timeouts: Of the requests, and of the backoff.
+        on_progress: Called with bytes received and in total, the latter 0 if unknown.
 
     Raises:
         NetworkUnreachable: If the server cannot be reached.
-        DownloadFailed: If it does not send this file, or not whole.
+        DownloadFailed: If it does not send this file, or not all of it.
         ChecksumMismatch: If it arrives with a wrong digest twice.
         DiskTooSmall: If it does not fit; before the first byte where size is known.
     """
@@ -66,12 +65,12 @@ async def download_file(
 
 
 async def retry_on_checksum_mismatch(once: Callable[[], Awaitable[None]]) -> None:
-    """Fetch, and once more from the first byte if the digest is wrong.
+    """Download, and download once more from the start if the digest is wrong.
 
-    What an earlier host left may be damaged, so the first time proves nothing.
+    The first mismatch may come from damaged bytes of an earlier run.
 
     Raises:
-        ChecksumMismatch: If it is wrong again.
+        ChecksumMismatch: If the digest is wrong again.
     """
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(ChecksumError),
@@ -84,14 +83,7 @@ async def retry_on_checksum_mismatch(once: Callable[[], Awaitable[None]]) -> Non
                 await once()
     except ChecksumError as wrong:
         raise ChecksumMismatch(
-            f"{wrong} arrived twice with a wrong checksum: it is not the file that "
-            f"was published.",
-            "Something on this network alters downloads: try from another one, or "
-            "set the proxy variables of this one.",
+            f"{wrong} arrived twice with a wrong checksum: not the published file.",
+            "Something on this network changes downloads: try another network, or set "
+            "this one's proxy variables.",
         ) from wrong
-
-
-def refused_status(error: BaseException) -> int:
-    """Return the HTTP status that a failed ``fetch`` was refused with, else 0."""
-    cause = error.__cause__
-    return cause.status if isinstance(cause, HTTPStatusError) else 0

@@ -1,4 +1,4 @@
-"""The part of a file that is on its way: several segments, handed on in order."""
+"""Sliding window of a download: segments fetched in parallel, written in order."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from dataclasses import dataclass, field
 from typing import Final
 
 WINDOW_BYTES: Final = 24 << 20
-"""The most that is asked for beyond what is on disk, so the most that is lost."""
+"""The most that is requested beyond the bytes on disk, so the most that is lost."""
 
 SEGMENT_BYTES: Final = 2 << 20
-"""What one request asks for: small enough that a slow one does not hold up many."""
+"""Size of one request: small enough that a slow one does not delay many others."""
 
 _BATCH_BYTES: Final = 4 << 20
 
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """Neighbouring bytes that one connection at a time brings."""
+    """A range of bytes, fetched by one connection at a time."""
 
     start: int
     stop: int | None
-    """The first byte after it; None where the file's end is not known."""
+    """Offset of the first byte after it; None while the file's size is unknown."""
     position: int
-    """The next byte to come."""
+    """Offset of the next byte to arrive."""
     is_claimed: bool = True
     chunks: list[bytes] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it has come."""
+        """Whether all its bytes have arrived."""
         return self.position == self.stop
 
 
 class DownloadWindow:
-    """What may be asked for, what has come, and what can be written next.
+    """The segments to request, those that have arrived, and the next to write.
 
     Args:
-        start: Bytes that are on disk already.
-        size: Bytes of the whole file; None if they are not known yet.
+        start: Bytes on disk already.
+        size: Bytes of the whole file; None while unknown.
     """
 
     def __init__(self, start: int, size: int | None) -> None:
@@ -54,9 +54,9 @@ class DownloadWindow:
         self._may_claim, self._may_write = asyncio.Event(), asyncio.Event()
 
     async def claim(self) -> Segment | None:
-        """Return what to bring next, once there is room for it; None if nothing is.
+        """Wait for capacity, then return the next segment; None if all are claimed.
 
-        Whoever claims a segment brings all of it or gives it back.
+        The caller fetches all of it, or calls ``give_back``.
         """
         while True:
             for segment in self._segments:
@@ -81,7 +81,7 @@ class DownloadWindow:
         self._may_claim.set()
 
     def add(self, segment: Segment, chunk: bytes) -> None:
-        """Take bytes that continue a segment."""
+        """Append bytes to a segment."""
         segment.chunks.append(chunk)
         segment.position += len(chunk)
         self.received += len(chunk)
@@ -95,10 +95,10 @@ class DownloadWindow:
             await self._may_claim.wait()
 
     async def readable(self) -> bool:
-        """Wait until ``take`` has something to give; False at the file's end.
+        """Wait until ``take`` has chunks to return; False at the end of the file.
 
         Raises:
-            BaseException: The one that ``fail`` was called with.
+            BaseException: The argument of ``fail``.
         """
         while True:
             if self._error is not None:
@@ -111,7 +111,7 @@ class DownloadWindow:
             await self._may_write.wait()
 
     def take(self) -> list[bytes]:
-        """Return chunks that follow what was taken before, a few MiB at most."""
+        """Return the next chunks in order, a few MiB at most."""
         taken: list[bytes] = []
         taken_bytes = 0
         while self._segments and taken_bytes < _BATCH_BYTES:
@@ -125,12 +125,12 @@ class DownloadWindow:
         return taken
 
     def written(self, count: int) -> None:
-        """Make room: so many bytes are on disk now."""
+        """Record that ``count`` more bytes are on disk, which frees capacity."""
         self._written += count
         self._may_claim.set()
 
     def end_at(self, size: int) -> None:
-        """Take note of the whole file's size."""
+        """Set the size of the whole file."""
         self.size = size
         for segment in self._segments:
             if segment.stop is None or segment.stop > size:
@@ -140,7 +140,7 @@ class DownloadWindow:
         self._may_write.set()
 
     def restart(self, segment: Segment, size: int | None) -> None:
-        """Forget all, and let one segment be the whole file."""
+        """Discard all segments but one, which becomes the whole file."""
         segment.start, segment.stop, segment.position = 0, size, 0
         segment.chunks = []
         self._segments = deque([segment])
@@ -149,6 +149,6 @@ class DownloadWindow:
         self._next = sys.maxsize if size is None else size
 
     def fail(self, error: BaseException) -> None:
-        """Let ``readable`` raise: no more will come."""
+        """Make ``readable`` raise an error: no more bytes will come."""
         self._error = error
         self._may_write.set()

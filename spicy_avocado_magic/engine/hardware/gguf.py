@@ -1,4 +1,4 @@
-"""The head of a GGUF file: what of a model decides how much memory it takes."""
+"""Reader of the head of a GGUF file, for what decides a model's memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 HEAD_BYTES: Final = 1 << 18
-"""Enough for what is read: it stands before the vocabulary, which is megabytes."""
+"""Enough for the keys that are read: they precede the vocabulary's megabytes."""
 
 _MAGIC: Final = b"GGUF"
 _VERSIONS: Final = (2, 3)
@@ -29,45 +29,45 @@ _SCALARS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelArchitecture:
-    """What of a model's architecture decides the size of its context."""
+    """The values of a model's architecture that decide the size of its context."""
 
     values_per_token: int
-    """Keys and values that one token adds over all layers."""
+    """Numbers that one token adds to the key-value cache, over all layers."""
     trained_context: int
-    """Tokens; the engine allows no more."""
+    """Tokens; the engine allows no longer context."""
     window: int = 0
-    """Tokens that layers with a sliding window keep."""
+    """Tokens that a layer with a sliding window keeps."""
     whole_share: float | None = 1.0
-    """Part of the layers that keep the whole context; None where it is not told."""
+    """Share of the layers that keep the whole context; None where it is unknown."""
 
 
 def read_architecture(head: bytes) -> ModelArchitecture | None:
-    """Return a model's shape from the first bytes of its file; None if not told.
+    """Return a model's architecture from the first bytes of its file, else None.
 
-    By ``docs/gguf.md`` in ggml-org/ggml; the keys are those of ``gguf-py`` in
-    ggml-org/llama.cpp. A head that is cut short is read as far as it goes.
+    The format is that of ``docs/gguf.md`` in ggml-org/ggml, the keys are those of
+    ``gguf-py`` in ggml-org/llama.cpp. A head that is cut short is read to its end.
     """
-    facts = _read_facts(head)
-    architecture = facts.get("general.architecture")
+    metadata = _read_metadata(head)
+    architecture = metadata.get("general.architecture")
 
-    def fact(name: str, otherwise: Any = None) -> Any:
-        return facts.get(f"{architecture}.{name}", otherwise)
+    def value(name: str, default: Any = None) -> Any:
+        return metadata.get(f"{architecture}.{name}", default)
 
-    layers, heads = fact("block_count"), fact("attention.head_count")
-    heads_kv = fact("attention.head_count_kv", heads)
+    layers, heads = value("block_count"), value("attention.head_count")
+    heads_kv = value("attention.head_count_kv", heads)
     try:
-        head_length = fact("embedding_length") // _largest(heads)
-        key_length = fact("attention.key_length", head_length)
-        value_length = fact("attention.value_length", head_length)
+        head_length = value("embedding_length") // _largest(heads)
+        key_length = value("attention.key_length", head_length)
+        value_length = value("attention.value_length", head_length)
         per_layer = heads_kv if isinstance(heads_kv, list) else [heads_kv] * layers
         return ModelArchitecture(
             values_per_token=sum(per_layer) * (key_length + value_length),
-            trained_context=int(fact("context_length", 0)),
-            window=int(fact("attention.sliding_window", 0)),
+            trained_context=int(value("context_length", 0)),
+            window=int(value("attention.sliding_window", 0)),
             whole_share=_whole_share(
-                fact("full_attention_interval"),
-                fact("attention.sliding_window"),
-                fact("attention.sliding_window_pattern"),
+                value("full_attention_interval"),
+                value("attention.sliding_window"),
+                value("attention.sliding_window_pattern"),
             ),
         )
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
@@ -79,10 +79,12 @@ def _largest(heads: Any) -> Any:
 
 
 def _whole_share(interval: Any, window: Any, pattern: Any) -> float | None:
-    """Return which part of the layers keeps the whole context.
+    """Return the share of the layers that keep the whole context.
 
-    ``interval`` is that of hybrid models, whose other layers keep no context;
-    ``pattern`` is every how many layers one has no window, or which ones have one.
+    Args:
+        interval: In hybrid models, every how many layers one keeps a context.
+        window: Tokens of the sliding window.
+        pattern: Every how many layers one has no window, or a list of those with one.
     """
     if interval:
         return 1 / int(interval)
@@ -93,32 +95,32 @@ def _whole_share(interval: Any, window: Any, pattern: Any) -> float | None:
     return 1 / int(pattern) if pattern else None
 
 
-def _read_facts(head: bytes) -> dict[str, Any]:
-    """Return the scalars, texts and lists of numbers of a head, as far as it goes."""
-    facts: dict[str, Any] = {}
+def _read_metadata(head: bytes) -> dict[str, Any]:
+    """Return the scalars, texts and lists of numbers of a head, up to its end."""
+    metadata: dict[str, Any] = {}
     if head[:4] != _MAGIC:
-        return facts
+        return metadata
     try:
         version, _tensors, count = struct.unpack_from("<IQQ", head, 4)
         if version not in _VERSIONS:
-            return facts
+            return metadata
         at = 24
         for _ in range(count):
             key, at = _text(head, at)
             (kind,) = struct.unpack_from("<I", head, at)
             value, at = _value(head, at + 4, kind)
-            facts[key] = value
+            metadata[key] = value
     except (struct.error, KeyError):
-        return facts
-    return facts
+        return metadata
+    return metadata
 
 
 def _value(head: bytes, at: int, kind: int) -> tuple[Any, int]:
-    """Return a value and where the next one begins.
+    """Return a value and the offset after it.
 
     Raises:
-        struct.error: If the head ends before it does.
-        KeyError: If its kind is not known.
+        struct.error: If the head ends inside it.
+        KeyError: If its type is unknown.
     """
     if kind == _STRING:
         return _text(head, at)

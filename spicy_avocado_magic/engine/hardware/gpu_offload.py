@@ -1,8 +1,8 @@
-"""Whether a model is on the GPU: by ``/api/ps`` *and* the engine's log.
+"""Proof that a model is on the GPU, by ``/api/ps`` *and* the engine's log.
 
-Each alone has been wrong: a server without a GPU, whose runner's log lines it
-could not read, reported all of a model as VRAM; and an engine that found no GPU
-runs on the CPU without a word to its clients.
+Each alone has been wrong: a server without a GPU that could not parse its runner's
+log reported all of a model as VRAM, and an engine that finds no GPU runs on the CPU
+without any sign to its clients.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from .memory import visible
 from .nvidia import Gpu
 
 _OFFLOADED: Final = re.compile(r"offloaded\s+(\d+)/(\d+)\s+layers to GPU")
-"""What llama.cpp logs at each load (``offloadedLayersRegex`` in
+"""Line that llama.cpp logs at each load (``offloadedLayersRegex`` in
 llm/llama_server.go, ollama/ollama v0.34.1)."""
 
 
 def offloaded_layers(log_text: str) -> tuple[int, int] | None:
-    """Return the layers on the GPU, and of how many, at the last load in a log."""
+    """Return the layers on the GPU and in total, at the last load in a log."""
     found = _OFFLOADED.findall(log_text)
     return (int(found[-1][0]), int(found[-1][1])) if found else None
 
@@ -33,13 +33,12 @@ def offloaded_layers(log_text: str) -> tuple[int, int] | None:
 def confirmed_gpu_bytes(
     loaded: LoadedModel, *, engine_has_gpu: bool, layers: tuple[int, int] | None
 ) -> int:
-    """Return how much of a model is on the GPU for all that is known.
+    """Return how many bytes of a model are on the GPU, by all sources.
 
     Args:
         loaded: By ``/api/ps``.
-        engine_has_gpu: Whether the engine's log tells of a GPU that it computes on.
-        layers: By ``offloaded_layers`` of what the engine logged at the load; None
-            where the log does not tell.
+        engine_has_gpu: Whether the engine's log names a GPU that it uses.
+        layers: ``offloaded_layers`` of the log of the load; None if unknown.
     """
     has_none = layers is not None and layers[0] == 0
     return 0 if has_none or not engine_has_gpu else loaded.gpu_bytes
@@ -49,20 +48,21 @@ def no_gpu_warning(
     gpus: tuple[Gpu, ...],
     engine_log: str,
     environ: Mapping[str, str],
-    told: Iterable[str],
+    shown: Iterable[str],
 ) -> str:
     """Return the warning for an engine that found none of the machine's GPUs.
 
     Args:
-        gpus: By ``nvidia-smi``; empty on a machine without, which is no fault.
+        gpus: By ``nvidia-smi``; empty on a machine without a GPU, which is no fault.
         engine_log: From the engine's start.
-        environ: What the engine was started with.
-        told: Warnings that are shown already.
+        environ: The engine's environment.
+        shown: Warnings that are already shown.
 
     Returns:
-        What it means and why; empty where a driver or GPU that is too old is told.
+        The effect and the cause; empty if a warning that a driver or GPU is too old is
+        shown.
     """
-    if not gpus or any("too old for" in warning for warning in told):
+    if not gpus or any("too old for" in warning for warning in shown):
         return ""
     return (
         f"This machine has a GPU ({gpus[0].name}), but Ollama found none: models run "
@@ -76,9 +76,7 @@ def _cause(gpus: tuple[Gpu, ...], engine_log: str, environ: Mapping[str, str]) -
     if environ.get("OLLAMA_LLM_LIBRARY", "").startswith("cpu"):
         return "OLLAMA_LLM_LIBRARY asks for the CPU: remove that variable."
     if "watchdog timed out" in engine_log:
-        return (
-            "It gave up looking before the driver answered: run %avocado_up --restart."
-        )
+        return "The driver did not answer in time: run %avocado_up --restart."
     if "compute capability not in compiled" in engine_log:
         return (
             "Its CUDA libraries do not support this GPU: try another --ollama-version."
@@ -90,7 +88,7 @@ def _cause(gpus: tuple[Gpu, ...], engine_log: str, environ: Mapping[str, str]) -
 
 
 def partial_offload_warning(name: str, loaded: LoadedModel, gpu_bytes: int) -> str:
-    """Return the warning for a model that is not wholly on a GPU that there is."""
+    """Return the warning for a model that is only partly on the GPU; else empty."""
     if gpu_bytes >= loaded.memory_bytes:
         return ""
     share = 1 - gpu_bytes / loaded.memory_bytes
@@ -100,21 +98,21 @@ def partial_offload_warning(name: str, loaded: LoadedModel, gpu_bytes: int) -> s
     )
 
 
-_GAVE_UP: Final = "The engine gave up looking for a GPU; models may run on the CPU."
+_GAVE_UP: Final = "The search for a GPU timed out; models may run on the CPU."
 _PAIR: Final = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedDevices:
-    """What the engine found, in words for people."""
+    """The devices that the engine uses, as text for people."""
 
     text: str = ""
-    """Such as ``2 x Tesla T4, 15.8 GB each`` or ``CPU``; empty if not yet known."""
+    """Such as ``2 x Tesla T4, 15.8 GB each`` or ``CPU``; empty if unknown."""
     warnings: tuple[str, ...] = ()
 
 
 def parse_devices(log_text: str) -> DetectedDevices:
-    """Read the devices and warnings from an engine's log.
+    """Parse the devices and warnings in an engine's log.
 
     The lines are those of ``LogDetails`` (discover/types.go) and
     ``filterOldCUDADriver`` (discover/cuda_compat.go) in ollama/ollama 0.34.1.
@@ -151,6 +149,6 @@ def _driver_warning(fields: dict[str, str]) -> str:
     device = strip_control_chars(fields.get("device", "GPU"))
     return (
         f"The NVIDIA driver ({fields.get('driver', '?')}) is too old for this Ollama "
-        f"on {device}: it wants {fields.get('required_driver', 'a newer one')}. "
+        f"on {device}: it needs {fields.get('required_driver', 'a newer one')}. "
         f"Models run on the CPU, slowly."
     )

@@ -1,4 +1,4 @@
-"""Whether a model fits into memory, told before it is fetched; pure arithmetic."""
+"""Estimate, before the download, whether a model fits into memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MIB: Final = 1 << 20
 _OVERHEAD_BYTES: Final = 512 * _MIB
 """Runtime and compute buffers on each device: 0.11.4 kept 457 MiB free for them
 (``cudaMinimumMemory``, discover/gpu.go in ollama/ollama), and the logs quoted in
-v0.34.1's llm/llama_server_test.go tell of 256 to 440 MiB of compute buffers."""
+v0.34.1's llm/llama_server_test.go have 256 to 440 MiB of compute buffers."""
 
 _CONTEXT_BY_VRAM: Final = ((47 * GIB, 262144), (23 * GIB, 32768), (0, 4096))
-"""Least VRAM and the context it gets by itself (server/routes.go, v0.34.1)."""
+"""Least VRAM and the default context for it (server/routes.go, v0.34.1)."""
 
 _SMALLEST_CONTEXT: Final = 4096
-"""An automatic context is reduced to this where it does not load (server/sched.go)."""
+"""A default context that does not fit is reduced to this (server/sched.go)."""
 
 _BYTES_PER_VALUE: Final = {
     "f32": 4.0,
@@ -33,13 +33,13 @@ _BYTES_PER_VALUE: Final = {
 }
 """Of ``OLLAMA_KV_CACHE_TYPE``; blocks of 32 carry a two-byte scale (ggml-common.h)."""
 
-_UNTOLD_SHARE: Final = 0.5
-"""Layers without a window where a model does not say: no family has more."""
+_UNKNOWN_SHARE: Final = 0.5
+"""Share of layers without a window where it is unknown: no family has more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvailableMemory:
-    """What this machine has for models, in bytes."""
+    """Memory of this machine for models, in bytes."""
 
     vram_total: int = 0
     vram_free: int = 0
@@ -51,10 +51,10 @@ class AvailableMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextDemand:
-    """What the settings ask of the engine that costs memory."""
+    """The settings that cost memory."""
 
     context: int = 0
-    """Tokens for each request; 0 leaves it to the engine."""
+    """Tokens for each request; 0 for the engine's default."""
     slots: int = 1
     """Requests at a time, each with a context of its own."""
     cache_type: str = "f16"
@@ -63,32 +63,32 @@ class ContextDemand:
 
 
 class Placement(Enum):
-    """How a model will run, in words for people."""
+    """Where a model will run, as text for people."""
 
     FITS = "fits on the GPU"
     SPILLS = "spills to the CPU (slow)"
     ON_CPU = "runs on the CPU (slow)"
-    """Where there is no GPU that it could spill from."""
+    """On a machine without a GPU."""
     CANNOT = "cannot run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """What was expected of a model, and why."""
+    """The expected placement of a model, with its figures."""
 
     verdict: Placement
     needed_bytes: int
-    """With its context; for ``CANNOT`` the least that it could do with."""
+    """With its context; for ``CANNOT`` the least possible."""
     free_bytes: int
-    """VRAM; all memory where there is none, and for ``CANNOT``."""
+    """VRAM; all memory without a GPU, and for ``CANNOT``."""
     context: int
-    """Tokens that were reckoned with."""
+    """Tokens of the estimate."""
     less_context_helps: bool = False
-    """Whether what cannot run could with a shorter context or fewer slots."""
+    """Whether a model that cannot run could with a shorter context or fewer slots."""
 
     @property
     def text(self) -> str:
-        """The verdict with its figures."""
+        """The placement with its figures."""
         is_by_vram = self.verdict in (Placement.FITS, Placement.SPILLS)
         where = "GPU memory" if is_by_vram else "memory"
         return (
@@ -99,7 +99,7 @@ class MemoryEstimate:
 
 
 def demand_of(settings: Settings) -> ContextDemand:
-    """Return what the settings ask; the engine passes over values it cannot read."""
+    """Return the demand of the settings; the engine ignores invalid values."""
     variables = settings.engine_variables()
     return ContextDemand(
         context=_number(variables.get("OLLAMA_CONTEXT_LENGTH")),
@@ -114,7 +114,7 @@ def _number(text: str | None) -> int:
 
 
 def default_context(vram_bytes: int) -> int:
-    """Return the context that the engine chooses by itself, in tokens."""
+    """Return the engine's default context in tokens."""
     return next(tokens for least, tokens in _CONTEXT_BY_VRAM if vram_bytes >= least)
 
 
@@ -128,15 +128,15 @@ def cache_bytes(
     """Return the size of the key-value cache.
 
     Args:
-        shape: The model's; layers with a sliding window keep no more than that.
+        shape: The model's architecture, with its sliding window.
         context: Tokens for each request.
-        demand: How many requests, and in what precision.
-        is_least: Whether to reckon with a window in every layer where the model
-            does not say which have one, rather than in half of them.
+        demand: Number of slots, and precision.
+        is_least: Whether to assume a window in every layer, rather than in half of
+            them, where it is unknown which have one.
     """
     share = shape.whole_share
     if share is None:
-        share = 0.0 if is_least else _UNTOLD_SHARE
+        share = 0.0 if is_least else _UNKNOWN_SHARE
     kept = context * share + min(context, shape.window) * (1 - share)
     per_value = _BYTES_PER_VALUE.get(demand.cache_type, _BYTES_PER_VALUE["f16"])
     return int(shape.values_per_token * kept * demand.slots * per_value)
@@ -148,16 +148,16 @@ def estimate_placement(
     memory: AvailableMemory,
     demand: ContextDemand,
 ) -> MemoryEstimate:
-    """Return how a model will run.
+    """Return the expected placement of a model.
 
-    It is expected to run as the likely estimate says, but only called unable to
-    where even the least that it could do with is more than there is.
+    It is by the likely demand, but ``CANNOT`` only where even the least possible demand
+    exceeds all memory.
 
     Args:
         weights_bytes: Of the model and its projector.
-        shape: None where it is not known; context then counts as nothing.
-        memory: Free now, with what our own engine holds added.
-        demand: What the settings ask.
+        shape: None if unknown; the context then counts as nothing.
+        memory: Free now, including what our own engine holds.
+        demand: By the settings.
     """
     context = demand.context or default_context(memory.vram_total)
     least_context = demand.context or _SMALLEST_CONTEXT
@@ -169,8 +169,8 @@ def estimate_placement(
         least += cache_bytes(shape, least_context, demand, is_least=True)
     overhead = max(1, memory.gpus) * _OVERHEAD_BYTES
     needed = likely + overhead + memory.gpus * demand.reserved_bytes
-    everything = memory.vram_free + memory.ram_free
-    cannot = least > everything
+    all_free = memory.vram_free + memory.ram_free
+    cannot = least > all_free
     if cannot:
         verdict = Placement.CANNOT
     elif not memory.gpus:
@@ -180,7 +180,7 @@ def estimate_placement(
     return MemoryEstimate(
         verdict=verdict,
         needed_bytes=least if cannot else needed,
-        free_bytes=everything if cannot or not memory.gpus else memory.vram_free,
+        free_bytes=all_free if cannot or not memory.gpus else memory.vram_free,
         context=least_context if cannot else context,
-        less_context_helps=cannot and weights_bytes <= everything,
+        less_context_helps=cannot and weights_bytes <= all_free,
     )

@@ -1,4 +1,4 @@
-"""Which Ollama: the one on PATH, or which archive of which release."""
+"""Choice of the Ollama to run: the one on PATH, or a release and its archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...errors import DownloadFailed, PlatformUnsupported, UsageError
 from ..download.http import map_http_errors, open_session
 
 MIN_VERSION: Final = "0.11.4"
-"""Older servers lack parts of the API that the gateway offers."""
+"""Older servers lack parts of the API that the gateway serves."""
 
 _ZSTD_SINCE: Final = "0.14.0"
 _UNVERSIONED: Final = "0.0.0"
@@ -34,13 +34,13 @@ _TAG = re.compile(r"/tag/v(\d+\.\d+\.\d+(?:-rc\d+)?)/?$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaInstall:
-    """An ``ollama`` that can be started."""
+    """An ``ollama`` program."""
 
     path: Path
     version: str
-    """``0.0.0`` for a build that does not know its own."""
+    """``0.0.0`` for a build without a version."""
     origin: str
-    """``PATH``, or how it came here."""
+    """``PATH``, or how it was installed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Archive:
 
     @property
     def checksums_url(self) -> str:
-        """Where the digests of this release's archives are."""
+        """The URL of the release's checksum file."""
         return self.url.removesuffix(self.name) + "sha256sum.txt"
 
 
@@ -68,14 +68,14 @@ def find_on_path(minimum: str = MIN_VERSION) -> OllamaInstall | None:
 
 
 def read_version(executable: Path, *, origin: str) -> OllamaInstall | None:
-    """Ask an executable for its version; None if it does not tell; blocks.
+    """Return an executable with its version; None if it prints none; blocks.
 
-    It is pointed at a port where no server can be, since it would otherwise tell
-    the version of whatever server runs (``versionHandler`` in ollama/ollama).
+    ``OLLAMA_HOST`` is a port without a server: the program would otherwise print the
+    version of the server that runs (``versionHandler`` in ollama/ollama).
     """
     environ = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
     try:
-        told = subprocess.run(
+        result = subprocess.run(
             [str(executable), "--version"],
             env=environ | {"OLLAMA_HOST": "127.0.0.1:1"},
             capture_output=True,
@@ -87,7 +87,7 @@ def read_version(executable: Path, *, origin: str) -> OllamaInstall | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    text = told.stdout + told.stderr
+    text = result.stdout + result.stderr
     match = _CLIENT.search(text) or _SERVER.search(text)
     if match is None or not re.match(r"\d+\.\d+\.\d+", match[1]):
         return None
@@ -95,10 +95,10 @@ def read_version(executable: Path, *, origin: str) -> OllamaInstall | None:
 
 
 def archive_for(version: str, releases_url: str, system: str, machine: str) -> Archive:
-    """Return the archive for a machine, by ``platform.system()`` and ``.machine()``.
+    """Return the archive for ``platform.system()`` and ``platform.machine()``.
 
     Raises:
-        PlatformUnsupported: If there is none that this program can use.
+        PlatformUnsupported: If there is none.
     """
     architecture = _ARCHITECTURES.get(machine.lower())
     if system == "Darwin":
@@ -108,7 +108,7 @@ def archive_for(version: str, releases_url: str, system: str, machine: str) -> A
         name = f"ollama-linux-{architecture}.{'tar.zst' if is_zstd else 'tgz'}"
     else:
         raise PlatformUnsupported(
-            f"There is no Ollama archive for {system} on {machine}.",
+            f"Ollama publishes no archive for {system} on {machine}.",
             "Install ollama yourself so that it is on PATH, or use another machine.",
         )
     url = f"{releases_url}/download/v{version}/{name}"
@@ -116,21 +116,21 @@ def archive_for(version: str, releases_url: str, system: str, machine: str) -> A
 
 
 def no_such_release(archive: Archive) -> UsageError:
-    """Return the error for a release, or an archive of it, that is not there."""
+    """Return the error for a release, or an archive of it, that does not exist."""
     return UsageError(
         f"There is no Ollama release {archive.version} with {archive.name}.",
-        "Leave --ollama-version out, or name one from github.com/ollama/ollama.",
+        "Leave --ollama-version out, or choose one from github.com/ollama/ollama.",
     )
 
 
 async def resolve_version(requested: str, releases_url: str, timeouts: Timeouts) -> str:
-    """Return the version to install: ours, the one asked for, or the latest.
+    """Return the version to install: the requested one, the latest, or our default.
 
     ``latest`` is where the release page redirects to.
 
     Raises:
-        UsageError: If it is older than ``MINIMUM``.
-        NetworkUnreachable, DownloadFailed: If the latest cannot be learned.
+        UsageError: If it is older than ``MIN_VERSION``.
+        NetworkUnreachable, DownloadFailed: If the latest cannot be found out.
     """
     version = requested or OLLAMA_VERSION
     if version == "latest":
@@ -153,12 +153,12 @@ async def _latest(url: str, timeouts: Timeouts) -> str:
     match = _TAG.search(location)
     if match is None:
         raise DownloadFailed(
-            "The release page does not say which Ollama is the latest.",
-            f"Name one: --ollama-version {OLLAMA_VERSION}.",
+            "The release page does not name the latest Ollama.",
+            f"Choose a version: --ollama-version {OLLAMA_VERSION}.",
         )
     return match[1]
 
 
 def _order(version: str) -> tuple[int, ...]:
-    """Return a sort key; what follows the three numbers does not count."""
+    """Return a sort key of the three numbers; a suffix does not count."""
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -1,4 +1,4 @@
-"""One archive on its way to one folder: fetched, unpacked and verified in one pass."""
+"""Download, unpacking and verification of a release archive in one pass."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 from ...config.timeouts import Timeouts
 from ...errors import DownloadFailed
 from ..download.disk_space import disk_full
+from ..download.http import status_of
 from ..download.partial_file import (
     FileRestarted,
     PartialFile,
@@ -18,7 +19,6 @@ from ..download.partial_file import (
     open_partial_file,
 )
 from ..download.ranged_download import download_ranges
-from ..download.verified_download import refused_status
 from .release import Archive, no_such_release
 from .unpack import unpack
 
@@ -29,7 +29,7 @@ _GPU_FOLDERS: Final = ("cuda_", "rocm", "vulkan", "mlx_cuda")
 
 @dataclass(frozen=True, slots=True)
 class ReleaseDownload:
-    """One archive on its way to one folder."""
+    """The download of one archive and its unpacking into one folder."""
 
     archive: Archive
     sha256: str
@@ -40,39 +40,39 @@ class ReleaseDownload:
     async def run(
         self, timeouts: Timeouts, on_progress: Callable[[int, int], None]
     ) -> None:
-        """Fetch and unpack side by side; what came stays for the next try.
+        """Download and unpack side by side; received bytes stay for the next attempt.
 
         Raises:
-            WrongDigest: If it is not what was published; it is forgotten then.
+            ChecksumError: If it is not the published archive; it is deleted then.
         """
         async with open_partial_file(self._part) as part:
-            await self._bring(part, timeouts, on_progress)
+            await self._download(part, timeouts, on_progress)
 
-    async def _bring(
+    async def _download(
         self,
         part: PartialFile,
         timeouts: Timeouts,
         on_progress: Callable[[int, int], None],
     ) -> None:
         unpacking = asyncio.create_task(self._unpack(part))
-        arriving = asyncio.create_task(
+        downloading = asyncio.create_task(
             download_ranges(
                 self.archive.url, part, timeouts=timeouts, on_progress=on_progress
             )
         )
-        both = {unpacking, arriving}
+        tasks = {unpacking, downloading}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
-            if _has_refused(unpacking):
-                # Damage on the way looks the same: the digest tells.
-                await asyncio.wait({arriving})
-            if arriving.done():
-                await arriving
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            if _is_refused(unpacking):
+                # Transmission damage looks the same: the digest decides.
+                await asyncio.wait({downloading})
+            if downloading.done():
+                await downloading
                 await asyncio.to_thread(part.verify)
             await unpacking
             await asyncio.to_thread(part.path.unlink)
         except DownloadFailed as error:
-            if refused_status(error) == _NOT_FOUND:
+            if status_of(error) == _NOT_FOUND:
                 raise no_such_release(self.archive) from error
             raise
         except OSError as error:
@@ -82,24 +82,24 @@ class ReleaseDownload:
             raise full from error
         finally:
             part.close()
-            arriving.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            downloading.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _part(self) -> PartialFile:
         return PartialFile(self.file, None, self.sha256, beside=self._unpacked_bytes)
 
     def _unpacked_bytes(self, archive_bytes: int) -> int:
-        # Libraries of GPUs are most of an archive, and unpack to 3.5 times the size.
+        # GPU libraries are most of an archive and unpack to 3.5 times the size.
         return 3 * archive_bytes if self.gpu_libraries else archive_bytes // 2
 
     async def _unpack(self, part: PartialFile) -> None:
-        """Unpack in a thread; it ends by itself once the part is closed."""
+        """Unpack in a thread, which ends once the partial file is closed."""
         while True:
-            follower = PartialFileReader(part)
+            reader = PartialFileReader(part)
             try:
                 await asyncio.to_thread(
                     unpack,
-                    follower,
+                    reader,
                     self.archive.name,
                     self.home,
                     verify=part.verify,
@@ -108,17 +108,17 @@ class ReleaseDownload:
             except FileRestarted:
                 continue
             finally:
-                follower.close()
+                reader.close()
             return
 
 
-def _has_refused(unpacking: asyncio.Task[None]) -> bool:
+def _is_refused(unpacking: asyncio.Task[None]) -> bool:
     is_failed = unpacking.done() and not unpacking.cancelled()
     return is_failed and isinstance(unpacking.exception(), DownloadFailed)
 
 
 def is_wanted(path: str, gpu_libraries: frozenset[str]) -> bool:
-    """Whether a member of an archive is of use on this machine."""
+    """Return whether this machine can use a member of an archive."""
     parts = PurePosixPath(path).parts
     if len(parts) < 3 or parts[:2] != ("lib", "ollama"):  # noqa: PLR2004
         return True

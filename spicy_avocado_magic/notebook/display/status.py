@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from ...client.state_text import (
     MARKS,
-    answers_text,
-    key_text,
-    metrics_text,
+    address_facts,
+    log_text,
     status_text,
+    traffic_facts,
 )
 from ...config.model_name import model_key
 from ...config.tunnel import TUNNEL
@@ -79,7 +79,17 @@ def render_status(
         + _components(state)
         + _failures(state, has_log=not is_moving)
         + warnings_list(state.warnings)
-        + facts_table(_facts(state), _sentences(state))
+        + facts_table(
+            [
+                (name.replace("url", "URL"), value)
+                for name, value in address_facts(state)
+            ],
+            [
+                ("engine", state.engine_text),
+                *traffic_facts(state),
+                ("log", log_text(state)),
+            ],
+        )
         + models_table(state)
         + keys_table(state.keys)
         + members_table(state.members)
@@ -130,51 +140,6 @@ def _failures(state: State, *, has_log: bool) -> str:
     parts: tuple[Stage | ModelState, ...] = (*state.stages, *state.models)
     failures = dict.fromkeys(part.failure for part in parts if part.failure is not None)
     return "".join(failure_panel(failure, has_log=has_log) for failure in failures)
-
-
-def _facts(state: State) -> list[tuple[str, str]]:
-    is_off = state.component("tunnel") is Phase.OFF
-    facts = [
-        ("URL", state.url or ("(none: --local)" if is_off else "(none yet)")),
-        ("local", state.local_url),
-        ("key", key_text(state, show_key=False)),
-    ]
-    if state.metrics_token:
-        facts.append(("metrics", metrics_text(state, show_token=False)))
-    return facts
-
-
-def _sentences(state: State) -> list[tuple[str, str]]:
-    return [
-        ("engine", state.engine_text),
-        ("now", _current_traffic(state.traffic)),
-        ("so far", _total_traffic(state)),
-        ("answers", answers_text(state.traffic)),
-        ("log", f"{state.log_path} (%avocado_logs shows it)"),
-    ]
-
-
-def _current_traffic(traffic: TrafficStats) -> str:
-    text = (
-        f"{traffic.tokens_a_second:.1f} tokens per second, "
-        f"{traffic.in_flight} requests in progress, {traffic.queued} waiting"
-    )
-    if traffic.first_token_p50_s is not None and traffic.first_token_p95_s is not None:
-        median = format_duration(traffic.first_token_p50_s)
-        slow = format_duration(traffic.first_token_p95_s)
-        text += f"; first token after {median} (median), {slow} (95th percentile)"
-    return text
-
-
-def _total_traffic(state: State) -> str:
-    traffic, sent = state.traffic, format_bytes(state.bytes_out)
-    text = (
-        f"{state.requests} requests accepted, {state.refused} refused, {sent} sent, "
-        f"{tokens_text(traffic)} tokens in / out"
-    )
-    if traffic.lost_lines:
-        text += f"; {traffic.lost_lines} lines of access.log lost: is the disk full?"
-    return text
 
 
 def tokens_text(usage: ApiKeyState | ModelUsage | TrafficStats) -> str:

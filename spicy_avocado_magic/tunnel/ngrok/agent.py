@@ -1,6 +1,6 @@
-"""The ngrok agent: started, watched and ended through pyngrok, and never in its way.
+"""The process of the ngrok agent, started and stopped through pyngrok.
 
-pyngrok's calls block, some without a limit, so each runs in a daemon thread and is
+pyngrok's calls block, some without a time limit, so each runs in a daemon thread and is
 unblocked by ending the agent.
 """
 
@@ -44,7 +44,7 @@ T = TypeVar("T")
 _ENDPOINT_NAME: Final = "avocado"
 _SPAWN_CHECK_EVERY_S: Final = 0.01
 _UNBLOCK_S: Final = 2.0
-"""Longest wait for pyngrok to notice that its agent has ended."""
+"""Time limit for pyngrok to notice that its agent has ended."""
 
 
 def session_event(line: str) -> SessionEvent | None:
@@ -96,20 +96,21 @@ class NgrokAgent(Tunnel):
     ) -> str:
         """Start the agent, create its endpoint and return the public URL.
 
-        Whatever ran with this configuration before is ended first; if this fails or
-        is cancelled, nothing is left running.
+        An agent of this configuration that still runs is ended first. If this fails
+        or is cancelled, no process is left.
 
         Args:
-            upstream_url: Where the public URL leads to, such as the gateway.
-            domain: The host name to ask for; empty is the account's fixed one.
+            upstream_url: URL of the gateway.
+            domain: Host name to request; empty is the account's fixed one.
             pool: Share the URL with other agents that also pool.
-            traffic_policy: What the edge does with requests; empty lets all pass.
+            traffic_policy: Traffic Policy document for the edge; empty is none.
 
         Raises:
-            InvalidToken, EndpointUnavailable: If the service says no.
-            TrafficPolicyRejected: If it says no to the policy alone.
+            InvalidToken, EndpointUnavailable, UserActionRequired: If ngrok refuses
+                the token or the endpoint.
+            TrafficPolicyRejected: If it refuses only the Traffic Policy.
             NetworkUnreachable: If it cannot be reached.
-            TunnelFailed: If the agent does not do as it should.
+            TunnelFailed: If the agent fails otherwise.
         """
         await self.close(0)
         await asyncio.to_thread(self._end_stale)
@@ -122,7 +123,7 @@ class NgrokAgent(Tunnel):
             options["traffic_policy"] = traffic_policy
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self.close, self._timeouts.tunnel_stop_s)
-            with self._explained():
+            with self._map_errors():
                 config = self._config = self._prepare()
                 async with asyncio.timeout(self._timeouts.agent_start_s):
                     await self._spawn(config)
@@ -135,17 +136,17 @@ class NgrokAgent(Tunnel):
         return str(tunnel.public_url)
 
     async def is_healthy(self) -> bool:
-        """Whether its local API answers in time."""
+        """Return whether the agent's local API answers in time."""
         api_url = self._running.api_url if self._running else None
         return await is_alive(api_url or "", self._timeouts.agent_check_timeout_s)
 
     async def wait_exit(self) -> None:
-        """Return as soon as the agent's process has ended, or if none was started."""
+        """Return as soon as the agent's process has ended; at once without one."""
         if self._exited is not None:
             await asyncio.shield(self._exited)
 
     async def close(self, grace_s: float) -> None:
-        """End the agent: TERM, and KILL after ``grace_s``; a no-op without one."""
+        """End the agent, if any: SIGTERM, then SIGKILL after ``grace_s``."""
         if self._config is not None:
             config, self._config = self._config, None
             self._ending = in_daemon_thread(lambda: self._end(config, grace_s))
@@ -153,12 +154,12 @@ class NgrokAgent(Tunnel):
             await asyncio.shield(self._ending)
 
     def _end_stale(self) -> None:
-        """End an agent of a life before, which would hold our URL (334)."""
+        """End an agent of an earlier daemon, which still has our URL (334)."""
         for stale in find_by_argument(str(self._config_path)):
             end_group(stale, grace_s=self._timeouts.tunnel_stop_s)
 
     def _prepare(self) -> PyngrokConfig:
-        """Write the script that pyngrok takes for the agent, and its settings."""
+        """Write the script that pyngrok starts, and return pyngrok's configuration."""
         script = self._config_path.with_suffix(".sh")
         write_script(script, self._program)
         bypass_proxy_for_loopback()
@@ -167,23 +168,23 @@ class NgrokAgent(Tunnel):
         self._running = self._identity = self._exited = None
         loop = asyncio.get_running_loop()
 
-        def hear(log: NgrokLog) -> None:
+        def on_log(log: NgrokLog) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
-                loop.call_soon_threadsafe(self._hear, log.line)
+                loop.call_soon_threadsafe(self._on_line, log.line)
 
         config = PyngrokConfig(
             ngrok_path=str(script),
             config_path=str(self._config_path),
-            log_event_callback=hear,
+            log_event_callback=on_log,
             startup_timeout=math.ceil(self._timeouts.agent_start_s),
-            # No shorter than our own: a request that pyngrok gives up may succeed.
+            # As long as our own: a request that pyngrok abandons may still succeed.
             request_timeout=self._timeouts.agent_start_s,
             start_new_session=True,
         )
-        config.auth_token = config.api_key = None  # it reads them in the environment
+        config.auth_token = config.api_key = None  # it reads the environment for them
         return config
 
-    def _hear(self, line: str) -> None:
+    def _on_line(self, line: str) -> None:
         line = self._redact(line)
         self._tail.append(line)
         self._events.on_line(line)
@@ -202,7 +203,7 @@ class NgrokAgent(Tunnel):
         return in_daemon_thread(run)
 
     async def _spawn(self, config: PyngrokConfig) -> None:
-        """Start the agent, and tell who it is as soon as there is a process."""
+        """Start the agent, and report its process as soon as it exists."""
         start = self._call(lambda: ngrok.get_ngrok_process(config))
         running = None
         while running is None and not start.done():
@@ -217,7 +218,7 @@ class NgrokAgent(Tunnel):
         await start
 
     def _end(self, config: PyngrokConfig, grace_s: float) -> None:
-        """End the agent's group and let pyngrok forget it. Blocking."""
+        """End the agent's process group and remove it from pyngrok. Blocking."""
         deadline = time.monotonic() + grace_s + _UNBLOCK_S
         while True:
             idle = self._idle.is_set()
@@ -227,7 +228,7 @@ class NgrokAgent(Tunnel):
                 end_group(identity, grace_s=grace_s)
             if idle or time.monotonic() > deadline:
                 break
-            # A start under way may spawn its agent only now.
+            # A start in progress may spawn its agent only now.
             self._idle.wait(_SPAWN_CHECK_EVERY_S)
         if idle:
             ngrok.kill(config)
@@ -236,32 +237,33 @@ class NgrokAgent(Tunnel):
         Path(config.ngrok_path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what pyngrok and the agent's HTTP API raise into our errors."""
+    def _map_errors(self) -> Iterator[None]:
+        """Map errors of pyngrok and of the agent's HTTP API to ours."""
         try:
             yield
         except TimeoutError as error:
-            said = "\n".join(self._tail)
+            output = "\n".join(self._tail)
             limit_s = self._timeouts.agent_start_s
             problem = f"The ngrok agent was not ready within {limit_s:g} s."
-            raise self._failure(said, problem) from error
+            raise self._to_error(output, problem) from error
         except PyngrokError as error:
             refusal = getattr(error, "body", "") or getattr(error, "ngrok_error", "")
-            said = refusal or "\n".join(self._tail)
-            raise self._failure(said, f"The ngrok agent failed: {error}") from error
+            output = refusal or "\n".join(self._tail)
+            problem = f"The ngrok agent failed: {error}"
+            raise self._to_error(output, problem) from error
         except (OSError, HTTPException, ValueError) as error:
-            problem = f"The ngrok agent could not be started or asked: {error}."
-            raise self._failure("", problem) from error
+            problem = f"The ngrok agent could not be started or controlled: {error}."
+            raise self._to_error("", problem) from error
 
-    def _failure(self, said: str, problem: str) -> AvocadoError:
-        """Return what ngrok said, if that is known, else the problem as we saw it."""
+    def _to_error(self, output: str, problem: str) -> AvocadoError:
+        """Return the error of ngrok's code in the output, else one with the problem."""
         tail = tuple(self._tail)
-        explained = to_error(said, log_tail=tail)
-        if code_of(said) is not None or isinstance(explained, NetworkUnreachable):
-            return explained
+        error = to_error(output, log_tail=tail)
+        if code_of(output) is not None or isinstance(error, NetworkUnreachable):
+            return error
         return TunnelFailed(
             self._redact(without_token(problem)),
-            "It is tried again by itself; if it stays, read the log that "
-            "%avocado_status names.",
+            "It is retried automatically. If it keeps failing, read the log with "
+            "%avocado_logs tunnel.",
             log_tail=tail,
         )

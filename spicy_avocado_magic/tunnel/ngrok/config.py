@@ -1,4 +1,4 @@
-"""The agent's two private files: its settings, and the script that starts it."""
+"""The ngrok agent's two private files: its configuration and its start script."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ...protocol.state_folder import write_private
 
 
 def write_config(path: Path, token: str, edge_address: str = "") -> None:
-    """Write the agent's private configuration, 0600 from its first byte.
+    """Write the agent's configuration, with mode 0600 from its first byte.
 
-    It is JSON, which is YAML too. The names are from
-    https://ngrok.com/docs/agent/config/v3; ``inspect_db_size`` -1 keeps the agent
-    from holding requests, API keys among them, for its unauthenticated local page.
+    It is JSON, which is YAML too. The keys are documented at
+    https://ngrok.com/docs/agent/config/v3. ``inspect_db_size`` -1 keeps the agent from
+    storing requests, with their API keys, for its unauthenticated local page.
 
     Args:
         path: Replaced whole.
-        token: The ngrok authtoken; this file is the only place it is kept in.
+        token: The ngrok authtoken; it is stored only in this file.
         edge_address: ``host:port`` to connect to; empty is the real service.
 
     Raises:
@@ -42,10 +42,10 @@ def read_token(path: Path) -> str:
 
 
 def write_script(path: Path, ngrok_path: str) -> None:
-    """Write the script that pyngrok takes for the agent.
+    """Write the script that pyngrok starts in place of the agent.
 
-    It keeps a token of the environment from the agent, and the agent's stderr out
-    of ours: agents repeat there a token that was refused.
+    It removes tokens from the agent's environment, and redirects its stderr, where
+    agents repeat a token that was refused, to its stdout, which is redacted.
 
     Raises:
         OSError: If it cannot be written.

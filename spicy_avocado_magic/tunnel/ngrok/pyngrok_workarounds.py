@@ -1,4 +1,4 @@
-"""What pyngrok 9 leaves open: its log, its pipes, proxies, and its agent's process."""
+"""Workarounds for pyngrok 9: its log, pipes, proxies, process and blocking calls."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pyngrok import process
 from pyngrok.conf import PyngrokConfig
 from pyngrok.process import NgrokProcess
 
-# pyngrok logs each line of the agent, with a refused token in it, and where
-# logging was not set up Python prints the errors among them.
+# pyngrok logs each line of the agent, which may contain a refused token; without a
+# handler, Python prints the errors among them.
 logging.getLogger("pyngrok").setLevel(logging.CRITICAL + 1)
 
 
 def running_agent(config: PyngrokConfig) -> NgrokProcess | None:
-    """Return the agent that pyngrok started for this configuration, if any."""
-    # pyngrok's own ways to ask for it start another agent, or wait for this one.
+    """Return the agent process that pyngrok started for this configuration, if any."""
+    # pyngrok's public functions start another agent, or wait for this one.
     return process._current_processes.get(config.ngrok_path)  # noqa: SLF001
 
 
 def close_agent_pipe(running: NgrokProcess, wait_s: float) -> None:
-    """Close the pipe from an agent that has ended, which pyngrok keeps for ever."""
+    """Close the pipe from an agent that has ended, which pyngrok never closes."""
     monitor = running._monitor_thread  # noqa: SLF001  (it reads the pipe)
     if monitor is not None:
         monitor.join(wait_s)
@@ -36,16 +36,16 @@ def close_agent_pipe(running: NgrokProcess, wait_s: float) -> None:
 
 
 def bypass_proxy_for_loopback() -> None:
-    """Keep a proxy of the environment from pyngrok's calls to the agent's API."""
+    """Exclude the agent's API from the proxy of the environment, which pyngrok uses."""
     names = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if "127.0.0.1" not in names.split(","):
         os.environ["no_proxy"] = f"{names},127.0.0.1".lstrip(",")
 
 
 async def is_alive(api_url: str, timeout_s: float) -> bool:
-    """Whether the agent's API answers in time.
+    """Return whether the agent's API answers in time.
 
-    It says nothing of the service behind: it also answers while the edge is gone.
+    It also answers while the agent has no connection to ngrok's edge.
     """
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 
 def in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:
-    """Run a blocking call in a thread which cannot keep the program from ending."""
+    """Run a blocking call in a thread that does not delay the end of the process."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -79,7 +79,7 @@ def in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:
         result, error = None, None
         try:
             result = call()
-        except BaseException as raised:  # noqa: BLE001  (it belongs to the caller)
+        except BaseException as raised:  # noqa: BLE001  (passed to the caller)
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(settle, result, error)

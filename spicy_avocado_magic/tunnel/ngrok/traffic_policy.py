@@ -1,16 +1,16 @@
-"""The rule by which ngrok's own edge turns away requests that carry no key at all.
+"""The Traffic Policy by which ngrok's edge refuses requests without any API key.
 
-The text is a Traffic Policy document, JSON being YAML too, which the agent takes as a
-string (``traffic_policy`` at https://ngrok.com/docs/agent/api). The action
-``custom-response`` and ``hasReqHeader``, which wants names in canonical format, are in
-https://ngrok.com/docs/traffic-policy; the Free plan allows five rules a policy.
+It is a document in JSON, which is YAML too, passed to the agent as a string
+(``traffic_policy`` at https://ngrok.com/docs/agent/api). The action ``custom-response``
+and the function ``hasReqHeader``, which requires names in canonical format, are in
+https://ngrok.com/docs/traffic-policy. The Free plan allows five rules a policy.
 
-What it saves is this notebook's work, and of the monthly gigabyte what would have gone
-through the tunnel and back: ngrok counts data "transmitted to a secure tunnel upstream"
-(docs/pricing-limits/how-ngrok-charges). ``custom-response`` costs no Traffic Policy
-Units (docs/pricing-limits/traffic-policy-unit-pricing). Of the monthly requests, ngrok
-counts "traffic from users visiting your endpoints" and excepts none that a policy
-answers (same pages, read in 2026-11): those turned away here must be taken to count.
+It saves work of this machine and part of the monthly gigabyte: ngrok counts data
+"transmitted to a secure tunnel upstream" (docs/pricing-limits/how-ngrok-charges).
+``custom-response`` costs no Traffic Policy Units
+(docs/pricing-limits/traffic-policy-unit-pricing). It does not save monthly requests:
+ngrok counts "traffic from users visiting your endpoints" and makes no exception for
+those that a policy answers (same pages, read in 2026-11).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...protocol.error_shapes import SEND_KEY_HINT, ApiDialect, error_body
 from ...protocol.pool import PROBE_HEADER
 
 DENIED_HEADER: Final = "X-Avocado-Edge"
-"""Response header: this answer came from ngrok's edge, by our rule."""
+"""Response header of an answer that ngrok's edge gave because of this policy."""
 
 _KEYLESS: Final = " && ".join(
     (
@@ -37,16 +37,15 @@ _KEYLESS: Final = " && ".join(
 _UNAUTHORIZED: Final = 401
 _MESSAGE: Final = f"An API key is needed. {SEND_KEY_HINT}"
 _PATH_PREFIXES: Final = ("/v1/messages", "/v1/", "/")
-"""Of the three APIs, the longer first."""
+"""Of the three APIs, the longest first."""
 
 
 def require_key_policy() -> str:
-    """Return the policy: without a key, 401 in the dialect of the path.
+    """Return the policy: 401 without a key, with the error body of the path's API.
 
-    Open routes of the gateway, probes of the public URL and whatever browsers send
-    for a web page pass: only the gateway knows which pages may read an answer, and
-    without its CORS headers theirs see no error but a failed fetch. Whether a key is
-    right is for the gateway to say, too.
+    Public routes of the gateway, its probes, and requests of web pages pass. Only the
+    gateway knows which pages may read a response, and without its CORS headers a page
+    sees a failed fetch and no error. Only the gateway checks whether a key is valid.
     """
     rules = [_rule(prefix) for prefix in _PATH_PREFIXES]
     return json.dumps({"on_http_request": rules})
@@ -66,7 +65,7 @@ def _rule(prefix: str) -> dict[str, Any]:
         },
     }
     return {
-        # One expression: plans also limit how many a rule may have (ERR_NGROK_2265).
+        # A single expression, since plans limit their number (ERR_NGROK_2265).
         "expressions": [f"req.url.path.startsWith('{prefix}') && {_KEYLESS}"],
         "actions": [{"type": "custom-response", "config": reply}],
     }

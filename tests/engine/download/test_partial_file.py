@@ -93,7 +93,7 @@ def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
     """A server cannot fill the disk beyond what it announced."""
     part = PartialFile(tmp_path / "file", None, None)
     part.set_size(10)
-    with pytest.raises(DownloadFailed, match="more of file than it announced"):
+    with pytest.raises(DownloadFailed, match="more of file than announced"):
         part.write(b"x" * 11)
     part.close()
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.config.timeouts import Timeouts
+from spicy_avocado_magic.engine.download.http import status_of
 from spicy_avocado_magic.engine.download.partial_file import PartialFile
 from spicy_avocado_magic.engine.download.verified_download import (
     download_file,
-    refused_status,
 )
 from spicy_avocado_magic.errors import (
     ChecksumMismatch,
@@ -193,7 +193,7 @@ async def test_a_refusal_is_not_repeated(download: Download, serve: Serve) -> No
     host = FileHost(CONTENT, statuses=[404])
     with pytest.raises(DownloadFailed, match="HTTP 404") as caught:
         await download.run(await serve(host.application()))
-    assert refused_status(caught.value) == 404
+    assert status_of(caught.value) == 404
     assert len(host.ranges) == 1
 
 

@@ -68,7 +68,7 @@ def test_the_api_alone_proves_nothing(
             (T4,),
             'msg="llama-server GPU discovery watchdog timed out"',
             {},
-            "gave up looking",
+            "did not answer in time",
         ),
         (
             (T4,),

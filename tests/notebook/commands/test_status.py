@@ -69,7 +69,7 @@ def test_watching_updates_one_display_until_interrupted(
     watch_in(session, monkeypatch)
     first, *others = session.displays
     assert [one["update"] for one in (first, *others)] == [False, True, True, True]
-    assert "2 requests accepted" in Page(others[-1]["data"]["text/html"]).text
+    assert "2 accepted" in Page(others[-1]["data"]["text/html"]).text
     assert "data-fold" not in others[-2]["data"]["text/html"]
     assert "data-fold" in others[-1]["data"]["text/html"]
     assert session.printed() == "", "the interrupt is not quiet"

@@ -87,9 +87,9 @@ def test_status_tells_everything_about_a_service() -> None:
         "engine: ready",
         "tunnel: ready",
         BUSY.url,
-        "31.4 tokens per second, 2 requests in progress, 1 waiting",
-        "first token after 0.2 s (median), 2.0 s (95th percentile)",
-        "7 requests accepted, 2 refused",
+        "31.4 per second now; the first one after 0.2 s (median), 2.0 s (95th",
+        "7 accepted, 2 refused, ",
+        "2 in progress, 1 waiting",
         "answers6 x 200, 1 x 500",
         "llama3ready4.7 GB4.0 GB2.0 GB713 / 42",
         "tinyready" + "not loaded" * 2 + "00 / 0",
@@ -106,7 +106,7 @@ def test_the_text_tells_the_same() -> None:
     text = render_status(BUSY, PAST).text
     for word in (
         BUSY.url,
-        "31.4 a second now",
+        "31.4 per second now",
         "4.0 GB on the GPU, 2.0 GB on the CPU",
         "key ann",
         "public   400 requests",

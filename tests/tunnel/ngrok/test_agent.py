@@ -1,4 +1,4 @@
-"""Unmodified pyngrok against the stand-in agent and edge."""
+"""Unmodified pyngrok with the fake agent and edge."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ input() if False else connection.recv(1) and __import__("time").sleep(60)
 
 
 def _alive_in_group(group: int) -> list[int]:
-    """Return the group's processes; a zombie nobody reaps does not count."""
+    """Return the group's processes, except zombies."""
     alive = []
     for found in psutil.process_iter(["pid", "status"]):
         with suppress(ProcessLookupError):
@@ -67,7 +67,7 @@ def _alive_in_group(group: int) -> list[int]:
 
 
 def _in_proc(text: str) -> list[Path]:
-    """Return the command lines and environments that hold a text."""
+    """Return the command lines and environments that contain a text."""
     found = []
     for path in (*Path("/proc").glob("*/cmdline"), *Path("/proc").glob("*/environ")):
         with suppress(OSError):
@@ -84,20 +84,20 @@ async def _get(url: str) -> tuple[int, str]:
 async def test_a_large_body_comes_back_whole(
     make_agent: AgentMaker, upstream: Upstream
 ) -> None:
-    """Bytes pass the public URL unchanged, both ways, also more than buffers hold."""
+    """Bytes pass in both directions unchanged, even more than fit in buffers."""
     url = await make_agent().agent.connect(upstream.url)
     body = os.urandom(3_000_000)
     async with (
         aiohttp.ClientSession() as session,
         session.post(f"{url}/echo", data=io.BytesIO(body)) as response,
     ):
-        assert await response.read() == body, "the relay changed the bytes"
+        assert await response.read() == body, "the tunnel changed the bytes"
 
 
-async def test_bytes_arrive_while_the_answer_is_still_being_made(
+async def test_a_response_is_streamed(
     make_agent: AgentMaker, upstream: Upstream
 ) -> None:
-    """A part of an answer passes before the next part exists."""
+    """A part arrives before the next part exists."""
     url = await make_agent().agent.connect(upstream.url)
     async with (
         aiohttp.ClientSession() as session,
@@ -109,7 +109,7 @@ async def test_bytes_arrive_while_the_answer_is_still_being_made(
         assert await response.content.readexactly(3) == b"two"
 
 
-async def test_a_client_that_leaves_cancels_the_work_upstream(
+async def test_a_client_that_disconnects_cancels_the_upstream_handler(
     make_agent: AgentMaker, upstream: Upstream
 ) -> None:
     """The upstream's handler is cancelled when the public client closes."""
@@ -135,7 +135,7 @@ async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
         began = time.monotonic()
         await watched.agent.wait_exit()
         assert time.monotonic() - began < 0.2, "the exit was noticed too late"
-        assert (await _get(url))[0] == 404, "a dead agent's URL must be offline"
+        assert (await _get(url))[0] == 404, "a dead agent's URL is still online"
         assert await watched.agent.connect(upstream_url) == url
         assert await _get(url) == (200, "here")
     assert len(watched.spawned) == 2
@@ -148,7 +148,7 @@ async def test_a_killed_agent_is_noticed_and_its_url_comes_back(
         ("revoked_2abcdefghijklmnopqrstuv", InvalidToken, 107),
     ],
 )
-async def test_a_refused_token_is_told_without_the_token(
+async def test_the_error_of_a_refused_token_does_not_contain_it(
     make_agent: AgentMaker,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
@@ -156,32 +156,32 @@ async def test_a_refused_token_is_told_without_the_token(
     kind: type[AvocadoError],
     number: int,
 ) -> None:
-    """The code is explained, and the token that ngrok repeats is shown nowhere."""
+    """The code is explained; the token that ngrok repeats appears nowhere."""
     watched = make_agent(token=token)
     with pytest.raises(kind, match=f"ERR_NGROK_{number}") as caught:
         await watched.agent.connect("http://127.0.0.1:9")
-    told = str(caught.value) + "".join(caught.value.log_tail) + "".join(watched.lines)
-    assert "Your authtoken" in told, "the agent's own words are missing"
-    assert token not in told, "the token is in an error or in a line"
+    shown = str(caught.value) + "".join(caught.value.log_tail) + "".join(watched.lines)
+    assert "Your authtoken" in shown, "the agent's own words are missing"
+    assert token not in shown, "the token is in an error or in a line"
     assert token not in "".join(capfd.readouterr()), "the token was printed"
     assert token not in caplog.text, "the token was logged"
     assert watched.processes == [], "a refused agent was left running"
 
 
-async def test_an_agent_too_many_is_told_with_the_maximum(
+async def test_too_many_agents_is_an_error_with_the_limit(
     make_agent: AgentMaker, service: Service
 ) -> None:
-    """108 names how many agents the account may have."""
+    """ERR_NGROK_108 contains the number of agents that the account may have."""
     service.edge.max_sessions = 1
     await make_agent().agent.connect("http://127.0.0.1:9")
-    with pytest.raises(EndpointUnavailable, match=r"as it may: 1 \(ERR_NGROK_108\)"):
+    with pytest.raises(EndpointUnavailable, match=r"plan allows: 1 \(ERR_NGROK_108\)"):
         await make_agent().agent.connect("http://127.0.0.1:9")
 
 
 async def test_a_url_that_is_online_is_refused_unless_both_pool(
     make_agent: AgentMaker,
 ) -> None:
-    """334 is explained, and the refused agent does not stay behind."""
+    """ERR_NGROK_334 is explained, and the refused agent is ended."""
     await make_agent().agent.connect("http://127.0.0.1:9", domain="a.ngrok.app")
     second = make_agent()
     with pytest.raises(EndpointUnavailable, match="ERR_NGROK_334"):
@@ -200,13 +200,13 @@ async def test_pooled_agents_share_one_url(make_agent: AgentMaker) -> None:
             urls.append(await make_agent().agent.connect(upstream_url, pool=True))
         assert urls[0] == urls[1]
         answers = {(await _get(urls[0]))[1] for _ in range(40)}
-    assert answers == {"left", "right"}, "one member of the pool got nothing"
+    assert answers == {"left", "right"}, "one member of the pool got no request"
 
 
 async def test_each_request_of_a_connection_reaches_any_member(
     make_agent: AgentMaker,
 ) -> None:
-    """The service balances requests, not connections, where it speaks HTTP."""
+    """The edge balances requests, not connections."""
 
     def named(name: str) -> web.Application:
         async def answer(_request: web.Request) -> web.Response:
@@ -233,12 +233,12 @@ async def test_each_request_of_a_connection_reaches_any_member(
             for _ in range(40):
                 async with session.get(urls[0]) as reply:
                     answers.add(await reply.text())
-    assert len(made) == 1, "the client was made to connect anew"
-    assert answers == {"left", "right"}, "a connection was tied to one member"
+    assert len(made) == 1, "the client had to reconnect"
+    assert answers == {"left", "right"}, "a connection reached only one member"
 
 
-async def test_the_edge_applies_the_policy_it_was_given(make_agent: AgentMaker) -> None:
-    """Through unmodified pyngrok and the agent's API, as a string."""
+async def test_the_edge_applies_the_traffic_policy(make_agent: AgentMaker) -> None:
+    """It is passed as a string through unmodified pyngrok and the agent's API."""
     async with answering("through") as upstream_url:
         url = await make_agent().agent.connect(
             upstream_url, traffic_policy=require_key_policy()
@@ -257,10 +257,10 @@ async def test_the_edge_applies_the_policy_it_was_given(make_agent: AgentMaker) 
     ("token", "policy"),
     [("ruleless_" + TOKEN, require_key_policy()), (TOKEN, '{"on_http_request": 1}')],
 )
-async def test_a_policy_that_is_not_taken_is_told_apart(
+async def test_a_rejected_traffic_policy_has_its_own_error(
     make_agent: AgentMaker, token: str, policy: str
 ) -> None:
-    """Whoever asks can connect without it."""
+    """The caller can connect again without it."""
     watched = make_agent(token=token)
     with pytest.raises(TrafficPolicyRejected):
         await watched.agent.connect("http://127.0.0.1:9", traffic_policy=policy)
@@ -269,42 +269,42 @@ async def test_a_policy_that_is_not_taken_is_told_apart(
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexec sleep 60\n", HUNG_API])
-async def test_an_agent_that_never_gets_ready_is_bounded(
+async def test_an_agent_that_never_gets_ready_is_ended_in_time(
     make_agent: AgentMaker, program: WriteProgram, text: str
 ) -> None:
-    """Silence, or a local API that hangs, ends in an error within the policy."""
+    """A silent agent, or one with a hanging API, is an error within the time limit."""
     watched = make_agent(program=program(text), agent_start_s=0.6)
     began = time.monotonic()
     with pytest.raises(TunnelFailed, match=r"not ready within 0\.6 s"):
         await watched.agent.connect("http://127.0.0.1:9")
-    assert time.monotonic() - began < 3.0, "the hung agent held up the caller"
-    assert watched.spawned, "nobody was told of the process"
+    assert time.monotonic() - began < 3.0, "the hung agent blocked the caller"
+    assert watched.spawned, "the process was not reported"
     assert watched.processes == [], "the hung agent was left running"
 
 
-async def test_an_agent_that_ends_at_once_shows_what_it_said(
+async def test_the_error_of_an_agent_that_ends_at_once_has_its_output(
     make_agent: AgentMaker, program: WriteProgram
 ) -> None:
-    """The last lines of an agent that dies at its start are in the error."""
+    """The last lines of its log are in the error."""
     broken = program("#!/bin/sh\necho 'ERROR: bad configuration' >&2\nexit 1\n")
     with pytest.raises(TunnelFailed) as caught:
         await make_agent(program=broken).agent.connect("http://127.0.0.1:9")
     assert "ERROR: bad configuration" in caught.value.log_tail
 
 
-async def test_an_edge_out_of_reach_is_a_network_problem(
+async def test_an_unreachable_edge_is_a_network_problem(
     make_agent: AgentMaker, service: Service
 ) -> None:
-    """An agent that cannot dial the service is told as no network."""
+    """An agent that cannot connect to ngrok raises NetworkUnreachable."""
     await service.edge.close()
     with pytest.raises(NetworkUnreachable):
         await make_agent(agent_start_s=4.0).agent.connect("http://127.0.0.1:9")
 
 
-async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
+async def test_a_dropped_session_is_reported_and_comes_back_with_its_url(
     make_agent: AgentMaker, service: Service
 ) -> None:
-    """The agent's own reconnect shows in its lines, and the URL works again."""
+    """The agent reconnects by itself, both events are reported, and the URL works."""
     watched = make_agent()
     async with answering("here") as upstream_url:
         url = await watched.agent.connect(upstream_url)
@@ -316,8 +316,8 @@ async def test_a_dropped_session_is_told_and_comes_back_with_its_url(
     assert watched.sessions[before:] == ["lost", "established"]
 
 
-async def test_a_taken_api_port_is_passed_over(make_agent: AgentMaker) -> None:
-    """Somebody else's agent on the port of the local API is in nobody's way."""
+async def test_an_occupied_api_port_is_skipped(make_agent: AgentMaker) -> None:
+    """Another agent may use the usual port of the local API."""
     watched = make_agent()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -333,7 +333,7 @@ async def test_a_taken_api_port_is_passed_over(make_agent: AgentMaker) -> None:
 async def test_the_token_is_in_no_command_line_and_no_environment(
     make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody reads the token in /proc, also if the environment holds one."""
+    """It is not in /proc, even if our environment contains it."""
     token = secrets.token_hex(20)  # of nobody else who tests on this machine
     monkeypatch.setenv("NGROK_AUTHTOKEN", token)
     watched = make_agent(token=token)
@@ -342,10 +342,10 @@ async def test_the_token_is_in_no_command_line_and_no_environment(
     assert token not in "".join(watched.lines)
 
 
-async def test_a_proxy_of_the_environment_is_not_asked_for_the_local_api(
+async def test_the_local_api_is_not_requested_through_a_proxy(
     make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``http_proxy`` does not catch pyngrok's calls to its agent."""
+    """``http_proxy`` does not apply to pyngrok's calls to its agent."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "example.org")
     # It remembers the proxies of its first use.
@@ -356,7 +356,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_the_local_api(
 async def test_a_cancelled_connect_leaves_nothing_running(
     make_agent: AgentMaker, program: WriteProgram
 ) -> None:
-    """Cancelled at its first step or later, ``connect`` ends what it started."""
+    """``connect`` ends what it started, at whatever step it is cancelled."""
     watched = make_agent(program=program("#!/bin/sh\nexec sleep 60\n"))
     for delay_s in (0.0, 0.1):
         connecting = asyncio.create_task(watched.agent.connect("http://127.0.0.1:9"))
@@ -367,10 +367,10 @@ async def test_a_cancelled_connect_leaves_nothing_running(
         assert watched.processes == [], f"left after {delay_s} s"
 
 
-async def test_a_start_under_way_is_waited_for_and_ended(
+async def test_a_start_in_progress_is_waited_for_and_ended(
     make_agent: AgentMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cancelled before pyngrok has an agent, the one that it then starts ends too."""
+    """An agent that pyngrok starts after the cancellation is ended too."""
     watched = make_agent()
     get_ngrok_process = ngrok.get_ngrok_process
 
@@ -388,10 +388,10 @@ async def test_a_start_under_way_is_waited_for_and_ended(
     assert watched.processes == []
 
 
-async def test_an_agent_that_ignores_the_request_to_end_is_killed(
+async def test_an_agent_that_ignores_sigterm_is_killed(
     make_agent: AgentMaker, program: WriteProgram
 ) -> None:
-    """After the grace the whole group is killed, grandchildren too."""
+    """After the grace period the whole group is killed, grandchildren included."""
     stubborn = program(
         "#!/bin/sh\ntrap '' TERM\nsleep 60 &\nwhile :; do sleep 1; done\n"
     )
@@ -404,13 +404,13 @@ async def test_an_agent_that_ignores_the_request_to_end_is_killed(
     with pytest.raises(TunnelFailed):
         await connecting
     assert watched.processes == []
-    assert not _alive_in_group(watched.spawned[0].pid), "a grandchild lives on"
+    assert not _alive_in_group(watched.spawned[0].pid), "a grandchild is still running"
 
 
-async def test_an_end_that_was_cancelled_is_waited_for_by_the_next_start(
+async def test_the_next_start_waits_for_a_close_that_was_cancelled(
     make_agent: AgentMaker,
 ) -> None:
-    """A new life does not overlap with the end of the one before."""
+    """Two agents of one configuration never overlap."""
     watched = make_agent()
     await watched.agent.connect("http://127.0.0.1:9")
     os.kill(watched.spawned[0].pid, signal.SIGSTOP)  # so that it ends late
@@ -423,30 +423,32 @@ async def test_an_end_that_was_cancelled_is_waited_for_by_the_next_start(
     assert watched.processes == [watched.spawned[1]]
 
 
-async def test_lives_do_not_pile_up_open_files(make_agent: AgentMaker) -> None:
-    """A closed agent leaves no pipe open, and nothing that a new one trips over."""
+async def test_repeated_connects_leave_no_open_files(make_agent: AgentMaker) -> None:
+    """A closed agent leaves no pipe, no file and no entry in pyngrok."""
     watched = make_agent()
     counts = []
     for _ in range(3):
         await watched.agent.connect("http://127.0.0.1:9")
         await watched.agent.close(1.0)
         counts.append(psutil.Process().num_fds())
-    assert counts[-1] == counts[0], "each life leaves a file open"
+    assert counts[-1] == counts[0], "each connect leaves a file open"
     known = [path for path in process._current_processes if "agent-0" in path]
     assert known == [], "pyngrok still knows the closed agent"
     left = list(watched.config_path.parent.iterdir())
     assert left == [watched.config_path], "a closed agent leaves its script behind"
 
 
-async def test_an_end_without_a_beginning_is_fine(make_agent: AgentMaker) -> None:
-    """``close`` and ``wait_exit`` return at once where nothing was started."""
+async def test_close_and_wait_exit_work_without_an_agent(
+    make_agent: AgentMaker,
+) -> None:
+    """Both return at once if nothing was started."""
     watched = make_agent()
     await watched.agent.wait_exit()
     await watched.agent.close(1.0)
 
 
-def test_only_the_session_lines_say_something_of_the_session() -> None:
-    """Other lines are passed over."""
+def test_only_lines_about_the_session_are_events() -> None:
+    """Other lines are ignored."""
     assert session_event('lvl=info msg="client session established" obj=csess') == (
         "established"
     )
@@ -457,7 +459,7 @@ def test_only_the_session_lines_say_something_of_the_session() -> None:
 async def test_a_stale_agent_of_the_same_configuration_is_ended(
     make_agent: AgentMaker, upstream: Upstream, tmp_path: Path
 ) -> None:
-    """One that a killed host left behind would hold the session, and the URL (334)."""
+    """One that a killed daemon left would keep the session and the URL (334)."""
     watched = make_agent()
     command = [str(tmp_path / "ngrok"), "start", "--none", "--config"]
     stale = await asyncio.create_subprocess_exec(
@@ -470,4 +472,4 @@ async def test_a_stale_agent_of_the_same_configuration_is_ended(
     await watched.agent.connect(upstream.url)
     async with asyncio.timeout(scaled(5)):
         await stale.communicate()
-    assert [one.pid for one in watched.spawned] != [stale.pid]
+    assert [process.pid for process in watched.spawned] != [stale.pid]

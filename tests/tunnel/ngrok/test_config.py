@@ -18,7 +18,7 @@ from spicy_avocado_magic.tunnel.ngrok.config import (
 
 
 def test_the_configuration_is_private_and_is_what_agents_read(tmp_path: Path) -> None:
-    """0600 whatever the umask, version 3, nothing recorded for the local page."""
+    """It has mode 0600 with any umask, version 3, and disables the inspector."""
     path = tmp_path / "ngrok.yml"
     path.write_text("older")
     path.chmod(0o644)
@@ -33,22 +33,22 @@ def test_the_configuration_is_private_and_is_what_agents_read(tmp_path: Path) ->
     assert settings["agent"]["inspect_db_size"] == -1
     assert settings["agent"]["connect_url"] == "127.0.0.1:7"
     assert read_token(path) == "the-token"
-    assert list(tmp_path.iterdir()) == [path], "a copy with the token stayed behind"
+    assert list(tmp_path.iterdir()) == [path], "a copy with the token was left"
 
 
-def test_without_an_edge_the_agent_connects_where_it_always_does(
+def test_without_an_edge_address_the_agent_uses_its_own(
     tmp_path: Path,
 ) -> None:
-    """The real service's address is the agent's own business."""
+    """The file does not contain one."""
     write_config(tmp_path / "ngrok.yml", "the-token")
     agent = json.loads((tmp_path / "ngrok.yml").read_text())["agent"]
     assert "connect_url" not in agent
 
 
-def test_the_script_keeps_the_environments_token_and_stderr_apart(
+def test_the_script_removes_tokens_and_redirects_stderr(
     tmp_path: Path,
 ) -> None:
-    """The agent sees no token variable, and what it complains of goes to stdout."""
+    """The agent has no token in its environment, and its errors go to stdout."""
     agent = tmp_path / 'an agent\'s "path"'
     agent.write_text('#!/bin/sh\necho "$1-${NGROK_AUTHTOKEN-none}" >&2\n')
     agent.chmod(0o700)

@@ -1,4 +1,4 @@
-"""What ngrok's words become."""
+"""ngrok's codes and messages are mapped to our errors."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from spicy_avocado_magic.tunnel.ngrok.error_codes import (
         ),
     ],
 )
-def test_a_known_code_has_its_class_and_names_itself(
+def test_a_known_code_has_its_class_and_is_named(
     number: int, kind: type[AvocadoError]
 ) -> None:
-    """Each code becomes one class, with two plain sentences."""
+    """Each code has one class, a problem and a remedy."""
     error = to_error(f'{{"details":{{"err":"no. ERR_NGROK_{number}\\r\\n"}}}}')
     assert type(error) is kind
     assert f"(ERR_NGROK_{number})." in error.problem
@@ -47,15 +47,15 @@ def test_a_known_code_has_its_class_and_names_itself(
     assert is_page or error.remedy.endswith(".")
 
 
-def test_too_many_agents_tells_how_many_are_allowed() -> None:
-    """108 carries the account's maximum."""
+def test_the_limit_of_agents_is_in_the_message() -> None:
+    """ERR_NGROK_108 contains the account's limit."""
     error = to_error("limited to 3 simultaneous ngrok agent sessions. ERR_NGROK_108")
-    assert "may: 3 (" in error.problem
+    assert "allows: 3 (" in error.problem
 
 
-def test_a_maximum_that_is_not_told_is_not_made_up() -> None:
-    """108 in other words is still explained."""
-    assert "may (ERR_NGROK_108)" in to_error("ERR_NGROK_108").problem
+def test_a_limit_that_is_not_in_the_message_is_left_out() -> None:
+    """ERR_NGROK_108 in other words is still explained."""
+    assert "allows (ERR_NGROK_108)" in to_error("ERR_NGROK_108").problem
 
 
 @pytest.mark.parametrize(
@@ -67,24 +67,24 @@ def test_a_maximum_that_is_not_told_is_not_made_up() -> None:
     ],
 )
 def test_an_unreachable_service_is_a_network_problem(text: str) -> None:
-    """What a machine without a network says is recognised."""
+    """Messages of an agent without a network are recognised."""
     assert type(to_error(text)) is NetworkUnreachable
 
 
-def test_a_code_weighs_more_than_words_of_a_network() -> None:
-    """8012 speaks of ``dial tcp`` too, but it is the gateway that is away."""
+def test_a_code_has_priority_over_words_about_the_network() -> None:
+    """ERR_NGROK_8012 contains ``dial tcp`` too, but means that the gateway is down."""
     error = to_error("dial tcp 127.0.0.1:80: connection refused ERR_NGROK_8012")
     assert type(error) is TunnelFailed
     assert type(to_error("dial tcp ERR_NGROK_99999")) is TunnelFailed
 
 
 def test_an_unknown_code_is_shown_without_token_and_control_characters() -> None:
-    """Raw words are cut, cleaned and free of the token."""
+    """The message is shortened, cleaned and redacted."""
     error = to_error(f"\x1b[31mYour authtoken: s3cr3t\r\nERR_NGROK_99999 {'x' * 999}")
     assert type(error) is TunnelFailed
     assert "s3cr3t" not in str(error)
     assert "\x1b" not in str(error)
-    assert len(error.problem) < 400, "a whole body was shown"
+    assert len(error.problem) < 400, "a whole response body was shown"
     assert error.remedy == "See https://ngrok.com/docs/errors/err_ngrok_99999"
 
 
@@ -92,8 +92,8 @@ def test_an_unknown_code_is_shown_without_token_and_control_characters() -> None
     "text",
     [r'err="invalid.\nYour authtoken: s3cr3t\r\n\r\nERR"', "your authtoken: s3cr3t"],
 )
-def test_the_token_goes_and_the_rest_stays(text: str) -> None:
-    """Only the token is taken out, also from an escaped log line."""
+def test_only_the_token_is_redacted(text: str) -> None:
+    """The rest of the line stays, also if it is escaped."""
     assert without_token(text) == text.replace("s3cr3t", "•••")
 
 

@@ -1,4 +1,4 @@
-"""Fetching the agent, and refusing one that cannot work."""
+"""Installation of the agent, and refusal of a program that cannot work."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _archive(text: str) -> bytes:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return what a folder holds."""
+    """Return the names in a folder."""
     return [path.name for path in folder.iterdir()]
 
 
@@ -66,10 +66,10 @@ def _app(answer: Callable[[int], web.Response]) -> web.Application:
     return app
 
 
-async def test_a_missing_agent_is_fetched_and_tells_its_version(
+async def test_a_missing_agent_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A first answer that fails is tried again; the agent arrives executable."""
+    """A failed request is retried; the agent is executable and has a version."""
     agent = _archive("#!/bin/sh\necho ngrok version 3.41.2\n")
 
     def answer(call: int) -> web.Response:
@@ -82,15 +82,15 @@ async def test_a_missing_agent_is_fetched_and_tells_its_version(
     async with serving(_app(answer)) as url:
         _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
         assert await install.ensure_installed(str(program), QUICK) == "3.41.2"
-    assert names_in(program.parent) == ["ngrok"], "a partial download stayed behind"
-    assert names_in(shared) == [], "the archive went through the shared folder"
+    assert names_in(program.parent) == ["ngrok"], "a partial download was left"
+    assert names_in(shared) == [], "the shared temporary folder was used"
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
 async def test_a_companys_certificate_is_trusted_for_the_agent_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    """The variables that let archives and models come let the agent come."""
+    """The same variables apply as to downloads of archives and models."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
@@ -115,41 +115,41 @@ async def test_a_companys_certificate_is_trusted_for_the_agent_too(
         await runner.cleanup()
 
 
-async def test_a_server_that_has_no_agent_is_not_called_no_network(
+async def test_an_error_status_is_no_network_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer with an error status is a failed download."""
+    """A response with an error status is a failed download."""
     async with serving(_app(lambda _call: web.Response(status=404))) as url:
         _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
         with pytest.raises(DownloadFailed, match="404"):
             await install.ensure_installed(str(tmp_path / "cache" / "ngrok"), QUICK)
 
 
-async def test_an_archive_cut_short_leaves_nothing(
+async def test_a_truncated_archive_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A truncated archive is a failed download, and no half agent is kept."""
+    """It is a failed download, and no partial agent is kept."""
     cut = _archive("#!/bin/sh\n" + os.urandom(50_000).hex())[:20_000]
     async with serving(_app(lambda _call: web.Response(body=cut))) as url:
         _serve_from(f"{url}/ngrok.tgz", tmp_path, monkeypatch)
-        with pytest.raises(DownloadFailed, match="did not arrive whole"):
+        with pytest.raises(DownloadFailed, match="download of the ngrok agent failed"):
             await install.ensure_installed(str(tmp_path / "cache" / "ngrok"), QUICK)
     assert names_in(tmp_path / "cache") == []
 
 
-async def test_no_network_is_told_as_no_network(
+async def test_an_unreachable_server_is_a_network_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server out of reach is not called a broken download."""
+    """It is not reported as a failed download."""
     _serve_from("http://127.0.0.1:9/ngrok.tgz", tmp_path, monkeypatch)
     with pytest.raises(NetworkUnreachable):
         await install.ensure_installed(str(tmp_path / "cache" / "ngrok"), QUICK)
 
 
-async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file in the way of the agent's folder ends in words, not in a traceback."""
+async def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    """A file in place of the agent's folder is an error of ours."""
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(DownloadFailed, match="cannot be put into"):
+    with pytest.raises(DownloadFailed, match="cannot be written to"):
         await install.ensure_installed(str(tmp_path / "cache" / "bin" / "ngrok"), QUICK)
 
 
@@ -161,14 +161,14 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         ("#!/bin/sh\nexit 3\n", "not a working ngrok agent .exit code 3."),
         ("#!/nowhere/python\n", "cannot be run: No such file"),
         ("\x7fELF of another machine", "cannot be run: Exec format error"),
-        ("#!/bin/sh\nsleep 60\n", "did not tell its version within 0.5 s"),
+        ("#!/bin/sh\nsleep 60\n", "did not print its version within 0.5 s"),
         ("#!/bin/sh\n# from pyngrok.ngrok import main\n", "is pyngrok's launcher"),
     ],
 )
 async def test_a_program_that_cannot_work_is_refused_before_it_is_started(
     program: WriteProgram, text: str, problem: str
 ) -> None:
-    """Each useless program ends in a message that names it and what to do."""
+    """The error names the program and says what to do."""
     path = program(text)
     began = time.monotonic()
     with pytest.raises(UserActionRequired, match=problem) as caught:
@@ -177,20 +177,20 @@ async def test_a_program_that_cannot_work_is_refused_before_it_is_started(
     assert str(path) in str(caught.value)
 
 
-async def test_a_program_that_may_not_be_executed_is_refused(
+async def test_a_program_that_is_not_executable_is_refused(
     program: WriteProgram,
 ) -> None:
-    """No raw PermissionError reaches the user."""
+    """The user sees an error of ours, not a PermissionError."""
     path = program("#!/bin/sh\n")
     path.chmod(0o600)
     with pytest.raises(UserActionRequired, match="cannot be run: Permission denied"):
         await install.ensure_installed(str(path), QUICK)
 
 
-def test_without_a_path_pyngroks_own_place_is_used(
+def test_without_a_path_pyngroks_default_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its environment variable counts, as pyngrok documents it."""
+    """Its environment variable has priority, as pyngrok documents."""
     assert install.program_path("/given") == "/given"
     monkeypatch.delenv("PYNGROK_NGROK_PATH", raising=False)
     assert install.program_path("").endswith("ngrok")
@@ -198,10 +198,10 @@ def test_without_a_path_pyngroks_own_place_is_used(
     assert install.program_path("") == "/elsewhere/ngrok"
 
 
-def test_an_agent_is_put_where_files_go_when_home_cannot_be_written(
+def test_with_a_read_only_home_the_agent_goes_to_its_replacement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is in home already is used from there."""
+    """An agent that is in home already is used from there."""
     monkeypatch.delenv("PYNGROK_NGROK_PATH", raising=False)
     usual = tmp_path / "home" / "ngrok"
     monkeypatch.setattr(conf, "DEFAULT_NGROK_PATH", str(usual))

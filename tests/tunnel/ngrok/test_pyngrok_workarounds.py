@@ -1,4 +1,4 @@
-"""The gaps of pyngrok that are closed here; the rest is seen in ``test_agent``."""
+"""Workarounds for pyngrok that ``test_agent`` does not cover."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from spicy_avocado_magic.tunnel.ngrok.pyngrok_workarounds import (
 
 
 @pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
-def test_loopback_joins_the_exceptions_that_were_there(
+def test_loopback_is_added_to_the_proxy_exceptions(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The user's own exceptions stay, in either spelling; twice is once."""
+    """The user's own exceptions stay, in upper or lower case, without duplicates."""
     for spelling in ("no_proxy", "NO_PROXY"):
         # Set first, so that what is added is taken back too.
         monkeypatch.setenv(spelling, "")
@@ -32,8 +32,8 @@ def test_loopback_joins_the_exceptions_that_were_there(
     assert proxy_bypass("example.org")
 
 
-def test_an_agent_that_was_not_started_is_not_started_by_asking(
+def test_looking_for_the_agent_does_not_start_one(
     tmp_path: Path,
 ) -> None:
-    """Looking for the agent has no effect."""
+    """The function of pyngrok itself would."""
     assert running_agent(PyngrokConfig(ngrok_path=str(tmp_path / "ngrok"))) is None

@@ -1,4 +1,4 @@
-"""The rule for the edge, applied by the stand-in's Traffic Policy."""
+"""Our Traffic Policy, applied by the fake edge."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def _reply(line: str, *headers: str) -> bytes | None:
         ("POST /v1/chat/completions", ["origin: https://a"]),
     ],
 )
-def test_what_has_a_key_or_needs_none_passes(line: str, headers: list[str]) -> None:
-    """Whether a key is right is for the gateway to say."""
+def test_requests_with_a_key_or_to_public_routes_pass(
+    line: str, headers: list[str]
+) -> None:
+    """The gateway checks whether a key is valid."""
     assert _reply(line, *headers) is None
 
 
@@ -51,8 +53,8 @@ def test_what_has_a_key_or_needs_none_passes(line: str, headers: list[str]) -> N
         ("GET /anything/else", ["X-Forwarded-For: a"]),
     ],
 )
-def test_what_has_no_key_is_denied(line: str, headers: list[str]) -> None:
-    """By whatever path."""
+def test_requests_without_a_key_are_denied(line: str, headers: list[str]) -> None:
+    """The path does not matter."""
     reply = _reply(line, *headers)
     assert reply is not None
     assert reply.startswith(b"HTTP/1.1 401 ")
@@ -60,19 +62,19 @@ def test_what_has_no_key_is_denied(line: str, headers: list[str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/models", "/api/chat", "/x"])
-def test_the_edge_speaks_as_the_gateway_does(path: str) -> None:
-    """A client has the same typed error, whichever of the two answers."""
+def test_the_edge_answers_with_the_same_error_as_the_gateway(path: str) -> None:
+    """A client raises the same exception in both cases."""
     reply = _reply(f"GET {path}")
     assert reply is not None
-    told = json.loads(reply.partition(b"\r\n\r\n")[2])
+    body = json.loads(reply.partition(b"\r\n\r\n")[2])
     text = "An API key is needed. "
     text += "Send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
     refusal = ErrorResponse(401, text, code="invalid_api_key")
-    assert told == refusal.body(ApiDialect.of(path))
+    assert body == refusal.body(ApiDialect.of(path))
 
 
-def test_the_policy_keeps_within_the_free_plans_limits() -> None:
-    """Five rules; one expression and one action a rule; nothing is interpolated."""
+def test_the_policy_is_within_the_limits_of_the_free_plan() -> None:
+    """It has at most five rules, with one expression and one action each."""
     rules = json.loads(require_key_policy())["on_http_request"]
     assert len(rules) <= 5
     for rule in rules:
