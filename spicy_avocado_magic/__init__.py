@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Avocado", "AvocadoError", "doctor", "down", "logs", "status", "up"]
 
-_HOMES: Final = {
+_MODULES: Final = {
     "Avocado": ".client.handle",
     "AvocadoError": ".errors",
     "doctor": ".client.doctor",
@@ -26,7 +26,7 @@ _HOMES: Final = {
 
 
 def load_ipython_extension(ip: Any) -> None:
-    """Register the magics; find a running service again. Starts nothing.
+    """Register the magics, and find a running service; nothing is started.
 
     Raises:
         PlatformUnsupported: On Windows.
@@ -37,15 +37,15 @@ def load_ipython_extension(ip: Any) -> None:
 
 
 def unload_ipython_extension(ip: Any) -> None:
-    """Take the magics and ``avocado`` out of this session; the service runs on."""
+    """Remove the magics and ``avocado`` from this session; the service stays up."""
     from .notebook.extension import unload
 
     unload(ip)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that loading stays fast."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    """Import a public name on first use, so that loading stays fast."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name], __name__), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

@@ -1,32 +1,32 @@
-"""One tree of errors; each says what happened and what to do about it.
+"""The error tree: each error has a problem, what happened, and a remedy, what to do.
 
-AvocadoError
-├── UserActionRequired                 only the user can mend it; never retried
-│   ├── UsageError            an option, value or line that cannot be right
-│   ├── SecretMissing           a token or ``$NAME`` that is nowhere
-│   ├── InvalidToken            ngrok does not accept the token (105, 106, 107 …)
-│   ├── EndpointUnavailable         ngrok does not give this URL (313, 338, 727 …)
-│   │   └── EndpointInUse       another session has it, perhaps our own (334, 108)
-│   ├── ModelUnavailable            no such model, gated, or it needs a newer engine
-│   ├── PortInUse               a port that was asked for is in use
-│   ├── ChecksumMismatch         what arrives is not what was published, twice
-│   └── VersionMismatch         the package was upgraded under a running host
-├── NotebookUnsupported         this machine cannot do it; never retried
-│   ├── DiskTooSmall            archive or model does not fit
-│   ├── MemoryTooSmall          a model that RAM and VRAM together cannot hold
-│   └── PlatformUnsupported     Windows, or a folder that is not ours
-├── ComponentFailed             a part fell over; retried with backoff
-│   ├── EngineFailed            ``ollama serve``
-│   ├── DownloadFailed          an archive, agent or blob that did not arrive whole
-│   ├── GatewayFailed           the authenticating proxy
-│   ├── TunnelFailed            the agent or its endpoint
-│   │   └── TrafficPolicyRejected       the service does not take our rule for requests
-│   └── NetworkUnreachable      nothing answers; often no network at all
-├── DaemonUnreachable             the background process does not answer
-│   └── DaemonUnresponsive                it lives, and answers nothing
-├── Interrupted                 by the user; what was begun was taken back
-├── StartTimeout               no progress for minutes; the host goes on trying
-└── InternalError                  our mistake
+AvocadoError                   everything that this package raises on purpose
+├── UserActionRequired         the user has to act; never retried
+│   ├── UsageError             an unknown option, a wrong value or a wrong line
+│   ├── SecretMissing          a token or ``$NAME`` that is defined nowhere
+│   ├── InvalidToken           the token is rejected (ERR_NGROK_105, 106, 107 …)
+│   ├── EndpointUnavailable    the account may not use this URL (313, 338, 727 …)
+│   │   └── EndpointInUse      another session uses it, perhaps our own (334, 108)
+│   ├── ModelUnavailable       unknown, gated, or it needs a newer engine
+│   ├── PortInUse              another program uses the port
+│   ├── ChecksumMismatch       two downloads in a row differ from what is published
+│   └── VersionMismatch        the package was upgraded while the service ran
+├── NotebookUnsupported        this machine cannot do it; never retried
+│   ├── DiskTooSmall           an archive or model does not fit on the disk
+│   ├── MemoryTooSmall         the model does not fit into RAM and VRAM together
+│   └── PlatformUnsupported    Windows, or a folder that cannot be used
+├── ComponentFailed            a component failed; retried with backoff
+│   ├── EngineFailed           ``ollama serve``
+│   ├── DownloadFailed         an archive, agent or blob arrived incomplete
+│   ├── GatewayFailed          the authenticating proxy
+│   ├── TunnelFailed           the agent or its endpoint
+│   │   └── TrafficPolicyRejected    the provider does not accept our traffic policy
+│   └── NetworkUnreachable     no answer; often there is no network at all
+├── DaemonUnreachable          the background process does not start or answer
+│   └── DaemonUnresponsive     it is alive, but does not answer in time
+├── Interrupted                the user pressed stop; changes were undone
+├── StartTimeout               no progress for minutes; the daemon keeps trying
+└── InternalError              a bug of this package
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
 LOG_LINES_SHOWN: Final = 8
-TOLD_ABOVE: Final = "✗ The card above says why, and what to do."
+SHOWN_ABOVE: Final = "✗ The card above shows the problem and what to do."
 
 
 class AvocadoError(Exception):
-    """Tell what happened and what to do; catch this to catch everything of ours.
+    """Base class of all errors of this package; IPython shows it in two lines.
 
     Attributes:
         problem: One sentence: what happened.
         remedy: One sentence: what the user can do now.
-        log_tail: The last lines of the failed part's log, oldest first.
-        permanent: Whether trying again without the user's help is pointless.
-        is_told: Whether a display above tells all of it to a person already.
+        log_tail: The last lines of the failed component's log, oldest first.
+        permanent: Whether a retry without the user's help is useless.
+        is_displayed: Whether the card above shows the error already.
     """
 
     permanent: ClassVar[bool] = False
@@ -66,57 +66,57 @@ class AvocadoError(Exception):
         return f"{self.problem} {self.remedy}"
 
     def _render_traceback_(self) -> list[str]:
-        """Show these lines in place of a traceback (a hook of IPython ≥ 7)."""
+        """Return the lines to show instead of a traceback (a hook of IPython ≥ 7)."""
         if self.is_displayed:
-            return [TOLD_ABOVE]
+            return [SHOWN_ABOVE]
         lines = [f"✗ {self.problem}", f"  → {self.remedy}"]
         return lines + [f"    │ {line}" for line in self.log_tail[-LOG_LINES_SHOWN:]]
 
 
 class UserActionRequired(AvocadoError):
-    """Only the user can mend this; it is never retried."""
+    """The user has to act; it is never retried."""
 
     permanent = True
 
 
 class UsageError(UserActionRequired, ValueError):
-    """An option, value or line that cannot be right."""
+    """An unknown option, a wrong value or a wrong line."""
 
 
 class SecretMissing(UserActionRequired, LookupError):
-    """A token or ``$NAME`` that is nowhere to be found."""
+    """A token or ``$NAME`` that is defined nowhere."""
 
 
 class InvalidToken(UserActionRequired):
-    """The tunnel service does not accept the token."""
+    """The tunnel provider rejects the token."""
 
 
 class EndpointUnavailable(UserActionRequired):
-    """The tunnel service accepts the token but does not give this URL."""
+    """The tunnel provider accepts the token, but the account may not use the URL."""
 
 
 class EndpointInUse(EndpointUnavailable):
-    """Another session has it; after a lost network that may be our own."""
+    """Another session uses the URL; after a network failure it may be our own."""
 
 
 class ModelUnavailable(UserActionRequired):
-    """No such model, or one that may not be had with this engine or account."""
+    """The model does not exist, or this account or engine may not use it."""
 
 
 class PortInUse(UserActionRequired):
-    """A port that was asked for is in use by another program."""
+    """Another program uses the port."""
 
 
 class ChecksumMismatch(UserActionRequired):
-    """What arrives is not what was published, also from the first byte on."""
+    """Two downloads in a row do not match the published checksum."""
 
 
 class VersionMismatch(UserActionRequired):
-    """The running host speaks another protocol than the installed package."""
+    """The running daemon belongs to another version of the package."""
 
 
 class NotebookUnsupported(AvocadoError):
-    """This machine cannot do what was asked."""
+    """This machine cannot do what was requested."""
 
     permanent = True
 
@@ -126,27 +126,27 @@ class DiskTooSmall(NotebookUnsupported):
 
 
 class MemoryTooSmall(NotebookUnsupported):
-    """A model that RAM and VRAM together cannot hold."""
+    """A model does not fit into RAM and VRAM together."""
 
 
 class PlatformUnsupported(NotebookUnsupported):
-    """An operating system or a folder that cannot be used."""
+    """The operating system or a folder cannot be used."""
 
 
 class ComponentFailed(AvocadoError):
-    """A supervised part fell over; it is retried with backoff."""
+    """A component failed; it is retried with backoff."""
 
 
 class EngineFailed(ComponentFailed):
-    """``ollama serve`` did not start, died or does not answer."""
+    """``ollama serve`` did not start, crashed or does not answer."""
 
 
 class DownloadFailed(ComponentFailed):
-    """An archive, agent or blob did not arrive, or not whole."""
+    """An archive, agent or blob did not arrive, or incomplete."""
 
 
 class GatewayFailed(ComponentFailed):
-    """The authenticating proxy could not be opened."""
+    """The gateway could not be opened, or does not answer."""
 
 
 class TunnelFailed(ComponentFailed):
@@ -154,11 +154,11 @@ class TunnelFailed(ComponentFailed):
 
 
 class TrafficPolicyRejected(TunnelFailed):
-    """The tunnel service does not take, or not rightly, our rule for requests."""
+    """The tunnel provider rejects our traffic policy, or applies it wrongly."""
 
 
 class NetworkUnreachable(ComponentFailed):
-    """Nothing out there answers."""
+    """No network host answers."""
 
 
 class DaemonUnreachable(AvocadoError):
@@ -166,28 +166,28 @@ class DaemonUnreachable(AvocadoError):
 
 
 class DaemonUnresponsive(DaemonUnreachable):
-    """The background process lives, and does not answer in time."""
+    """The background process is alive, but does not answer in time."""
 
 
 class Interrupted(AvocadoError, KeyboardInterrupt):
-    """The user interrupted; what was begun and not yet ready was taken back."""
+    """The user pressed stop; changes that were not ready yet were undone."""
 
 
 class StartTimeout(AvocadoError, TimeoutError):
-    """Nothing moved for minutes; the host goes on trying."""
+    """There was no progress for minutes; the daemon keeps trying."""
 
 
 class InternalError(AvocadoError):
-    """Our own mistake."""
+    """A bug of this package."""
 
 
-_DISK_TAKES_NOTHING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def iter_error_classes(
     root: type[AvocadoError] = AvocadoError,
 ) -> Iterator[type[AvocadoError]]:
-    """Yield the whole tree of error classes, the root first."""
+    """Yield all error classes, the root first."""
     yield root
     for child in root.__subclasses__():
         yield from iter_error_classes(child)
@@ -196,27 +196,27 @@ def iter_error_classes(
 def error_from_name(
     kind: str, problem: str, remedy: str, log_tail: Sequence[str] = ()
 ) -> AvocadoError:
-    """Rebuild an error that crossed from the host, by the name of its class."""
+    """Return an error that the daemon sent, by the name of its class."""
     classes = {cls.__name__: cls for cls in iter_error_classes()}
     return classes.get(kind, InternalError)(problem, remedy, log_tail=log_tail)
 
 
 def as_avocado_error(error: BaseException) -> AvocadoError:
-    """Return our own errors as they are; any other one is a bug of ours.
+    """Return an error of this package as it is, and any other as a bug.
 
-    But for a disk that takes nothing more, which anything may run into.
+    A full or read-only disk is no bug: it becomes an error with a remedy.
     """
     if isinstance(error, AvocadoError):
         return error
-    if isinstance(error, OSError) and error.errno in _DISK_TAKES_NOTHING:
-        where = f"{error.filename}: " if error.filename else "A disk takes no more: "
-        said = f"{where}{os.strerror(error.errno)}."
+    if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
+        place = f"{error.filename}: " if error.filename else "A disk is unusable: "
+        problem = f"{place}{os.strerror(error.errno)}."
         if error.errno == errno.EROFS:
-            return PlatformUnsupported(said, "Choose another folder, or mend the disk.")
+            return PlatformUnsupported(problem, "Choose a folder on another disk.")
         remedy = "Free some space there, then run %avocado_up again."
-        return DiskTooSmall(said, remedy)
+        return DiskTooSmall(problem, remedy)
     return InternalError(
         f"Unexpected {type(error).__name__}: {error}",
-        "Please report it: %avocado_doctor --report FILE writes what is needed. "
-        "%avocado_up --restart usually helps.",
+        "%avocado_up --restart usually helps. Please report the bug with the file that "
+        "%avocado_doctor --report FILE writes.",
     )

@@ -56,6 +56,7 @@ STARTED_BY_NAME: Final = {
 SCENARIOS: Final = {
     "engine/test_memory.py",
     "engine/test_proxies.py",
+    "gateway/test_aiohttp_internals.py",
     "gateway/test_break_in.py",
     "gateway/test_clients.py",
     "gateway/test_limits.py",

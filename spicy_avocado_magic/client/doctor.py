@@ -1,8 +1,7 @@
-"""``doctor()``: have everything examined by a process of its own, and report it."""
+"""``doctor()``: run all checks in a process of its own, and write the report."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -29,26 +28,26 @@ _TOKEN_VARIABLE: Final = TUNNEL.credential.variable
 def doctor(
     *, rehearse: bool = False, report: str | Path | None = None
 ) -> tuple[Finding, ...]:
-    """Check everything that can be wrong with this machine and the service on it.
+    """Check this machine and the service on it for every known problem.
 
-    Blocks for as long as the slowest check, seconds in most cases; nothing is
-    changed, and only the hosts that the service needs are asked.
+    Blocks for as long as the slowest check, mostly seconds. Nothing is changed, and
+    only the network hosts that the service needs are contacted.
 
     Args:
-        rehearse: Whether the loopback world is examined, not the real hosts.
-        report: File to write, for a bug report: findings, versions, settings, state
+        rehearse: Whether to check the rehearsal's servers instead of the real hosts.
+        report: File to write for a bug report: findings, versions, settings, state
             and logs, without secrets and names. It must not exist.
 
     Returns:
-        A finding for each check, with verdict and remedy.
+        A finding for each check, with status and remedy.
 
     Raises:
-        UsageError: If the report cannot be written there.
+        UsageError: If the report cannot be written.
     """
     return run_doctor(
         rehearse=rehearse or rehearsal_requested(),
         report=None if report is None else Path(report),
-        token=find_token({}),
+        token=locate_token({}),
     )
 
 
@@ -60,10 +59,10 @@ def run_doctor(
     sources: Endpoints | None = None,
     timeouts: Timeouts | None = None,
 ) -> tuple[Finding, ...]:
-    """Do what ``doctor`` does, with a token that was looked for already.
+    """Do what ``doctor`` does, with the result of ``locate_token``.
 
     Raises:
-        UsageError: If the report cannot be written there.
+        UsageError: If the report cannot be written.
     """
     timeouts = timeouts or Timeouts()
     if report is not None:
@@ -77,29 +76,32 @@ def run_doctor(
         "token": dict(token),
     }
     try:
-        answer = _ask(json.dumps(request), timeouts.diagnosis_s)
+        answer = _run_checks(json.dumps(request), timeouts.diagnosis_s)
     except DaemonUnreachable as error:
         redact = Redactor([str(token.get("text", ""))])
         failed = broken("doctor", redact(error.problem), error.remedy)
         if report is not None:
-            plain = {"findings": {failed.name: to_json(failed)}}
-            _write_new(report, json.dumps(plain, indent=2, ensure_ascii=False))
+            findings = {"findings": {failed.name: to_json(failed)}}
+            _write_new(report, json.dumps(findings, indent=2, ensure_ascii=False))
         return (failed,)
     if report is not None:
         text = json.dumps(answer["report"], indent=2, ensure_ascii=False)
         _write_new(report, text + "\n")
-    return tuple(from_json(Finding, plain) for plain in answer["findings"])
+    return tuple(from_json(Finding, finding) for finding in answer["findings"])
 
 
-def find_token(
+def locate_token(
     namespace: Mapping[str, Any], given: str = "", origin: str = "--token"
 ) -> dict[str, Any]:
-    """Return the tunnel's token as ``up`` would find it, and where it came from.
+    """Return the tunnel's token as ``up`` would find it, with its origin.
 
     Args:
         namespace: The notebook's variables.
-        given: What was given to be looked at; goes before all others.
-        origin: Where that came from, in plain words.
+        given: A token to check instead of those in the usual places.
+        origin: Where that one comes from, in plain words.
+
+    Returns:
+        ``text``, ``origin`` and ``is_api_key``; nothing if there is no token.
     """
     places: tuple[tuple[str, Callable[[], Any]], ...] = (
         (origin, lambda: given),
@@ -110,7 +112,7 @@ def find_token(
     for where, look in places:
         try:
             found = look()
-        except SecretMissing:  # withheld by the platform; `up` tells why
+        except SecretMissing:  # withheld by the platform; ``up`` explains it
             continue
         text = (
             found.get_secret_value() if isinstance(found, Secret) else str(found or "")
@@ -121,11 +123,11 @@ def find_token(
     return {}
 
 
-def _ask(request: str, wait_s: float) -> dict[str, Any]:
-    """Run the examination and return its answer; nothing of it outlives this.
+def _run_checks(request: str, wait_s: float) -> dict[str, Any]:
+    """Run the checks in a process group that does not outlive this call.
 
     Raises:
-        DaemonUnreachable: If it fails as a whole, or takes too long.
+        DaemonUnreachable: If the process fails, or takes too long.
     """
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "spicy_avocado_magic.doctor"],
@@ -140,22 +142,23 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
     )
     with process:
         try:
-            told, said = process.communicate(request + "\n", wait_s)
+            output, errors = process.communicate(request + "\n", wait_s)
         except subprocess.TimeoutExpired:
             raise DaemonUnreachable(
-                f"The examination took longer than {wait_s:g} s and was ended.",
-                "Run %avocado_doctor again; if it stays so, restart the runtime.",
+                f"The checks took longer than {wait_s:g} s and were stopped.",
+                "Run %avocado_doctor again; if that fails, restart the runtime.",
             ) from None
         finally:
-            # Whatever a check has started ends with it.
+            # Ends the processes that a check has started, too.
             signal_group(process.pid, signal.SIGKILL)
     try:
-        # Before it stands what a library of the examination may have printed.
-        answer: dict[str, Any] = json.loads(told.strip().rpartition("\n")[2])
+        # The last line: a library may have printed something before it.
+        answer: dict[str, Any] = json.loads(output.strip().rpartition("\n")[2])
     except ValueError:
-        why = said.strip().rpartition("\n")[2] or f"exit code {process.returncode}"
+        status = f"exit code {process.returncode}"
+        reason = errors.strip().rpartition("\n")[2] or status
         raise DaemonUnreachable(
-            f"The examination itself failed: {why}.",
+            f"The checks could not be run: {reason}.",
             "Run %pip install -U spicy-avocado-magic, then restart the kernel.",
         ) from None
     return answer
@@ -164,33 +167,36 @@ def _ask(request: str, wait_s: float) -> dict[str, Any]:
 def _require_new(path: Path) -> None:
     if path.exists() or path.is_symlink():
         raise UsageError(
-            f"{path} exists already; it is left as it is.",
+            f"{path} already exists; it was not changed.",
             "Name another file for --report, or remove this one first.",
         )
     if not path.parent.is_dir():
         raise UsageError(
-            f"There is no folder {path.parent}.", "Make it, or name another file."
+            f"There is no folder {path.parent}.", "Create it, or name another file."
         )
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, and that was not there before."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    """Create a file that only its owner can read.
+
+    Raises:
+        UsageError: If it exists, or cannot be written.
+    """
+    is_created = False
     try:
-        descriptor = os.open(path, flags, 0o600)
+        with open(path, "x", encoding="utf-8", opener=_open_private) as file:
+            is_created = True
+            file.write(text)
     except FileExistsError:
         _require_new(path)
         raise
     except OSError as error:
+        if is_created:
+            path.unlink(missing_ok=True)
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.", "Name another file."
         ) from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.", "Name another file."
-        ) from error
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

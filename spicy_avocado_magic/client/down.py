@@ -1,4 +1,4 @@
-"""End a host and prove that nothing of it is left."""
+"""Stop the daemon, verify that nothing is left, and remove installed releases."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from .launch import clean_up_dead_daemon, read_living
 _POLL_S: Final = 0.02
 _KILL_GRACE_S: Final = 1.0
 _ANSWER_S: Final = 2.0
-"""A host that takes longer to answer is not waited for, but killed."""
+"""A daemon that takes longer to answer is killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownResult:
-    """What ``down`` ended.
+    """Result of ``down``; false if there was nothing to stop or remove.
 
     Attributes:
-        was_running: Whether a host was alive.
+        was_running: Whether a daemon was alive.
         processes: Names of the process groups that were ended.
         seconds: How long it took.
-        rehearsal: Whether it was one.
-        purged: What was removed of installed releases; None if none was to be.
+        rehearsal: Whether it was a rehearsal.
+        purged: The installed releases that were removed; None without ``purge``.
     """
 
     was_running: bool
@@ -62,12 +62,18 @@ def stop_daemon(
     keep_wanted: bool = False,
     keep_logs: bool = False,
 ) -> DownResult:
-    """End the folder's host, whatever state it is in; a no-op where none is.
+    """Stop the folder's daemon, whatever its state; a no-op if there is none.
 
-    A host that does not end by itself in time is killed, then swept up after.
+    A daemon that does not end in time is killed, and then cleaned up after.
+
+    Args:
+        folder: Of the daemon.
+        timeouts: By default the usual ones.
+        keep_wanted: Whether to keep the files from which the next one restarts.
+        keep_logs: Whether to keep the logs.
 
     Raises:
-        DaemonUnreachable: If something is left that could not be ended.
+        DaemonUnreachable: If a process, port or secret is left.
     """
     timeouts = timeouts or Timeouts()
     began = time.monotonic()
@@ -76,12 +82,12 @@ def stop_daemon(
     record = read_living(folder)
     is_rehearsal = folder.path.name == "rehearsal"
     if record is None:
-        swept = clean_up_dead_daemon(folder, keep=kept) or ()
-        return DownResult(was_running=False, processes=swept, rehearsal=is_rehearsal)
-    local_url, is_hung = _tell(folder, keep_wanted=keep_wanted)
+        ended = clean_up_dead_daemon(folder, keep=kept) or ()
+        return DownResult(was_running=False, processes=ended, rehearsal=is_rehearsal)
+    local_url, is_hung = _request_stop(folder, keep_wanted=keep_wanted)
     _wait_gone(record.host, 0.0 if is_hung else timeouts.down_s)
     clean_up_dead_daemon(folder, keep=kept)
-    _prove_gone(folder, record, local_url, keep_wanted=keep_wanted)
+    _verify_gone(folder, record, local_url, keep_wanted=keep_wanted)
     return DownResult(
         was_running=True,
         processes=("host", *(child.name for child in record.children)),
@@ -90,14 +96,14 @@ def stop_daemon(
     )
 
 
-def _tell(folder: StateFolder, *, keep_wanted: bool) -> tuple[str, bool]:
-    """Tell the host to end; return where its gateway was, and whether it is hung."""
-    connection, local_url = ControlClient(folder.socket, _ANSWER_S), ""
+def _request_stop(folder: StateFolder, *, keep_wanted: bool) -> tuple[str, bool]:
+    """Ask the daemon to end; return its gateway's URL, and whether it is hung."""
+    daemon, local_url = ControlClient(folder.socket, _ANSWER_S), ""
     try:
-        # A host of another version, or one that is ending, is ended all the same.
+        # A daemon of another version, or one that is ending, is stopped as well.
         with contextlib.suppress(VersionMismatch):
-            local_url = connection.state().local_url
-        connection.post("/down", keep_wanted=keep_wanted)
+            local_url = daemon.state().local_url
+        daemon.post("/down", keep_wanted=keep_wanted)
     except DaemonUnresponsive:
         return local_url, True
     except AvocadoError:
@@ -113,7 +119,7 @@ def _wait_gone(host: Identity, wait_s: float) -> None:
         end_group(host, grace_s=_KILL_GRACE_S)
 
 
-def _prove_gone(
+def _verify_gone(
     folder: StateFolder, record: DaemonRecord, local_url: str, *, keep_wanted: bool
 ) -> None:
     left = [c.name for c in record.children if c.identity.is_alive]
@@ -126,8 +132,8 @@ def _prove_gone(
         left += [path.name for path in folder.secrets if path.exists()]
     if left:
         raise DaemonUnreachable(
-            f"Still left after the end: {', '.join(left)}.",
-            "Run %avocado_down once more; if it stays so, restart the machine.",
+            f"These are left after the stop: {', '.join(left)}.",
+            "Run %avocado_down once more; if that does not help, restart the machine.",
         )
 
 
@@ -142,11 +148,11 @@ _LOCK_WAIT_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeResult:
-    """What ``purge`` removed.
+    """Result of ``purge``.
 
     Attributes:
         releases: Names such as ``0.34.1-cuda_v12``.
-        freed_bytes: With what was half fetched.
+        freed_bytes: Partial downloads included.
     """
 
     releases: tuple[str, ...] = ()
@@ -154,15 +160,15 @@ class PurgeResult:
 
 
 def purge(*, rehearsal: bool) -> PurgeResult:
-    """Remove all releases that this program installed for this user.
+    """Remove all releases of Ollama that this package installed for this user.
 
-    Models are elsewhere and stay, and so does an ``ollama`` that is not ours.
+    Models and any other ``ollama`` stay.
 
     Args:
-        rehearsal: Whether those of rehearsals are meant; never both.
+        rehearsal: Whether to remove those of rehearsals instead of the real ones.
 
     Raises:
-        UserActionRequired: If another notebook is installing one just now.
+        UserActionRequired: If another notebook is installing a release.
     """
     folder = engines_folder(rehearsal=rehearsal)
     if not folder.is_dir():
@@ -171,8 +177,8 @@ def purge(*, rehearsal: bool) -> PurgeResult:
     with hold_lock(lock, wait_s=_LOCK_WAIT_S) as is_free:
         if not is_free:
             raise UserActionRequired(
-                "Another notebook is just installing Ollama.",
-                "Wait for it, or end it, then run %avocado_down --purge again.",
+                "Another notebook is installing Ollama at this moment.",
+                "Wait for it, or stop it, then run %avocado_down --purge again.",
             )
         found = [path for path in folder.iterdir() if path != lock]
         freed = sum(_size_bytes(path) for path in found)
@@ -189,10 +195,10 @@ def purge(*, rehearsal: bool) -> PurgeResult:
 
 
 def _size_bytes(root: Path) -> int:
-    """Return what a file or a folder takes; hard links count once, links not."""
+    """Return the size of a file or folder; hard links count once."""
     files = [root] if not root.is_dir() else []
     for folder, _, names in os.walk(root):
         files += [Path(folder, name) for name in names]
-    told = [path.lstat() for path in files]
-    sizes = {(one.st_dev, one.st_ino): one.st_size for one in told}
+    stats = [path.lstat() for path in files]
+    sizes = {(stat.st_dev, stat.st_ino): stat.st_size for stat in stats}
     return sum(sizes.values())

@@ -1,4 +1,4 @@
-"""Start the host process, find a running one, and sweep up after a dead one."""
+"""Start the daemon, find a running one, and clean up after a dead one."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _SECRET_VARIABLES: Final = (
     TUNNEL.credential.other_variable,
     "AVOCADO_API_KEY",
 )
-_SWEEP_GRACE_S: Final = 1.0
+_CLEAN_UP_GRACE_S: Final = 1.0
 _LOCK_WAIT_S: Final = 1.0
-_REFUSING_S: Final = 1.0
-_WITNESS_S: Final = 0.5
-"""For the guard's word on what it has seen; it comes after all that it ends."""
+_RETRY_STATE_S: Final = 1.0
+_REAPER_S: Final = 0.5
+"""For the reaper to record the crash, which it does after ending the processes."""
 _POLL_S: Final = 0.02
 
 
 def find_daemon(folder: StateFolder) -> ControlClient | None:
-    """Return a connection to the folder's host; None if none is alive.
+    """Return a client of the folder's daemon, or None if none is alive.
 
     Raises:
         VersionMismatch: If it was started by another version of the package.
@@ -56,13 +56,13 @@ def find_daemon(folder: StateFolder) -> ControlClient | None:
 
 
 def read_living(folder: StateFolder) -> DaemonRecord | None:
-    """Return the record of the folder's host; None if none is alive.
+    """Return the record of the folder's daemon, or None if none is alive.
 
-    Where the record is gone or cannot be read, whoever answers on the control
-    socket is the host.
+    If the record is missing or cannot be read, the process that answers on the control
+    socket is the daemon.
 
     Raises:
-        DaemonUnresponsive: If its record is gone and it does not answer.
+        DaemonUnresponsive: If its record is missing and it does not answer.
         PlatformUnsupported: If somebody else could have written the record.
     """
     record = folder.read_record()
@@ -79,18 +79,18 @@ def read_living(folder: StateFolder) -> DaemonRecord | None:
 
 
 def state_of(folder: StateFolder) -> State | None:
-    """Return the state of the folder's host, or None if none is alive.
+    """Return the state of the folder's daemon, or None if none is alive.
 
-    A host that is dying, or has just been born, refuses for a moment.
+    A daemon that is starting or ending refuses for a moment: that is retried.
 
     Raises:
-        DaemonUnreachable: If it lives and does not answer.
+        DaemonUnreachable: If it is alive and does not answer.
         VersionMismatch: If it was started by another version of the package.
     """
-    deadline = time.monotonic() + _REFUSING_S
-    while (host := find_daemon(folder)) is not None:
+    deadline = time.monotonic() + _RETRY_STATE_S
+    while (daemon := find_daemon(folder)) is not None:
         try:
-            return host.state()
+            return daemon.state()
         except DaemonUnreachable:
             if time.monotonic() >= deadline:
                 raise
@@ -101,19 +101,19 @@ def state_of(folder: StateFolder) -> State | None:
 def clean_up_dead_daemon(
     folder: StateFolder, *, keep: Collection[Path] | None = None
 ) -> tuple[str, ...] | None:
-    """End what a host that died has left running, and remove its files.
+    """End the processes of a daemon that died, and remove its files.
 
-    Nothing is touched while a host holds the folder's lock.
+    Nothing is done while a daemon holds the folder's lock.
 
     Args:
-        folder: Of the host.
-        keep: Files to leave; by default settings and logs, for the next host.
+        folder: Of the daemon.
+        keep: Files to keep; by default settings and logs, for the next daemon.
 
     Returns:
-        Names of what was ended; None if a host lives, or is just being started.
+        Names of the processes that were ended; None if a daemon is alive or starting.
     """
     ended = []
-    # A killed host lets go of its lock only when its last thread has gone.
+    # A killed daemon releases its lock only when its last thread has ended.
     with hold_lock(folder.lock, wait_s=_LOCK_WAIT_S) as is_free:
         if not is_free:
             return None
@@ -121,9 +121,9 @@ def clean_up_dead_daemon(
         for child in record.children if record else ():
             if child.identity.is_alive:
                 ended.append(child.name)
-            end_group(child.identity, grace_s=_SWEEP_GRACE_S)
+            end_group(child.identity, grace_s=_CLEAN_UP_GRACE_S)
         for orphan in find_by_argument(str(folder.agent_config)):
-            end_group(orphan, grace_s=_SWEEP_GRACE_S)
+            end_group(orphan, grace_s=_CLEAN_UP_GRACE_S)
             ended.append("agent")
         if record is not None:
             _record_crash(folder, ended)
@@ -133,8 +133,8 @@ def clean_up_dead_daemon(
 
 
 def _record_crash(folder: StateFolder, ended: Collection[str]) -> None:
-    """Write down that a host died, unless its guard does so in a moment."""
-    deadline = time.monotonic() + _WITNESS_S
+    """Record that a daemon died, unless its reaper does so within a moment."""
+    deadline = time.monotonic() + _REAPER_S
     while time.monotonic() < deadline:
         last = read_tail(folder.path, 1)
         if last and last[0].what in (CRASHED, ENDED):
@@ -151,14 +151,14 @@ def launch(
     sources: Endpoints,
     timeouts: Timeouts,
 ) -> ControlClient | None:
-    """Start a host and return a connection to it; None if another one was faster.
+    """Start a daemon and return a client of it; None if another one was faster.
 
-    Secrets go to its standard input, so that no argument and no environment
-    carries them.
+    Secrets go to its standard input, so that they are in no argument and no
+    environment.
 
     Raises:
-        AvocadoError: As the host said why it cannot start.
-        DaemonUnreachable: If it neither starts nor says why.
+        AvocadoError: The error for which the daemon cannot start.
+        DaemonUnreachable: If it neither starts nor sends an error.
     """
     owner = identify(owner_pid())
     message = {
@@ -175,7 +175,7 @@ def launch(
         end_group(Identity(pid=process.pid, start=_start_of(process.pid)), grace_s=1.0)
         raise
     finally:
-        # Reaps the host when it ends; a zombie would count as alive elsewhere.
+        # Reaps the process when it ends: a zombie would count as alive.
         threading.Thread(target=process.wait, daemon=True, name="avocado-reap").start()
     if "ready" in answer:
         return ControlClient(folder.socket)
@@ -185,12 +185,12 @@ def launch(
         return None
     raise DaemonUnreachable(
         "The background process could not be started.",
-        f"Its log is {folder.log('host')}.",
+        f"See its log: {folder.log('host')}",
     )
 
 
 def encode_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options given as JSON can carry them."""
+    """Return the settings given as JSON."""
     return {name: to_json(value) for name, value in given.items()}
 
 
@@ -209,7 +209,7 @@ def _start(folder: StateFolder) -> subprocess.Popen[bytes]:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the kernel's environment without secrets, and with our package in it."""
+    """Return the kernel's environment without secrets; the package is importable."""
     environment = {k: v for k, v in os.environ.items() if k not in _SECRET_VARIABLES}
     paths = [str(IMPORT_ROOT), *environment.get("PYTHONPATH", "").split(os.pathsep)]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
@@ -243,7 +243,7 @@ def _read_line(pipe: IO[bytes], deadline: float) -> bytes:
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 raise DaemonUnreachable(
                     "The background process did not start in time.",
-                    "Run %avocado_up again; if it stays so, restart the kernel.",
+                    "Run %avocado_up again; if that does not help, restart the kernel.",
                 )
             chunk = os.read(pipe.fileno(), 65536)
             if not chunk:
@@ -261,18 +261,22 @@ REHEARSE_VARIABLE: Final = "AVOCADO_REHEARSE"
 
 
 def rehearsal_requested() -> bool:
-    """Return whether the environment makes every ``up`` a rehearsal."""
+    """Return whether the environment makes every ``up`` a rehearsal.
+
+    Raises:
+        UsageError: If the variable is neither true nor false.
+    """
     return parse_flag(os.environ.get(REHEARSE_VARIABLE, "0"))
 
 
 def candidate_state_folders(*, rehearse: bool) -> tuple[StateFolder, ...]:
-    """Return the folders of the hosts that are meant, the real one first.
+    """Return the state folders to look at, the real service's first.
 
     Args:
-        rehearse: Whether only a rehearsal is meant.
+        rehearse: Whether to look for a rehearsal only.
 
     Raises:
-        PlatformUnsupported: If one belongs to somebody else.
+        PlatformUnsupported: If a folder belongs to somebody else.
     """
     rehearsal = StateFolder.find(rehearsal=True)
     if rehearse or rehearsal_requested():

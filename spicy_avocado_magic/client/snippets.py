@@ -1,4 +1,4 @@
-"""The hand-over: code for the usual clients, filled in with URL, key and model."""
+"""Code for common clients, filled in with URL, key and model."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .state_text import REHEARSAL_MARK, SHELL_KEY, curl_line, is_key_shown
 
 _VARIABLE: Final = "AVOCADO_API_KEY"
 _NO_KEY: Final = "none"
-"""What a client sends that insists on a key where none is asked for."""
+"""Sent by clients that require a key although the service does not."""
 _MESSAGES: Final = '[{"role": "user", "content": "Hello!"}]'
 _NEEDS_PATH_KEY: Final = (
-    "# The ollama program sends no key, but it keeps a path: %avocado_up --path-key\n"
-    "# lets the key be part of the URL, and shows the line for it here."
+    "# The ollama program sends no key. With %avocado_up --path-key the key can be\n"
+    "# part of the URL, and the line for it is shown here."
 )
 _ANTHROPIC_SINCE: Final = (0, 14, 0)
 """The first Ollama with ``/v1/messages`` (github.com/ollama/ollama, its release)."""
 _UNVERSIONED: Final = (0, 0, 0)
-"""What an Ollama that somebody built says of itself."""
+"""Version of an Ollama that was built from source."""
 NEWER_ENGINE: Final = (
-    f"%avocado_up --ollama-version {OLLAMA_VERSION} runs one that does."
+    f"%avocado_up --ollama-version {OLLAMA_VERSION} installs one that has it."
 )
 
 
@@ -48,34 +48,34 @@ class Snippets(tuple[Snippet, ...]):  # noqa: SLOT001  (a tuple can have no slot
 
     def __str__(self) -> str:
         mark = f"{REHEARSAL_MARK}\n\n" if self.is_rehearsal else ""
-        return mark + "\n\n".join(f"## {one.title}\n\n{one.code}" for one in self)
+        return mark + "\n\n".join(f"## {item.title}\n\n{item.code}" for item in self)
 
     def _repr_pretty_(self, printer: object, _cycle: bool) -> None:
-        """Show the text where IPython shows a value."""
+        """Print the text where IPython shows the value."""
         printer.text(str(self))  # type: ignore[attr-defined]  # IPython's printer
 
 
 def snippets(state: State, *, show_key: bool) -> Snippets:
-    """Return code for each client; a key that may not be seen is a variable in it.
+    """Return code for each client; a hidden key is a variable in it.
 
     Args:
         state: Of a running service; without a tunnel its local URL is used.
-        show_key: Whether a key that we made may be seen; one of the user's never is.
+        show_key: Whether to show a generated key; a key of the user is never shown.
     """
     service = _Service(state, is_key_shown(state, show_key=show_key))
-    made = Snippets(_each(service, curl_line(state, show_key=show_key)))
-    made.is_rehearsal = state.rehearsal
-    return made
+    code = Snippets(_each(service, curl_line(state, show_key=show_key)))
+    code.is_rehearsal = state.rehearsal
+    return code
 
 
 def anthropic_unsupported_reason(state: State) -> str:
-    """Return why the running engine cannot speak Anthropic's API; empty if it can."""
+    """Return why the running engine lacks Anthropic's API; empty if it has it."""
     numbers = re.search(r"(\d+)\.(\d+)\.(\d+)", state.engine)
     version = tuple(map(int, numbers.groups())) if numbers else _UNVERSIONED
     if version == _UNVERSIONED or version >= _ANTHROPIC_SINCE:
         return ""
-    told, since = (".".join(map(str, one)) for one in (version, _ANTHROPIC_SINCE))
-    return f"Ollama {told} does not speak Anthropic's API; {since} and later do."
+    running, since = (".".join(map(str, v)) for v in (version, _ANTHROPIC_SINCE))
+    return f"Ollama {running} has no Anthropic API; {since} and later have it."
 
 
 def _each(service: _Service, curl: str) -> Iterable[Snippet]:
@@ -95,9 +95,9 @@ def _each(service: _Service, curl: str) -> Iterable[Snippet]:
 
 
 class _Service:
-    """What goes into the code, quoted for each language.
+    """URL, key and model, quoted for each language.
 
-    A JSON text is also a literal of Python, JavaScript and YAML.
+    A JSON string is also a literal of Python, JavaScript and YAML.
     """
 
     def __init__(self, state: State, is_key_shown: bool) -> None:
@@ -122,7 +122,7 @@ class _Service:
         )
 
     def python(self, imports: str, code: str) -> str:
-        """Return a program; a hidden key comes from the environment."""
+        """Return a Python program; it reads a hidden key from the environment."""
         hint = "import os  # in the notebook, avocado.api_key has the key\n\n"
         return f"{hint if self.is_hidden else ''}{imports}\n\n{code}"
 
@@ -210,7 +210,7 @@ def _anthropic(service: _Service) -> str:
 
 
 def _claude_code(service: _Service) -> str:
-    """Return the variables that Ollama itself sets (``cmd/launch/claude.go``)."""
+    """Return the command with the variables of Ollama's ``cmd/launch/claude.go``."""
     if service.lacks_anthropic:
         return _needs_newer_engine(service)
     models = "".join(
@@ -253,7 +253,7 @@ def _continue(service: _Service) -> str:
 
 
 def _open_webui(service: _Service) -> str:
-    """Return a start of its container (docs.openwebui.com, environment variables)."""
+    """Return the command that starts its container (docs.openwebui.com)."""
     return (
         "docker run -d --name open-webui -p 3000:8080 \\\n"
         "  -v open-webui:/app/backend/data -e ENABLE_OLLAMA_API=false \\\n"

@@ -1,4 +1,4 @@
-"""A ``State`` in plain text: progress lines, the status table and the hand-over."""
+"""A ``State`` as plain text: progress lines, status and connection details."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..system.redaction import mask, strip_control_chars
 REHEARSAL_MARK: Final = "REHEARSAL (loopback world: no account, network or GPU is used)"
 
 SHELL_KEY: Final = "${AVOCADO_API_KEY:?print(avocado.api_key) shows it}"
-"""A hidden key between a shell's double quotes; unset, the shell says where it is."""
+"""A hidden key in a shell command; the shell's error says how to get the key."""
 
 NO_PORT_YET: Final = "(no port yet)"
 MARKS: Final = {
@@ -44,7 +44,7 @@ _COLUMN: Final = 8
 
 
 def progress_text(progress: Progress) -> str:
-    """Return bytes, rate and time left in a line."""
+    """Return bytes, rate and remaining time in one line."""
     text = (
         f"{format_bytes(progress.done_bytes)} of {format_bytes(progress.total_bytes)}"
     )
@@ -55,7 +55,7 @@ def progress_text(progress: Progress) -> str:
 
 
 def stage_line(stage: Stage) -> str:
-    """Return a stage in one line: what it does or did, and how long it took."""
+    """Return a stage in one line: phase, detail, progress and duration."""
     parts = (
         [" ".join(strip_control_chars(stage.detail).split())] if stage.detail else []
     )
@@ -67,7 +67,7 @@ def stage_line(stage: Stage) -> str:
 
 
 def failure_lines(failure: Failure) -> list[str]:
-    """Return what went wrong, what to do, and the end of the part's log."""
+    """Return problem, remedy and the last log lines of a component."""
     lines = [
         f"  ✗ {strip_control_chars(failure.problem)}",
         f"    → {strip_control_chars(failure.remedy)}",
@@ -76,14 +76,14 @@ def failure_lines(failure: Failure) -> list[str]:
 
 
 def progress_lines(state: State) -> list[str]:
-    """Return all stages, a line each."""
+    """Return all stages and warnings, a line each."""
     head = [REHEARSAL_MARK] if state.rehearsal else []
     warnings = [f"! {strip_control_chars(warning)}" for warning in state.warnings]
     return head + [stage_line(stage) for stage in state.stages] + warnings
 
 
 def status_text(state: State) -> str:
-    """Return every component, the URL, uptime, models with memory, and requests."""
+    """Return components, URL, key, models with memory, traffic and uptime."""
     lines = progress_lines(state)
     failures = [stage.failure for stage in state.stages]
     failures += [model.failure for model in state.models]
@@ -149,7 +149,7 @@ def log_text(state: State) -> str:
 
 
 def traffic_lines(state: State) -> list[str]:
-    """Return what went through the gateway: requests, tokens, speed, use by key."""
+    """Return the gateway's requests, tokens, speed, and usage by model and key."""
     traffic = state.traffic
     lines = _fact_lines(traffic_facts(state))
     if traffic.public_requests:
@@ -170,7 +170,7 @@ def traffic_lines(state: State) -> list[str]:
 
 
 def key_line(key: ApiKeyState) -> str:
-    """Return what one key was used for, and when last."""
+    """Return the usage of one key, and when it was last used."""
     text = (
         f"key {strip_control_chars(key.name)}: {key.requests} requests, {_tokens(key)}"
     )
@@ -190,7 +190,7 @@ def _tokens(use: ApiKeyState | ModelUsage | TrafficStats) -> str:
 
 
 def model_line(model: ModelState) -> str:
-    """Return a model with its size, and where in memory it is."""
+    """Return a model with its size on disk and in GPU and CPU memory."""
     text = f"{strip_control_chars(model.name)}: {model.phase}"
     if model.size_bytes:
         text += f", {format_bytes(model.size_bytes)} on disk"
@@ -204,7 +204,7 @@ def model_line(model: ModelState) -> str:
 
 
 def member_line(member: PoolMember) -> str:
-    """Return a member of the pool with its models, and when it was last heard of."""
+    """Return a member of the pool with its models and the time of its last answer."""
     models = ", ".join(strip_control_chars(model) for model in member.models)
     seen = "never" if member.seen_s is None else f"{format_duration(member.seen_s)} ago"
     who = strip_control_chars(member.id) + (" (this one)" if member.is_self else "")
@@ -212,7 +212,7 @@ def member_line(member: PoolMember) -> str:
 
 
 def key_text(state: State, *, show_key: bool) -> str:
-    """Return the key in words: whole only where it was made, and may be seen."""
+    """Return the key as shown: in full only if it is generated and not hidden."""
     if not state.api_key:
         return "none: anybody with the URL can use it"
     if is_key_shown(state, show_key=show_key):
@@ -221,12 +221,12 @@ def key_text(state: State, *, show_key: bool) -> str:
 
 
 def is_key_shown(state: State, *, show_key: bool) -> bool:
-    """Tell whether the key may be seen: only one that we made, and not hidden."""
+    """Return whether to show the key in full: only if generated and not hidden."""
     return show_key and state.key_is_generated and not state.hide_key
 
 
 def metrics_text(state: State, *, show_token: bool) -> str:
-    """Return where a scraper gets the metrics, and with which token."""
+    """Return the URL and token of the metrics endpoint."""
     where = state.metrics_url or NO_PORT_YET
     if show_token and not state.hide_key:
         return f"{where}, token {state.metrics_token}"
@@ -234,7 +234,7 @@ def metrics_text(state: State, *, show_token: bool) -> str:
 
 
 def curl_line(state: State, *, show_key: bool) -> str:
-    """Return a line that works when pasted; a hidden key is a variable in it."""
+    """Return a complete ``curl`` command; a hidden key is a variable in it."""
     model = state.models[0].name if state.models else "MODEL"
     body = json.dumps(
         {"model": model, "messages": [{"role": "user", "content": "Hello!"}]}
@@ -252,7 +252,7 @@ def curl_line(state: State, *, show_key: bool) -> str:
 def connection_details(
     state: State, *, show_key: bool, show_token: bool = False
 ) -> str:
-    """Return URL, key, local URL, models, metrics and a curl line."""
+    """Return URL, key, local URL, models, metrics and a ``curl`` command."""
     names = ", ".join(model.name for model in state.models)
     lines = [REHEARSAL_MARK] if state.rehearsal else []
     lines += [
@@ -270,27 +270,27 @@ def connection_details(
 def print_progress(
     write: Callable[[str], object] | None = None, *, quiet: Container[Phase] = QUIET
 ) -> Callable[[State], None]:
-    """Return a viewer that writes a line for each warning, and what stages say anew.
+    """Return a callback that prints each new warning and each change of a stage.
 
     Args:
-        write: Takes a line with its newline; by default standard error.
+        write: Called with a line and its newline; by default standard error.
         quiet: Phases in which a stage writes no line.
     """
-    told: dict[str, tuple[Phase, str]] = {}
+    printed: dict[str, tuple[Phase, str]] = {}
     warned: set[str] = set()
-    say = write or sys.stderr.write
+    write = write or sys.stderr.write
 
     def show(state: State) -> None:
-        if state.rehearsal and not told:
-            say(REHEARSAL_MARK + "\n")
+        if state.rehearsal and not printed:
+            write(REHEARSAL_MARK + "\n")
         for warning in state.warnings:
             if warning not in warned:
-                say(f"! {strip_control_chars(warning)}\n")
+                write(f"! {strip_control_chars(warning)}\n")
         warned.update(state.warnings)
         for stage in state.stages:
             news = (stage.phase, stage.detail)
-            if stage.phase not in quiet and told.get(stage.name) != news:
-                say(stage_line(stage) + "\n")
-            told[stage.name] = news
+            if stage.phase not in quiet and printed.get(stage.name) != news:
+                write(stage_line(stage) + "\n")
+            printed[stage.name] = news
 
     return show

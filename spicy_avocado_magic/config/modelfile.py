@@ -1,4 +1,4 @@
-"""A Modelfile's instructions, as far as one must know them without the engine."""
+"""Parser of a Modelfile's instructions, paths and base models; the engine's errors."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _NAMED: Final = re.compile(r"""(?:['"\[])([^'"\]\s]+)(?:['"\]])""")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """One instruction, as ``parser/parser.go`` in ollama/ollama reads it."""
+    """One instruction, by the grammar of ``parser/parser.go`` in ollama/ollama."""
 
     line: int
-    """On which it begins, from 1."""
+    """Number of its first line, from 1."""
     name: str
     """In lower case."""
     value: str
-    """With its quotes, all lines of it."""
+    """All lines of it, with the quotes."""
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """Yield what is not blank and no comment; quotes may hold several lines."""
+    """Yield the instructions; a quoted value may span several lines."""
     lines = enumerate(text.splitlines(), 1)
     for number, line in lines:
         name, _, value = line.strip().replace("\t", " ").partition(" ")
@@ -58,28 +58,28 @@ def _is_whole(name: str, value: str) -> bool:
 
 
 def with_absolute_paths(text: str, folder: Path) -> str:
-    """Return the text with what it names of ``folder`` as absolute paths.
+    """Return the text with the paths that exist in ``folder`` made absolute.
 
-    Every line keeps its number, so that the engine's errors tell the right one.
+    Every line keeps its number, for the engine's error messages.
 
     Raises:
-        UsageError: For a path that leads nowhere: the engine would take it for a
-            model's name, and say so.
+        UsageError: For a path that does not exist: the engine would take it for the
+            name of a model.
     """
     lines = text.splitlines()
-    for one in instructions(text):
-        if one.name in _WITH_PATHS and _is_here(folder, one.value):
-            path = folder / Path(one.value).expanduser()
-            lines[one.line - 1] = f"{one.name.upper()} {path}"
-        elif one.name in _WITH_PATHS and _PATH.fullmatch(one.value):
+    for item in instructions(text):
+        if item.name in _WITH_PATHS and _exists(folder, item.value):
+            path = folder / Path(item.value).expanduser()
+            lines[item.line - 1] = f"{item.name.upper()} {path}"
+        elif item.name in _WITH_PATHS and _PATH.fullmatch(item.value):
             raise UsageError(
-                f"Line {one.line + 1} of this cell: there is no {one.value!r}.",
-                f"Relative paths lead from {folder}",
+                f"Line {item.line + 1} of this cell: {item.value!r} does not exist.",
+                f"Relative paths start at {folder}",
             )
     return "\n".join(lines) + "\n"
 
 
-def _is_here(folder: Path, value: str) -> bool:
+def _exists(folder: Path, value: str) -> bool:
     try:
         path = Path(value).expanduser()
         is_pattern = any(sign in value for sign in "*?[")
@@ -91,49 +91,50 @@ def _is_here(folder: Path, value: str) -> bool:
 
 
 def base_models(text: str) -> tuple[ModelName, ...]:
-    """Return the models that it is made from; files are none."""
+    """Return the models that it builds on; files are left out."""
     names = []
-    for one in instructions(text):
-        if one.name == FROM and not Path(one.value).is_absolute():
+    for item in instructions(text):
+        if item.name == FROM and not Path(item.value).is_absolute():
             try:
-                names.append(ModelName.parse(one.value))
+                names.append(ModelName.parse(item.value))
             except UsageError:
-                continue  # the engine says what is wrong with it
+                continue  # the engine's own error explains it
     return tuple(names)
 
 
-def parse_create_error(text: str, said: str) -> UsageError:
-    """Return what an engine said of a Modelfile as an error with the cell's line.
+def parse_create_error(text: str, message: str) -> UsageError:
+    """Return the engine's error for a Modelfile, with the line of the cell.
 
-    The magic itself is line 1 of its cell. Where the engine tells no line, the one
-    that has what it names is looked for.
+    The magic itself is line 1 of its cell. If the engine names no line, the line is
+    searched by the parameter that the message quotes.
     """
-    match = _ENGINE_LINE.search(said)
-    problem = said[match.end() :] if match else said
+    match = _ENGINE_LINE.search(message)
+    problem = message[match.end() :] if match else message
     number = _line_at_fault(text, problem, int(match[1]) if match else 0)
     if not number:
-        return UsageError(f"Ollama made no model: {problem}", _REMEDY)
+        return UsageError(f"Ollama did not create the model: {problem}", _REMEDY)
     line = text.splitlines()[number - 1].strip()
     return UsageError(
-        f"Line {number + 1} of this cell, {line[:_SHOWN]!r}: {problem}", _REMEDY
+        f"Line {number + 1} of this cell, {line[:_MAX_LINE_CHARS]!r}: {problem}",
+        _REMEDY,
     )
 
 
-_SHOWN: Final = 60
-_REMEDY: Final = "docs.ollama.com/modelfile tells what a Modelfile may say."
+_MAX_LINE_CHARS: Final = 60
+_REMEDY: Final = "docs.ollama.com/modelfile describes the Modelfile."
 
 
-def _line_at_fault(text: str, problem: str, told: int) -> int:
-    """Return the line's number in the Modelfile; 0 if it is not known."""
+def _line_at_fault(text: str, problem: str, reported: int) -> int:
+    """Return the number of the wrong line in the Modelfile; 0 if it is not known."""
     lines = text.splitlines()
-    if told:
+    if reported:
         known = {word.lower() for word in _QUOTED_WORD.findall(problem)}
-        words = lines[told - 1].split() if told <= len(lines) else []
-        # A lone word is read to the end of its line, so told as of the next one.
-        is_next = told > 1 and (not words or words[0].lower() in known)
-        return min(told - is_next, len(lines))
+        words = lines[reported - 1].split() if reported <= len(lines) else []
+        # The engine reports a line with a single word as the next line.
+        is_next = reported > 1 and (not words or words[0].lower() in known)
+        return min(reported - is_next, len(lines))
     for named in _NAMED.findall(problem):
-        for one in instructions(text):
-            if one.name == "parameter" and named in one.value.split():
-                return one.line
+        for item in instructions(text):
+            if item.name == "parameter" and named in item.value.split():
+                return item.line
     return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic.client import doctor as module
-from spicy_avocado_magic.client.doctor import doctor, find_token, run_doctor
+from spicy_avocado_magic.client.doctor import doctor, locate_token, run_doctor
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import SecretMissing, UsageError
 from spicy_avocado_magic.protocol.finding import CheckStatus, ok
@@ -72,7 +72,7 @@ def test_a_report_replaces_nothing(home: Path) -> None:
     link = home / "link.json"
     link.symlink_to(home / "elsewhere")
     for taken in (report, link):
-        with pytest.raises(UsageError, match="exists already"):
+        with pytest.raises(UsageError, match="already exists"):
             doctor(rehearse=True, report=taken)
     assert report.read_text() == "mine"
     assert not (home / "elsewhere").exists()
@@ -86,7 +86,7 @@ def test_a_report_that_appears_meanwhile_is_left_as_it_is(
     """Another notebook may write the same one."""
     report = home / "report.json"
     stand_in(home, monkeypatch, f"echo mine > {report}; echo '{{\"report\": 1}}'")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         run_doctor(rehearse=False, token={}, report=report)
     assert report.read_text() == "mine\n"
 
@@ -143,7 +143,7 @@ def test_no_secret_reaches_the_environment_or_the_line_of_the_process(
         monkeypatch,
         f'env > {home}/env; echo "$@" > {home}/line; cat > {home}/input; exit 1',
     )
-    run_doctor(rehearse=False, token=find_token({}))
+    run_doctor(rehearse=False, token=locate_token({}))
     assert TOKEN not in (home / "env").read_text() + (home / "line").read_text()
     assert TOKEN in (home / "input").read_text()
 
@@ -151,19 +151,19 @@ def test_no_secret_reaches_the_environment_or_the_line_of_the_process(
 def test_the_token_is_found_where_up_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given, a variable, the environment, then the platform's secrets."""
     monkeypatch.setattr(module, "platform_secret", lambda _name: "of-the-platform")
-    assert find_token({})["origin"] == "this platform's secrets"
+    assert locate_token({})["origin"] == "this platform's secrets"
     monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
-    assert find_token({})["origin"] == "the environment"
+    assert locate_token({})["origin"] == "the environment"
     named = {"NGROK_AUTHTOKEN": Secret("of-the-notebook")}
-    assert find_token(named)["text"] == "of-the-notebook"
-    given = find_token(named, "given", "$MINE")
+    assert locate_token(named)["text"] == "of-the-notebook"
+    given = locate_token(named, "given", "$MINE")
     assert (given["text"], given["origin"]) == ("given", "$MINE")
     assert not given["is_api_key"]
     monkeypatch.setenv("NGROK_API_KEY", TOKEN)
-    assert find_token({})["is_api_key"], "a text in both variables is no token"
+    assert locate_token({})["is_api_key"], "a text in both variables is no token"
     monkeypatch.setattr(module, "platform_secret", lambda _name: None)
     monkeypatch.delenv("NGROK_AUTHTOKEN")
-    assert find_token({}) == {}
+    assert locate_token({}) == {}
 
 
 def test_a_token_that_the_platform_withholds_is_no_token_here(
@@ -176,4 +176,4 @@ def test_a_token_that_the_platform_withholds_is_no_token_here(
 
     monkeypatch.delenv("NGROK_AUTHTOKEN", raising=False)
     monkeypatch.setattr(module, "platform_secret", withhold)
-    assert find_token({}) == {}, "the examination would not have begun"
+    assert locate_token({}) == {}, "the examination would not have begun"

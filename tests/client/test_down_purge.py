@@ -121,6 +121,6 @@ def test_a_release_that_is_being_installed_is_not_removed(
     program = installed("0.34.1-cpu")
     with (engines_folder(rehearsal=False) / ENGINES_LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserActionRequired, match="just installing"):
+        with pytest.raises(UserActionRequired, match="is installing"):
             purge(rehearsal=False)
     assert program.exists()

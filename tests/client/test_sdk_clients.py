@@ -72,7 +72,7 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
 def test_an_engine_without_the_api_is_told_before_a_request_fails() -> None:
     """A 404 of the engine would leave one guessing."""
     old = replace(STATE, engine="Ollama 0.13.5")
-    with pytest.raises(UserActionRequired, match="and later do") as caught:
+    with pytest.raises(UserActionRequired, match="and later have it") as caught:
         anthropic_client(old)
     assert "%avocado_up --ollama-version" in caught.value.remedy
 

@@ -65,7 +65,7 @@ def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, path: str) -> None:
     """With its line and where it leads from; the engine would call it a bad name."""
     with pytest.raises(UsageError) as caught:
         with_absolute_paths(f"FROM tiny\nADAPTER {path}", tmp_path)
-    assert f"Line 3 of this cell: there is no '{path}'" in caught.value.problem
+    assert f"Line 3 of this cell: '{path}' does not exist" in caught.value.problem
     assert str(tmp_path) in caught.value.remedy
 
 

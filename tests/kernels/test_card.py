@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from spicy_avocado_magic import down
-from spicy_avocado_magic.errors import TOLD_ABOVE
+from spicy_avocado_magic.errors import SHOWN_ABOVE
 from tests.machine_speed import scaled
 from tests.main_job.home import Home
 
@@ -115,7 +115,7 @@ def test_a_failure_is_told_once_to_a_person_and_whole_to_nbclient(home: Home) ->
     with new_kernel() as kernel:
         assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
         seen = kernel.collect(kernel.send(up, allow_stdin=True))
-        assert seen.traceback == [TOLD_ABOVE]
+        assert seen.traceback == [SHOWN_ABOVE]
         assert "has no model" in cards(seen)[-1][2], "the card does not tell it"
         alone = kernel.run(up)
         assert "has no model" in "\n".join(alone.traceback)

@@ -64,7 +64,7 @@ def test_the_doctor_checks_the_running_service_and_what_a_killed_one_left(
     assert content["events"], "the event log is not in the report"
     again = kernel.run(code)
     assert again.status == "error", "an existing report was overwritten"
-    assert "exists already" in again.text
+    assert "already exists" in again.text
     record = StateFolder.find(rehearsal=True).read_record()
     assert record is not None
     os.kill(record.host.pid, signal.SIGKILL)

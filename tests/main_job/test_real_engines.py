@@ -71,7 +71,7 @@ def test_stock_clients_work_with_url_and_key_alone(avocado: Avocado) -> None:
         )
     assert said.done, "ollama for Python got no whole answer"
     if _is_older(avocado):
-        with pytest.raises(UserActionRequired, match="and later do"):
+        with pytest.raises(UserActionRequired, match="and later have it"):
             avocado.anthropic()
     else:
         with anthropic.Anthropic(base_url=avocado.url, api_key=avocado.api_key) as api:

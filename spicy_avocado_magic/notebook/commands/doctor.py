@@ -21,7 +21,7 @@ def run(call: MagicCall) -> None:
     values = call.parse()
     rehearse = values["rehearse"] or rehearsal_requested()
     typed = sort_words(call.spec, call.line).options.get("--token", "")
-    token = doctor.find_token(
+    token = doctor.locate_token(
         call.variables.namespace,
         values["token"] or "",
         typed if typed.startswith("$") else "--token",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from spicy_avocado_magic.errors import TOLD_ABOVE, EngineFailed, Interrupted
+from spicy_avocado_magic.errors import SHOWN_ABOVE, EngineFailed, Interrupted
 from spicy_avocado_magic.notebook.display.card import CardView
 from spicy_avocado_magic.notebook.display.render import UpResult
 from spicy_avocado_magic.notebook.display.updatable import RedrawThrottle
@@ -110,7 +110,7 @@ def test_a_person_is_not_told_twice(bare: Session) -> None:
     """Below the card is one short line; nbclient, which sees no card, gets it all."""
     error = EngineFailed("It died.", "Look.", log_tail=["why"])
     end_with(error, is_attended=True)
-    assert error._render_traceback_() == [TOLD_ABOVE]
+    assert error._render_traceback_() == [SHOWN_ABOVE]
     assert str(error) == "It died. Look.", "who catches it knows less"
     end_with(error := EngineFailed("It died.", "Look.", log_tail=["why"]))
     assert error._render_traceback_() == ["✗ It died.", "  → Look.", "    │ why"]
