@@ -140,12 +140,16 @@ class EventLog:
             "lost": lost,
             "facts": dict(facts or {}),
         }
-        kept = {k: self._clean(v) for k, v in fields.items() if v or k == "offset_s"}
+        kept = {
+            name: self._clean(value)
+            for name, value in fields.items()
+            if value or name == "offset_s"
+        }
         if self._file.append([json.dumps(kept)]):
             self._reported_lost += lost
 
     def _clean(self, value: Any) -> Any:
-        """Return a JSON value without secrets, control characters and overlong texts."""
+        """Return a JSON value without secrets, control characters and long texts."""
         if isinstance(value, str):
             return self._redact(value)[:_MAX_CHARS]
         if isinstance(value, dict):

@@ -12,27 +12,26 @@ from spicy_avocado_magic.client import create_model as module
 from spicy_avocado_magic.client.control_client import ControlClient
 from spicy_avocado_magic.client.create_model import create_model
 from spicy_avocado_magic.errors import DaemonUnreachable, Interrupted, UsageError
+from spicy_avocado_magic.protocol.control_messages import CreateEvent, CreateMessage
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-
-Told = dict[str, Any] | BaseException
 
 
 @pytest.fixture
 def tell(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """Return a way to have a host that runs tell things; it notes what is asked."""
 
-    def have(*told: Told) -> list[Any]:
+    def have(*events: CreateEvent | BaseException) -> list[Any]:
         asked: list[Any] = []
 
         def stream(
-            _: ControlClient, path: str, **wish: Any
-        ) -> Iterator[dict[str, Any]]:
-            asked.append((path, wish))
-            for one in told:
-                if isinstance(one, BaseException):
-                    raise one
-                yield one
+            _: ControlClient, path: str, message: CreateMessage, _event: object
+        ) -> Iterator[CreateEvent]:
+            asked.append((path, message))
+            for event in events:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
 
         running = State(pid=1, local_url="http://127.0.0.1:1")
         monkeypatch.setattr(ControlClient, "stream", stream)
@@ -47,14 +46,18 @@ def test_the_host_is_asked_and_what_it_tells_is_shown(
 ) -> None:
     """With the folder from which relative paths lead."""
     monkeypatch.chdir(tmp_path)
-    asked = tell({"text": "pulling"}, {"text": "making"}, {"pulled": ["b:c"]})
+    asked = tell(
+        CreateEvent(text="pulling"),
+        CreateEvent(text="making"),
+        CreateEvent(pulled=("b:c",)),
+    )
     shown: list[str] = []
     folder = StateFolder(tmp_path)
     pulled = create_model(folder, "mine", "FROM tiny\n", show=shown.append)
     assert pulled == ("b:c",)
     assert shown == ["pulling", "making"]
-    wish = {"name": "mine", "modelfile": "FROM tiny\n", "folder": str(tmp_path)}
-    assert asked == [("/create", wish)]
+    message = CreateMessage(name="mine", modelfile="FROM tiny\n", folder=str(tmp_path))
+    assert asked == [("/create", message)]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +84,7 @@ def test_an_interrupt_says_that_no_model_was_made(
     tell: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     """In words of ours."""
-    tell({"text": "pulling"}, KeyboardInterrupt())
+    tell(CreateEvent(text="pulling"), KeyboardInterrupt())
     with pytest.raises(Interrupted, match="mine was not created"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")
 
@@ -90,6 +93,6 @@ def test_a_host_that_ends_in_the_middle_is_told(
     tell: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     """Silence is not success."""
-    tell({"text": "pulling"})
+    tell(CreateEvent(text="pulling"))
     with pytest.raises(DaemonUnreachable, match="creating the model"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")
