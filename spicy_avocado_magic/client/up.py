@@ -240,7 +240,8 @@ class _UpOperation:
             if will_be_local or self.folder.agent_config.exists():
                 return given
             given["token"] = self._find_token()
-        given["token"] = check_token(given["token"])
+        if given["token"]:
+            given["token"] = check_token(given["token"])
         return given
 
     def _find_token(self) -> str:

@@ -52,6 +52,8 @@ def find_token(
 ) -> str:
     """Return the tunnel's token from the usual places, or ask the user for it.
 
+    It is empty if it was not found and the provider does not require one.
+
     Raises:
         SecretMissing: If it is in none of them and the user cannot be asked.
     """
@@ -60,6 +62,8 @@ def find_token(
         found = _look_up(_CREDENTIAL.variable, namespace, environ, platform_secret)
     except SecretMissing as error:
         withheld = error
+    if not found and not _CREDENTIAL.is_required:
+        return ""
     if not found and ask is not None:
         found = ask(f"{TUNNEL.name} {_CREDENTIAL.name} ({_CREDENTIAL.page}): ").strip()
     if not found:

@@ -1,7 +1,8 @@
 """Facts about the tunnel provider that layers above and below it need.
 
-The row in ``TUNNEL`` is the only place outside of the provider's own folder that knows
-ngrok; ``tunnel.provider`` says what its code has to offer.
+``TUNNEL`` is the only place outside of the provider's folder that knows ngrok; its code
+implements ``tunnel.provider``. There is one provider so far, hence no option to choose
+one: ``Endpoints.tunnel`` names it, and a second one adds its row here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Credential:
 
     Attributes:
         name: What the provider calls it.
+        is_required: Whether no tunnel opens without it.
         variable: Its name in a notebook, the environment and secret stores.
         page: Where a user copies it, without ``https://``.
         shape: All that could be one match it; the rest is refused before it is used.
@@ -31,6 +33,7 @@ class Credential:
     """
 
     name: str
+    is_required: bool
     variable: str
     page: str
     shape: re.Pattern[str]
@@ -95,6 +98,7 @@ TUNNEL: Final = TunnelTraits(
     name="ngrok",
     credential=Credential(
         name="authtoken",
+        is_required=True,
         variable="NGROK_AUTHTOKEN",
         page="dashboard.ngrok.com/get-started/your-authtoken",
         shape=re.compile(r"[A-Za-z0-9_-]{20,200}"),

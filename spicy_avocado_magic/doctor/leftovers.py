@@ -90,11 +90,14 @@ def check_ports(context: DoctorContext) -> Finding:
             "ports", f"{message}.", "Choose another --port, or leave --port out."
         )
     if taken:
+        effect_of = {
+            DEFAULT_PORT: "another Ollama shares memory and GPU with it",
+            AGENT_PORT: f"another {TUNNEL.name} agent counts towards your limit",
+        }
+        effects = ", and ".join(effect_of[port] for port in taken)
         return warning(
             "ports",
-            f"{message}. The service uses other ports instead, but another Ollama "
-            f"shares memory and GPU with it, and another {TUNNEL.name} agent counts "
-            "towards the limit of your account.",
+            f"{message}. The service uses another port instead, but {effects}.",
             "End that program if you do not need it; Spicy Avocado only ends its own.",
         )
     own = [p for p in (DEFAULT_PORT, AGENT_PORT) if p in listening]

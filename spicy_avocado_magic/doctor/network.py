@@ -141,7 +141,7 @@ def _to_finding(name: str, result: ProbeResult) -> Finding:
     return ok(name, f"{result.host} answers.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """Result of a probe.
 
@@ -149,14 +149,12 @@ class ProbeResult:
         host: The host that answered or failed; a redirect may have led to it.
         problem: Why it cannot be used, in a sentence; empty if it can.
         remedy: What to do about it.
-        status: HTTP status of the response; 0 if there was none.
-        date: Its ``Date`` header.
+        date: ``Date`` header of the response.
     """
 
     host: str
     problem: str = ""
     remedy: str = ""
-    status: int = 0
     date: str = ""
 
 
@@ -171,27 +169,19 @@ def probe_url(url: str, limit_s: float, *, follow: bool = True) -> ProbeResult:
     host = urlsplit(url).hostname or url
     with requests.Session() as session:
         session.trust_env = not is_loopback(url)
-        timeout_s = limit_s * _TIMEOUT_SHARE
+        timeout = (limit_s * _TIMEOUT_SHARE,) * 2
         try:
             with session.get(
-                url,
-                timeout=(timeout_s, timeout_s),
-                stream=True,
-                allow_redirects=follow,
+                url, timeout=timeout, stream=True, allow_redirects=follow
             ) as response:
                 host = urlsplit(response.url).hostname or host
-                problem, remedy = _status_problem(host, response.status_code)
+                date = response.headers.get("Date", "")
                 return ProbeResult(
-                    host=host,
-                    problem=problem,
-                    remedy=remedy,
-                    status=response.status_code,
-                    date=response.headers.get("Date", ""),
+                    host, *_status_problem(host, response.status_code), date
                 )
         except requests.RequestException as error:
             host = _failed_host(error) or host
-            problem, remedy = _explain(host, error)
-            return ProbeResult(host=host, problem=problem, remedy=remedy)
+            return ProbeResult(host, *_explain(host, error))
 
 
 def probe_port(address: str, limit_s: float) -> ProbeResult:
@@ -200,9 +190,8 @@ def probe_port(address: str, limit_s: float) -> ProbeResult:
     try:
         socket.create_connection((host, int(port)), limit_s * _TIMEOUT_SHARE).close()
     except OSError as error:
-        problem, remedy = _explain(host, error)
-        return ProbeResult(host=host, problem=problem, remedy=remedy)
-    return ProbeResult(host=host)
+        return ProbeResult(host, *_explain(host, error))
+    return ProbeResult(host)
 
 
 def _status_problem(host: str, status: int) -> tuple[str, str]:

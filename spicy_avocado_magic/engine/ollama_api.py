@@ -47,7 +47,7 @@ class OllamaApi:
     async def is_healthy(self, timeout_s: float) -> bool:
         """Return whether the server answers ``/api/version`` in time."""
         try:
-            status, _ = await self._request("GET", "/api/version", None, timeout_s)
+            status, _ = await self._request("GET", "/api/version", timeout_s=timeout_s)
         except EngineFailed:
             return False
         return status < _BAD_REQUEST
@@ -63,8 +63,7 @@ class OllamaApi:
             ("POST", "/api/copy", names),
             ("DELETE", "/api/delete", {"model": source.short}),
         ):
-            timeout_s = self._timeouts.request_s
-            status, text = await self._request(method, path, body, timeout_s)
+            status, text = await self._request(method, path, body)
             if status != _OK:
                 raise load_error(source, status, text)
 
@@ -94,8 +93,7 @@ class OllamaApi:
 
     async def list_loaded(self) -> dict[str, LoadedModel]:
         """Return the models in memory, by their keys (``ModelName.key``)."""
-        timeout_s = self._timeouts.request_s
-        _, text = await self._request("GET", "/api/ps", None, timeout_s)
+        _, text = await self._request("GET", "/api/ps")
         loaded = {}
         for entry in json.loads(text).get("models") or ():
             with contextlib.suppress(UsageError):
@@ -129,10 +127,14 @@ class OllamaApi:
                         yield update
 
     async def _request(
-        self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        timeout_s: float | None = None,
     ) -> tuple[int, str]:
-        """Return the status and the text of a response."""
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        """Return the status and the text of a response; ``request_s`` by default."""
+        timeout = aiohttp.ClientTimeout(total=timeout_s or self._timeouts.request_s)
         with _map_errors():
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,

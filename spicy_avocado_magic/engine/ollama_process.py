@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -35,44 +36,29 @@ _PORT_TRIES: Final = 3
 _PORT_TAKEN: Final = "address already in use"
 
 
+@dataclass(slots=True, kw_only=True)
 class OllamaProcess:
     """One run of ``ollama serve``; a restart needs a new object.
 
     Call ``stop`` after ``start``, also when ``start`` failed.
-
-    Args:
-        executable: The ``ollama`` program.
-        models_dir: The folder of the models; created if missing.
-        log: Receives the process's output.
-        settings: Of these, context, keep-alive and the engine's variables.
-        timeouts: Of these, those of the engine.
-        on_spawn: Called at once with the process's identity, so that the reaper can
-            end it.
-        library_path: Folders to add to ``LD_LIBRARY_PATH``, such as where this
-            platform keeps ``libcuda.so.1``.
     """
 
-    def __init__(
-        self,
-        *,
-        executable: Path,
-        models_dir: Path,
-        log: ProcessLog,
-        settings: Settings,
-        timeouts: Timeouts,
-        on_spawn: Callable[[Identity], None],
-        library_path: Sequence[str] = (),
-    ) -> None:
-        self._executable = executable
-        self._models_dir = models_dir
-        self._log = log
-        self._settings = settings
-        self._timeouts = timeouts
-        self._on_spawn = on_spawn
-        self._library_path = tuple(library_path)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._identity: Identity | None = None
-        self._port = 0
+    executable: Path
+    models_dir: Path
+    """The folder of the models; created if missing."""
+    log: ProcessLog
+    """Receives the process's output."""
+    settings: Settings
+    """Of these, context, keep-alive and the engine's variables."""
+    timeouts: Timeouts
+    on_spawn: Callable[[Identity], None]
+    """Called at once with the identity, so that the reaper can end the process."""
+    library_path: Sequence[str] = ()
+    """Folders for ``LD_LIBRARY_PATH``, such as where the platform has libcuda.so.1."""
+    identity: Identity | None = field(default=None, init=False)
+    """The process's identity; None before ``start``."""
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _port: int = field(default=0, init=False)
 
     @property
     def base_url(self) -> str:
@@ -82,12 +68,7 @@ class OllamaProcess:
     @property
     def api(self) -> OllamaApi:
         """A client of this server."""
-        return OllamaApi(self.base_url, self._timeouts)
-
-    @property
-    def identity(self) -> Identity | None:
-        """The process's identity; None before ``start``."""
-        return self._identity
+        return OllamaApi(self.base_url, self.timeouts)
 
     async def start(self) -> None:
         """Start the process and wait until it answers.
@@ -108,29 +89,29 @@ class OllamaProcess:
 
     def _spawn(self) -> None:
         """Start the process; not in a thread, which would outlive a cancel."""
-        self._models_dir.mkdir(parents=True, exist_ok=True)
-        self._log.start_section()
-        with self._log.path.open("ab") as log:
+        self.models_dir.mkdir(parents=True, exist_ok=True)
+        self.log.start_section()
+        with self.log.path.open("ab") as log:
             try:
                 self._process = spawn(
-                    [str(self._executable), "serve"],
+                    [str(self.executable), "serve"],
                     log=log,
                     env=ollama_environ(
-                        self._settings,
+                        self.settings,
                         port=self._port,
-                        models_dir=self._models_dir,
-                        library_path=self._library_path,
+                        models_dir=self.models_dir,
+                        library_path=self.library_path,
                         environ=os.environ | {"HOME": str(home_folder())},
                     ),
                 )
             except OSError as error:
                 raise EngineFailed(
-                    f"{self._executable} cannot be started ({error.strerror}).",
+                    f"{self.executable} cannot be started ({error.strerror}).",
                     "Reinstall ollama, or remove it from PATH to have it downloaded.",
                 ) from error
-        self._identity = identify(self._process.pid)
-        if self._identity is not None:
-            self._on_spawn(self._identity)
+        self.identity = identify(self._process.pid)
+        if self.identity is not None:
+            self.on_spawn(self.identity)
 
     async def _wait_ready(self) -> None:
         """Return when the server answers, or has exited.
@@ -145,7 +126,7 @@ class OllamaProcess:
         try:
             done, _ = await asyncio.wait(
                 tasks,
-                timeout=self._timeouts.engine_start_s,
+                timeout=self.timeouts.engine_start_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
@@ -170,14 +151,14 @@ class OllamaProcess:
 
         Requests hang while the engine looks for GPUs, so the time-out is long.
         """
-        is_up = await self.api.is_healthy(self._timeouts.engine_start_s)
+        is_up = await self.api.is_healthy(self.timeouts.engine_start_s)
         if not is_up or self._process is None:
             return False
         return await asyncio.to_thread(is_listening, self._process.pid, self._port)
 
     async def is_healthy(self) -> bool:
         """Return whether the server answers a health check in time."""
-        return await self.api.is_healthy(self._timeouts.engine_check_timeout_s)
+        return await self.api.is_healthy(self.timeouts.engine_check_timeout_s)
 
     async def wait_exit(self) -> None:
         """Return when the process has exited; at once if there is none."""
@@ -201,7 +182,7 @@ class OllamaProcess:
         finally:
             signal_group(process.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._timeouts.engine_stop_s):
+            async with asyncio.timeout(self.timeouts.engine_stop_s):
                 await self.wait_exit()
         self._process = None
 
@@ -213,25 +194,13 @@ class OllamaProcess:
             return "still running"
         return f"signal {-code}" if code < 0 else f"status {code}"
 
-    def log_head(self) -> str:
-        """Return the first half megabyte of this run's log."""
-        return self._log.head()
-
-    def compute(self) -> DetectedDevices:
+    def detected_devices(self) -> DetectedDevices:
         """Return the devices that its log reports."""
-        return parse_devices(self.log_head())
-
-    def log_size(self) -> int:
-        """Return the log's size in bytes, for a later ``log_since``."""
-        return self._log.size()
-
-    def log_since(self, position: int) -> str:
-        """Return the log after a position, its last half megabyte at most."""
-        return self._log.since(position)
+        return parse_devices(self.log.head())
 
     def log_tail(self, count: int) -> list[str]:
         """Return the last lines of this run's log, oldest first."""
-        return [strip_control_chars(line) for line in self._log.tail(count)]
+        return [strip_control_chars(line) for line in self.log.tail(count)]
 
     def _failed(self, problem: str) -> EngineFailed:
         return EngineFailed(

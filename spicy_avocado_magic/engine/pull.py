@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..config.model_name import ModelName
@@ -47,32 +48,25 @@ async def pull_model(
     )
 
 
+@dataclass(slots=True)
 class _Pull:
     """The pull of one model over all attempts."""
 
-    def __init__(
-        self,
-        api: OllamaApi,
-        source: ModelName,
-        insecure: bool,
-        timeouts: Timeouts,
-        on_progress: Callable[[str, int, int], None],
-    ) -> None:
-        self._attempts = 0
-        self._api = api
-        self._source = source
-        self._insecure = insecure
-        self._timeouts = timeouts
-        self._on_progress = on_progress
-        self._layers: dict[str, int] = {}
-        """The most bytes reported of each layer, by digest."""
-        self._completed: dict[str, int] = {}
-        """Bytes last reported in this attempt, by step."""
+    api: OllamaApi
+    source: ModelName
+    insecure: bool
+    timeouts: Timeouts
+    on_progress: Callable[[str, int, int], None]
+    attempts: int = 0
+    layers: dict[str, int] = field(default_factory=dict)
+    """The most bytes reported of each layer, by digest."""
+    completed: dict[str, int] = field(default_factory=dict)
+    """Bytes last reported in this attempt, by step."""
 
     @property
     def done_bytes(self) -> int:
         """Bytes of all layers over all attempts."""
-        return sum(self._layers.values())
+        return sum(self.layers.values())
 
     async def attempt(self) -> None:
         """Pull once.
@@ -81,14 +75,14 @@ class _Pull:
             RetryableError: If another attempt may succeed.
             AvocadoError: If none will.
         """
-        self._attempts += 1
-        if self._attempts > 1:
-            await asyncio.sleep(self._timeouts.pull_pause_s)
-        self._completed.clear()
-        updates = self._api.stream_pull(self._source, insecure=self._insecure)
+        self.attempts += 1
+        if self.attempts > 1:
+            await asyncio.sleep(self.timeouts.pull_pause_s)
+        self.completed.clear()
+        updates = self.api.stream_pull(self.source, insecure=self.insecure)
         try:
             async with (
-                asyncio.timeout(self._timeouts.stall_s) as deadline,
+                asyncio.timeout(self.timeouts.stall_s) as deadline,
                 aclosing(updates),
             ):
                 async for update in updates:
@@ -107,22 +101,22 @@ class _Pull:
         """Return the loop time by which the next progress must be reported."""
         is_fetching = "digest" in update or update.get("status") == "pulling manifest"
         # Verifying reports nothing, for minutes on a slow disk.
-        timeouts = self._timeouts
+        timeouts = self.timeouts
         timeout_s = timeouts.stall_s if is_fetching else timeouts.stalled_s
         return asyncio.get_running_loop().time() + timeout_s
 
     def _has_progressed(self, update: dict[str, Any]) -> bool:
         """Record an update; return whether it is of a new step or of other bytes."""
         status, done = str(update.get("status")), int(update.get("completed") or 0)
-        before, self._completed[status] = self._completed.get(status), done
+        before, self.completed[status] = self.completed.get(status), done
         if "digest" in update:
             digest = str(update["digest"]).removeprefix("sha256:")
-            self._layers[digest] = max(done, self._layers.get(digest, 0))
-            self._on_progress(digest, done, int(update.get("total") or 0))
+            self.layers[digest] = max(done, self.layers.get(digest, 0))
+            self.on_progress(digest, done, int(update.get("total") or 0))
         return done != before
 
     def _raise(self, text: str) -> NoReturn:
-        error = pull_error(self._source, text)
+        error = pull_error(self.source, text)
         if isinstance(error, ComponentFailed):
             raise RetryableError(error)
         raise error

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from spicy_avocado_magic.config import credentials
 from spicy_avocado_magic.config.credentials import check_token, find_token, resolve
+from spicy_avocado_magic.config.tunnel import TUNNEL
 from spicy_avocado_magic.errors import InvalidToken, SecretMissing
 from spicy_avocado_magic.system.platforms import PLATFORMS
 from spicy_avocado_magic.system.redaction import Secret
@@ -88,3 +91,13 @@ def test_a_malformed_token_is_refused_without_repeating_it(token: str) -> None:
     with pytest.raises(InvalidToken, match="ERR_NGROK_105") as caught:
         check_token(token)
     assert not token or token not in str(caught.value)
+
+
+def test_a_provider_that_requires_no_token_needs_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that is there is used all the same; the user is not asked."""
+    optional = replace(TUNNEL.credential, is_required=False)
+    monkeypatch.setattr(credentials, "_CREDENTIAL", optional)
+    assert find_token({}, {}, None, lambda _: TOKEN) == ""
+    assert find_token({}, {optional.variable: TOKEN}) == TOKEN

@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import aiohttp
 from aiohttp import web
@@ -131,15 +131,20 @@ class NoLog:
     def __init__(self, head: str = "", load: str = "") -> None:
         self._head, self._load = head, load
 
-    def log_size(self) -> int:
+    @property
+    def log(self) -> Self:
+        """Return this log, as an engine does."""
+        return self
+
+    def size(self) -> int:
         """Return a position."""
         return 0
 
-    def log_since(self, _position: int) -> str:
+    def since(self, _position: int) -> str:
         """Return what was logged at the load."""
         return self._load
 
-    def log_head(self) -> str:
+    def head(self) -> str:
         """Return what was logged at the start."""
         return self._head
 

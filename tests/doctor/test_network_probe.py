@@ -30,7 +30,7 @@ def test_a_host_that_answers_with_success_or_a_client_error_is_reachable(
     """Whether a file exists does not matter."""
     with SmallHost(status).running() as address:
         found = probe_url(f"http://{address}/x", BOUND_S)
-    assert (found.problem, found.status) == ("", status), found
+    assert found == ProbeResult("127.0.0.1", date=found.date), found
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,13 @@ def test_a_failure_after_a_redirect_names_the_host_that_failed() -> None:
     with SmallHost(302, headers).running() as address:
         problem(probe_url(f"http://{address}/x", BOUND_S), "archives.invalid")
         found = probe_url(f"http://{address}/x", BOUND_S, follow=False)
-        assert found.status == 302, found
+        assert found.host == "127.0.0.1", found
+        assert not found.problem, found
 
 
 def test_an_open_port_is_reachable() -> None:
     """Nothing is sent to it."""
     host = SmallHost()
     with host.running() as address:
-        assert probe_port(address, BOUND_S) == ProbeResult(host="127.0.0.1")
+        assert probe_port(address, BOUND_S) == ProbeResult("127.0.0.1")
     assert not host.asked

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from spicy_avocado_magic.config.tunnel import TUNNEL
+from spicy_avocado_magic.doctor import token
 from spicy_avocado_magic.doctor.context import DoctorRequest, Token, load_context
 from spicy_avocado_magic.doctor.token import check_token_shape
 from spicy_avocado_magic.protocol.finding import CheckStatus
@@ -81,3 +84,13 @@ def test_the_token_of_the_running_service_is_checked_if_there_is_no_other() -> N
     assert GOOD not in repr(context), "the token shows in a repr"
     given = load_context(DoctorRequest(token=Token(text="other", origin="--token")))
     assert given.token.text == "other"
+
+
+def test_a_provider_that_requires_no_token_needs_none(
+    new_context: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing one is no problem then."""
+    optional = replace(TUNNEL.credential, is_required=False)
+    monkeypatch.setattr(token, "_CREDENTIAL", optional)
+    found = check_token_shape(new_context(token=Token()))
+    assert found.verdict is CheckStatus.OK, found

@@ -136,7 +136,7 @@ class EngineComponent:
         )
 
     def _describe(self, installed: OllamaInstall, server: OllamaProcess) -> None:
-        board, compute = self._context.board, server.compute()
+        board, compute = self._context.board, server.detected_devices()
         board.update(
             engine=f"Ollama {installed.version}",
             compute=compute.text or "CPU",

@@ -190,9 +190,9 @@ class ModelsComponent:
     async def _warm(self, plan: ModelPlan) -> None:
         """Load a model, and tell where it went; what is not as it should be, loudly."""
         board, server = self._context.board, self._engine.server
-        logged = server.log_size() if server else 0
+        logged = server.log.size() if server else 0
         loaded = await self._engine.api.load_model(plan.name)
-        load_log = server.log_since(logged) if server else ""
+        load_log = server.log.since(logged) if server else ""
         self._layers[plan.name.key] = offloaded_layers(load_log)
         gpu_bytes = self._on_gpu(plan, loaded)
         board.model(plan.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
@@ -205,7 +205,7 @@ class ModelsComponent:
         elif server:
             gpus = await asyncio.to_thread(list_gpus)
             told = board.snapshot().warnings
-            log, environ = server.log_head(), self._environ()
+            log, environ = server.log.head(), self._environ()
             self._warn(no_gpu_warning(gpus, log, environ, told))
 
     async def _tell_memory(self, plans: Sequence[ModelPlan]) -> None:

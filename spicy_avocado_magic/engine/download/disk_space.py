@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +33,16 @@ def require_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def disk_full(folder: Path, error: OSError) -> DiskTooSmall | None:
-    """Return the error for a write to a full disk or quota; None for other errors."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return None
-    return DiskTooSmall(f"The disk of {folder} is full.", _REMEDY)
+@contextlib.contextmanager
+def map_disk_full(folder: Path) -> Iterator[None]:
+    """Raise ``DiskTooSmall`` for a write to a full disk or quota.
+
+    Raises:
+        DiskTooSmall: In place of that ``OSError``; others pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskTooSmall(f"The disk of {folder} is full.", _REMEDY) from error

@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from ...config.timeouts import Timeouts
 from ...errors import ChecksumMismatch
-from .disk_space import disk_full
+from .disk_space import map_disk_full
 from .partial_file import ChecksumError, PartialFile, open_partial_file
 from .ranged_download import download_ranges
 
@@ -55,13 +55,8 @@ async def download_file(
             await asyncio.to_thread(part.commit)
         on_progress(part.done, part.done)
 
-    try:
+    with map_disk_full(destination.parent):
         await retry_on_checksum_mismatch(once)
-    except OSError as error:
-        full = disk_full(destination.parent, error)
-        if full is None:
-            raise
-        raise full from error
 
 
 async def retry_on_checksum_mismatch(once: Callable[[], Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from ...config.timeouts import Timeouts
 from ...errors import DownloadFailed
-from ..download.disk_space import disk_full
+from ..download.disk_space import map_disk_full
 from ..download.http import status_of
 from ..download.partial_file import (
     FileRestarted,
@@ -45,8 +45,9 @@ class ReleaseDownload:
         Raises:
             ChecksumError: If it is not the published archive; it is deleted then.
         """
-        async with open_partial_file(self._part) as part:
-            await self._download(part, timeouts, on_progress)
+        with map_disk_full(self.home.parent):
+            async with open_partial_file(self._part) as part:
+                await self._download(part, timeouts, on_progress)
 
     async def _download(
         self,
@@ -75,11 +76,6 @@ class ReleaseDownload:
             if status_of(error) == _NOT_FOUND:
                 raise no_such_release(self.archive) from error
             raise
-        except OSError as error:
-            full = disk_full(self.home.parent, error)
-            if full is None:
-                raise
-            raise full from error
         finally:
             part.close()
             downloading.cancel()

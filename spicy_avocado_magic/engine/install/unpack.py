@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import zstandard
 
 from ...errors import DownloadFailed
-from ..download.disk_space import disk_full
+from ..download.disk_space import map_disk_full
 
 MAX_UNPACKED_BYTES: Final = 16 << 30
 """Four times the unpacked size of a release; more is a decompression bomb."""
@@ -75,10 +75,14 @@ def unpack(
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=destination.parent))
     try:
-        with _damage_of(name), _decompressed(source, name) as stream:
+        with (
+            map_disk_full(destination.parent),
+            _damage_of(name),
+            _decompressed(source, name) as stream,
+        ):
             reader = _ForwardReader(stream)
-            # Not extractall(filter="data"): it mends what we refuse, and its check of
-            # links could be bypassed before Python 3.12.11 (CVE-2025-4517).
+            # Not extractall(filter="data"): it corrects what we refuse, and its check
+            # of links could be bypassed before Python 3.12.11 (CVE-2025-4517).
             with tarfile.TarFile(fileobj=reader) as tar:  # type: ignore[arg-type]  # it has the methods that are used
                 extractor = SafeExtractor(temporary, max_bytes)
                 for member in tar:
@@ -88,11 +92,6 @@ def unpack(
         verify()
         temporary.chmod(0o755)
         temporary.rename(destination)
-    except OSError as error:
-        full = disk_full(destination.parent, error)
-        if full is None:
-            raise
-        raise full from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -446,7 +446,7 @@ async def test_a_real_engine_without_a_gpu_proves_that_by_its_log(
     async with session.running():
         await session.ready.wait_ready()
         state = session.board.snapshot()
-    assert real_engine.server.compute().text == "CPU"
+    assert real_engine.server.detected_devices().text == "CPU"
     assert state.models[0].memory_bytes > 0
     assert state.models[0].gpu_bytes == 0
     assert "run on the CPU, slowly" in state.warnings[0]
@@ -459,7 +459,7 @@ async def test_the_cache_is_as_large_as_a_real_engine_makes_it(
     session = Session(tmp_path, real_engine, models.address, ("one",))
     async with session.running():
         await session.ready.wait_ready()
-    log = real_engine.server.log_since(0)
+    log = real_engine.server.log.since(0)
     buffers = re.findall(r"KV buffer size =\s*([\d.]+) MiB", log)
     if not buffers:
         pytest.skip("this engine's runner does not log its buffers")
