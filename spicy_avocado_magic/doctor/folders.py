@@ -45,8 +45,7 @@ def check_state_folder(context: DoctorContext) -> Finding:
     try:
         folder = StateFolder.find(rehearsal=context.rehearsal)
     except OSError as error:
-        problem = f"The state folder cannot be created: {error.strerror}."
-        return broken(problem, remedy)
+        return broken(f"The state folder cannot be created: {error.strerror}.", remedy)
     folder.read_record()
     folder.read_secrets()
     problem = write_problem(folder.path) or _noexec_problem(folder.path)

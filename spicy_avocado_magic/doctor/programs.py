@@ -68,8 +68,7 @@ def _without_cards(context: DoctorContext, *, apple: bool) -> Finding:
         return warning(problem, _FIX_DRIVER)
     if context.rehearsal:
         return ok("There is none, and a rehearsal needs none.")
-    problem = "No GPU was found: models run slowly, on the CPU."
-    return warning(problem, _NEW_RUNTIME)
+    return warning("No GPU was found: models run slowly, on the CPU.", _NEW_RUNTIME)
 
 
 def has_cuda(library_path: str) -> bool:
