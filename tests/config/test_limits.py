@@ -77,5 +77,14 @@ def test_a_misspelt_limit_gets_the_closest_match() -> None:
 
 def test_the_default_time_outs_are_those_of_the_timeouts() -> None:
     """Tests scale all of them together."""
-    policy = Timeouts().scaled(20)
-    assert Limits.from_timeouts(policy).hold_wait_s == policy.hold_wait_s
+    timeouts = Timeouts().scaled(20)
+    limits = Limits.from_timeouts(timeouts)
+    assert limits.hold_wait_s == timeouts.hold_wait_s
+
+
+def test_stored_limits_may_have_the_name_as_it_is_typed() -> None:
+    """An earlier version stored it so."""
+    assert parse_limits("strangers=7") == (("unauthenticated", 7.0),)
+    for stored in ("strangers", "unauthenticated"):
+        limits = Limits.from_timeouts(Timeouts(), ((stored, 7.0),))
+        assert limits.unauthenticated == 7

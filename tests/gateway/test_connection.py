@@ -141,7 +141,7 @@ async def test_strangers_make_room_for_each_other_and_never_for_callers(
     open_gateway: Open,
 ) -> None:
     """The one who has waited longest goes; whoever has a key stays."""
-    front = await open_gateway(limits=bounds(strangers=2))
+    front = await open_gateway(limits=bounds(unauthenticated=2))
     known, known_writer = await _open(front)
     known_writer.write(HEAD)
     await known.readuntil(b"true}")
@@ -167,7 +167,7 @@ async def test_a_stranger_who_asks_stays_before_one_who_says_nothing(
         return web.Response(text="there")
 
     engine.reply = later
-    front = await open_gateway(limits=bounds(strangers=1))
+    front = await open_gateway(limits=bounds(unauthenticated=1))
     asking, asking_writer = await _open(front)
     asking_writer.write(HELLO)
     await asyncio.wait_for(engine.arrived.wait(), scaled(5))
@@ -201,7 +201,7 @@ async def test_a_burst_of_callers_has_a_moment_to_show_its_keys(
     open_gateway: Open,
 ) -> None:
     """More of them than there may be strangers are all served."""
-    front = await open_gateway(limits=bounds(strangers=2))
+    front = await open_gateway(limits=bounds(unauthenticated=2))
     answers = await asyncio.gather(
         *(exchange(front.port, HEAD, until=b"true}") for _ in range(20))
     )

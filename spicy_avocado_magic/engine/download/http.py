@@ -18,6 +18,7 @@ import aiohttp
 import certifi
 
 from ...config.timeouts import Timeouts
+from ...config.validators import parse_whole_number
 from ...errors import (
     AvocadoError,
     ComponentFailed,
@@ -98,8 +99,8 @@ def _ssl_context(bundle: str, *_: str | None) -> ssl.SSLContext:
 def retry_after_s(response: aiohttp.ClientResponse) -> float:
     """Return the seconds in ``Retry-After``; 0 without that header."""
     header = response.headers.get("Retry-After", "")
-    if header.isascii() and header.isdigit():
-        return float(header)
+    if (seconds := parse_whole_number(header)) is not None:
+        return float(seconds)
     try:
         until = parsedate_to_datetime(header)
     except ValueError:

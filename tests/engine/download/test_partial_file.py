@@ -131,7 +131,7 @@ def test_a_follower_reads_what_is_there_and_what_comes(tmp_path: Path) -> None:
     part.close()
 
 
-def test_a_follower_is_told_of_a_restart(tmp_path: Path) -> None:
+def test_a_reader_raises_after_a_restart(tmp_path: Path) -> None:
     """What it has read does not count any more."""
     part = PartialFile(tmp_path / "file", 10, SHA256)
     follower = PartialFileReader(part)
