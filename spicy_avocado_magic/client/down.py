@@ -104,19 +104,17 @@ def _request_stop(folder: StateFolder, *, keep_wanted: bool) -> tuple[str, bool]
         with contextlib.suppress(VersionMismatch):
             local_url = daemon.state().local_url
         daemon.post("/down", keep_wanted=keep_wanted)
-    except DaemonUnresponsive:
-        return local_url, True
-    except AvocadoError:
-        return local_url, False
+    except AvocadoError as error:
+        return local_url, isinstance(error, DaemonUnresponsive)
     return local_url, False
 
 
-def _wait_gone(host: Identity, wait_s: float) -> None:
+def _wait_gone(daemon: Identity, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
-    while host.is_alive and time.monotonic() < deadline:
+    while daemon.is_alive and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-    if host.is_alive:
-        end_group(host, grace_s=_KILL_GRACE_S)
+    if daemon.is_alive:
+        end_group(daemon, grace_s=_KILL_GRACE_S)
 
 
 def _verify_gone(
