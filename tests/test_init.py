@@ -1,4 +1,4 @@
-"""The package's front door."""
+"""The public names of the package, and what loading it imports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(*sorted(added))
 
 
 def test_the_public_names_are_these() -> None:
-    """A name is added or taken away on purpose."""
+    """A change of this list is a decision."""
     assert spicy_avocado_magic.__all__ == [
         "Avocado",
         "AvocadoError",
@@ -50,14 +50,14 @@ def test_the_public_names_are_these() -> None:
     assert isinstance(Avocado, type)
 
 
-def test_other_names_are_not_there() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     """As in any module."""
     with pytest.raises(AttributeError, match="guacamole"):
         _ = spicy_avocado_magic.guacamole
 
 
-def test_loading_imports_nothing_heavy(tmp_path: object) -> None:
-    """``%load_ext`` stays instant: what is heavy is imported when it is needed."""
+def test_loading_imports_no_heavy_module(tmp_path: object) -> None:
+    """``%load_ext`` is instant: heavy modules are imported on use."""
     done = subprocess.run(
         [sys.executable, "-c", LOAD],
         check=True,

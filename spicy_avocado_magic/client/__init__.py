@@ -1,1 +1,1 @@
-"""Find, launch and talk to the host: ``up``, ``status``, ``down``, ``follow``."""
+"""The Python API: ``up``, ``status``, ``down``, ``logs``, ``doctor`` and the handle."""

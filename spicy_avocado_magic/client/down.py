@@ -20,6 +20,7 @@ from ..errors import (
     UserActionRequired,
     VersionMismatch,
 )
+from ..protocol.control_messages import Acknowledged, DownMessage
 from ..protocol.state_folder import DaemonRecord, StateFolder
 from ..system.file_lock import hold_lock
 from ..system.paths import ENGINES_LOCK, engines_folder
@@ -103,20 +104,18 @@ def _request_stop(folder: StateFolder, *, keep_wanted: bool) -> tuple[str, bool]
         # A daemon of another version, or one that is ending, is stopped as well.
         with contextlib.suppress(VersionMismatch):
             local_url = daemon.state().local_url
-        daemon.post("/down", keep_wanted=keep_wanted)
-    except DaemonUnresponsive:
-        return local_url, True
-    except AvocadoError:
-        return local_url, False
+        daemon.post("/down", DownMessage(keep_wanted=keep_wanted), Acknowledged)
+    except AvocadoError as error:
+        return local_url, isinstance(error, DaemonUnresponsive)
     return local_url, False
 
 
-def _wait_gone(host: Identity, wait_s: float) -> None:
+def _wait_gone(daemon: Identity, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
-    while host.is_alive and time.monotonic() < deadline:
+    while daemon.is_alive and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-    if host.is_alive:
-        end_group(host, grace_s=_KILL_GRACE_S)
+    if daemon.is_alive:
+        end_group(daemon, grace_s=_KILL_GRACE_S)
 
 
 def _verify_gone(

@@ -17,7 +17,8 @@ _EXAMPLES: Final = {"_s": ("90s", "15m"), "_bytes": ("512KB", "32MB")}
 _MAY_BE_ZERO: Final = ("rpm", "queue", "hold")
 
 LimitOverrides = tuple[tuple[str, float], ...]
-"""Limits that the user set, by the names of the fields of ``Limits``."""
+"""Limits that the user set, by the names of the fields of ``Limits``; settings that an
+earlier version stored may have a name as it is typed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +39,26 @@ class Limits(RequestTimeouts):
     """Requests that wait for an engine that is starting."""
     rpm: int = 0
     """Requests a minute per key; 0 is unlimited."""
-    strangers: int = 128
+    unauthenticated: int = 128
     """Open connections that have not sent a valid key yet."""
 
     @classmethod
     def from_timeouts(cls, timeouts: Timeouts, given: LimitOverrides = ()) -> Self:
         """Return the limits that were set, and the defaults for the others."""
         waits = {f.name: getattr(timeouts, f.name) for f in fields(RequestTimeouts)}
-        typed: dict[str, Any] = {n: v if n.endswith("_s") else int(v) for n, v in given}
+        typed: dict[str, Any] = {
+            _FIELD_BY_NAME.get(name, name): v if name.endswith("_s") else int(v)
+            for name, v in given
+        }
         return replace(cls(**waits), **typed)
 
 
+_TYPED: Final = {"unauthenticated": "strangers"}
 _FIELD_BY_NAME: Final = {
-    field.name.removesuffix("_s").removesuffix("_bytes").replace("_", "-"): field.name
-    for field in fields(Limits)
+    _TYPED.get(
+        name, name.removesuffix("_s").removesuffix("_bytes").replace("_", "-")
+    ): name
+    for name in (field.name for field in fields(Limits))
 }
 NAMES: Final = tuple(_FIELD_BY_NAME)
 """As users type them: ``body``, ``queue``, ``queue-wait``, …"""
@@ -78,8 +85,9 @@ def _parse(part: str) -> tuple[str, float]:
     if number is None or (number < 1 and field not in _MAY_BE_ZERO):
         fitting = (shown for end, shown in _EXAMPLES.items() if field.endswith(end))
         examples = [f"{name}={shown}" for shown in next(fitting, ("16", "64"))]
+        problem = f"cannot be {value!r}" if value else "has no value"
         raise UsageError(
-            f"--limit {part!r} is not a limit with a value that fits.",
+            f"--limit {name} {problem}.",
             f"Write it as {' or '.join(examples)}.",
         )
     return field, number

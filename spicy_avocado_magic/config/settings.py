@@ -30,7 +30,7 @@ class Endpoints:
     releases_url: str = "https://github.com/ollama/ollama/releases"
     """``<releases_url>/download/v<version>/<asset>``."""
     registry: str = ""
-    """Host of models whose name has none; empty is the engine's default."""
+    """Host of models named without one; empty is the engine's default."""
     tunnel: str = TUNNEL.name
     """Provider of the public URL, by its name in ``tunnel.registry``."""
     tunnel_program: str = field(default="", metadata={"json": "ngrok_path"})

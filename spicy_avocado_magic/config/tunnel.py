@@ -1,7 +1,8 @@
 """Facts about the tunnel provider that layers above and below it need.
 
-The row in ``TUNNEL`` is the only place outside of the provider's own folder that knows
-ngrok; ``tunnel.provider`` says what its code has to offer.
+``TUNNEL`` is the only place outside of the provider's folder that knows ngrok; its code
+implements ``tunnel.provider``. There is one provider so far, hence no option to choose
+one: ``Endpoints.tunnel`` names it, and a second one adds its row here.
 """
 
 from __future__ import annotations

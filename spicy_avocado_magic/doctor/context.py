@@ -55,13 +55,9 @@ class DoctorContext:
     @property
     def provider(self) -> TunnelProvider:
         """The tunnel provider that the settings name."""
-        return _provider(self.settings)
+        from ..tunnel.registry import PROVIDERS  # imports aiohttp, maybe broken
 
-
-def _provider(settings: Settings) -> TunnelProvider:
-    from ..tunnel.registry import PROVIDERS  # imports aiohttp, which may be broken
-
-    return PROVIDERS[settings.sources.tunnel]
+        return PROVIDERS[self.settings.sources.tunnel]
 
 
 def load_context(request: DoctorRequest) -> DoctorContext:
@@ -75,15 +71,16 @@ def load_context(request: DoctorRequest) -> DoctorContext:
         record = folder.read_record()
         is_running = record is not None and record.host.is_alive
         settings = _stored_settings(folder, settings, is_running=is_running)
-    return DoctorContext(
+    context = DoctorContext(
         settings=settings,
         folder=folder,
         timeouts=request.timeouts,
-        token=_token(folder, request.token, settings),
+        token=request.token,
         platform=detect_platform(),
         rehearsal=request.rehearse,
         is_running=is_running,
     )
+    return replace(context, token=_token(context))
 
 
 def _stored_settings(
@@ -98,10 +95,11 @@ def _stored_settings(
     return base
 
 
-def _token(folder: StateFolder | None, given: Token, settings: Settings) -> Token:
-    if given.text or folder is None or settings.local:
-        return given
+def _token(context: DoctorContext) -> Token:
+    """Return the kernel's token, or that of the service if the kernel has none."""
+    if context.token.text or context.folder is None or context.settings.local:
+        return context.token
     with contextlib.suppress(OSError, ValueError, KeyError):
-        text = _provider(settings).read_token(folder.agent_config)
+        text = context.provider.read_token(context.folder.agent_config)
         return Token(text=text, origin="the running service")
-    return given
+    return context.token

@@ -65,12 +65,12 @@ class ConnectionTable:
         """Add a connection; the oldest unauthenticated one is closed for it."""
         self._open.add(connection)
         self._unauthenticated[connection] = None
-        if len(self._unauthenticated) > self.limits.strangers:
+        if len(self._unauthenticated) > self.limits.unauthenticated:
             # Not at once: in a burst, no connection's key has been read yet.
             asyncio.get_running_loop().call_later(_FIRST_REQUEST_S, self._evict)
 
     def _evict(self) -> None:
-        if len(self._unauthenticated) > self.limits.strangers:
+        if len(self._unauthenticated) > self.limits.unauthenticated:
             idle = (c for c in self._unauthenticated if not c.has_pending_request)
             oldest = next(idle, None) or next(iter(self._unauthenticated))
             del self._unauthenticated[oldest]

@@ -22,7 +22,7 @@ from spicy_avocado_magic.gateway.app import Gateway
 from spicy_avocado_magic.gateway.authorization import AccessPolicy
 from spicy_avocado_magic.system.redaction import Secret
 
-_BOUNDS = (("concurrent", 1024.0), ("strangers", 1024.0))
+_BOUNDS = (("concurrent", 1024.0), ("unauthenticated", 1024.0))
 """Of the usual bounds, those that 512 streams opened in one go would meet."""
 
 

@@ -1,1 +1,1 @@
-"""The kernel's side: connection, following and ending."""
+"""Tests of client/."""

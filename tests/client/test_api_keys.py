@@ -1,4 +1,4 @@
-"""Asking a host for keys where there is none, and with arguments that cannot be."""
+"""API keys over the control socket: without a service, and with wrong arguments."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 
-def test_arguments_of_python_become_a_grant() -> None:
-    """Numbers, lists and times as Python has them; what is left out is no bound."""
+def test_keyword_arguments_become_a_key_request() -> None:
+    """Omitted arguments mean no limit."""
     grant = api_key_request(
         "ann", rpm=60, tokens=100_000, models=["tiny", "b:c"], expires="2h", manage=True
     )
@@ -35,14 +35,14 @@ def test_arguments_of_python_become_a_grant() -> None:
 @pytest.mark.parametrize(
     "arguments", [{"rpm": 0}, {"rpm": 1.5}, {"tokens": -1}, {"expires": 0}, {"tpm": 1}]
 )
-def test_an_argument_that_cannot_be_is_refused(arguments: dict[str, Any]) -> None:
-    """Before anything is asked of the host."""
+def test_a_wrong_argument_is_refused(arguments: dict[str, Any]) -> None:
+    """The daemon is not asked."""
     with pytest.raises(UsageError):
         api_key_request("ann", **arguments)
 
 
-def test_where_nothing_runs_there_are_no_keys(tmp_path: Path) -> None:
-    """The error says how to get there."""
+def test_without_a_service_there_are_no_keys(tmp_path: Path) -> None:
+    """The error says how to start one."""
     avocado = Avocado(StateFolder(tmp_path), "restored")
     for call in (
         avocado.keys,

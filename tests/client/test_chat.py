@@ -1,4 +1,4 @@
-"""Asking a model: what is sent, what is yielded, and every way in which it fails."""
+"""Streaming chat: the request, the chunks and every failure."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from spicy_avocado_magic.protocol.state import ModelState, State
 from tests.machine_speed import scaled
 
 QUESTION = ChatRequest(model="tiny", prompt="Why?", system="Be brief.")
-POLICY = Timeouts(upstream_connect_s=2.0, silence_s=5.0)
+TIMEOUTS = Timeouts(upstream_connect_s=2.0, silence_s=5.0)
 
 
 @dataclass
 class Service:
-    """Stands in for the gateway: answers as told, notes what it was sent."""
+    """Stands in for the gateway: sends given answers and stores the requests."""
 
     status: int = 200
     lines: tuple[Any, ...] = ()
     holds: bool = False
     """Whether the answer stays open after its lines."""
     holds_s: float = 10.0
-    """For how long at most; it breaks off then."""
+    """For how long at most, in seconds; then it is cut off."""
     asked: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
-    """Set once the caller has gone while the answer was open."""
+    """Set when the client has closed the connection before the end."""
     over: threading.Event = field(default_factory=threading.Event)
-    """Set once nothing more is sent."""
+    """Set when the answer has ended."""
     url: str = ""
 
     @property
     def state(self) -> State:
-        """What the host would say of it."""
+        """State with this URL."""
         models = (ModelState(name="tiny"), ModelState(name="qwen3:8b"))
         return State(pid=1, local_url=self.url, api_key="the-key-1", models=models)
 
@@ -100,7 +100,7 @@ def service() -> Iterator[Service]:
         thread.join()
 
 
-def said(text: str) -> dict[str, Any]:
+def chunk(text: str) -> dict[str, Any]:
     """Return a line of ``/api/chat``."""
     return {"message": {"role": "assistant", "content": text}, "done": False}
 
@@ -113,11 +113,18 @@ DONE = {
 }
 
 
-def test_the_answer_comes_piece_by_piece(service: Service) -> None:
-    """With thoughts apart, and a count at its end."""
+def test_the_answer_is_yielded_in_chunks(service: Service) -> None:
+    """Reasoning is separate, and the last chunk has the token count."""
     thinking = {"message": {"thinking": "hm"}, "done": False}
-    service.lines = (thinking, "", said("Be"), said("cause"), DONE, said("never read"))
-    pieces = list(stream_chat(service.state, QUESTION, POLICY))
+    service.lines = (
+        thinking,
+        "",
+        chunk("Be"),
+        chunk("cause"),
+        DONE,
+        chunk("never read"),
+    )
+    pieces = list(stream_chat(service.state, QUESTION, TIMEOUTS))
     assert pieces == [
         ChatChunk(thought="hm"),
         ChatChunk(text="Be"),
@@ -137,21 +144,21 @@ def test_the_answer_comes_piece_by_piece(service: Service) -> None:
     }
 
 
-def test_a_proxy_of_the_environment_is_not_asked(
+def test_a_proxy_of_the_environment_is_ignored(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It knows nothing of this machine's loopback."""
+    """It cannot reach this machine's loopback."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
-    service.lines = (said("Hi"), DONE)
-    assert len(list(stream_chat(service.state, QUESTION, POLICY))) == 2
+    service.lines = (chunk("Hi"), DONE)
+    assert len(list(stream_chat(service.state, QUESTION, TIMEOUTS))) == 2
 
 
-def test_who_stops_listening_closes_the_connection(service: Service) -> None:
-    """By which the gateway knows that the engine may stop."""
-    service.lines, service.holds = (said("Once"),), True
-    pieces = stream_chat(service.state, QUESTION, POLICY)
+def test_closing_the_generator_closes_the_connection(service: Service) -> None:
+    """The gateway then cancels the request at the engine."""
+    service.lines, service.holds = (chunk("Once"),), True
+    pieces = stream_chat(service.state, QUESTION, TIMEOUTS)
     assert next(pieces).text == "Once"
     pieces.close()
     assert service.left.wait(scaled(5)), "the connection stays open: the engine goes on"
@@ -160,64 +167,64 @@ def test_who_stops_listening_closes_the_connection(service: Service) -> None:
 @pytest.mark.parametrize(
     ("model", "remedy"), [("tinny", "Did you mean tiny?"), ("zzz", "It has tiny, ")]
 )
-def test_an_unknown_model_is_told_with_the_nearest(
+def test_an_unknown_model_gets_the_closest_match(
     service: Service, model: str, remedy: str
 ) -> None:
-    """Or with those that there are."""
+    """Without a similar name the error lists the models."""
     service.status, service.lines = 404, ({"error": "model not found"},)
     with pytest.raises(UsageError) as caught:
-        list(stream_chat(service.state, ChatRequest(model=model, prompt="?"), POLICY))
+        list(stream_chat(service.state, ChatRequest(model=model, prompt="?"), TIMEOUTS))
     assert caught.value.remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize(
-    ("status", "line", "kind", "told"),
+    ("status", "line", "kind", "message"),
     [
         (503, {"error": "the model is still loading"}, GatewayFailed, "still loading"),
         (429, {"error": {"message": "wait a bit"}}, GatewayFailed, "wait a bit"),
         (400, {"error": "tiny does not support chat"}, EngineFailed, "support chat"),
         (500, "<html>\x1b[31mbad", EngineFailed, "<html>bad"),
         (200, {"error": "out of memory"}, EngineFailed, "out of memory"),
-        (200, said("cut"), EngineFailed, "was cut off"),
+        (200, chunk("cut"), EngineFailed, "was cut off"),
         (200, "{no json", EngineFailed, "was cut off"),
         (200, "[]", EngineFailed, "was cut off"),
     ],
 )
-def test_each_failure_says_what_was_said(
-    service: Service, status: int, line: Any, kind: type[AvocadoError], told: str
+def test_each_failure_shows_the_message_of_the_service(
+    service: Service, status: int, line: Any, kind: type[AvocadoError], message: str
 ) -> None:
-    """Before the first word and after it; control characters are stripped."""
+    """Before and after the first chunk, without control characters."""
     service.status, service.lines = status, (line,)
     with pytest.raises(kind) as caught:
-        list(stream_chat(service.state, QUESTION, POLICY))
-    assert told in caught.value.problem
+        list(stream_chat(service.state, QUESTION, TIMEOUTS))
+    assert message in caught.value.problem
     assert "\x1b" not in str(caught.value)
 
 
-def test_a_service_that_does_not_answer_is_told(service: Service) -> None:
-    """In two lines, not in one of urllib3's."""
+def test_a_service_that_does_not_answer_is_an_error_of_ours(service: Service) -> None:
+    """The user does not see an exception of urllib3."""
     state = State(pid=1, local_url="http://127.0.0.1:1")
     with pytest.raises(GatewayFailed, match="does not answer"):
-        list(stream_chat(state, QUESTION, POLICY))
+        list(stream_chat(state, QUESTION, TIMEOUTS))
 
 
-def test_where_nothing_runs_the_remedy_is_an_up() -> None:
-    """Also where a gateway is not there yet."""
+def test_without_a_service_the_remedy_is_to_start_one() -> None:
+    """The same before the gateway has a port."""
     for state in (None, State(), State(pid=1)):
         with pytest.raises(UsageError, match="%avocado_up"):
             require_running(state)
 
 
-def test_the_first_model_is_asked_where_none_is_named(service: Service) -> None:
-    """Of several."""
+def test_the_first_model_is_the_default(service: Service) -> None:
+    """There may be several."""
     assert first_model(service.state) == "tiny"
     assert first_model(State()) == ""
 
 
-def test_the_answer_is_read_to_its_end(service: Service) -> None:
-    """One who hangs up after the last line is counted as gone, by status 499."""
+def test_the_response_is_read_to_its_end(service: Service) -> None:
+    """A connection closed after the last line is logged with status 499."""
     service.lines, service.holds, service.holds_s = (DONE,), True, 0.2
-    assert list(stream_chat(service.state, QUESTION, POLICY)) == [
+    assert list(stream_chat(service.state, QUESTION, TIMEOUTS)) == [
         ChatChunk(tokens=12, seconds=2.0)
     ]
     assert service.over.wait(scaled(5))

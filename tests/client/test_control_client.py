@@ -1,4 +1,4 @@
-"""The kernel's end of the control socket, before hosts that misbehave."""
+"""The client of the control socket, against daemons that misbehave."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ from spicy_avocado_magic.errors import (
     DaemonUnresponsive,
     ModelUnavailable,
     VersionMismatch,
+)
+from spicy_avocado_magic.protocol.control_messages import (
+    CreateEvent,
+    CreateMessage,
+    UpMessage,
+    UpReply,
 )
 from spicy_avocado_magic.protocol.json_codec import to_json
 from spicy_avocado_magic.protocol.state import PROTOCOL, State
@@ -62,15 +68,18 @@ def http(body: Any, *, status: str = "200 OK") -> bytes:
     return (head + text).encode()
 
 
-def test_a_state_comes_back_as_it_was_sent() -> None:
-    """Kernel and host speak of the same value."""
+CREATE = CreateMessage(name="mine", modelfile="FROM tiny", folder="/")
+
+
+def test_a_state_is_received_as_it_was_sent() -> None:
+    """Kernel and daemon have the same value."""
     state = State(pid=7, url="https://a.example")
     with answering(http(to_json(state))) as connection:
         assert connection.state() == state
 
 
-def test_a_hung_host_is_told_after_a_bounded_time() -> None:
-    """A cell never hangs with the host."""
+def test_a_hung_daemon_is_reported_after_a_bounded_time() -> None:
+    """A cell never hangs with the daemon."""
     with (
         answering(None) as connection,
         pytest.raises(DaemonUnresponsive, match="has not"),
@@ -78,19 +87,19 @@ def test_a_hung_host_is_told_after_a_bounded_time() -> None:
         replace(connection, answer_s=0.2).state()
 
 
-def test_a_silent_stream_is_told_after_a_bounded_time() -> None:
-    """Heartbeats come each second, so that silence means a hung host."""
+def test_a_silent_stream_is_reported_after_a_bounded_time() -> None:
+    """Heartbeats arrive each second, so silence means a hung daemon."""
     with answering(None) as connection, pytest.raises(DaemonUnresponsive):
         list(replace(connection, answer_s=0.2).follow())
 
 
-def test_a_host_that_has_gone_is_told() -> None:
-    """Nobody listens at the socket any more."""
+def test_a_daemon_that_has_ended_is_reported() -> None:
+    """Nobody listens on the socket any more."""
     with pytest.raises(DaemonUnreachable, match="does not answer"):
         ControlClient(Path("/tmp/avo-nowhere.sock")).state()
 
 
-def test_an_error_of_the_host_is_raised_here_as_its_own_kind() -> None:
+def test_an_error_of_the_daemon_is_raised_with_its_class() -> None:
     """The kernel can catch it by its class."""
     failure = {
         "kind": "ModelUnavailable",
@@ -102,11 +111,11 @@ def test_an_error_of_the_host_is_raised_here_as_its_own_kind() -> None:
         answering(answer) as connection,
         pytest.raises(ModelUnavailable, match="No such"),
     ):
-        connection.post("/up", given={})
+        connection.post("/up", UpMessage(given={}, only=False), UpReply)
 
 
-def test_another_protocol_is_told_with_the_command_that_mends_it() -> None:
-    """After an upgrade the running host speaks another language."""
+def test_the_error_for_another_protocol_has_the_command_that_helps() -> None:
+    """The package may be upgraded while the daemon runs."""
     state = to_json(State(pid=7)) | {"protocol": PROTOCOL + 1}
     with (
         answering(http(state)) as connection,
@@ -115,15 +124,15 @@ def test_another_protocol_is_told_with_the_command_that_mends_it() -> None:
         connection.state()
 
 
-def test_an_answer_that_is_no_json_is_told() -> None:
-    """As of an older host that knows nothing of what it is asked."""
+def test_an_answer_that_is_not_json_is_an_error() -> None:
+    """An older daemon may not know the request."""
     answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404: Not Found"
     with answering(answer) as connection, pytest.raises(DaemonUnreachable):
-        list(connection.stream("/create", name="mine"))
+        list(connection.stream("/create", CREATE, CreateEvent))
 
 
-def test_what_takes_its_time_is_told_line_by_line() -> None:
-    """Each as it comes; an error in the middle is raised as its own kind."""
+def test_a_long_operation_is_streamed_line_by_line() -> None:
+    """An error in the middle is raised with its class."""
     failure = {
         "kind": "ModelUnavailable",
         "problem": "No such model.",
@@ -133,7 +142,7 @@ def test_what_takes_its_time_is_told_line_by_line() -> None:
     body = "".join(f"{json.dumps(line)}\n" for line in lines)
     answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     with answering(answer) as connection:
-        told = connection.stream("/create", name="mine")
-        assert [next(told), next(told)] == lines[:2]
+        events = connection.stream("/create", CREATE, CreateEvent)
+        assert [next(events).text, next(events).text] == ["one", "two"]
         with pytest.raises(ModelUnavailable, match="No such"):
-            next(told)
+            next(events)

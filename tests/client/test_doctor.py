@@ -49,14 +49,14 @@ def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     monkeypatch.setattr(sys, "executable", str(program))
 
 
-def test_a_rehearsal_is_examined_and_reported(
+def test_a_rehearsal_is_checked_and_reported(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The report is the owner's alone, and has no secret in it."""
+    """Only the owner can read the report, and it has no secret."""
     report = home / "report.json"
     monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
     found = doctor(rehearse=True, report=report)
-    verdicts = {one.name: one.verdict for one in found}
+    verdicts = {finding.name: finding.verdict for finding in found}
     assert verdicts["registry"] is CheckStatus.OK, found
     assert stat.S_IMODE(report.stat().st_mode) == 0o600
     text = report.read_text()
@@ -65,8 +65,8 @@ def test_a_rehearsal_is_examined_and_reported(
     assert str(home / "home") not in text, "the home folder is in the report"
 
 
-def test_a_report_replaces_nothing(home: Path) -> None:
-    """Neither a file nor what a link leads to, and nothing is examined for it."""
+def test_a_report_never_replaces_a_file(home: Path) -> None:
+    """Neither a file nor the target of a link, and no check is run."""
     report = home / "report.json"
     report.write_text("mine")
     link = home / "link.json"
@@ -80,10 +80,10 @@ def test_a_report_replaces_nothing(home: Path) -> None:
         doctor(rehearse=True, report=home / "no" / "report.json")
 
 
-def test_a_report_that_appears_meanwhile_is_left_as_it_is(
+def test_a_report_that_another_process_writes_meanwhile_is_kept(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another notebook may write the same one."""
+    """Another notebook may write the same file."""
     report = home / "report.json"
     stand_in(home, monkeypatch, f"echo mine > {report}; echo '{{\"report\": 1}}'")
     with pytest.raises(UsageError, match="already exists"):
@@ -91,10 +91,10 @@ def test_a_report_that_appears_meanwhile_is_left_as_it_is(
     assert report.read_text() == "mine\n"
 
 
-def test_an_examination_that_fails_is_a_finding(
+def test_a_failure_of_all_checks_is_a_finding(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where a package that it needs is broken; the token stays unseen."""
+    """A package may be broken; the token is not shown."""
     stand_in(
         home, monkeypatch, f"echo 'ModuleNotFoundError: psutil {TOKEN}' >&2; exit 1"
     )
@@ -103,23 +103,23 @@ def test_an_examination_that_fails_is_a_finding(
     assert found.verdict is CheckStatus.BROKEN, found
     assert "ModuleNotFoundError" in found.what
     assert "%pip install" in found.remedy
-    assert TOKEN not in found.what + report.read_text(), "the token is told"
+    assert TOKEN not in found.what + report.read_text(), "the token is shown"
 
 
-def test_what_a_library_prints_does_not_spoil_the_answer(
+def test_output_of_a_library_does_not_damage_the_answer(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is the last line."""
     answer = '{"findings": [{"name": "a", "verdict": "ok", "what": "b"}]}'
     stand_in(home, monkeypatch, f"echo 'pip: upgrade me'; echo '{answer}'")
     (found,) = run_doctor(rehearse=False, token={})
-    assert found == ok("a", "b")
+    assert found == ok("b", name="a")
 
 
-def test_an_examination_that_hangs_is_ended_with_all_it_started(
+def test_hanging_checks_are_killed_with_their_children(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its children, too, which would hold its output open."""
+    """The children would hold the output open."""
     children = home / "children"
     stand_in(home, monkeypatch, f"sleep 60 & echo $! > {children}; sleep 60")
     timeouts = replace(Timeouts(), diagnosis_s=0.5)
@@ -133,10 +133,10 @@ def test_an_examination_that_hangs_is_ended_with_all_it_started(
         time.sleep(0.01)
 
 
-def test_no_secret_reaches_the_environment_or_the_line_of_the_process(
+def test_no_secret_is_in_the_environment_or_the_command_line(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes on standard input."""
+    """It is sent on standard input."""
     monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
     stand_in(
         home,
@@ -148,8 +148,10 @@ def test_no_secret_reaches_the_environment_or_the_line_of_the_process(
     assert TOKEN in (home / "input").read_text()
 
 
-def test_the_token_is_found_where_up_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given, a variable, the environment, then the platform's secrets."""
+def test_the_token_is_searched_in_the_places_of_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Argument, variable, environment, then the platform's secrets."""
     monkeypatch.setattr(module, "platform_secret", lambda _name: "of-the-platform")
     assert locate_token({})["origin"] == "this platform's secrets"
     monkeypatch.setenv("NGROK_AUTHTOKEN", TOKEN)
@@ -166,10 +168,10 @@ def test_the_token_is_found_where_up_finds_it(monkeypatch: pytest.MonkeyPatch) -
     assert locate_token({}) == {}
 
 
-def test_a_token_that_the_platform_withholds_is_no_token_here(
+def test_a_token_that_the_platform_withholds_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All else is examined; ``up`` tells what to switch on."""
+    """The other checks are run; ``up`` explains what to switch on."""
 
     def withhold(_name: str) -> str:
         raise SecretMissing("No access.", "Switch it on.")

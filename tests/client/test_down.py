@@ -1,4 +1,4 @@
-"""``down`` proves that nothing is left, and says so if something is."""
+"""``down`` verifies that nothing is left, and lists what is."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from spicy_avocado_magic.system.processes import Identity, identify
 from tests.machine_speed import scaled
 
 
-def test_what_cannot_be_ended_is_told_by_name(
+def test_the_error_lists_the_processes_that_are_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A `down` that left something never says that all is gone."""
+    """A ``down`` never claims that all has ended if it has not."""
     folder = StateFolder(tmp_path)
     with (
         subprocess.Popen(["sleep", "60"], start_new_session=True) as host,
@@ -40,8 +40,8 @@ def test_what_cannot_be_ended_is_told_by_name(
         child.kill()
 
 
-def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
-    """A hung host, whose socket nobody serves, is ended all the same."""
+def test_a_daemon_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
+    """Even if nobody answers on its socket."""
     folder = StateFolder(tmp_path)
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as host:
         identity = identify(host.pid)
@@ -54,10 +54,10 @@ def test_a_host_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
     assert not folder.desired_state.exists()
 
 
-def test_a_hung_host_is_not_waited_for(
+def test_a_hung_daemon_is_killed_without_a_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that takes calls and answers none is killed at once."""
+    """It accepts connections and answers none."""
     monkeypatch.setattr(down, "_ANSWER_S", 0.05)
     waits: list[float] = []
     wait_gone = down._wait_gone

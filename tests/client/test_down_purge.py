@@ -1,4 +1,4 @@
-"""What ``--purge`` removes, and what it never touches."""
+"""Files that ``--purge`` removes, and files that it keeps."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def installed(name: str, *, rehearsal: bool = False) -> Path:
     return program
 
 
-def test_every_release_goes_with_what_was_half_fetched() -> None:
-    """The bytes are told; hard links count once; the folder itself goes too."""
+def test_releases_and_partial_downloads_are_removed() -> None:
+    """Freed bytes count hard links once; the folder is removed, too."""
     installed("0.34.1-cuda_v12")
     installed("0.24.0-cpu")
     folder = engines_folder(rehearsal=False)
@@ -62,8 +62,8 @@ def test_nothing_installed_is_no_error() -> None:
     assert purge(rehearsal=False) == PurgeResult()
 
 
-def test_models_and_foreign_engines_stay() -> None:
-    """Only what this program installed is removed."""
+def test_models_and_other_engines_are_kept() -> None:
+    """Only releases that this package installed are removed."""
     installed("0.34.1-cpu")
     kept = [
         models_folder("", rehearsal=False) / "blobs" / "sha256-1",
@@ -79,8 +79,8 @@ def test_models_and_foreign_engines_stay() -> None:
     assert [path for path in kept if not path.exists()] == []
 
 
-def test_what_a_link_leads_to_stays(tmp_path: Path) -> None:
-    """A link in the folder is removed, not what it leads to."""
+def test_the_target_of_a_link_is_kept(tmp_path: Path) -> None:
+    """The link itself is removed."""
     precious = tmp_path / "precious" / "file"
     precious.parent.mkdir()
     precious.touch()
@@ -92,31 +92,31 @@ def test_what_a_link_leads_to_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rehearse", [True, False])
-def test_real_and_rehearsed_releases_are_told_apart(*, rehearse: bool) -> None:
-    """Each is removed where it is meant, and only there."""
+def test_releases_of_rehearsals_are_removed_separately(*, rehearse: bool) -> None:
+    """A purge never removes both kinds."""
     programs = {
         rehearsal: installed("0.34.1-cpu", rehearsal=rehearsal)
         for rehearsal in (True, False)
     }
-    (told,) = down(rehearse=rehearse, purge=True)
-    assert told.purged is not None
-    assert told.purged.releases == ("0.34.1-cpu",)
-    assert told.rehearsal is rehearse
+    (result,) = down(rehearse=rehearse, purge=True)
+    assert result.purged is not None
+    assert result.purged.releases == ("0.34.1-cpu",)
+    assert result.rehearsal is rehearse
     assert not programs[rehearse].exists()
     assert programs[not rehearse].exists(), "the other one is gone"
 
 
-def test_without_purge_releases_stay() -> None:
-    """An ordinary end keeps what the next start reuses."""
+def test_without_purge_releases_are_kept() -> None:
+    """The next start reuses them."""
     program = installed("0.34.1-cpu")
     assert down() == ()
     assert program.exists()
 
 
-def test_a_release_that_is_being_installed_is_not_removed(
+def test_a_release_is_not_removed_during_its_installation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever installs holds the lock; the error says to wait."""
+    """The installer holds the lock; the error says to wait."""
     monkeypatch.setattr("spicy_avocado_magic.client.down._LOCK_WAIT_S", 0.0)
     program = installed("0.34.1-cpu")
     with (engines_folder(rehearsal=False) / ENGINES_LOCK).open("ab") as lock:

@@ -29,10 +29,10 @@ START = EventRecord(
 LAST = EventRecord(time="2026-11-25T10:59:00.000Z", pid=41, text="something")
 
 
-def at(minute: int, what: str, text: str = "", **facts: object) -> EventRecord:
+def at(minute: int, kind: str, text: str = "", **facts: object) -> EventRecord:
     """Return an event at a minute past eleven, UTC."""
     moment = f"2026-11-25T11:{minute:02}:00.000Z"
-    return EventRecord(time=moment, pid=42, what=what, text=text, facts=facts)
+    return EventRecord(time=moment, pid=42, what=kind, text=text, facts=facts)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_a_crash_that_was_found_later_has_no_exact_time() -> None:
     assert "was killed before 2026-11-25 11:06:00" in text
     assert "ended nothing" in text
     assert "while" not in text
-    ending = at(5, ENDING, "told to")
+    ending = at(5, ENDING, "down")
     text = describe_exit([START, ending, died], "boot-a")
     assert "was killed while it was ending" in text
 

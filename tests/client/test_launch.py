@@ -1,4 +1,4 @@
-"""Sweeping up after a host that died, and leaving a living one alone."""
+"""Cleaning up after a dead daemon, and leaving a living one alone."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tests.machine_speed import scaled
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
-def test_an_agent_that_no_record_names_is_found_by_its_config(tmp_path: Path) -> None:
-    """It was being started when the host died; its private config tells it."""
+def test_an_agent_without_a_record_is_found_by_its_config(tmp_path: Path) -> None:
+    """The daemon died while it was starting it."""
     folder = StateFolder(tmp_path)
     command = [*SLEEP, str(folder.agent_config)]
     with subprocess.Popen(command, start_new_session=True) as agent:
@@ -40,8 +40,8 @@ def test_an_agent_that_no_record_names_is_found_by_its_config(tmp_path: Path) ->
         assert agent.wait(scaled(5)) != 0
 
 
-def test_a_living_hosts_children_are_left_alone(tmp_path: Path) -> None:
-    """Whoever holds the lock is alive, whatever the record says."""
+def test_children_of_a_living_daemon_are_left_alone(tmp_path: Path) -> None:
+    """A held lock means a living daemon, whatever the record says."""
     folder = StateFolder(tmp_path)
     with subprocess.Popen(SLEEP, start_new_session=True) as child:
         identity = identify(child.pid)
@@ -58,8 +58,8 @@ def test_a_living_hosts_children_are_left_alone(tmp_path: Path) -> None:
         assert child.wait(scaled(5)) != 0
 
 
-def test_a_death_that_no_guard_saw_is_written_down(tmp_path: Path) -> None:
-    """Host and guard were killed together: who sweeps up tells the next one."""
+def test_a_crash_that_the_reaper_missed_is_recorded(tmp_path: Path) -> None:
+    """Daemon and reaper were killed together."""
     folder = StateFolder(tmp_path)
     with subprocess.Popen(SLEEP, start_new_session=True) as child:
         engine = identify(child.pid)
@@ -71,20 +71,18 @@ def test_a_death_that_no_guard_saw_is_written_down(tmp_path: Path) -> None:
     (entry,) = read_tail(tmp_path, 5)
     assert (entry.what, entry.facts["ended"]) == (CRASHED, ["engine"])
     assert clean_up_dead_daemon(folder) == ()
-    assert len(read_tail(tmp_path, 5)) == 1, "one death is told twice"
+    assert len(read_tail(tmp_path, 5)) == 1, "one crash is recorded twice"
 
 
-@pytest.mark.parametrize("what", [CRASHED, ENDED])
-def test_an_end_that_is_told_already_is_not_told_again(
-    tmp_path: Path, what: str
-) -> None:
-    """By the guard, or by the host itself."""
+@pytest.mark.parametrize("kind", [CRASHED, ENDED])
+def test_an_end_is_recorded_only_once(tmp_path: Path, kind: str) -> None:
+    """The reaper or the daemon itself may have recorded it."""
     folder = StateFolder(tmp_path)
     folder.write_record(DaemonRecord(host=Identity(pid=2**22 + 1, start="x")))
-    if what == CRASHED:
+    if kind == CRASHED:
         record_death(tmp_path / FILE_NAME, ["engine"], by=GUARD)
     else:
-        EventLog(tmp_path / FILE_NAME, Redactor()).record("host", ENDED, "told to")
+        EventLog(tmp_path / FILE_NAME, Redactor()).record("host", ENDED, "down")
     assert clean_up_dead_daemon(folder) == ()
     (entry,) = read_tail(tmp_path, 5)
-    assert entry.what == what
+    assert entry.what == kind

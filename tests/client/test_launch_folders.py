@@ -1,4 +1,4 @@
-"""Which hosts a verb is about."""
+"""The state folders that a command looks at."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from spicy_avocado_magic.client.launch import candidate_state_folders
 
 
-def test_a_rehearsal_alone_where_it_is_asked_for(
+def test_a_requested_rehearsal_is_the_only_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the call or by the environment; a real host is never touched then."""
+    """By argument or by the environment; the real service is not touched."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("AVOCADO_REHEARSE", raising=False)
     real, rehearsal = candidate_state_folders(rehearse=False)

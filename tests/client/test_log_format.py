@@ -1,4 +1,4 @@
-"""Lines of each log: when, whose, and nothing that a terminal would obey."""
+"""Parsing of log lines: time, component, and no control characters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOON_S = datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()
 
 @pytest.fixture(autouse=True)
 def utc() -> Iterator[None]:
-    """Tell times of day as in Greenwich."""
+    """Set the local time zone to UTC."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "UTC")
         time.tzset()
@@ -26,7 +26,7 @@ def utc() -> Iterator[None]:
 
 
 def read(name: str, *lines: str) -> list[LogLine]:
-    """Return what lines of a log say."""
+    """Return the parsed lines of a log."""
     return list(LineReader(name, NOON_S - 60, Redactor(["secret-of-ann"])).read(lines))
 
 
@@ -53,18 +53,18 @@ def read(name: str, *lines: str) -> list[LogLine]:
         ("access", '{"time": "2026-11-25T12:00:07.000Z"}', -60, "gateway"),
     ],
 )
-def test_each_log_tells_time_and_component_in_its_form(
+def test_time_and_component_follow_from_the_format_of_the_log(
     name: str, line: str, after_noon_s: float, component: str
 ) -> None:
-    """What tells no time has that of the file, and no line is a mistake."""
+    """A line without a time has the file's, and no line is an error."""
     (found,) = read(name, line)
     assert found.at_s == pytest.approx(NOON_S + after_noon_s)
     assert found.component == component
 
 
-def test_an_access_line_reads_as_words() -> None:
-    """Method, route, status, key, model, time and tokens, those that there are."""
-    told = {
+def test_an_access_line_becomes_readable_text() -> None:
+    """Fields without a value are left out."""
+    request = {
         "time": "2026-11-25T12:00:00.000Z",
         "method": "POST",
         "route": "/api/chat",
@@ -75,18 +75,18 @@ def test_an_access_line_reads_as_words() -> None:
         "tokens_in": 3,
         "tokens_out": 4,
     }
-    (line,) = read("access", json.dumps(told))
+    (line,) = read("access", json.dumps(request))
     assert line.text == (
         "POST /api/chat 200 key=ann model=tiny 12.5 ms 3 tokens in, 4 out"
     )
     assert str(line) == f"2026-11-25 12:00:00.000 gateway   {line.text}"
-    none = told | {"key": None, "model": None, "tokens_in": 0, "tokens_out": 0}
+    none = request | {"key": None, "model": None, "tokens_in": 0, "tokens_out": 0}
     (line,) = read("access", json.dumps(none))
     assert line.text == "POST /api/chat 200 12.5 ms"
 
 
 def test_a_line_without_a_time_has_that_of_its_neighbour() -> None:
-    """A traceback or a runner's words stay where they were said."""
+    """A traceback keeps its place."""
     lines = read(
         "engine",
         "llama_model_loader: x",
@@ -97,8 +97,8 @@ def test_a_line_without_a_time_has_that_of_its_neighbour() -> None:
     assert [line.at_s - NOON_S for line in lines] == [1, 1, 1, 9]
 
 
-def test_nothing_evil_is_shown() -> None:
-    """Control characters, secrets, endless and empty lines."""
+def test_control_characters_and_secrets_are_not_shown() -> None:
+    """Empty lines are left out, and long ones are cut."""
     evil = "\x1b[31mred\x1b[0m \x1b]0;title\x07\x07 \u202esecret-of-ann\tx"
     red, long = read("engine", evil, "", " \t", "y" * 10_000)
     assert red.text == "red ••• x"

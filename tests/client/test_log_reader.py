@@ -1,4 +1,4 @@
-"""The logs' end and what follows: of all files, in time, across rotation."""
+"""Reading and following the logs: of all files, by time, across rotation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def engine_line(second: int, text: str) -> str:
 
 
 def fill(folder: StateFolder) -> None:
-    """Leave logs of several parts, whose lines interleave in time."""
+    """Write logs of several components, with lines that alternate in time."""
     now = iter(1_800_000_000.0 + n for n in range(0, 40, 10))
     record = EventLog(folder.path / FILE_NAME, Redactor(), clock=lambda: next(now))
     record("begins")
@@ -62,7 +62,7 @@ def texts(lines: list[LogLine]) -> list[str]:
 
 
 def test_all_logs_are_merged_by_time(folder: StateFolder) -> None:
-    """Events, engine and agent, as they came one after another."""
+    """Events, engine and agent."""
     fill(folder)
     assert texts(read_logs(folder)) == [
         *("begins", "msg=one", "says", "starting", "msg=two", "msg=hello", "connecting")
@@ -70,8 +70,10 @@ def test_all_logs_are_merged_by_time(folder: StateFolder) -> None:
     assert texts(read_logs(folder, count=2)) == ["msg=hello", "connecting"]
 
 
-def test_a_components_lines_are_its_events_and_its_log(folder: StateFolder) -> None:
-    """However many events of others came since."""
+def test_the_lines_of_a_component_are_its_events_and_its_log(
+    folder: StateFolder,
+) -> None:
+    """Later events of other components do not displace them."""
     fill(folder)
     record = EventLog(folder.path / FILE_NAME, Redactor())
     for _ in range(500):
@@ -83,7 +85,7 @@ def test_a_components_lines_are_its_events_and_its_log(folder: StateFolder) -> N
 
 
 def test_a_clock_set_back_does_not_reorder_a_log(folder: StateFolder) -> None:
-    """Cause stays before effect."""
+    """The lines of one log keep their order."""
     folder.log("engine").write_text(engine_line(50, "one") + engine_line(5, "two"))
     assert texts(read_logs(folder)) == ["msg=one", "msg=two"]
 
@@ -92,10 +94,10 @@ def test_a_clock_set_back_does_not_reorder_a_log(folder: StateFolder) -> None:
     ("component", "hint"),
     [("engin", "Did you mean engine?"), ("tunel", "tunnel"), ("zzz", "Use host, ")],
 )
-def test_a_misspelt_component_is_told_the_nearest(
+def test_a_misspelt_component_gets_the_closest_match(
     folder: StateFolder, component: str, hint: str
 ) -> None:
-    """Before anything is read or followed."""
+    """The error is raised before anything is read."""
     with pytest.raises(UsageError, match=component) as caught:
         read_logs(folder, component)
     assert hint in caught.value.remedy
@@ -104,14 +106,14 @@ def test_a_misspelt_component_is_told_the_nearest(
 
 
 @pytest.mark.parametrize("count", [0, -1, MAX_LINES + 1])
-def test_a_count_that_cannot_be_is_refused(folder: StateFolder, count: int) -> None:
-    """Neither none nor more than memory holds."""
+def test_a_wrong_count_is_refused(folder: StateFolder, count: int) -> None:
+    """Zero, negative and huge ones."""
     with pytest.raises(UsageError, match="cannot be shown"):
         read_logs(folder, count=count)
 
 
-def test_what_a_host_keeps_secret_is_not_shown(folder: StateFolder) -> None:
-    """Also where an engine or agent repeats it, and a secret file is cut short."""
+def test_secrets_of_the_service_are_not_shown(folder: StateFolder) -> None:
+    """Even if an engine logs one, or a file with one is cut short."""
     keys = [{"name": "ann", "secret": "key-of-ann-123"}]
     wanted = {"api_key": "owners-key-1", "metrics_token": "scraper-1", "keys": keys}
     write_private(folder.desired_state, json.dumps(wanted))
@@ -125,18 +127,20 @@ def test_what_a_host_keeps_secret_is_not_shown(folder: StateFolder) -> None:
     assert read_logs(folder), "a cut file hides the logs"
 
 
-def test_the_folder_is_that_of_the_living_or_of_the_last(tmp_path: Path) -> None:
-    """A host that runs goes before one that ran later."""
-    one, two = (StateFolder(tmp_path / name) for name in ("one", "two"))
-    for folder in (one, two):
+def test_the_folder_is_that_of_the_running_or_of_the_last_service(
+    tmp_path: Path,
+) -> None:
+    """A running service comes before one that was written to later."""
+    first, second = (StateFolder(tmp_path / name) for name in ("one", "two"))
+    for folder in (first, second):
         folder.path.mkdir()
-    assert most_recent_state_folder((one, two)) == one, "with nothing, the first"
-    two.log("host").write_text("x")
-    assert most_recent_state_folder((one, two)) == two
+    assert most_recent_state_folder((first, second)) == first, "with nothing, the first"
+    second.log("host").write_text("x")
+    assert most_recent_state_folder((first, second)) == second
     me = identify(os.getpid())
     assert me is not None
-    one.write_record(DaemonRecord(host=me))
-    assert most_recent_state_folder((one, two)) == one
+    first.write_record(DaemonRecord(host=me))
+    assert most_recent_state_folder((first, second)) == first
 
 
 @pytest.fixture
@@ -154,10 +158,10 @@ def add(path: Path, text: str) -> None:
         file.write(text)
 
 
-def test_following_shows_each_new_line_once_and_whole(
+def test_each_new_line_is_shown_once_and_complete(
     folder: StateFolder, followed: Iterator[LogLine]
 ) -> None:
-    """Half a line is waited for."""
+    """Half a line is not shown yet."""
     add(folder.log("engine"), engine_line(20, "three") + "time=2027-01-15T08:00:30Z ha")
     assert next(followed).text.endswith("msg=three")
     timer = threading.Timer(0.05, add, (folder.log("engine"), "lf\n"))
@@ -166,10 +170,10 @@ def test_following_shows_each_new_line_once_and_whole(
     timer.join()
 
 
-def test_following_goes_on_across_rotation_and_a_new_host(
+def test_following_continues_after_rotation_and_a_restart(
     folder: StateFolder, followed: Iterator[LogLine]
 ) -> None:
-    """A file moved aside, one cut to nothing, one removed and made anew."""
+    """A file may be moved, truncated or replaced."""
     flight, engine = folder.path / FILE_NAME, folder.log("engine")
     record = EventLog(flight, Redactor())
     record("last of the old file")
@@ -186,10 +190,10 @@ def test_following_goes_on_across_rotation_and_a_new_host(
     assert next(followed).text == "a new host"
 
 
-def test_what_comes_while_the_end_is_read_is_shown_once(
+def test_a_line_written_during_the_first_read_is_shown_once(
     folder: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither twice nor not at all."""
+    """It is neither lost nor repeated."""
     engine = folder.log("engine")
     engine.write_text(engine_line(1, "before"))
 
@@ -205,7 +209,7 @@ def test_what_comes_while_the_end_is_read_is_shown_once(
     assert texts([next(lines)]) == ["msg=after"]
 
 
-def test_a_line_without_end_does_not_fill_the_memory(
+def test_a_line_without_an_end_does_not_fill_the_memory(
     folder: StateFolder, followed: Iterator[LogLine]
 ) -> None:
     """It is shown, cut, once it is long."""

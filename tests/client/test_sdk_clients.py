@@ -1,4 +1,4 @@
-"""Ready clients: whose they are, where they lead, and what is missing."""
+"""Clients of other packages: their class, their URL, and what is missing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ STATE = State(pid=1, local_url="http://127.0.0.1:8000", api_key="the-key-1")
 OPEN = State(pid=1, local_url="http://127.0.0.1:8000")
 
 
-def test_they_are_the_packages_own_and_know_url_and_key() -> None:
-    """A name and a question are all that is left to say."""
+def test_each_client_is_of_its_package_and_has_url_and_key() -> None:
+    """Only model and question have to be given."""
     with openai_client(STATE) as client:
         assert isinstance(client, openai.OpenAI)
         assert str(client.base_url) == "http://127.0.0.1:8000/v1/"
@@ -43,24 +43,24 @@ def test_they_are_the_packages_own_and_know_url_and_key() -> None:
 
 
 def test_keys_of_other_services_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the environment has for a cloud stays with it, also under ``--no-auth``."""
+    """Keys in the environment are for cloud services, even under ``--no-auth``."""
     names = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
     for name in (*names, "OLLAMA_API_KEY"):
         monkeypatch.setenv(name, "secret-of-a-cloud")
     for state in (STATE, OPEN):
-        with openai_client(state) as one, anthropic_client(state) as two:
+        with openai_client(state) as first, anthropic_client(state) as second:
             native = ollama_client(state)
-            sent = [*one.auth_headers.values(), *two.auth_headers.values()]
+            sent = [*first.auth_headers.values(), *second.auth_headers.values()]
             sent += native._client.headers.values()
             native._client.close()
         assert "secret-of-a-cloud" not in " ".join(map(str, sent))
 
 
 @pytest.mark.parametrize("package", ["openai", "ollama", "anthropic"])
-def test_a_missing_package_is_told_with_the_line_that_installs_it(
+def test_the_error_for_a_missing_package_has_the_line_that_installs_it(
     package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """In place of an ImportError from our insides."""
+    """The user does not see an ImportError."""
     monkeypatch.setitem(sys.modules, package, None)
     avocado = Avocado(StateFolder(tmp_path), "restored")
     monkeypatch.setattr(avocado, "status", lambda: STATE)
@@ -69,8 +69,8 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
     assert f"%pip install {package}" in caught.value.remedy
 
 
-def test_an_engine_without_the_api_is_told_before_a_request_fails() -> None:
-    """A 404 of the engine would leave one guessing."""
+def test_an_engine_without_the_api_is_an_error_before_any_request() -> None:
+    """The engine would answer 404."""
     old = replace(STATE, engine="Ollama 0.13.5")
     with pytest.raises(UserActionRequired, match="and later have it") as caught:
         anthropic_client(old)
@@ -78,8 +78,10 @@ def test_an_engine_without_the_api_is_told_before_a_request_fails() -> None:
 
 
 @pytest.mark.parametrize("name", ["openai", "ollama", "anthropic", "snippets"])
-def test_where_nothing_runs_the_remedy_is_an_up(name: str, tmp_path: Path) -> None:
-    """Of clients as of snippets."""
+def test_without_a_service_the_remedy_is_to_start_one(
+    name: str, tmp_path: Path
+) -> None:
+    """For clients and for snippets."""
     avocado = Avocado(StateFolder(tmp_path), "restored")
     with pytest.raises(UserActionRequired, match="%avocado_up"):
         getattr(avocado, name)()

@@ -1,4 +1,4 @@
-"""The hand-over's code: filled in, quoted, and silent about keys of the user's own."""
+"""Code for common clients: filled in, quoted, and without the user's own key."""
 
 from __future__ import annotations
 
@@ -47,25 +47,27 @@ STATES = [STATE, OWN_KEY, HIDDEN, NO_KEY, replace(STATE, url="", path_key=True)]
 
 def named(made: Snippets, title: str) -> str:
     """Return the code for one client."""
-    return next(one.code for one in made if one.title == title)
+    return next(snippet.code for snippet in made if snippet.title == title)
 
 
 def of_language(language: str) -> list[Snippet]:
     """Return the code in one language, for every kind of service."""
     made = [snippets(state, show_key=True) for state in STATES]
-    return [one for each in made for one in each if one.language == language]
+    return [s for each in made for s in each if s.language == language]
 
 
 def test_there_is_code_for_every_client() -> None:
-    """In the order in which people look for them."""
-    assert tuple(one.title for one in snippets(STATE, show_key=True)) == TITLES
+    """The most common clients come first."""
+    assert tuple(snippet.title for snippet in snippets(STATE, show_key=True)) == TITLES
 
 
-def test_each_is_filled_in() -> None:
-    """With URL, key and the first model; nothing is left to be replaced."""
-    for one in snippets(replace(STATE, path_key=True), show_key=True):
-        for told in (URL, KEY, "qwen3:8b") if one.title != "Open WebUI" else (URL, KEY):
-            assert told in one.code, f"{one.title} does not tell {told}"
+def test_each_snippet_is_filled_in() -> None:
+    """With URL, key and the first model; nothing is left to replace."""
+    for snippet in snippets(replace(STATE, path_key=True), show_key=True):
+        for text in (
+            (URL, KEY, "qwen3:8b") if snippet.title != "Open WebUI" else (URL, KEY)
+        ):
+            assert text in snippet.code, f"{snippet.title} lacks {text}"
 
 
 @pytest.mark.parametrize(
@@ -73,17 +75,17 @@ def test_each_is_filled_in() -> None:
     [(STATE, False), (OWN_KEY, True), (HIDDEN, True)],
     ids=["shown once already", "of the user's own", "--hide-key"],
 )
-def test_a_key_that_may_not_be_seen_is_a_variable(state: State, show_key: bool) -> None:
-    """In every language by its own means; nowhere is the key itself."""
+def test_a_hidden_key_is_a_variable(state: State, show_key: bool) -> None:
+    """Each language reads it in its own way."""
     made = snippets(replace(state, path_key=True), show_key=show_key)
-    for one in made:
-        assert KEY not in one.code, f"{one.title} shows the key"
-        assert "AVOCADO_API_KEY" in one.code, f"{one.title} has no key at all"
+    for snippet in made:
+        assert KEY not in snippet.code, f"{snippet.title} shows the key"
+        assert "AVOCADO_API_KEY" in snippet.code, f"{snippet.title} has no key at all"
     assert KEY not in str(made)
 
 
-def test_a_shell_says_where_a_key_is_that_was_not_set() -> None:
-    """In place of sending a request without one."""
+def test_the_shell_explains_an_unset_key() -> None:
+    """No request is sent without a key."""
     line = named(snippets(OWN_KEY, show_key=True), "curl")
     done = subprocess.run(
         ["/bin/sh", "-c", line], env={}, capture_output=True, text=True, check=False
@@ -92,8 +94,8 @@ def test_a_shell_says_where_a_key_is_that_was_not_set() -> None:
     assert "print(avocado.api_key)" in done.stderr
 
 
-def test_where_no_key_is_asked_for_none_is_sent() -> None:
-    """But by clients that insist on one."""
+def test_without_authentication_no_key_is_sent() -> None:
+    """Except by clients that require one."""
     made = snippets(NO_KEY, show_key=True)
     for title in ("curl", "ollama (Python)"):
         assert "Authorization" not in named(made, title)
@@ -102,7 +104,7 @@ def test_where_no_key_is_asked_for_none_is_sent() -> None:
 
 
 def test_the_ollama_program_needs_the_path_key() -> None:
-    """It sends no key; without the option the snippet says what is missing."""
+    """It sends no key; without the option the snippet explains that."""
     without = named(snippets(STATE, show_key=True), "ollama (program)")
     assert "%avocado_up --path-key" in without
     assert KEY not in without
@@ -125,12 +127,12 @@ def test_the_ollama_program_needs_the_path_key() -> None:
         ("", False),
     ],
 )
-def test_an_engine_without_anthropics_api_gets_no_code_that_fails(
+def test_an_engine_without_the_anthropic_api_gets_an_explanation(
     engine: str, is_old: bool
 ) -> None:
-    """But which one has it, and how to get that; unknown ones are trusted."""
+    """It names the version that has it; unknown versions are trusted."""
     made = snippets(replace(STATE, engine=engine), show_key=True)
-    assert tuple(one.title for one in made) == TITLES
+    assert tuple(snippet.title for snippet in made) == TITLES
     for title in ("anthropic (Python)", "Claude Code"):
         code = named(made, title)
         assert ("0.14.0 and later" in code) is is_old, code
@@ -138,27 +140,31 @@ def test_an_engine_without_anthropics_api_gets_no_code_that_fails(
         if is_old:
             assert all(line.startswith("# ") for line in code.splitlines())
             assert "%avocado_up --ollama-version 0." in code
-    assert all(URL in one.code for one in made if one.title.startswith("openai"))
+    assert all(
+        URL in snippet.code for snippet in made if snippet.title.startswith("openai")
+    )
 
 
 def test_lines_are_short_enough_for_a_card() -> None:
-    """Where Python would be broken in the midst of a text."""
+    """Python code would break in the middle of a string."""
     state = replace(STATE, url=f"https://{'a' * 24}.ngrok-free.app", path_key=True)
-    for one in snippets(state, show_key=True):
-        longest = max(map(len, one.code.splitlines()))
-        assert one.language != "python" or longest <= 80, f"{one.title}: {longest}"
+    for snippet in snippets(state, show_key=True):
+        longest = max(map(len, snippet.code.splitlines()))
+        assert snippet.language != "python" or longest <= 80, (
+            f"{snippet.title}: {longest}"
+        )
 
 
-def test_without_a_tunnel_the_local_url_is_told() -> None:
+def test_without_a_tunnel_the_local_url_is_used() -> None:
     """As under ``--local``."""
     local = snippets(replace(STATE, url="", path_key=True), show_key=True)
-    assert all("http://127.0.0.1:8000" in one.code for one in local)
+    assert all("http://127.0.0.1:8000" in snippet.code for snippet in local)
 
 
-def test_shell_code_is_what_a_shell_can_read() -> None:
-    """Also where the model's name or the URL is evil."""
-    for one in of_language("shell"):
-        subprocess.run(["/bin/sh", "-n", "-c", one.code], check=True)
+def test_shell_code_is_valid() -> None:
+    """Whatever the name of the model or the URL contains."""
+    for snippet in of_language("shell"):
+        subprocess.run(["/bin/sh", "-n", "-c", snippet.code], check=True)
     evil = "x'; touch /nowhere; echo $(id) \"`id`"
     state = replace(STATE, url=evil, path_key=True, models=(ModelState(name=evil),))
     made = snippets(state, show_key=True)
@@ -168,24 +174,24 @@ def test_shell_code_is_what_a_shell_can_read() -> None:
     assert json.loads(shlex.split(named(made, "curl"))[-1])["model"] == evil
 
 
-def test_python_code_is_python() -> None:
-    """And quotes whatever it was given."""
-    for one in of_language("python"):
-        ast.parse(one.code)
+def test_python_code_is_valid() -> None:
+    """Names are quoted."""
+    for snippet in of_language("python"):
+        ast.parse(snippet.code)
     evil = 'x"); import os; ("\n\\'
     made = snippets(replace(STATE, models=(ModelState(name=evil),)), show_key=True)
-    for one in made:
-        if one.language == "python":
+    for snippet in made:
+        if snippet.language == "python":
             constants = {
                 node.value
-                for node in ast.walk(ast.parse(one.code))
+                for node in ast.walk(ast.parse(snippet.code))
                 if isinstance(node, ast.Constant)
             }
-            assert evil in constants, f"{one.title} does not quote the name"
+            assert evil in constants, f"{snippet.title} does not quote the name"
 
 
 def test_yaml_code_is_a_configuration_of_continue() -> None:
-    """With the fields that its reference asks for."""
+    """With the fields that its reference requires."""
     shown = yaml.safe_load(named(snippets(STATE, show_key=True), TITLES[8]))
     assert {"name", "version", "schema", "models"} == set(shown)
     (model,) = shown["models"]
@@ -196,40 +202,40 @@ def test_yaml_code_is_a_configuration_of_continue() -> None:
     assert hidden["models"][0]["apiKey"] == "${{ secrets.AVOCADO_API_KEY }}"
 
 
-def test_javascript_code_is_javascript(tmp_path: Path) -> None:
-    """As far as ``node`` can tell without running it."""
+def test_javascript_code_is_valid(tmp_path: Path) -> None:
+    """``node`` checks it without running it."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no node on PATH to check JavaScript with")
-    for number, one in enumerate(of_language("javascript")):
+    for number, snippet in enumerate(of_language("javascript")):
         file = tmp_path / f"{number}.mjs"
-        file.write_text(one.code)
+        file.write_text(snippet.code)
         subprocess.run([node, "--check", str(file)], check=True)
 
 
-def test_printed_they_are_one_text() -> None:
-    """Each under its client's name; a rehearsal is marked."""
+def test_printed_snippets_are_one_text() -> None:
+    """Each has a heading; a rehearsal is marked."""
     made = snippets(STATE, show_key=False)
     text = str(made)
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(
         TITLES
     )
-    assert all(one.code in text for one in made)
+    assert all(snippet.code in text for snippet in made)
     assert REHEARSAL_MARK not in text
     rehearsed = snippets(replace(STATE, rehearsal=True), show_key=False)
     assert str(rehearsed).startswith(REHEARSAL_MARK)
 
 
 def test_ipython_shows_the_text() -> None:
-    """A value at the end of a cell is not a heap of quotes."""
-    said: list[str] = []
+    """Not the repr of a tuple."""
+    printed: list[str] = []
 
     class Printer:
         """Takes the text, as IPython's own does."""
 
         def text(self, text: str) -> None:
-            said.append(text)
+            printed.append(text)
 
     made = snippets(STATE, show_key=False)
     made._repr_pretty_(Printer(), False)
-    assert said == [str(made)]
+    assert printed == [str(made)]

@@ -1,4 +1,4 @@
-"""A state in plain words."""
+"""A state as plain text."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ STATE = State(
         (2e15, "2000.0 TB"),
     ],
 )
-def test_sizes_read_as_people_write_them(size_bytes: float, text: str) -> None:
-    """Decimal units, as disks and registries use them."""
+def test_sizes_have_decimal_units(size_bytes: float, text: str) -> None:
+    """As disks and registries use them."""
     assert format_bytes(size_bytes) == text
 
 
@@ -77,13 +77,13 @@ def test_sizes_read_as_people_write_them(size_bytes: float, text: str) -> None:
         (11_400, "3 h 10 min"),
     ],
 )
-def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
-    """No ``1 min 60 s``."""
+def test_durations_are_rounded_to_readable_units(seconds: float, text: str) -> None:
+    """Never ``1 min 60 s``."""
     assert format_duration(seconds) == text
 
 
-def test_progress_tells_bytes_rate_and_time_left() -> None:
-    """While nothing moves, no time is promised."""
+def test_progress_has_bytes_rate_and_remaining_time() -> None:
+    """Without a rate there is no remaining time."""
     moving = Progress(done_bytes=500, total_bytes=2000, rate_bytes_s=100)
     assert progress_text(moving) == "500 B of 2.0 kB, 100 B/s, 15.0 s left"
     assert progress_text(replace(moving, rate_bytes_s=0)) == "500 B of 2.0 kB"
@@ -91,14 +91,14 @@ def test_progress_tells_bytes_rate_and_time_left() -> None:
 
 
 def test_a_stage_is_one_line_without_control_characters() -> None:
-    """What came from outside cannot write over the screen."""
+    """Text from outside cannot move the cursor."""
     stage = replace(SERVE, detail="\x1b[2Jup", elapsed_s=0.31)
     assert stage_line(stage) == "✓ serve    up · 0.3 s"
     assert stage_line(replace(stage, phase=Phase.WAITING, detail="")) == "· serve"
 
 
 def test_the_status_shows_every_failure_once() -> None:
-    """A failed model says why; one told by its stage is not told again."""
+    """A failure of a model and of its stage is the same one."""
     stage = replace(SERVE, phase=Phase.FAILED, failure=FAILURE)
     gone = Failure(kind="ModelUnavailable", problem="No such model.", remedy="Look.")
     models = (
@@ -121,8 +121,8 @@ def test_the_status_has_a_line_for_everything() -> None:
     assert KEY not in text
 
 
-def test_the_status_tells_the_traffic_plainly() -> None:
-    """What goes on now, what it cost, whom, and how much of the free month is gone."""
+def test_the_status_shows_the_traffic() -> None:
+    """Requests in flight, tokens, usage by key and the free quota."""
     traffic = TrafficStats(
         in_flight=2,
         queued=1,
@@ -174,8 +174,8 @@ def test_the_status_tells_the_traffic_plainly() -> None:
     assert "first after" not in quiet, "a time was made up"
 
 
-def test_a_model_tells_where_in_memory_it_is() -> None:
-    """The part on the GPU is what decides its speed."""
+def test_a_model_shows_its_gpu_and_cpu_memory() -> None:
+    """The part on the GPU decides its speed."""
     model = ModelState(
         name="m", phase=Phase.READY, size_bytes=10, memory_bytes=1000, gpu_bytes=600
     )
@@ -184,8 +184,8 @@ def test_a_model_tells_where_in_memory_it_is() -> None:
     )
 
 
-def test_a_model_that_is_not_loaded_tells_what_is_expected_of_it() -> None:
-    """Once it is in memory, what is there counts."""
+def test_a_model_that_is_not_loaded_shows_its_memory_estimate() -> None:
+    """Once loaded, the real sizes are shown."""
     model = ModelState(name="llama3", fit="fits on the GPU: about 5.8 GB")
     assert model_line(model) == "llama3: waiting, fits on the GPU: about 5.8 GB"
     loaded = replace(model, memory_bytes=5, gpu_bytes=5)
@@ -201,10 +201,10 @@ def test_a_model_that_is_not_loaded_tells_what_is_expected_of_it() -> None:
         (replace(STATE, key_is_generated=False), True, False),
     ],
 )
-def test_a_key_is_shown_only_where_we_made_it_and_it_may_be_seen(
+def test_only_a_generated_key_that_is_not_hidden_is_shown_in_full(
     state: State, show_key: bool, is_shown: bool
 ) -> None:
-    """A key of the user's own never lands in a saved notebook."""
+    """A key of the user is never in a saved notebook."""
     for text in (
         key_text(state, show_key=show_key),
         curl_line(state, show_key=show_key),
@@ -213,8 +213,8 @@ def test_a_key_is_shown_only_where_we_made_it_and_it_may_be_seen(
         assert (KEY in text) is is_shown
 
 
-def test_the_token_for_scrapers_is_shown_once_by_the_up_that_made_it() -> None:
-    """Afterwards the handle has it; ``--hide-key`` hides it at once."""
+def test_the_metrics_token_is_shown_once_by_the_up_that_generated_it() -> None:
+    """Later the handle has it; ``--hide-key`` hides it at once."""
     token = "avocado-metrics-0123456789"
     url = "http://127.0.0.1:9464/metrics"
     state = replace(STATE, metrics_url=url, metrics_token=token)
@@ -235,15 +235,15 @@ def test_the_token_for_scrapers_is_shown_once_by_the_up_that_made_it() -> None:
     assert "(no port yet)" in pending
 
 
-def test_no_key_is_said_plainly() -> None:
-    """``--no-auth`` reminds of what it means."""
+def test_a_service_without_a_key_says_so() -> None:
+    """``--no-auth`` shows what it means."""
     open_state = replace(STATE, api_key="")
     assert "anybody" in key_text(open_state, show_key=True)
     assert "Authorization" not in curl_line(open_state, show_key=True)
 
 
-def test_the_curl_line_is_one_that_a_shell_takes() -> None:
-    """Pasted, it asks the first model with the right key."""
+def test_the_curl_command_works_in_a_shell() -> None:
+    """It asks the first model with the right key."""
     words = shlex.split(curl_line(STATE, show_key=True))
     assert words[:2] == ["curl", "https://a.ngrok.app/v1/chat/completions"]
     assert f"Authorization: Bearer {KEY}" in words
@@ -252,38 +252,42 @@ def test_the_curl_line_is_one_that_a_shell_takes() -> None:
     assert "http://127.0.0.1:8000/v1" in local
 
 
-def test_every_text_of_a_rehearsal_says_so() -> None:
-    """Nobody takes the loopback world for the real one."""
+def test_every_text_of_a_rehearsal_is_marked() -> None:
+    """Nobody takes it for the real service."""
     state = replace(STATE, rehearsal=True)
-    said: list[str] = []
-    print_progress(said.append)(state)
-    for text in (status_text(state), connection_details(state, show_key=True), said[0]):
+    printed: list[str] = []
+    print_progress(printed.append)(state)
+    for text in (
+        status_text(state),
+        connection_details(state, show_key=True),
+        printed[0],
+    ):
         assert text.startswith(REHEARSAL_MARK)
     assert REHEARSAL_MARK not in status_text(STATE)
 
 
-def test_the_narrator_says_each_warning_once() -> None:
-    """A script is warned as a notebook is, and no terminal is steered by it."""
-    said: list[str] = []
-    show = print_progress(said.append)
+def test_each_warning_is_printed_once() -> None:
+    """Without control characters."""
+    printed: list[str] = []
+    show = print_progress(printed.append)
     for warnings in (("one\x1b[2J",), ("one\x1b[2J", "two"), ("two",)):
         show(State(warnings=warnings))
-    assert said == ["! one\n", "! two\n"]
+    assert printed == ["! one\n", "! two\n"]
 
 
-def test_the_narrator_says_only_what_is_new() -> None:
-    """A log file gets a line a change, and none for what waits."""
-    said: list[str] = []
-    show = print_progress(said.append)
+def test_only_changes_of_stages_are_printed() -> None:
+    """A log file gets one line for each change."""
+    printed: list[str] = []
+    show = print_progress(printed.append)
     starting = replace(SERVE, phase=Phase.STARTING, detail="starting")
     waiting = replace(SERVE, name="warm", phase=Phase.WAITING)
     for serve in (starting, starting, SERVE, SERVE):
         show(State(stages=(serve, waiting)))
-    assert said == ["… serve    starting\n", "✓ serve    up\n"]
+    assert printed == ["… serve    starting\n", "✓ serve    up\n"]
 
 
-def test_status_shows_each_member_of_a_pool() -> None:
-    """Which one this is, what each serves, and when it last answered."""
+def test_the_status_shows_each_member_of_a_pool() -> None:
+    """Which one this is, its models, and its last answer."""
     state = replace(
         STATE,
         members=(

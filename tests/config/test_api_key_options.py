@@ -1,4 +1,4 @@
-"""What a key for somebody else may be given."""
+"""Options of a named API key."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from spicy_avocado_magic.errors import UsageError
         ("manage", "no", False),
     ],
 )
-def test_a_value_is_read_as_it_is_typed(option: str, text: str, value: Any) -> None:
-    """The bounds are among what is allowed."""
+def test_a_value_is_parsed(option: str, text: str, value: Any) -> None:
+    """The limits themselves are allowed."""
     assert KEY_OPTION_BY_NAME[option].parse(text) == value
 
 
@@ -54,13 +54,11 @@ def test_a_value_is_read_as_it_is_typed(option: str, text: str, value: Any) -> N
         ("manage", "perhaps"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_with_a_remedy(
-    option: str, text: str
-) -> None:
-    """None of them becomes no bound at all."""
+def test_a_wrong_value_is_refused_with_a_remedy(option: str, text: str) -> None:
+    """None of them silently means unlimited."""
     with pytest.raises(UsageError) as caught:
         KEY_OPTION_BY_NAME[option].parse(text)
-    assert caught.value.remedy, "nothing is said of what to do"
+    assert caught.value.remedy, "there is no remedy"
 
 
 def test_a_model_is_listed_once_whatever_its_spelling() -> None:
@@ -68,8 +66,8 @@ def test_a_model_is_listed_once_whatever_its_spelling() -> None:
     assert parse_models("Tiny, other tiny:latest") == ("Tiny", "other")
 
 
-def test_a_grant_has_a_name_that_can_be_one() -> None:
-    """Wherever a grant comes from, the control socket included."""
+def test_a_key_request_has_a_valid_name() -> None:
+    """Wherever it comes from, the control socket included."""
     assert build_api_key_request("ann", {"rpm": 5}) == ApiKeyRequest(name="ann", rpm=5)
     with pytest.raises(UsageError):
         ApiKeyRequest(name="an\nn")

@@ -1,4 +1,4 @@
-"""Named keys as values."""
+"""Named API keys as values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from spicy_avocado_magic.errors import UsageError
 
 
 @pytest.mark.parametrize("name", ["ann", "Ann.B_c-2", "7", "a" * 40])
-def test_a_name_of_letters_digits_and_marks_is_taken(name: str) -> None:
-    """It can stand in a line, a label and a log."""
+def test_a_name_of_letters_digits_and_marks_is_valid(name: str) -> None:
+    """It is safe in a line, a label and a log."""
     assert validate_key_name(name) == name
 
 
@@ -19,7 +19,7 @@ def test_a_name_of_letters_digits_and_marks_is_taken(name: str) -> None:
     ["", "-a", ".a", "a b", "a\n", "ä", "<b>", "a" * 41, "owner", "anybody", "$A"],
 )
 def test_any_other_name_is_refused(name: str) -> None:
-    """Nothing that a view or shell would read, and not who has a key anyway."""
+    """Names that a shell or page would interpret, and reserved ones."""
     with pytest.raises(UsageError, match="cannot be the name"):
         validate_key_name(name)
 
@@ -32,13 +32,13 @@ def test_a_key_expires_at_its_time_and_not_before() -> None:
     assert not ApiKey(name="ann", secret="s").is_expired(1e12), "never came"
 
 
-def test_the_secret_of_a_key_is_not_printed() -> None:
-    """A log line of a key, or of an error about it, gives nothing away."""
+def test_the_secret_of_a_key_is_not_in_its_repr() -> None:
+    """A log line or an error about a key does not reveal it."""
     assert "hidden" not in repr(ApiKey(name="ann", secret="hidden"))
 
 
 def test_a_token_in_place_of_a_name_is_not_repeated() -> None:
-    """It is a secret, whatever it was typed for."""
+    """It is a secret, wherever it was typed."""
     token = "2" + "a" * 26 + "_" + "b" * 21
     with pytest.raises(UsageError) as caught:
         validate_key_name(token)

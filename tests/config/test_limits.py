@@ -1,4 +1,4 @@
-"""Bounds as users give them."""
+"""Limits of the gateway as users type them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import UsageError
 
 
-def test_sizes_times_and_numbers_are_read() -> None:
-    """Each bound has the unit that people expect."""
+def test_sizes_times_and_numbers_are_parsed() -> None:
+    """Each limit has its usual unit."""
     given = parse_limits("body=1.5MB,head=8KiB,silence=15m,queue-wait=90,rpm=0")
     limits = Limits.from_timeouts(Timeouts(), given)
     assert limits.body_bytes == 3 * 2**19
@@ -24,7 +24,7 @@ def test_sizes_times_and_numbers_are_read() -> None:
 
 
 def test_every_limit_has_a_name_to_type() -> None:
-    """No bound is out of a user's reach."""
+    """Every field can be set."""
     assert len(NAMES) == len(fields(Limits))
     assert parse_limits("default") == ()
 
@@ -45,8 +45,8 @@ def test_every_limit_has_a_name_to_type() -> None:
         "strangers=1.5",
     ],
 )
-def test_what_is_no_bound_is_a_mistake_with_a_remedy(text: str) -> None:
-    """A misspelt bound does not silently hold nothing."""
+def test_a_wrong_limit_is_refused_with_a_remedy(text: str) -> None:
+    """A misspelt limit is not silently ignored."""
     with pytest.raises(UsageError) as caught:
         parse_limits(text)
     assert caught.value.remedy
@@ -61,21 +61,30 @@ def test_what_is_no_bound_is_a_mistake_with_a_remedy(text: str) -> None:
         ("foo=1", "rpm"),
     ],
 )
-def test_the_remedy_can_be_typed_as_it_stands(text: str, remedy: str) -> None:
-    """With the name of the bound, and in its unit."""
+def test_the_remedy_shows_a_value_that_can_be_typed(text: str, remedy: str) -> None:
+    """With the name of the limit, and in its unit."""
     with pytest.raises(UsageError) as caught:
         parse_limits(text)
     assert remedy in caught.value.remedy
 
 
-def test_a_misspelt_bound_gets_the_nearest_name() -> None:
-    """One letter off is understood."""
+def test_a_misspelt_limit_gets_the_closest_match() -> None:
+    """One letter may be wrong."""
     with pytest.raises(UsageError) as caught:
         parse_limits("silense=5m")
     assert "silence" in caught.value.remedy
 
 
-def test_the_usual_waits_are_those_of_the_policy() -> None:
-    """A rehearsal of faults shrinks them all together."""
-    policy = Timeouts().scaled(20)
-    assert Limits.from_timeouts(policy).hold_wait_s == policy.hold_wait_s
+def test_the_default_time_outs_are_those_of_the_timeouts() -> None:
+    """Tests scale all of them together."""
+    timeouts = Timeouts().scaled(20)
+    limits = Limits.from_timeouts(timeouts)
+    assert limits.hold_wait_s == timeouts.hold_wait_s
+
+
+def test_stored_limits_may_have_the_name_as_it_is_typed() -> None:
+    """An earlier version stored it so."""
+    assert parse_limits("strangers=7") == (("unauthenticated", 7.0),)
+    for stored in ("strangers", "unauthenticated"):
+        limits = Limits.from_timeouts(Timeouts(), ((stored, 7.0),))
+        assert limits.unauthenticated == 7

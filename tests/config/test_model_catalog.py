@@ -1,4 +1,4 @@
-"""Names of models: well known, installed, and nearest to a misspelt one."""
+"""Well-known and installed model names, and suggestions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from spicy_avocado_magic.config.model_catalog import (
 from spicy_avocado_magic.config.model_name import ModelName
 
 
-def test_every_well_known_name_is_one_that_the_engine_takes() -> None:
-    """And none stands there twice."""
+def test_every_well_known_name_is_valid_and_unique() -> None:
+    """The engine accepts each of them."""
     assert [without_default_tag(ModelName.parse(n).short) for n in WELL_KNOWN] == list(
         WELL_KNOWN
     )
@@ -40,8 +40,8 @@ def test_every_well_known_name_is_one_that_the_engine_takes() -> None:
         ("missing-x", ""),
     ],
 )
-def test_a_misspelt_name_gets_the_nearest(typed: str, near: str) -> None:
-    """Those of the library alone, never the name itself or another model's tag."""
+def test_a_misspelt_name_gets_the_closest_match(typed: str, near: str) -> None:
+    """Only names of the library, and never the name itself."""
     assert nearest_model(ModelName.parse(typed)) == near
 
 
@@ -52,20 +52,20 @@ def manifest(folder: Path, *parts: str) -> None:
     path.write_text("{}")
 
 
-def test_what_is_installed_is_read_from_the_manifests(tmp_path: Path) -> None:
-    """Names as people type them, from all folders, each once."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
+def test_installed_models_are_read_from_the_manifests(tmp_path: Path) -> None:
+    """From all folders, each once, as people type them."""
+    first, second = tmp_path / "one", tmp_path / "two"
+    for folder in (first, second):
         manifest(folder, "registry.ollama.ai", "library", "llama3", "latest")
-    manifest(two, "registry.ollama.ai", "ann", "own", "q4")
-    manifest(two, "hf.co", "bart", "Qwen3-GGUF", "Q4_K_M")
-    manifest(two, "hf.co", "bart", "Qwen3-GGUF", ".partial")
-    (two / "manifests" / "hf.co" / "bart" / "x" / "folder").mkdir(parents=True)
-    found = installed_models([one, two, tmp_path / "nowhere"])
+    manifest(second, "registry.ollama.ai", "ann", "own", "q4")
+    manifest(second, "hf.co", "bart", "Qwen3-GGUF", "Q4_K_M")
+    manifest(second, "hf.co", "bart", "Qwen3-GGUF", ".partial")
+    (second / "manifests" / "hf.co" / "bart" / "x" / "folder").mkdir(parents=True)
+    found = installed_models([first, second, tmp_path / "nowhere"])
     assert found == ("ann/own:q4", "hf.co/bart/Qwen3-GGUF:Q4_K_M", "llama3")
 
 
-def test_looking_for_models_makes_no_folder(
+def test_searching_for_models_creates_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pressing Tab leaves nothing on the disk."""

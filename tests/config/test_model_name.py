@@ -23,8 +23,8 @@ from spicy_avocado_magic.errors import UsageError
         ("_a:_b", "registry.ollama.ai/library/_a:_b", "_a:_b"),
     ],
 )
-def test_what_was_left_out_is_filled_in(text: str, full: str, short: str) -> None:
-    """A name has one full form, and the short one by which the engine lists it."""
+def test_omitted_parts_get_their_defaults(text: str, full: str, short: str) -> None:
+    """A name has one full form, and a short one as the engine lists it."""
     name = ModelName.parse(text)
     assert (name.key, name.short) == (full, short)
 
@@ -55,17 +55,17 @@ def test_what_was_left_out_is_filled_in(text: str, full: str, short: str) -> Non
         "https://x/y",
     ],
 )
-def test_what_the_engine_would_refuse_is_refused_first(text: str) -> None:
-    """A malformed name costs no download and no start."""
+def test_a_name_that_the_engine_would_refuse_is_refused(text: str) -> None:
+    """Before any download or start."""
     with pytest.raises(UsageError, match="is not a model name"):
         ModelName.parse(text)
 
 
 def test_two_spellings_of_a_model_share_a_key() -> None:
-    """The engine compares names without case and fills in the same parts."""
-    one = ModelName.parse("LLaMA3")
+    """The engine ignores case and fills in the same defaults."""
+    name = ModelName.parse("LLaMA3")
     other = ModelName.parse("registry.ollama.ai/library/llama3:latest")
-    assert one.key == other.key
+    assert name.key == other.key
     assert other.short == "llama3:latest"
 
 
@@ -81,7 +81,7 @@ def test_two_spellings_of_a_model_share_a_key() -> None:
     ],
 )
 def test_only_loopback_registries_use_plain_http(host: str, scheme: str) -> None:
-    """No name on the network makes a download unencrypted."""
+    """No download over the network is unencrypted."""
     name = ModelName.parse(f"{host}/a/b")
     assert name.registry_url == f"{scheme}://{host}/v2/a/b"
     assert name.is_insecure == (scheme == "http")

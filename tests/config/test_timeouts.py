@@ -1,4 +1,4 @@
-"""All waits in one value."""
+"""Time-outs and counts in one value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import fields
 from spicy_avocado_magic.config.timeouts import Timeouts
 
 
-def test_scaling_divides_every_wait_and_keeps_the_counts() -> None:
-    """A test can be quick without trying less often."""
+def test_scaling_divides_seconds_and_keeps_counts() -> None:
+    """A test is quick without fewer retries."""
     whole, part = Timeouts(), Timeouts().scaled(4)
     for field in fields(Timeouts):
         before, after = getattr(whole, field.name), getattr(part, field.name)

@@ -1,4 +1,4 @@
-"""Values as users type them."""
+"""Validators of option values."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from spicy_avocado_magic.errors import UsageError
         (parse_duration_s, "500ms", 0.5),
     ],
 )
-def test_a_right_value_is_taken(
+def test_a_valid_value_is_parsed(
     validate: Callable[[str], Any], text: str, value: Any
 ) -> None:
-    """What people write is understood."""
+    """In every common spelling."""
     assert validate(text) == value
 
 
@@ -85,21 +85,21 @@ def test_a_right_value_is_taken(
 def test_a_wrong_value_is_refused_with_an_example(
     validate: Callable[[str], Any], text: str
 ) -> None:
-    """A slip costs one short message."""
+    """The error has one short message."""
     with pytest.raises(UsageError) as caught:
         validate(text)
     assert caught.value.remedy.startswith("Use ")
 
 
-def test_a_key_that_is_refused_is_not_repeated() -> None:
-    """An error message is no place for a secret."""
+def test_a_refused_key_is_not_repeated() -> None:
+    """An error message must not contain a secret."""
     with pytest.raises(UsageError) as caught:
         validate_key("my secret key")
     assert "my secret" not in str(caught.value)
 
 
-def test_lists_may_be_written_with_commas_or_emptied() -> None:
-    """``none`` takes back what runs; what is named twice counts once."""
+def test_lists_have_commas_and_none_empties_them() -> None:
+    """Duplicates are removed."""
     assert parse_origins("https://A.example, *,*") == ("https://a.example", "*")
     assert parse_registries("reg.example:5000") == ("reg.example:5000",)
     assert parse_origins("none") == parse_registries("none") == ()
@@ -107,14 +107,14 @@ def test_lists_may_be_written_with_commas_or_emptied() -> None:
 
 @pytest.mark.parametrize("text", ["a.example", "https://a.example/", "https://", "a b"])
 def test_an_origin_is_scheme_and_host(text: str) -> None:
-    """What no browser would send as Origin would never match."""
+    """Anything else never equals the Origin header of a browser."""
     with pytest.raises(UsageError):
         parse_origins(text)
 
 
 @pytest.mark.parametrize("text", ["https://a", "a/b", "-a", "a:b"])
 def test_a_registry_is_a_host(text: str) -> None:
-    """A URL is not what a model's name begins with."""
+    """The name of a model does not begin with a URL."""
     with pytest.raises(UsageError):
         parse_registries(text)
 
@@ -128,20 +128,20 @@ def test_a_registry_is_a_host(text: str) -> None:
         ("none", ""),
     ],
 )
-def test_a_port_alone_is_one_on_loopback(text: str, address: str) -> None:
-    """A scraper elsewhere must be asked for."""
+def test_a_port_alone_is_on_loopback(text: str, address: str) -> None:
+    """Other addresses must be written."""
     assert validate_address(text) == address
 
 
 @pytest.mark.parametrize("text", ["", "x", "host:1", "1.2.3.4", "127.0.0.1:0"])
-def test_an_address_needs_a_port_and_an_ip_address(text: str) -> None:
-    """Names are not looked up."""
+def test_an_address_has_a_port_and_an_ip_address(text: str) -> None:
+    """Host names are not looked up."""
     with pytest.raises(UsageError):
         validate_address(text)
 
 
-def test_a_token_is_no_model() -> None:
-    """It would be shown, kept and sent to a registry; it is not even repeated."""
+def test_a_token_is_not_a_model_name() -> None:
+    """It is refused without being shown, stored or sent to a registry."""
     token = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
     with pytest.raises(UsageError) as caught:
         validate_model(token)

@@ -76,7 +76,7 @@ def test_a_daemon_that_hangs_is_reported(
 ) -> None:
     """It accepts connections and never answers."""
     monkeypatch.setattr(control_client, "ANSWER_S", 0.1)
-    monkeypatch.setattr("spicy_avocado_magic.client.launch._REFUSING_S", 0.0)
+    monkeypatch.setattr("spicy_avocado_magic.client.launch._RETRY_STATE_S", 0.0)
     folder, me = StateFolder.find(rehearsal=False), identify(os.getpid())
     assert me is not None
     folder.write_record(DaemonRecord(host=me))

@@ -1,4 +1,4 @@
-"""Servers on loopback and short waits, for all tests of the engine room."""
+"""Servers on loopback and short time-outs, for all tests of the engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Serve = Callable[[web.Application], Awaitable[str]]
 
 @pytest.fixture
 def timeouts() -> Timeouts:
-    """Return the product's waits, hurried."""
+    """Return short time-outs."""
     return Timeouts(
         request_s=5.0,
         stall_s=0.3,

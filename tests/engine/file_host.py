@@ -1,4 +1,4 @@
-"""A file host that can be told to misbehave."""
+"""A file host that misbehaves as configured."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FileHost:
     announced: int | None = None
     """Content-Length in place of the true one."""
     is_chunked: bool = False
-    """Whether the length is not told."""
+    """Whether Content-Length is omitted."""
     leads_to: Callable[[], str] | None = None
     """Where every request is redirected to."""
     ranges: list[str] = field(default_factory=list)
@@ -114,8 +114,8 @@ class FileHost:
             return web.Response(status=416, headers=end, text="too far")
         response = web.StreamResponse(status=206 if is_range else 200)
         if is_range:
-            told = f"bytes {start + self.shifted_by}-{stop - 1}/{size}"
-            response.headers["Content-Range"] = told
+            content_range = f"bytes {start + self.shifted_by}-{stop - 1}/{size}"
+            response.headers["Content-Range"] = content_range
         if not self.is_chunked:
             length = stop - start if self.announced is None else self.announced
             response.content_length = length

@@ -1,4 +1,4 @@
-"""A small proxy on loopback, which leads every name to one server there."""
+"""A small proxy on loopback that forwards every host name to one server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Proxy:
     """Speaks CONNECT, and forwards plain requests in absolute form."""
 
     target_port: int
-    """Of the server that stands for all the world."""
+    """Of the server that stands for every host."""
     asked: list[str] = field(default_factory=list)
     """The request lines, without their version."""
     url: str = ""

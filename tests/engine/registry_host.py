@@ -1,4 +1,4 @@
-"""A registry with one model, which can be told what to answer."""
+"""A registry with one model and configured answers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def described(content: bytes) -> dict[str, object]:
 
 
 def layer_of(content: bytes) -> Layer:
-    """Return a blob as we know it from its manifest."""
+    """Return a blob as in a manifest."""
     return Layer(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
 
 @dataclass(slots=True)
 class Registry:
-    """A registry with one model, which can be told what to answer."""
+    """A registry with one model and configured answers."""
 
     manifest: str = json.dumps(
         {"layers": [described(WEIGHTS)] * 2, "config": described(CONFIG)}
@@ -53,7 +53,7 @@ class Registry:
     """When to break off."""
     fetched: list[str] = field(default_factory=list)
     together: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(1))
-    """Who asks for a blob waits until as many have asked."""
+    """Requests for a blob wait until this many have arrived."""
 
     def application(self) -> web.Application:
         """Return the server."""

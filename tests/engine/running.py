@@ -1,4 +1,4 @@
-"""A model's way into an engine, and whether it is there."""
+"""Pulls by an engine, and checks that it has a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spicy_avocado_magic.engine.pull import pull_model
 async def pull(
     base_url: str, source: ModelName, timeouts: Timeouts
 ) -> list[tuple[int, int]]:
-    """Let an engine pull; return what was told of its progress."""
+    """Let an engine pull; return the reported progress."""
     progress: list[tuple[int, int]] = []
     tally = DownloadProgress()
 

@@ -17,7 +17,7 @@ from spicy_avocado_magic.engine import blobs
 from spicy_avocado_magic.engine.blobs import (
     downloaded_bytes,
     fetch_blobs,
-    read_model_shape,
+    read_model_architecture,
     require_disk_space,
 )
 from spicy_avocado_magic.engine.progress import DownloadProgress
@@ -34,7 +34,7 @@ TOTAL = len(WEIGHTS) + len(CONFIG)
 
 @dataclass(slots=True)
 class Fetching:
-    """A call of ``fetch_blobs`` and what was told of its progress."""
+    """A call of ``fetch_blobs`` and its reported progress."""
 
     models_dir: Path
     timeouts: Timeouts
@@ -65,10 +65,10 @@ def fetching(tmp_path: Path, timeouts: Timeouts) -> Fetching:
     return Fetching(tmp_path, timeouts)
 
 
-async def test_blobs_are_named_as_the_engine_wants_them(
+async def test_blobs_are_named_as_the_engine_expects(
     fetching: Fetching, serve: Serve
 ) -> None:
-    """Whole blobs lie under their digests; progress goes up to the total."""
+    """Complete blobs are named after their digests; progress reaches the total."""
     assert await fetching.run(await serve(Registry().application()))
     found = {path.name: path.read_bytes() for path in fetching.models_dir.rglob("*-*")}
     assert found == {
@@ -81,7 +81,7 @@ async def test_blobs_are_named_as_the_engine_wants_them(
 async def test_progress_never_runs_backwards_when_a_blob_starts_over(
     fetching: Fetching, serve: Serve
 ) -> None:
-    """A registry without ranges costs bytes, but not the users' trust."""
+    """A registry without ranges costs bytes, but the progress shown stays."""
     registry = Registry(cuts=1)
     fetching.watcher = lambda done: registry.is_read.set() if done > 50_000 else None
     assert await fetching.run(await serve(registry.application()))
@@ -89,10 +89,10 @@ async def test_progress_never_runs_backwards_when_a_blob_starts_over(
     assert fetching.progress == sorted(fetching.progress), "progress ran backwards"
 
 
-async def test_blobs_that_are_there_are_not_fetched(
+async def test_blobs_on_disk_are_not_downloaded(
     fetching: Fetching, serve: Serve
 ) -> None:
-    """The second time costs no request, and still counts as progress."""
+    """No request is made, and the bytes count as progress."""
     registry = Registry()
     url = await serve(registry.application())
     await fetching.run(url)
@@ -101,10 +101,10 @@ async def test_blobs_that_are_there_are_not_fetched(
     assert len(registry.fetched) == fetched
 
 
-async def test_a_blob_that_was_cut_short_on_disk_is_fetched_anew(
+async def test_a_blob_that_is_cut_short_on_disk_is_downloaded_again(
     fetching: Fetching, serve: Serve
 ) -> None:
-    """As by a drive that was unmounted in the middle; the engine would not look."""
+    """A drive may have been unmounted meanwhile; the engine does not check sizes."""
     path = blob_path(layer_of(WEIGHTS), fetching.models_dir)
     path.parent.mkdir()
     path.write_bytes(WEIGHTS[:100])
@@ -124,10 +124,10 @@ async def test_small_blobs_come_beside_the_large_one(
     assert len(set(registry.fetched[:2])) == 2, "the second waits for the first"
 
 
-async def test_a_blob_that_cannot_be_had_ends_the_others(
+async def test_a_blob_that_fails_cancels_the_others(
     fetching: Fetching, serve: Serve
 ) -> None:
-    """Whoever is told of an error is not fetching any more."""
+    """Nothing is still downloading after the error."""
     missing = f"sha256:{layer_of(CONFIG).sha256}"
     registry = Registry(missing=missing, cuts=1)
     url = await serve(registry.application())
@@ -156,7 +156,7 @@ async def test_large_blobs_come_one_after_the_other_the_largest_first(
     assert await running
 
 
-async def test_one_digest_is_fetched_once_at_a_time(
+async def test_a_digest_is_downloaded_only_once_at_a_time(
     fetching: Fetching, serve: Serve
 ) -> None:
     """Two models that share a layer share its download."""
@@ -170,24 +170,24 @@ async def test_one_digest_is_fetched_once_at_a_time(
 async def test_refused_blobs_are_left_to_the_engine(
     fetching: Fetching, serve: Serve, status: int
 ) -> None:
-    """The engine has a key that may open what we may not."""
+    """The engine's key may give access that we lack."""
     url = await serve(Registry(blob_status=status).application())
     assert not await fetching.run(url)
 
 
 async def test_other_refusals_are_errors(fetching: Fetching, serve: Serve) -> None:
-    """A missing blob is told."""
+    """A missing blob is an error."""
     url = await serve(Registry(blob_status=404).application())
     with pytest.raises(DownloadFailed, match="HTTP 404"):
         await fetching.run(url)
 
 
-def test_models_that_do_not_fit_together_are_told_before_the_first_byte(
+def test_models_that_do_not_fit_together_are_refused_before_the_first_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is asked for all layers of all models; the folder is named."""
+    """All layers of all models count; the message names the folder."""
     usage = shutil.disk_usage("/")
-    one, two, three = (
+    first, second, third = (
         Manifest(model=ModelName.parse(name), layers=layers)
         for name, layers in (
             ("one", (Layer(sha256="a" * 64, size_bytes=600),)),
@@ -196,16 +196,16 @@ def test_models_that_do_not_fit_together_are_told_before_the_first_byte(
         )
     )
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    require_disk_space([one], tmp_path)
-    require_disk_space([one, three], tmp_path)
+    require_disk_space([first], tmp_path)
+    require_disk_space([first, third], tmp_path)
     with pytest.raises(DiskTooSmall, match=str(tmp_path)):
-        require_disk_space([one, two], tmp_path)
+        require_disk_space([first, second], tmp_path)
 
 
-def test_what_is_here_already_needs_no_room(
+def test_bytes_on_disk_need_no_further_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whole blobs and parts are taken off; holes in a part are not."""
+    """Blobs and partial files count, holes in a partial file do not."""
     layer = layer_of(WEIGHTS)
     path = blob_path(layer, tmp_path)
     path.parent.mkdir()
@@ -223,8 +223,8 @@ def test_what_is_here_already_needs_no_room(
     )
 
 
-def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
-    """A mistyped folder is no bug of ours, and the remedy names the option."""
+def test_a_models_folder_that_is_not_writable_is_refused(tmp_path: Path) -> None:
+    """The remedy names the option."""
     (tmp_path / "file").touch()
     manifest = Manifest(model=ModelName.parse("x"), layers=LAYERS)
     with pytest.raises(UsageError, match="models-dir") as caught:
@@ -232,15 +232,15 @@ def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in caught.value.problem
 
 
-async def test_a_shape_is_read_from_the_registry_and_from_the_disk(
+async def test_an_architecture_is_read_from_the_registry_and_from_disk(
     tmp_path: Path, timeouts: Timeouts, serve: Serve
 ) -> None:
-    """The first bytes are enough, and a blob that is here costs no request."""
+    """The first bytes are enough, and a blob on disk costs no request."""
     from spicy_avocado_magic.engine.registry import read_manifest
 
     url = await serve(create_registry())
     manifest = await read_manifest(named(url), timeouts=timeouts)
-    far = await read_model_shape(manifest, tmp_path, timeouts=timeouts)
+    far = await read_model_architecture(manifest, tmp_path, timeouts=timeouts)
     assert far is not None, "a registry with ranges gave no shape"
     assert far.trained_context == 2048
     await fetch_blobs(
@@ -249,17 +249,19 @@ async def test_a_shape_is_read_from_the_registry_and_from_the_disk(
     gone = Manifest(
         model=ModelName.parse("127.0.0.1:9/library/tiny"), layers=manifest.layers
     )
-    assert await read_model_shape(gone, tmp_path, timeouts=timeouts) == far
+    assert await read_model_architecture(gone, tmp_path, timeouts=timeouts) == far
 
 
-async def test_a_shape_that_cannot_be_had_stops_nothing(
+async def test_an_architecture_that_cannot_be_read_is_no_error(
     tmp_path: Path, timeouts: Timeouts, serve: Serve
 ) -> None:
-    """No ranges, no answer, no GGUF: then there is no estimate."""
+    """Without ranges, response or GGUF there is no estimate."""
     weights = Layer(sha256=layer_of(WEIGHTS).sha256, size_bytes=70_000, is_weights=True)
     url = await serve(Registry().application())
     for base_url in (url, "http://127.0.0.1:9"):
         manifest = Manifest(model=named(base_url), layers=(weights,))
-        assert await read_model_shape(manifest, tmp_path, timeouts=timeouts) is None
+        assert (
+            await read_model_architecture(manifest, tmp_path, timeouts=timeouts) is None
+        )
     empty = Manifest(model=named(url))
-    assert await read_model_shape(empty, tmp_path, timeouts=timeouts) is None
+    assert await read_model_architecture(empty, tmp_path, timeouts=timeouts) is None

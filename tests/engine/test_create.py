@@ -20,7 +20,7 @@ TEXT = "FROM tiny\nSTOP x\n"
 
 
 def creation(folder: Path, script: str) -> CreateCommand:
-    """Return a run of a stand-in program that does what a script says."""
+    """Return a run of a stand-in program with this script."""
     program = folder / "ollama"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -34,13 +34,13 @@ def creation(folder: Path, script: str) -> CreateCommand:
     )
 
 
-async def run(one: CreateCommand) -> None:
+async def run(command: CreateCommand) -> None:
     """Run it."""
-    await run_ollama_create(one, on_spawn=lambda _: None, on_line=lambda _: None)
+    await run_ollama_create(command, on_spawn=lambda _: None, on_line=lambda _: None)
 
 
-async def test_it_is_run_as_a_person_runs_it(tmp_path: Path) -> None:
-    """With the name and the file, in a session of its own."""
+async def test_the_program_is_run_as_on_a_command_line(tmp_path: Path) -> None:
+    """It gets the name and the file, and a session of its own."""
     known = tmp_path / "known"
     script = (
         f"while [ ! -e {known} ]; do sleep 0.02; done\n"
@@ -52,16 +52,18 @@ async def test_it_is_run_as_a_person_runs_it(tmp_path: Path) -> None:
         started.append(identity)
         known.touch()
 
-    one = creation(tmp_path, script)
-    await run_ollama_create(one, on_spawn=on_spawn, on_line=lambda _: None)
+    command = creation(tmp_path, script)
+    await run_ollama_create(command, on_spawn=on_spawn, on_line=lambda _: None)
     assert (tmp_path / "called").read_text() == (
         f"create mine -f {tmp_path}/Modelfile\n"
     )
     assert int((tmp_path / "sid").read_text()) == started[0].pid
 
 
-async def test_what_it_does_is_told_without_its_drawings(tmp_path: Path) -> None:
-    """The last line, free of escapes."""
+async def test_the_last_line_of_the_output_is_reported_without_escapes(
+    tmp_path: Path,
+) -> None:
+    """Redrawn lines are not reported twice."""
     go_on = tmp_path / "go"
     os.mkfifo(go_on)
     script = f"printf '\\033[?25lone\\n\\033[1Gtwo \\033[K\\n' >&2; cat {go_on}"
@@ -72,40 +74,40 @@ async def test_what_it_does_is_told_without_its_drawings(tmp_path: Path) -> None
             go_on.write_text("")
         lines.append(line)
 
-    one = creation(tmp_path, script)
+    command = creation(tmp_path, script)
     await asyncio.wait_for(
-        run_ollama_create(one, on_spawn=lambda _: None, on_line=on_line), 20
+        run_ollama_create(command, on_spawn=lambda _: None, on_line=on_line), 20
     )
     assert lines[-1] == "two"
 
 
-async def test_an_error_is_not_told_as_what_it_does(
+async def test_an_error_line_is_raised_and_not_reported_as_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is raised once the program, which here waits for us, has ended."""
+    """It is raised when the program has exited."""
     go_on = tmp_path / "go"
     os.mkfifo(go_on)
     last_line = engine_creation._last_line
     seen: list[str] = []
 
     def look(output: Path) -> str:
-        said = last_line(output)
-        if said.startswith("Error") and said not in seen:
-            seen.append(said)
+        line = last_line(output)
+        if line.startswith("Error") and line not in seen:
+            seen.append(line)
             go_on.write_text("")
-        return said
+        return line
 
     monkeypatch.setattr(engine_creation, "_last_line", look)
     lines: list[str] = []
-    one = creation(tmp_path, f"echo 'Error: no FROM line' >&2; cat {go_on}; exit 1")
+    command = creation(tmp_path, f"echo 'Error: no FROM line' >&2; cat {go_on}; exit 1")
     with pytest.raises(UsageError, match="no FROM line"):
-        await run_ollama_create(one, on_spawn=lambda _: None, on_line=lines.append)
+        await run_ollama_create(command, on_spawn=lambda _: None, on_line=lines.append)
     assert seen
     assert set(lines) <= {""}
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "told"),
+    ("output", "kind", "message"),
     [
         ("Error: (line 2): command must be one of", UsageError, "Line 3 of this"),
         ("\\033[?25hError: no FROM line", UsageError, "no FROM line"),
@@ -114,24 +116,28 @@ async def test_an_error_is_not_told_as_what_it_does(
         ("", EngineFailed, "it printed no error"),
     ],
 )
-async def test_its_errors_are_told(
-    tmp_path: Path, said: str, kind: type[Exception], told: str
+async def test_each_error_of_the_program_is_mapped(
+    tmp_path: Path, output: str, kind: type[Exception], message: str
 ) -> None:
-    """With the line of the cell where it is one of the Modelfile."""
-    with pytest.raises(kind, match=told):
-        await run(creation(tmp_path, f"printf '{said}\\n' >&2; exit 1"))
+    """An error in the Modelfile names the line of the cell."""
+    with pytest.raises(kind, match=message):
+        await run(creation(tmp_path, f"printf '{output}\\n' >&2; exit 1"))
 
 
-async def test_a_program_that_cannot_be_started_is_told(tmp_path: Path) -> None:
-    """It may have been removed since the engine was started."""
-    one = creation(tmp_path, "")
-    one.executable.unlink()
+async def test_a_program_that_cannot_be_started_is_an_engine_failure(
+    tmp_path: Path,
+) -> None:
+    """It may have been removed after the engine was started."""
+    command = creation(tmp_path, "")
+    command.executable.unlink()
     with pytest.raises(EngineFailed, match="cannot be started"):
-        await run(one)
+        await run(command)
 
 
-async def test_a_cancel_ends_the_program_and_what_it_started(tmp_path: Path) -> None:
-    """Nothing works on for a kernel that has gone."""
+async def test_a_cancellation_kills_the_program_and_its_children(
+    tmp_path: Path,
+) -> None:
+    """Nothing keeps running for a kernel that is gone."""
     started = asyncio.Event()
     who: list[Identity] = []
 
@@ -139,9 +145,9 @@ async def test_a_cancel_ends_the_program_and_what_it_started(tmp_path: Path) -> 
         if line == "up":
             started.set()
 
-    one = creation(tmp_path, "trap '' TERM; sleep 60 & echo up; wait")
+    command = creation(tmp_path, "trap '' TERM; sleep 60 & echo up; wait")
     task = asyncio.create_task(
-        run_ollama_create(one, on_spawn=who.append, on_line=on_line)
+        run_ollama_create(command, on_spawn=who.append, on_line=on_line)
     )
     await asyncio.wait_for(started.wait(), scaled(20))
     task.cancel()

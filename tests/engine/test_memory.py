@@ -1,4 +1,4 @@
-"""How much memory a release takes on its way, measured in a process of its own."""
+"""Peak memory of a release download, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
 
 
 def release(window_log: int) -> bytes:
-    """Return an archive of 230 MiB whose decompressor keeps such a window."""
+    """Return an archive of 230 MiB with a window of this size."""
     noise = random.Random(1)
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, content in (
             ("bin/ollama", noise.randbytes(70 * MEBI)),
             ("lib/ollama/libggml.so", noise.randbytes(MEBI) * 160),
@@ -56,7 +56,7 @@ def release(window_log: int) -> bytes:
         window_log=window_log, chain_log=6, hash_log=20
     )
     stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    packed = stream.compress(plain.getvalue()) + stream.flush()
+    packed = stream.compress(archive.getvalue()) + stream.flush()
     assert zstandard.get_frame_parameters(packed).window_size == 1 << window_log
     return packed
 
@@ -66,7 +66,7 @@ def release(window_log: int) -> bytes:
 async def test_a_release_arrives_in_bounded_memory(
     tmp_path: Path, serve: Serve, window_log: int, most_mb: int
 ) -> None:
-    """Also when all of the download's window waits for its first bytes."""
+    """The bound holds while the whole window waits for its first bytes."""
     content = release(window_log)
     late = asyncio.Event()
     # The first request learns the size; the second segment is what all wait for.
@@ -81,7 +81,7 @@ async def test_a_release_arrives_in_bounded_memory(
     await host.until(lambda: max(host.stops, default=0) >= WINDOW_BYTES)
     await host.until(lambda: host.sent >= WINDOW_BYTES - 2 * SEGMENT_BYTES)
     late.set()
-    told, _ = await child.communicate()
+    output, _ = await child.communicate()
     assert child.returncode == 0
-    peak_mb = int(told) * 1024 / 1e6
+    peak_mb = int(output) * 1024 / 1e6
     assert peak_mb <= most_mb, f"{peak_mb:.0f} MB"

@@ -71,33 +71,33 @@ def test_an_unknown_model_says_where_names_are_listed(name: str, where: str) -> 
 def test_a_misspelt_model_gets_the_nearest_well_known_one(
     name: str, remedy: str
 ) -> None:
-    """Of the library alone: nobody knows what others call theirs."""
+    """Only models of the library are suggested."""
     assert unknown_model_error(ModelName.parse(name)).remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize("wrap", ['{{"error": "{}"}}', "{}"])
-def test_a_quantisation_that_there_is_not_is_told_in_the_registrys_words(
+def test_the_error_for_a_missing_quantisation_quotes_the_registry(
     wrap: str,
 ) -> None:
-    """hf.co answers 400 and says why; the remedy says where they are listed."""
+    """hf.co answers 400 with a reason; the remedy says where they are listed."""
     model = ModelName.parse("hf.co/somebody/llama3-GGUF:Q9")
-    said = "The specified tag is not a valid quantization scheme."
-    by_us = invalid_name_error(model, wrap.format(said))
-    by_engine = pull_error(model, f"pull model manifest: 400: {wrap.format(said)}")
+    text = "The specified tag is not a valid quantization scheme."
+    by_us = invalid_name_error(model, wrap.format(text))
+    by_engine = pull_error(model, f"pull model manifest: 400: {wrap.format(text)}")
     for error in (by_us, by_engine):
-        assert error.problem == f"hf.co refuses {model.short}: {said}"
+        assert error.problem == f"hf.co refuses {model.short}: {text}"
         assert "quantisation" in error.remedy
 
 
-def test_a_gated_repository_may_as_well_not_exist() -> None:
-    """hf.co answers 401 for both; Ollama's library tells them apart."""
+def test_a_gated_repository_of_hugging_face_may_not_exist_at_all() -> None:
+    """hf.co answers 401 for both; Ollama's library has a status for each."""
     assert "name is wrong" in gated_model_error(ModelName.parse("hf.co/a/b")).remedy
     assert "name is wrong" not in gated_model_error(LLAMA).remedy
 
 
 @pytest.mark.parametrize("helps", [True, False])
-def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
-    """Context is named only where less of it would do."""
+def test_the_error_for_too_little_memory_names_what_helps(helps: bool) -> None:
+    """A smaller context is suggested only where it helps."""
     fit = MemoryEstimate(
         verdict=Placement.CANNOT,
         needed_bytes=10**10,
@@ -111,23 +111,23 @@ def test_a_model_without_memory_is_told_what_would_help(helps: bool) -> None:
     assert ("--context" in error.remedy) == helps
 
 
-def test_a_long_text_of_the_engine_is_cut() -> None:
-    """A message stays short whatever the engine says."""
+def test_a_long_error_text_of_the_engine_is_cut() -> None:
+    """A message stays short, however long the engine's text is."""
     assert len(str(load_error(LLAMA, 500, "x" * 10_000))) < 400
 
 
-def test_too_little_memory_is_told_with_the_sizes() -> None:
-    """A user who knows them can choose a model that fits."""
-    said = "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
-    error = load_error(ModelName.parse("tiny"), 500, said)
+def test_the_error_of_a_failed_load_has_needed_and_free_memory() -> None:
+    """The user can then choose a model that fits."""
+    text = "model requires more system memory (8.0 GiB) than is available (5.1 GiB)"
+    error = load_error(ModelName.parse("tiny"), 500, text)
     assert "it needs 8.6 GB, and 5.5 GB is free" in error.problem
     error = load_error(ModelName.parse("tiny"), 500, "cudaMalloc failed: out of memory")
     assert error.problem == "There is not enough memory to load tiny:latest."
 
 
-def test_a_models_folder_that_cannot_be_written_is_told() -> None:
-    """Trying again would not help; another folder does."""
-    said = "open /home/x/.ollama/models/manifests/x: read-only file system"
-    error = pull_error(LLAMA, said)
+def test_a_read_only_models_folder_is_an_error_that_is_not_retried() -> None:
+    """Another folder is the remedy."""
+    text = "open /home/x/.ollama/models/manifests/x: read-only file system"
+    error = pull_error(LLAMA, text)
     assert error.permanent, "it is tried again"
     assert "--models-dir" in error.remedy

@@ -1,4 +1,4 @@
-"""Models inside an engine: adopted, renamed, warmed."""
+"""Models in an engine: adopted, renamed, loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TINY = ModelName.parse("tiny")
 async def test_a_model_comes_from_a_registry_into_memory(
     engine: OllamaProcess, serve: Serve, tmp_path: Path, timeouts: Timeouts
 ) -> None:
-    """Blobs are fetched by us, adopted, renamed to the short name, and run."""
+    """Blobs are downloaded by us, adopted, renamed to the short name, and loaded."""
     registry = (await serve(create_registry())).removeprefix("http://")
     source = resolve_source(TINY, registry)
     models_dir = tmp_path / "models"
@@ -53,19 +53,19 @@ async def test_a_model_comes_from_a_registry_into_memory(
     assert loaded.context in {0, 512}
 
 
-async def test_a_model_that_is_not_there_is_told(
+async def test_loading_a_missing_model_is_a_clear_error(
     engine: OllamaProcess, timeouts: Timeouts
 ) -> None:
-    """Warming and looking for an unknown model are clear, not crashes."""
+    """The error names the model and is no crash."""
     assert not await has_model(engine.base_url, TINY)
     with pytest.raises(ModelUnavailable, match="tiny:latest is not installed"):
         await engine.api.load_model(TINY)
 
 
-async def test_an_engine_that_does_not_answer_is_told(
+async def test_an_engine_that_does_not_answer_is_one_error(
     timeouts: Timeouts, unused_tcp_port: int
 ) -> None:
-    """Every call maps a dead engine to one error."""
+    """Every call raises the same error."""
     url = f"http://127.0.0.1:{unused_tcp_port}"
     with pytest.raises(EngineFailed):
         await pull(url, TINY, timeouts)
@@ -97,17 +97,17 @@ def loading_engine(status: int, text: str, loaded: str = "tiny:latest") -> Any:
     ("status", "text"),
     [(200, ""), (400, '"tiny:latest" does not support generate')],
 )
-async def test_memory_is_told_for_models_of_every_kind(
+async def test_models_of_every_kind_are_loaded_and_measured(
     timeouts: Timeouts, serve: Serve, status: int, text: str
 ) -> None:
-    """An embedding model is loaded by the call that it supports."""
+    """An embedding model is loaded by /api/embed."""
     url = await serve(loading_engine(status, text))
     loaded = await OllamaApi(url, timeouts).load_model(TINY)
     assert loaded == LoadedModel(memory_bytes=5, gpu_bytes=3, context=7)
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "kind", "told"),
+    ("status", "text", "kind", "message"),
     [
         (500, "cudaMalloc failed: out of memory", EngineFailed, "not enough memory"),
         (
@@ -122,25 +122,25 @@ async def test_memory_is_told_for_models_of_every_kind(
         (403, "remote model", ModelUnavailable, "cloud"),
     ],
 )
-async def test_why_a_model_does_not_load_is_told_plainly(
+async def test_each_cause_of_a_failed_load_has_its_own_message(
     timeouts: Timeouts,
     serve: Serve,
     status: int,
     text: str,
     kind: type[AvocadoError],
-    told: str,
+    message: str,
 ) -> None:
-    """Memory, crashes and the cloud are told apart."""
+    """Memory, crashes and the cloud have messages of their own."""
     url = await serve(loading_engine(status, text))
-    with pytest.raises(kind, match=told) as caught:
+    with pytest.raises(kind, match=message) as caught:
         await OllamaApi(url, timeouts).load_model(TINY)
     assert "\x1b" not in str(caught.value)
 
 
-async def test_a_model_that_left_memory_at_once_is_told(
+async def test_a_model_unloaded_at_once_is_an_error(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """A load that leaves nothing loaded is no success."""
+    """A load after which nothing is in memory is no success."""
     url = await serve(loading_engine(200, "", loaded="other:latest"))
     with pytest.raises(EngineFailed, match="unloaded at once"):
         await OllamaApi(url, timeouts).load_model(TINY)

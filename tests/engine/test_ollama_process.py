@@ -94,7 +94,7 @@ async def is_gone(process: psutil.Process) -> bool:
 async def test_a_real_engine_starts_answers_and_ends(
     make_server: MakeServer, real_ollama: Path
 ) -> None:
-    """It tells its identity at once, answers on loopback and leaves no process."""
+    """Its identity is reported at once; it answers on loopback and leaves nothing."""
     spawned: list[Identity] = []
     server = make_server(real_ollama, on_spawn=spawned.append)
     await server.start()
@@ -104,8 +104,8 @@ async def test_a_real_engine_starts_answers_and_ends(
         aiohttp.ClientSession() as session,
         session.get(f"{server.base_url}/api/version") as response,
     ):
-        told = await response.json()
-    assert told["version"] == real_ollama.parent.parent.name
+        version = await response.json()
+    assert version["version"] == real_ollama.parent.parent.name
     assert await server.is_healthy()
     assert "CPU" in server.detected_devices().text
     await server.stop(2)
@@ -113,7 +113,7 @@ async def test_a_real_engine_starts_answers_and_ends(
     assert not await server.is_healthy()
 
 
-async def test_a_real_engine_that_is_killed_is_noticed_and_starts_anew(
+async def test_a_killed_real_engine_is_noticed_and_restarted(
     make_server: MakeServer, real_ollama: Path
 ) -> None:
     """A kill -9 ends ``wait_exit`` within a moment; the next life works."""
@@ -162,7 +162,7 @@ async def test_a_silent_engine_is_not_waited_for_for_ever(
         await server.start()
 
 
-async def test_a_program_that_cannot_run_is_told(
+async def test_a_program_that_cannot_run_is_an_error(
     make_server: MakeServer, tmp_path: Path
 ) -> None:
     """A missing or broken executable is an error of the engine."""
@@ -249,10 +249,10 @@ async def test_a_taken_port_is_left_to_its_owner(
 async def test_a_port_lost_in_between_is_replaced(
     make_server: MakeServer, real_ollama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger who answers on our port is not taken for the engine."""
+    """Another program on our port is not taken for the engine."""
     asked = iter([True])
 
-    async def stranger(
+    async def other_program(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -260,7 +260,7 @@ async def test_a_port_lost_in_between_is_replaced(
         await writer.drain()
         writer.close()
 
-    listener = await asyncio.start_server(stranger, "127.0.0.1", 0)
+    listener = await asyncio.start_server(other_program, "127.0.0.1", 0)
     taken = int(listener.sockets[0].getsockname()[1])
     monkeypatch.setattr(
         server_module,

@@ -19,7 +19,7 @@ def variables(settings: Settings | None = None, **environ: str) -> dict[str, str
     )
 
 
-def test_ours_are_set_and_cannot_be_overruled() -> None:
+def test_our_variables_cannot_be_overridden() -> None:
     """Loopback, our folder, no cloud, no pruning: whatever the user's shell says."""
     made = variables(OLLAMA_HOST="0.0.0.0", OLLAMA_MODELS="/x", OLLAMA_NO_CLOUD="0")
     assert made["OLLAMA_HOST"] == "127.0.0.1:4711"

@@ -15,20 +15,22 @@ from spicy_avocado_magic.engine.ollama_process import free_port, is_listening
 from spicy_avocado_magic.errors import EngineFailed
 
 
-def test_a_free_port_is_as_wanted(unused_tcp_port: int) -> None:
-    """Tools look in the usual place."""
+def test_the_wanted_port_is_used_if_it_is_free(unused_tcp_port: int) -> None:
+    """Tools expect Ollama on its default port."""
     assert free_port(unused_tcp_port) == unused_tcp_port
 
 
 def test_a_taken_port_is_replaced() -> None:
-    """Its owner keeps it."""
+    """Another free port is used."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         assert free_port(taken) not in (0, taken)
 
 
-def test_no_free_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to do about it."""
+def test_no_free_port_is_an_error_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The remedy says what to do."""
 
     def refuse(*_: Any) -> None:
         raise OSError
@@ -38,7 +40,7 @@ def test_no_free_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         free_port(0)
 
 
-def test_a_port_is_known_by_who_listens_on_it() -> None:
+def test_only_the_listening_process_counts_for_a_port() -> None:
     """A connection from it, another port and another process do not count."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -46,13 +48,13 @@ def test_a_port_is_known_by_who_listens_on_it() -> None:
         with socket.create_connection(("127.0.0.1", port)) as client:
             assert not is_listening(os.getpid(), client.getsockname()[1])
         child = [sys.executable, "-c", "input()"]
-        with subprocess.Popen(child, stdin=subprocess.PIPE) as stranger:
-            assert not is_listening(stranger.pid, port)
-            stranger.kill()
-        assert not is_listening(stranger.pid, port), "one that is gone listens"
+        with subprocess.Popen(child, stdin=subprocess.PIPE) as other_process:
+            assert not is_listening(other_process.pid, port)
+            other_process.kill()
+        assert not is_listening(other_process.pid, port), "one that is gone listens"
 
 
-def test_what_may_not_be_seen_is_taken_for_ours(
+def test_a_process_with_hidden_sockets_counts_as_listening(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on macOS, where only root sees other processes' sockets."""

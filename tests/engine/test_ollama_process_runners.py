@@ -1,4 +1,4 @@
-"""What runners do, seen from outside."""
+"""Activity of the engine's runners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ child.wait()
 
 @pytest.fixture
 def server() -> Iterator[psutil.Process]:
-    """Give a process with one child that computes for ever."""
+    """Return a process with one child that computes until killed."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, start_new_session=True
     )
@@ -31,16 +31,16 @@ def server() -> Iterator[psutil.Process]:
     found = psutil.Process(process.pid)
     (child,) = found.children()
     yield found
-    for one in (child, found):
-        one.kill()
+    for each in (child, found):
+        each.kill()
     process.wait()
     process.stdout.close()
 
 
-def test_a_runner_that_computes_is_told_from_one_that_is_stopped(
+def test_a_runner_that_computes_differs_from_one_that_is_stopped(
     server: psutil.Process,
 ) -> None:
-    """The same twice is a runner that did nothing in between."""
+    """Two equal results mean that the runner did nothing."""
     before, deadline = runner_activity(server.pid), time.monotonic() + scaled(20)
     while runner_activity(server.pid) == before:
         assert time.monotonic() < deadline, "a runner at work seems idle"
@@ -53,19 +53,17 @@ def test_a_runner_that_computes_is_told_from_one_that_is_stopped(
     assert runner_activity(server.pid) == stopped, "a stopped runner seems at work"
 
 
-def test_an_engine_without_runners_tells_nothing(server: psutil.Process) -> None:
-    """Nor does one that is gone: there is nobody to judge."""
+def test_an_engine_without_runners_has_no_activity(server: psutil.Process) -> None:
+    """Nor has a process that has exited."""
     (child,) = server.children()
     assert runner_activity(child.pid) == (), "a process without children has runners"
     assert runner_activity(2**22 + 1) == (), "a process that is not there has runners"
 
 
-def test_a_runner_that_waits_for_a_disk_is_not_judged(
+def test_a_runner_that_waits_for_a_disk_has_no_activity_to_compare(
     server: psutil.Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model on a mounted drive may come slowly, page by page."""
+    """A model on a mounted drive may be read slowly, page by page."""
     waits = psutil.STATUS_DISK_SLEEP
     monkeypatch.setattr(psutil.Process, "status", lambda _: waits)
-    assert runner_activity(server.pid) == (), (
-        "it would be taken for one that does nothing"
-    )
+    assert runner_activity(server.pid) == (), "it would be taken for an idle runner"

@@ -14,18 +14,18 @@ BYTES = st.integers(0, 1000)
 @settings(deadline=None)
 @given(
     expected=st.dictionaries(DIGESTS, BYTES),
-    told=st.lists(st.tuples(DIGESTS, BYTES, st.none() | BYTES)),
+    reports=st.lists(st.tuples(DIGESTS, BYTES, st.none() | BYTES)),
 )
 def test_progress_never_runs_backwards(
-    expected: dict[str, int], told: list[tuple[str, int, int | None]]
+    expected: dict[str, int], reports: list[tuple[str, int, int | None]]
 ) -> None:
-    """Restarted parts, shared layers and late sizes: nothing is taken back."""
+    """Restarted downloads, shared layers and late sizes never lower it."""
     tally = DownloadProgress()
     for digest, size in expected.items():
         tally.expect(digest, size)
     assert tally.total_bytes == sum(expected.values())
     done, total = tally.done_bytes, tally.total_bytes
-    for digest, here, late_size in told:
+    for digest, here, late_size in reports:
         if late_size is not None:
             tally.expect(digest, late_size)
         tally.record(digest, here)
@@ -36,7 +36,7 @@ def test_progress_never_runs_backwards(
 
 
 def test_a_layer_that_two_models_share_counts_once() -> None:
-    """The second model brings only what is its own."""
+    """The second model adds only its other layers."""
     tally = DownloadProgress()
     for digest in ("shared", "one", "shared", "two"):
         tally.expect(digest, 10)
@@ -44,8 +44,8 @@ def test_a_layer_that_two_models_share_counts_once() -> None:
     assert (tally.done_bytes, tally.total_bytes) == (10, 30)
 
 
-def test_what_is_not_wanted_any_more_leaves_the_total() -> None:
-    """A model that was withdrawn does not hold the bar below its end."""
+def test_blobs_of_removed_models_leave_the_total() -> None:
+    """A removed model does not keep the progress bar from completing."""
     tally = DownloadProgress()
     for digest in ("kept", "gone"):
         tally.expect(digest, 10)

@@ -32,7 +32,7 @@ VARIABLES = (
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no variable of this machine decide a test."""
+    """Unset the proxy and certificate variables of this machine."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
@@ -106,20 +106,20 @@ async def test_a_file_comes_through_a_proxy_with_the_companys_certificate(
     variable: str,
     proxy_variable: str,
 ) -> None:
-    """Both variables for certificates are honoured, on all connections."""
+    """Both variables for certificates apply to all connections."""
     monkeypatch.setenv(proxy_variable, secure_proxy.url)
     monkeypatch.setenv(variable, bundle)
     assert await bring(f"https://{HOST}/file", tmp_path, timeouts) == CONTENT
     assert set(secure_proxy.asked) == {f"CONNECT {HOST}:443"}
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(
+async def test_an_untrusted_certificate_is_refused(
     secure_proxy: Proxy,
     tmp_path: Path,
     timeouts: Timeouts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The message names the variable that mends it."""
+    """The message names the variable to set."""
     monkeypatch.setenv("HTTPS_PROXY", secure_proxy.url)
     with pytest.raises(NetworkUnreachable, match="REQUESTS_CA_BUNDLE"):
         await bring(f"https://{HOST}/file", tmp_path, timeouts)
@@ -135,7 +135,7 @@ async def test_a_plain_file_comes_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
-    """Without TLS the proxy is asked for the whole address."""
+    """Without TLS the proxy gets the absolute URL."""
     monkeypatch.setenv(variable, plain_proxy.url)
     assert await bring(f"http://{HOST}/file", tmp_path, timeouts) == CONTENT
     assert set(plain_proxy.asked) == {f"GET http://{HOST}/file"}
@@ -143,7 +143,7 @@ async def test_a_plain_file_comes_through_a_proxy(
 
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
 @pytest.mark.parametrize("excepted", [HOST, ".example", "*"])
-async def test_a_host_that_needs_no_proxy_is_asked_directly(
+async def test_a_host_in_no_proxy_is_contacted_directly(
     plain_proxy: Proxy,
     tmp_path: Path,
     timeouts: Timeouts,

@@ -1,4 +1,4 @@
-"""An engine that pulls: its refusals, its stalls, and what it tells meanwhile."""
+"""Pulls by the engine: refusals, stalls and progress."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from .running import has_model, pull
 TINY = ModelName.parse("tiny")
 
 
-async def test_the_engine_pulls_by_itself_what_we_did_not(
+async def test_the_engine_pulls_a_whole_model_by_itself(
     engine: OllamaProcess, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """The fall-back brings a whole model, with progress that never runs back."""
+    """The fall-back brings the whole model, and its progress never decreases."""
     registry = (await serve(create_registry())).removeprefix("http://")
     source = resolve_source(TINY, registry)
     done = [done for done, _ in await pull(engine.base_url, source, timeouts)]
@@ -44,10 +44,10 @@ async def test_the_engine_pulls_by_itself_what_we_did_not(
     ("name", "text"),
     [("missing", "missing"), ("gated", "private or gated"), ("newer", "newer Ollama")],
 )
-async def test_real_refusals_of_a_pull_are_told_apart(
+async def test_each_refusal_of_a_real_pull_has_its_own_message(
     engine: OllamaProcess, serve: Serve, timeouts: Timeouts, name: str, text: str
 ) -> None:
-    """What the real engine says inside its stream becomes our error."""
+    """Errors in the stream of the real engine become ours."""
     registry = (await serve(create_registry())).removeprefix("http://")
     with pytest.raises(ModelUnavailable, match=text):
         await pull(
@@ -55,16 +55,16 @@ async def test_real_refusals_of_a_pull_are_told_apart(
         )
 
 
-async def test_a_registry_that_is_gone_is_told_by_a_real_pull(
+async def test_an_unreachable_registry_is_recognised_in_a_real_pull(
     engine: OllamaProcess, timeouts: Timeouts, unused_tcp_port: int
 ) -> None:
-    """The engine's words for a refused connection are understood."""
+    """The engine's text for a refused connection is recognised."""
     source = resolve_source(TINY, f"127.0.0.1:{unused_tcp_port}")
     with pytest.raises(NetworkUnreachable):
         await pull(engine.base_url, source, timeouts)
 
 
-async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
+async def test_a_real_pull_that_stalls_is_cancelled_and_retried(
     engine: OllamaProcess, serve: Serve, timeouts: Timeouts
 ) -> None:
     """The engine waits half a minute for a dead connection; we do not."""
@@ -97,7 +97,7 @@ async def test_a_real_pull_that_stands_still_is_ended_and_taken_up_again(
 
 
 class PullStub:
-    """An engine whose pulls say what they are told, one list for each attempt."""
+    """An engine that answers each pull with the next list of updates."""
 
     def __init__(self, *attempts: list[dict[str, Any]]) -> None:
         self.attempts = list(attempts)
@@ -143,7 +143,7 @@ async def test_progress_of_a_pull_never_runs_backwards(
     assert stub.bodies == [{"model": "tiny:latest", "insecure": False}]
 
 
-async def test_a_pull_that_stands_still_is_begun_anew(
+async def test_a_pull_without_new_bytes_is_retried(
     timeouts: Timeouts, serve: Serve
 ) -> None:
     """Lines that come while no byte does are a stall."""
@@ -161,20 +161,20 @@ async def test_a_pull_that_stands_still_is_begun_anew(
     [{"status": "pulling manifest"}, layer(4)],
     ids=["before the manifest", "between two lines"],
 )
-async def test_a_pull_that_says_nothing_is_begun_anew(
+async def test_a_pull_without_new_lines_is_retried(
     timeouts: Timeouts, serve: Serve, step: dict[str, Any]
 ) -> None:
-    """No line is no byte."""
+    """Silence is a stall."""
     stub = PullStub([step | {"pause": 30}], [SUCCESS])
     async with asyncio.timeout(scaled(5)):
         await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 2
 
 
-async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
+async def test_an_engine_that_never_answers_a_pull_is_a_stall(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """Not even a first line is a stall as well."""
+    """A missing first line is a stall as well."""
 
     async def hang(_request: web.Request) -> web.Response:
         await asyncio.Event().wait()
@@ -188,10 +188,10 @@ async def test_an_engine_that_takes_the_pull_and_never_answers_is_told(
             await pull(url, TINY, timeouts)
 
 
-async def test_a_new_attempt_has_its_own_patience(
+async def test_each_attempt_has_its_own_stall_timeout(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """Steps that an earlier attempt told are steps again."""
+    """Steps of an earlier attempt count as new steps."""
     late = {"status": "pulling manifest", "pause": 0.7 * timeouts.stall_s}
     stub = PullStub(
         [{"status": "pulling manifest"}],
@@ -204,38 +204,41 @@ async def test_a_new_attempt_has_its_own_patience(
 async def test_verifying_may_take_longer_than_a_stall(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """Nothing is told for minutes while a slow disk is read."""
+    """Nothing is reported for minutes while a slow disk is read."""
     verifying = {"status": "verifying sha256 digest", "pause": 3 * timeouts.stall_s}
     stub = PullStub([layer(9), verifying, SUCCESS])
     await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 1, "a pull was ended while it verified"
 
 
-async def test_bytes_that_are_fetched_again_are_no_stall(
+async def test_bytes_that_are_downloaded_again_are_no_stall(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """After a part is lost, bytes below the highest mark are still bytes."""
+    """After a lost part, bytes below the highest mark are progress."""
     again = [layer(done, pause=timeouts.stall_s / 2) for done in range(1, 8)]
     stub = PullStub([layer(8), *again, SUCCESS])
     await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 1, "a pull that works was ended"
 
 
-async def test_two_layers_that_take_turns_without_bytes_are_a_stall(
+async def test_two_layers_that_alternate_without_new_bytes_are_a_stall(
     timeouts: Timeouts, serve: Serve
 ) -> None:
     """Lines that differ only by their layer do not hide it."""
-    one, two = layer(4, pause=0.02), layer(4, pause=0.02, status="other", digest="e")
-    stub = PullStub([one, two] * 500, [SUCCESS])
+    first, second = (
+        layer(4, pause=0.02),
+        layer(4, pause=0.02, status="other", digest="e"),
+    )
+    stub = PullStub([first, second] * 500, [SUCCESS])
     async with asyncio.timeout(scaled(5)):
         await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) == 2
 
 
-async def test_a_pull_is_asked_again_only_after_a_pause(
+async def test_a_pull_is_retried_only_after_a_pause(
     timeouts: Timeouts, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asked at once, the engine attaches it to the download that is dying."""
+    """Without it, the engine attaches to the download that is ending."""
     pauses: list[float] = []
     sleep = asyncio.sleep
 
@@ -250,15 +253,15 @@ async def test_a_pull_is_asked_again_only_after_a_pause(
     assert 1.5 in pauses, "the pull was asked again at once"
 
 
-async def test_a_line_that_is_no_json_is_passed_over(
+async def test_a_line_that_is_not_json_is_skipped(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """Only what we know is believed."""
+    """Other output in the stream is no error."""
     stub = PullStub([{"raw": b"<html>\n[1]\n"}, SUCCESS])
     await pull(await serve(stub.application()), TINY, timeouts)
 
 
-async def test_a_pull_that_ends_early_is_begun_anew(
+async def test_a_pull_that_ends_early_is_retried(
     timeouts: Timeouts, serve: Serve
 ) -> None:
     """Only ``success`` is success."""
@@ -267,20 +270,20 @@ async def test_a_pull_that_ends_early_is_begun_anew(
     assert len(stub.bodies) == 3
 
 
-async def test_a_pull_that_never_works_is_given_up(
+async def test_a_pull_that_never_succeeds_is_given_up(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """The last error is shown in the engine's own words, freed of escapes."""
+    """The last error is the engine's text without control characters."""
     stub = PullStub(*[[{"error": "max retries \x1b[31mexceeded"}]] * 20)
     with pytest.raises(DownloadFailed, match="max retries exceeded"):
         await pull(await serve(stub.application()), TINY, timeouts)
     assert len(stub.bodies) < 10
 
 
-async def test_a_full_disk_in_a_pull_is_not_repeated(
+async def test_a_pull_onto_a_full_disk_is_not_retried(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """What no retry can mend ends at once."""
+    """No retry would help."""
     stub = PullStub([{"error": "write /x: no space left on device"}])
     with pytest.raises(DiskTooSmall):
         await pull(await serve(stub.application()), TINY, timeouts)

@@ -28,7 +28,7 @@ from .conftest import Serve
 from .registry_host import CONFIG, WEIGHTS, Registry, layer_of, named
 
 
-def test_names_without_a_host_are_pulled_from_the_wanted_registry() -> None:
+def test_names_without_a_host_are_pulled_from_the_configured_registry() -> None:
     """Only the registry changes, and only where none was named."""
     source = resolve_source(ModelName.parse("tiny:1b"), "127.0.0.1:5000")
     assert source.short == "127.0.0.1:5000/library/tiny:1b"
@@ -37,8 +37,8 @@ def test_names_without_a_host_are_pulled_from_the_wanted_registry() -> None:
     assert resolve_source(ModelName.parse("tiny"), "") == ModelName.parse("tiny")
 
 
-def test_a_rehearsal_reaches_for_no_real_registry() -> None:
-    """Its own registry answers for every host, but not for another on loopback."""
+def test_a_rehearsal_contacts_no_real_registry() -> None:
+    """Its registry replaces every host, except another one on loopback."""
     real = ModelName.parse("hf.co/user/repo:Q4")
     source = resolve_source(real, "127.0.0.1:5000", for_all=True)
     assert source.short == "127.0.0.1:5000/user/repo:Q4"
@@ -46,7 +46,7 @@ def test_a_rehearsal_reaches_for_no_real_registry() -> None:
     assert resolve_source(loopback, "127.0.0.1:5000", for_all=True) == loopback
 
 
-async def test_a_manifest_tells_each_blob_once(
+async def test_a_manifest_lists_each_blob_once(
     timeouts: Timeouts, serve: Serve
 ) -> None:
     """Layers and config are listed with their sizes."""
@@ -70,7 +70,7 @@ async def test_a_manifest_tells_each_blob_once(
         (500, DownloadFailed, "HTTP 500"),
     ],
 )
-async def test_refusals_are_told_apart(
+async def test_each_status_of_a_registry_has_its_own_message(
     timeouts: Timeouts, serve: Serve, status: int, kind: type[AvocadoError], text: str
 ) -> None:
     """Each status has its own message and remedy."""
@@ -79,20 +79,20 @@ async def test_refusals_are_told_apart(
         await read_manifest(named(url), timeouts=timeouts)
 
 
-async def test_a_registry_that_is_busy_for_a_moment_is_asked_again(
+async def test_a_request_to_a_busy_registry_is_retried(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """One 503 or 429 costs a pause, and no life of the component."""
+    """One 503 or 429 costs a pause, not a failure of the component."""
     registry = Registry(manifest_statuses=[503, 429, 502])
     source = named(await serve(registry.application()))
     assert (await read_manifest(source, timeouts=timeouts)).layers
     assert registry.manifest_statuses == []
 
 
-async def test_a_registry_that_hangs_up_is_asked_again(
+async def test_a_request_to_a_registry_that_disconnects_is_retried(
     timeouts: Timeouts, serve: Serve
 ) -> None:
-    """A cut connection is no answer."""
+    """A broken connection is retried."""
     registry = Registry(manifest_cuts=2)
     source = named(await serve(registry.application()))
     assert (await read_manifest(source, timeouts=timeouts)).layers
@@ -101,7 +101,9 @@ async def test_a_registry_that_hangs_up_is_asked_again(
         await read_manifest(source, timeouts=timeouts)
 
 
-async def test_an_unknown_model_of_the_library_points_to_it(timeouts: Timeouts) -> None:
+async def test_the_error_for_an_unknown_library_model_links_the_library(
+    timeouts: Timeouts,
+) -> None:
     """The remedy says where names are listed."""
     from spicy_avocado_magic.engine.model_errors import unknown_model_error
 
@@ -110,10 +112,10 @@ async def test_an_unknown_model_of_the_library_points_to_it(timeouts: Timeouts) 
     assert "ollama.com/library" in error.remedy
 
 
-async def test_no_registry_is_no_network(
+async def test_an_unreachable_registry_is_a_network_error(
     timeouts: Timeouts, unused_tcp_port: int
 ) -> None:
-    """A refused connection is told as such."""
+    """A refused connection is reported as such."""
     with pytest.raises(NetworkUnreachable):
         await read_manifest(
             named(f"http://127.0.0.1:{unused_tcp_port}"), timeouts=timeouts
@@ -135,10 +137,10 @@ async def test_no_registry_is_no_network(
     ],
     ids=["401", "403", "not JSON", "another form", "evil digest"],
 )
-async def test_what_we_may_not_read_is_left_to_the_engine(
+async def test_a_manifest_that_needs_an_account_is_left_to_the_engine(
     timeouts: Timeouts, serve: Serve, tmp_path: Path, registry: Registry
 ) -> None:
-    """Such a manifest has no layers, and fetching its blobs is no work."""
+    """Such a manifest has no layers, so there are no blobs to download."""
     source = named(await serve(registry.application()))
     manifest = await read_manifest(source, timeouts=timeouts)
     assert manifest == Manifest(model=source)

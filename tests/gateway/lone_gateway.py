@@ -27,7 +27,7 @@ LIMITS: Final = bounds(
     bodies_bytes=32 * 2**20,
     concurrent=16,
     queue=16,
-    strangers=64,
+    unauthenticated=64,
 )
 
 

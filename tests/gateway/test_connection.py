@@ -30,12 +30,12 @@ async def _is_ended(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-@pytest.mark.parametrize("said", [b"", b"G", HEAD[:-2]])
+@pytest.mark.parametrize("sent", [b"", b"G", HEAD[:-2]])
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_a_head_that_does_not_come_ends_the_connection(
     open_gateway: Open, sent: bytes, *, is_first: bool
 ) -> None:
-    """Whoever says nothing, or half of something, does not stay."""
+    """A client that sends nothing, or incomplete headers, is disconnected."""
     idle_wait_s = 0.2 if not sent else 60.0
     front = await open_gateway(limits=bounds(head_wait_s=0.2, idle_wait_s=idle_wait_s))
     reader, writer = await _open(front)

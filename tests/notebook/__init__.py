@@ -1,1 +1,1 @@
-"""Tests of the notebook room: lines, magics and what is displayed."""
+"""Tests of the notebook package: lines, magics and displays."""

@@ -1,4 +1,4 @@
-"""An IPython session without a terminal, and a client that starts nothing."""
+"""Fixtures: an IPython session without a terminal, and a client that starts nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ READY = State(
 
 @dataclass
 class Service:
-    """Stands in for the host: what was asked of it, and what it answers."""
+    """A fake of the client: it records requests, and returns a prepared state."""
 
     folder: StateFolder
     state: State | None = None
@@ -62,65 +62,65 @@ class Service:
 
     def bring_up(
         self,
-        wish: UpRequest,
+        request: UpRequest,
         *,
         show: Callable[[State], None],
         ask: Any = None,
         namespace: Mapping[str, Any],
     ) -> Avocado:
-        """Be ready at once, or fail as told."""
-        self.requests.append(wish)
+        """Return a handle at once, or raise the prepared error."""
+        self.requests.append(request)
         self.asks.append(ask)
         self.namespaces.append(namespace)
         if self.error is not None:
             raise self.error
-        self.state = replace(READY, rehearsal=wish.rehearse)
+        self.state = replace(READY, rehearsal=request.rehearse)
         show(self.state)
-        is_new = self.outcome in ("launched", "accepted") and not wish.restart
+        is_new = self.outcome in ("launched", "accepted") and not request.restart
         headline = f"{self.outcome}, says the service."
         return Avocado(self.folder, self.outcome, headline, has_new_key=is_new)
 
     def status(self, *, rehearse: bool = False) -> State | None:
-        """Return where things are."""
+        """Return the prepared state."""
         return self.state
 
     def down(
         self, *, rehearse: bool = False, purge: bool = False
     ) -> tuple[DownResult, ...]:
-        """End it."""
+        """Stop the service."""
         if self.state is None:
             return ()
         is_rehearsal, self.state = self.state.rehearsal, None
-        one = DownResult(
+        result = DownResult(
             was_running=True,
             processes=("host", "engine"),
             seconds=1.25,
             rehearsal=is_rehearsal,
         )
-        return (one,)
+        return (result,)
 
 
 @dataclass
 class Session:
-    """A notebook session: run a cell, see what came of it."""
+    """A notebook session that runs cells and returns their outputs."""
 
     shell: InteractiveShell
     capsys: pytest.CaptureFixture[str]
 
     def run(self, cell: str) -> Any:
-        """Run a cell that works; return its value."""
+        """Run a cell that must succeed; return its value."""
         result = self.shell.run_cell(cell)
         result.raise_error()
         return result.result
 
     def fail(self, cell: str) -> BaseException:
-        """Run a cell that fails; return its error."""
+        """Run a cell that must fail; return its error."""
         error: BaseException | None = self.shell.run_cell(cell).error_in_exec
         assert error is not None, f"this cell did not fail: {cell}"
         return error
 
     def printed(self) -> str:
-        """Return what was printed since the last look."""
+        """Return what was printed since the last call."""
         return self.capsys.readouterr().out
 
     @property
@@ -130,7 +130,7 @@ class Session:
         return outputs
 
     def pretend_to_be_a_kernel(self, *, allow_stdin: bool = False) -> None:
-        """Make the session look as it does under ipykernel."""
+        """Make the session look like one of ipykernel."""
         self.shell.kernel = SimpleNamespace(_allow_stdin=allow_stdin)
 
 
@@ -138,7 +138,7 @@ class Session:
 def bare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Session]:
-    """A session in which nothing is loaded, with folders of its own."""
+    """A session without the extension, in folders of its own."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     marks = [name for row in PLATFORMS for name in row.variables]
@@ -157,7 +157,7 @@ def bare(
 
 @pytest.fixture
 def service(bare: Session, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """A service that the magics find in place of a real one."""
+    """Replace the client that the magics call by a fake."""
     fake = Service(StateFolder.find(rehearsal=False))
     monkeypatch.setattr(up, "run_up", fake.bring_up)
     monkeypatch.setattr(api, "status", fake.status)
@@ -168,6 +168,6 @@ def service(bare: Session, monkeypatch: pytest.MonkeyPatch) -> Service:
 
 @pytest.fixture
 def session(bare: Session, service: Service) -> Session:
-    """A session with the extension loaded, and no service running."""
+    """A session with the extension loaded and no service running."""
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     return bare

@@ -1,4 +1,4 @@
-"""Cells of one line."""
+"""Cells that consist of one magic's line."""
 
 from __future__ import annotations
 
@@ -26,17 +26,15 @@ from .conftest import READY, Service, Session
         ("", ""),
     ],
 )
-def test_only_a_magic_of_ours_that_stands_alone_is_changed(
+def test_only_a_cell_with_nothing_but_our_magic_is_changed(
     cell: str, becomes: str
 ) -> None:
-    """What stands in a cell's body is the user's own."""
+    """The body of a cell is left as it is."""
     assert "".join(cell_to_line_magic(cell.splitlines(keepends=True))) == becomes
 
 
-def test_a_cell_magic_with_nothing_below_is_understood(
-    session: Session, service: Service
-) -> None:
-    """In place of IPython's own messages."""
+def test_a_cell_magic_without_a_body_works(session: Session, service: Service) -> None:
+    """IPython itself would print a message of its own."""
     session.run("%%avocado_ask --help")
     assert ASK.help() in session.printed()
     session.run("%%avocado_up --help")
@@ -50,13 +48,13 @@ def test_a_cell_magic_with_nothing_below_is_understood(
 
 
 def test_a_terminal_waits_for_the_body(session: Session) -> None:
-    """Enter after the first line of a cell does not run it."""
+    """Enter after the first line of a cell magic does not run it."""
     check = session.shell.input_transformer_manager.check_complete
     assert check("%%avocado_ask")[0] == "incomplete"
 
 
-def test_unloading_leaves_cells_alone(session: Session) -> None:
-    """And loading again does it once."""
+def test_unloading_removes_the_transformer(session: Session) -> None:
+    """It had been installed once."""
     found = session.shell.input_transformers_cleanup
     assert found.count(cell_to_line_magic) == 1
     spicy_avocado_magic.unload_ipython_extension(session.shell)

@@ -1,4 +1,4 @@
-"""The three magics in a session, with a client that starts nothing."""
+"""The magics in a session, with a client that starts nothing."""
 
 from __future__ import annotations
 
@@ -42,16 +42,18 @@ from .conftest import KEY, READY, Service, Session
 TOKEN = "2abcdefghijklmnopqrstuvwxyz_0123456789"
 
 
-def run_a_host(*, rehearsal: bool = False, protocol: int = PROTOCOL) -> None:
-    """Leave the record of a host that lives: this very process stands for it."""
+def write_record(*, rehearsal: bool = False, protocol: int = PROTOCOL) -> None:
+    """Write the record of a running service; this process stands for it."""
     me = identify(os.getpid())
     assert me is not None
     folder = StateFolder.find(rehearsal=rehearsal)
     folder.write_record(DaemonRecord(host=me, protocol=protocol))
 
 
-def test_up_hands_over_url_key_and_handle(session: Session, service: Service) -> None:
-    """One cell later all that a client needs is on the screen."""
+def test_up_shows_url_and_key_and_sets_the_handle(
+    session: Session, service: Service
+) -> None:
+    """One cell later, everything that a client needs is on the screen."""
     session.shell.user_ns["T"] = TOKEN
     assert session.run("%avocado_up llama3 --token $T") is None, "the cell has a value"
     assert dict(service.requests[0].given)["token"] == TOKEN
@@ -63,7 +65,7 @@ def test_up_hands_over_url_key_and_handle(session: Session, service: Service) ->
     assert isinstance(session.shell.user_ns["avocado"], Avocado)
 
 
-def test_a_cell_body_reaches_the_wish(session: Session, service: Service) -> None:
+def test_a_cell_body_sets_options(session: Session, service: Service) -> None:
     """The cell magic takes settings line by line."""
     session.shell.user_ns["MODEL"] = "qwen3 llama3"
     session.run("%%avocado_up $MODEL\nOLLAMA_NUM_PARALLEL=4\nAVOCADO_LOCAL=yes")
@@ -75,13 +77,15 @@ def test_a_cell_body_reaches_the_wish(session: Session, service: Service) -> Non
 
 
 def test_a_variable_of_a_function_is_found(session: Session, service: Service) -> None:
-    """``$NAME`` sees what Python would see at that place."""
+    """``$NAME`` is looked up where Python would look it up."""
     session.run("def go(where):\n    %avocado_up $where\ngo('llama3')")
     assert service.requests[0].given["models"] == ("llama3",)
 
 
-def test_ipython_fills_nothing_in_by_itself(session: Session, service: Service) -> None:
-    """A value with spaces stays one value, and the advice is for literals alone."""
+def test_ipython_does_not_expand_variables_itself(
+    session: Session, service: Service
+) -> None:
+    """A value with spaces stays one value, and only a literal token causes advice."""
     session.shell.user_ns["FOLDER"] = "/my models"
     session.shell.user_ns["T"] = TOKEN
     session.run("%avocado_up llama3 --models-dir $FOLDER --token $T")
@@ -90,10 +94,10 @@ def test_ipython_fills_nothing_in_by_itself(session: Session, service: Service) 
 
 
 @pytest.mark.parametrize("outcome", ["reused", "changed"])
-def test_the_key_is_whole_only_where_it_was_made(
+def test_the_key_is_shown_in_full_only_by_the_cell_that_made_it(
     session: Session, service: Service, outcome: str
 ) -> None:
-    """A later cell's output does not carry it again."""
+    """The output of a later cell masks it."""
     service.outcome = outcome
     session.run("%avocado_up llama3 --local")
     assert KEY not in session.printed()
@@ -107,20 +111,20 @@ def test_a_restart_does_not_show_the_old_key_again(
     assert KEY not in session.printed()
 
 
-def test_a_name_of_the_users_own_is_not_taken(
+def test_a_variable_of_the_user_is_not_overwritten(
     session: Session, service: Service
 ) -> None:
-    """Somebody's data may be called ``avocado``."""
+    """The user may have data called ``avocado``."""
     session.run("avocado = 'prices'\n%avocado_up llama3 --local")
     session.run("%avocado_status")
     spicy_avocado_magic.unload_ipython_extension(session.shell)
     assert session.shell.user_ns["avocado"] == "prices"
 
 
-def test_reset_wipes_the_name_and_the_next_magic_puts_it_back(
+def test_the_handle_is_set_again_after_reset(
     session: Session, service: Service
 ) -> None:
-    """State is kept elsewhere; the name is a convenience."""
+    """The service does not depend on the variable."""
     session.run("%avocado_up llama3 --local")
     session.run("%reset -f")
     assert "avocado" not in session.shell.user_ns
@@ -128,8 +132,10 @@ def test_reset_wipes_the_name_and_the_next_magic_puts_it_back(
     assert session.shell.user_ns["avocado"].outcome == "restored"
 
 
-def test_status_keeps_a_handle_that_holds(session: Session, service: Service) -> None:
-    """What ``up`` said about its outcome stays."""
+def test_status_keeps_a_handle_that_still_works(
+    session: Session, service: Service
+) -> None:
+    """Its ``outcome`` stays that of ``up``."""
     session.run("%avocado_up llama3 --local")
     session.run("%avocado_status")
     assert session.shell.user_ns["avocado"].outcome == "launched"
@@ -147,8 +153,10 @@ def test_status_as_a_dict_masks_the_key(session: Session, service: Service) -> N
     assert session.printed().count(READY.url) <= 1, "a dict is returned, not shown"
 
 
-def test_nothing_running_is_a_friendly_line(session: Session, service: Service) -> None:
-    """Neither status nor down fails where nothing runs."""
+def test_status_and_down_succeed_where_nothing_runs(
+    session: Session, service: Service
+) -> None:
+    """They print that nothing is running."""
     for cell, value in (
         ("%avocado_status", None),
         ("%avocado_status --json", {}),
@@ -158,7 +166,7 @@ def test_nothing_running_is_a_friendly_line(session: Session, service: Service) 
         assert "Nothing is running" in session.printed()
 
 
-def test_down_says_what_it_ended(session: Session, service: Service) -> None:
+def test_down_prints_what_it_stopped(session: Session, service: Service) -> None:
     """One line: what, how long, and that nothing is left."""
     service.state = READY
     session.run("%avocado_down")
@@ -171,10 +179,10 @@ def test_down_says_what_it_ended(session: Session, service: Service) -> None:
     "cell",
     ["%avocado_up tiny --rehearse", "%avocado_status --rehearse", "%avocado_down"],
 )
-def test_every_output_of_a_rehearsal_says_so(
+def test_every_output_of_a_rehearsal_is_marked(
     session: Session, service: Service, cell: str
 ) -> None:
-    """Nobody takes a rehearsal for the real thing."""
+    """A rehearsal must not be mistaken for the real service."""
     service.state = replace(READY, rehearsal=True)
     session.run(cell)
     assert REHEARSAL_MARK in session.printed()
@@ -202,7 +210,7 @@ def test_help_is_printed_and_nothing_is_done(
 def test_our_errors_show_two_lines_and_fail_the_cell(
     session: Session, service: Service, error: BaseException
 ) -> None:
-    """No traceback, in a session as in a kernel, and nothing is handed over."""
+    """There is no traceback, and no handle is set."""
     service.error = error
     assert session.fail("%avocado_up llama3 --local") is error
     shown = session.printed()
@@ -214,7 +222,7 @@ def test_our_errors_show_two_lines_and_fail_the_cell(
 
 
 def test_an_unknown_option_starts_nothing(session: Session, service: Service) -> None:
-    """A mistake is told before anything begins."""
+    """A typo is reported before anything begins."""
     assert isinstance(session.fail("%avocado_up llama3 --tokn x"), UsageError)
     assert service.requests == []
 
@@ -223,18 +231,18 @@ def test_an_unknown_option_starts_nothing(session: Session, service: Service) ->
     ("raised", "shown"),
     [(KeyboardInterrupt(), Interrupted), (KeyError(1), InternalError)],
 )
-def test_no_other_error_gets_out(
+def test_other_exceptions_become_our_errors(
     session: Session,
     service: Service,
     raised: BaseException,
     shown: type[BaseException],
 ) -> None:
-    """An interrupt or a mistake of ours shows two lines as well."""
+    """An interrupt or a bug of ours shows two lines as well."""
     service.error = raised
     assert isinstance(session.fail("%avocado_up llama3 --local"), shown)
 
 
-def test_a_literal_token_is_advised_against(session: Session, service: Service) -> None:
+def test_a_literal_token_causes_advice(session: Session, service: Service) -> None:
     """In one line, which does not repeat it."""
     session.run(f"%avocado_up llama3 --token {TOKEN}")
     printed = session.printed()
@@ -242,14 +250,14 @@ def test_a_literal_token_is_advised_against(session: Session, service: Service) 
     assert TOKEN not in printed
 
 
-def test_the_platforms_policy_is_told_once(
+def test_the_platforms_terms_are_shown_once(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first ``up`` of a session says what the platform restricts."""
     monkeypatch.setenv("COLAB_RELEASE_TAG", "x")
     session.run("%avocado_up llama3 --local")
-    assert "! A free session lasts" in (said := session.printed())
-    assert "Colab's terms" in said
+    assert "! A free session lasts" in (printed := session.printed())
+    assert "Colab's terms" in printed
     session.run("%avocado_up llama3 --local")
     assert "Colab" not in session.printed()
 
@@ -271,7 +279,7 @@ def test_metrics_are_offered_to_an_agent_of_datadog_unless_they_are_on(
     assert offered == is_offered, f"{options!r}: {offered}"
 
 
-def test_the_notebooks_variables_are_where_a_token_is_looked_for(
+def test_a_token_is_looked_for_in_the_notebooks_variables(
     session: Session, service: Service
 ) -> None:
     """``NGROK_AUTHTOKEN`` may be a variable of the notebook, or of a function."""
@@ -281,14 +289,16 @@ def test_the_notebooks_variables_are_where_a_token_is_looked_for(
 
 
 @pytest.mark.parametrize("outcome", ["launched", "reused", "changed"])
-def test_up_says_how_it_went(session: Session, service: Service, outcome: str) -> None:
-    """A re-run cell says that all was as wanted."""
+def test_up_prints_its_outcome(
+    session: Session, service: Service, outcome: str
+) -> None:
+    """Also that nothing had to be changed."""
     service.outcome = outcome
     session.run("%avocado_up llama3 --local")
     assert f"{outcome}, says the service." in session.printed()
 
 
-def test_a_token_is_asked_for_only_where_somebody_can_answer(
+def test_a_token_is_prompted_for_only_where_a_person_can_answer(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A notebook that runs by itself does not wait for an answer."""
@@ -296,16 +306,16 @@ def test_a_token_is_asked_for_only_where_somebody_can_answer(
     session.run("%avocado_up llama3")
     session.pretend_to_be_a_kernel(allow_stdin=True)
     session.run("%avocado_up llama3")
-    nobody, somebody = service.asks
-    assert nobody is None
+    without_stdin, with_stdin = service.asks
+    assert without_stdin is None
     monkeypatch.setattr(getpass, "getpass", lambda prompt: TOKEN)
-    assert somebody("token: ") == TOKEN
+    assert with_stdin("token: ") == TOKEN
 
 
-def test_a_prompt_that_is_closed_is_an_empty_answer(
+def test_ctrl_d_at_the_prompt_is_an_empty_answer(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-D ends in our message of a missing token."""
+    """Our error for a missing token follows."""
     session.pretend_to_be_a_kernel(allow_stdin=True)
     session.run("%avocado_up llama3")
 
@@ -316,18 +326,14 @@ def test_a_prompt_that_is_closed_is_an_empty_answer(
     assert service.asks[0]("token: ") == ""
 
 
-def test_a_missing_name_is_named_in_the_cell(
-    session: Session, service: Service
-) -> None:
-    """The line is not passed on unexpanded, as IPython does by itself."""
+def test_an_undefined_variable_is_named(session: Session, service: Service) -> None:
+    """IPython itself would leave the whole line unexpanded."""
     error = session.fail("%avocado_up llama3 --token $NGROK")
     assert isinstance(error, SecretMissing)
     assert "$NGROK is not defined" in session.printed()
 
 
-def test_background_returns_without_a_hand_over(
-    session: Session, service: Service
-) -> None:
+def test_background_returns_without_a_url(session: Session, service: Service) -> None:
     """There is no URL yet, and the line says how to look."""
     service.outcome = "accepted"
     session.run("%avocado_up llama3 --local --background")
@@ -362,7 +368,7 @@ def test_the_token_for_scrapers_is_handed_over_by_the_up_that_made_it(
 
 def test_loading_twice_is_harmless(bare: Session, service: Service) -> None:
     """One message, one set of magics."""
-    run_a_host()
+    write_record()
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     assert bare.printed().count("A service is already running") == 1
     held = bare.shell.user_ns["avocado"]
@@ -374,7 +380,7 @@ def test_loading_twice_is_harmless(bare: Session, service: Service) -> None:
 
 def test_loading_says_when_the_name_is_taken(bare: Session, service: Service) -> None:
     """The user's own value stays, and the line says so."""
-    run_a_host()
+    write_record()
     bare.shell.user_ns["avocado"] = 1
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     assert "is taken" in bare.printed()
@@ -385,7 +391,7 @@ def test_a_running_rehearsal_is_restored_as_one(
     bare: Session, service: Service
 ) -> None:
     """With its mark."""
-    run_a_host(rehearsal=True)
+    write_record(rehearsal=True)
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     assert REHEARSAL_MARK in bare.printed()
 
@@ -394,7 +400,7 @@ def test_with_rehearsals_asked_for_a_real_service_is_not_touched(
     bare: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``AVOCADO_REHEARSE=1`` sees rehearsals alone."""
-    run_a_host()
+    write_record()
     monkeypatch.setenv("AVOCADO_REHEARSE", "1")
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     assert "avocado" not in bare.shell.user_ns
@@ -404,7 +410,7 @@ def test_loading_beside_a_host_of_another_version_works(
     bare: Session, service: Service
 ) -> None:
     """The magics are there, so that the remedy can be typed."""
-    run_a_host(protocol=PROTOCOL + 1)
+    write_record(protocol=PROTOCOL + 1)
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     assert "--restart" in bare.printed()
     assert "avocado_up" in bare.shell.magics_manager.magics["line"]

@@ -1,4 +1,4 @@
-"""Retries of a download, whose count starts again with every byte received."""
+"""Retries of a download; any byte received resets their count."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Final
 
 from ...config.settings import Settings
+from ...config.validators import parse_whole_number
 from ...formatting import format_bytes
 from .gguf import ModelArchitecture
 
@@ -110,7 +111,7 @@ def demand_of(settings: Settings) -> ContextDemand:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() else 0
+    return parse_whole_number(text or "") or 0
 
 
 def default_context(vram_bytes: int) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 
 from ...config.api_key_options import KEY_OPTIONS
 from ...config.options import OPTION_BY_NAME, OPTIONS, Option, parse_flag, parse_folder
+from ...config.validators import parse_whole_number
 from ...errors import UsageError
 
 PREFIX: Final = "avocado_"
@@ -91,8 +92,8 @@ def parse_count(text: str) -> int:
     Raises:
         UsageError: If it is not a number.
     """
-    if text.isascii() and text.isdigit():
-        return int(text)
+    if (count := parse_whole_number(text)) is not None:
+        return count
     raise UsageError(f"{text!r} is not a number of lines.", "Write -n 20.")
 
 

@@ -1,4 +1,4 @@
-"""Whether something fits."""
+"""Checks for free disk space."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MEBI = 1 << 20
 def test_the_message_names_folder_needed_and_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for a folder that is not there yet."""
+    """The folder need not exist yet."""
     usage = shutil.disk_usage(tmp_path)._replace(free=1 << 30)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     folder = tmp_path / "not" / "yet"
@@ -48,7 +48,7 @@ def test_the_message_names_folder_needed_and_free(
         require_space(folder, 2 << 30)
 
 
-def test_only_a_full_disk_is_one(tmp_path: Path) -> None:
+def test_only_full_disks_and_quotas_are_mapped(tmp_path: Path) -> None:
     """Quotas count; other errors of the system do not."""
     for number in (errno.ENOSPC, errno.EDQUOT):
         with pytest.raises(DiskTooSmall), map_disk_full(tmp_path):
@@ -69,40 +69,40 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-async def test_a_file_too_large_for_a_real_disk_is_not_begun(
+async def test_a_file_too_large_for_a_real_disk_is_not_requested(
     small_disk: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """Where its size is known nothing is asked for."""
+    """No request is made where the size is known."""
     host = FileHost(bytes(9 * MEBI))
     with pytest.raises(DiskTooSmall, match=r"needs 9\.4 MB"):
         await bring(host, small_disk / "file", serve, timeouts, size=9 * MEBI)
     assert host.ranges == []
 
 
-async def test_a_real_disk_that_fills_up_is_told_and_what_came_is_kept(
+async def test_a_real_disk_that_fills_up_is_an_error_and_keeps_the_bytes(
     small_disk: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """A size that nobody told cannot be checked before."""
-    # The end would tell a size, which may be checked before the disk is full.
+    """An unknown size cannot be checked beforehand."""
+    # Without ranges and length, the size stays unknown until the disk is full.
     host = FileHost(
         bytes(12 * MEBI), knows_ranges=False, is_chunked=True, stall_after=[11 * MEBI]
     )
-    patient = replace(timeouts, stall_s=30.0)  # a second try would be told otherwise
+    patient = replace(timeouts, stall_s=30.0)  # a second attempt would fail otherwise
     with pytest.raises(DiskTooSmall, match="is full"):
         await bring(host, small_disk / "file", serve, patient)
     assert used_bytes(small_disk) > 4 * MEBI
 
 
-async def test_a_real_disk_that_fills_up_while_unpacking_is_told(
+async def test_a_real_disk_that_fills_up_while_unpacking_is_an_error(
     small_disk: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """What was unpacked is gone, so that the disk is not left full."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
+    """The unpacked files are removed, so that the disk is not left full."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
         member = tarfile.TarInfo("bin/ollama")
         member.size = 20 * MEBI
         tar.addfile(member, io.BytesIO(bytes(member.size)))
-    packed = zstandard.compress(plain.getvalue())
+    packed = zstandard.compress(archive.getvalue())
     app = web.Application()
     name = archive_for("0.34.1", "", platform.system(), platform.machine()).name
     files = FileHost(packed)

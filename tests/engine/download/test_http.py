@@ -46,7 +46,7 @@ async def test_a_bundle_replaces_the_systems_certificates(
 
 
 async def test_a_status_carries_its_text(timeouts: Timeouts, serve: Serve) -> None:
-    """What the server says about a refusal is not lost."""
+    """The server's text about a refusal is kept."""
 
     async def refuse(_request: web.Request) -> web.Response:
         return web.Response(status=412, text="newer")
@@ -74,8 +74,10 @@ async def test_a_text_without_end_is_cut(timeouts: Timeouts, serve: Serve) -> No
     assert len(text) < 8 << 20
 
 
-async def test_silence_is_told_as_such(timeouts: Timeouts, serve: Serve) -> None:
-    """A server that accepts but never answers is named."""
+async def test_a_server_that_never_answers_is_named(
+    timeouts: Timeouts, serve: Serve
+) -> None:
+    """The error names the server."""
     import asyncio
 
     async def hang(_request: web.Request) -> web.Response:
@@ -89,7 +91,7 @@ async def test_silence_is_told_as_such(timeouts: Timeouts, serve: Serve) -> None
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("header", "seconds"),
     [
         ("7", 7.0),
         ("", 0.0),
@@ -100,12 +102,12 @@ async def test_silence_is_told_as_such(timeouts: Timeouts, serve: Serve) -> None
     ],
 )
 async def test_retry_after_is_read_in_both_forms(
-    timeouts: Timeouts, serve: Serve, told: str, seconds: float
+    timeouts: Timeouts, serve: Serve, header: str, seconds: float
 ) -> None:
-    """Seconds or a date; what cannot be read asks for nothing."""
+    """It is seconds or a date; an invalid one is no pause."""
 
     async def refuse(_request: web.Request) -> web.Response:
-        return web.Response(status=503, headers={"Retry-After": told})
+        return web.Response(status=503, headers={"Retry-After": header})
 
     app = web.Application()
     app.router.add_get("/", refuse)

@@ -33,14 +33,14 @@ CONTENT = random.Random(2).randbytes(100 * SEGMENT + 77)
 
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a small file have many segments."""
+    """Make segments small, so that a small file has many."""
     monkeypatch.setattr(window, "SEGMENT_BYTES", SEGMENT)
     monkeypatch.setattr(window, "WINDOW_BYTES", WINDOW)
 
 
 @pytest.fixture
 def patient(timeouts: Timeouts) -> Timeouts:
-    """Return waits in which nothing stalls but what is compared with others."""
+    """Return time-outs in which only the comparison of rates ends a request."""
     return replace(timeouts, stall_s=60.0, slow_s=0.1)
 
 
@@ -68,7 +68,7 @@ async def bring(
 async def test_several_connections_share_a_file(
     tmp_path: Path, serve: Serve, timeouts: Timeouts, size: int | None
 ) -> None:
-    """Each byte is asked for once, by many connections, and comes in order."""
+    """Each byte is requested once, by many connections, and is written in order."""
     all_there = asyncio.Event()
     host = FileHost(CONTENT, holding=dict.fromkeys(range(1, CONNECTIONS), all_there))
     url = await serve(host.application())
@@ -86,16 +86,16 @@ async def test_several_connections_share_a_file(
 async def test_a_small_file_costs_one_request(
     tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """What fits into a segment is not worth more connections."""
+    """A file within one segment needs no more connections."""
     host = FileHost(CONTENT[:100])
     assert await bring(await serve(host.application()), tmp_path, timeouts)
     assert len(host.ranges) == 1
 
 
-async def test_no_more_than_a_window_is_asked_for_beyond_the_disk(
+async def test_no_more_than_a_window_is_requested_beyond_the_disk(
     tmp_path: Path, serve: Serve, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the disk does not take a byte, a window is all that is in memory."""
+    """While the disk is blocked, memory holds at most a window."""
     disk = threading.Event()
     write = PartialFile.write
 
@@ -116,11 +116,11 @@ async def test_no_more_than_a_window_is_asked_for_beyond_the_disk(
     assert await bringing == CONTENT
 
 
-async def test_more_than_was_asked_for_is_not_taken(
+async def test_bytes_beyond_the_requested_range_are_dropped(
     tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """A server that ignores where a range ends does not get bytes in twice."""
-    all_there, told = asyncio.Event(), [0]
+    """A server that ignores the end of a range does not add bytes twice."""
+    all_there, progress = asyncio.Event(), [0]
     holding = dict.fromkeys(range(CONNECTIONS), all_there)
     host = FileHost(CONTENT, ignores_ends=True, holding=holding)
     url = await serve(host.application())
@@ -129,20 +129,20 @@ async def test_more_than_was_asked_for_is_not_taken(
             url,
             tmp_path,
             replace(timeouts, stall_s=60),
-            on_progress=lambda done, _total: told.append(done),
+            on_progress=lambda done, _total: progress.append(done),
         )
     )
     await host.until(lambda: host.active == CONNECTIONS)
     all_there.set()
     assert await bringing == CONTENT
-    assert max(told) == len(CONTENT), "some bytes came twice"
+    assert max(progress) == len(CONTENT), "some bytes came twice"
 
 
 async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
     tmp_path: Path, serve: Serve, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without ranges, too, a window is all that waits for the disk."""
-    disk, full, told = threading.Event(), asyncio.Event(), [0]
+    """Memory holds at most a window without ranges too."""
+    disk, full, progress = threading.Event(), asyncio.Event(), [0]
     write = PartialFile.write
 
     def wait_and_write(part: PartialFile, block: bytes) -> None:
@@ -150,7 +150,7 @@ async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
         write(part, block)
 
     def note(done: int, _total: int) -> None:
-        told.append(done)
+        progress.append(done)
         if done >= WINDOW:
             full.set()
 
@@ -165,24 +165,24 @@ async def test_a_server_that_sends_all_at_once_does_not_fill_the_memory(
     # Whoever would read on has had its turns by now.
     for _ in range(100):
         await asyncio.sleep(0)
-    assert max(told) < WINDOW + (2 << 20)
+    assert max(progress) < WINDOW + (2 << 20)
     disk.set()
     assert await bringing == content
 
 
-async def test_a_whole_file_in_place_of_a_late_range_is_not_taken(
+async def test_a_whole_file_in_place_of_a_later_range_is_refused(
     tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """One server of many that knows no ranges does not undo what has come."""
+    """One server of many without ranges does not undo the progress."""
     host = FileHost(CONTENT, forgets_ranges={5, 6})
     assert await bring(await serve(host.application()), tmp_path, timeouts) == CONTENT
     assert "" not in host.ranges, "all was asked for again"
 
 
-async def test_a_held_up_connection_does_not_hold_up_the_others(
+async def test_a_slow_connection_does_not_delay_the_others(
     tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """What comes early waits in memory for what comes late."""
+    """Early bytes wait in memory for late ones."""
     late = asyncio.Event()
     host = FileHost(CONTENT, holding={1: late})
     url = await serve(host.application())
@@ -192,10 +192,10 @@ async def test_a_held_up_connection_does_not_hold_up_the_others(
     assert await bringing == CONTENT
 
 
-async def test_cut_connections_go_on_where_they_were(
+async def test_broken_connections_continue_where_they_stopped(
     tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """Many cuts cost nothing but the bytes that were on the wire."""
+    """Many cuts cost only the bytes in transmission."""
     host = FileHost(CONTENT, cut_after=[SEGMENT // 2] * 60)
     assert await bring(await serve(host.application()), tmp_path, timeouts) == CONTENT
     assert host.starts.count(SEGMENT // 2) == 1, "it began the segment again"
@@ -205,7 +205,7 @@ async def test_cut_connections_go_on_where_they_were(
 async def test_a_stalled_connection_is_replaced_while_others_move(
     tmp_path: Path, serve: Serve, patient: Timeouts
 ) -> None:
-    """A connection that stands still is not waited for; its bytes are kept."""
+    """The bytes of a stalled connection are kept."""
     host = FileHost(CONTENT, stall_after=[1000])
     assert await bring(await serve(host.application()), tmp_path, patient) == CONTENT
     assert 1000 in {start % SEGMENT for start in host.starts}
@@ -214,7 +214,7 @@ async def test_a_stalled_connection_is_replaced_while_others_move(
 async def test_a_collapsed_connection_is_replaced(
     tmp_path: Path, serve: Serve, patient: Timeouts
 ) -> None:
-    """One that is far slower than its siblings makes way for a new one."""
+    """A connection far slower than the others is replaced by a new one."""
     host = FileHost(CONTENT, trickling={4})
     assert await bring(await serve(host.application()), tmp_path, patient) == CONTENT
     again = [start for start in host.starts if start % SEGMENT]
@@ -224,7 +224,7 @@ async def test_a_collapsed_connection_is_replaced(
 async def test_a_link_that_is_slow_as_a_whole_is_left_alone(
     tmp_path: Path, serve: Serve, patient: Timeouts
 ) -> None:
-    """Where all are slow, a new connection would not be faster."""
+    """A new connection would not be faster."""
     content = CONTENT[: 3 * SEGMENT]
     host = FileHost(content, trickling=set(range(3)))
     bringing = asyncio.create_task(
@@ -238,10 +238,10 @@ async def test_a_link_that_is_slow_as_a_whole_is_left_alone(
 
 
 @pytest.mark.parametrize("most", [1, 3])
-async def test_a_server_that_wants_fewer_connections_gets_fewer(
+async def test_a_server_that_refuses_connections_gets_fewer(
     tmp_path: Path, serve: Serve, timeouts: Timeouts, most: int
 ) -> None:
-    """Those that are refused rest, and the others bring all."""
+    """Refused connections pause, and the others transfer the file."""
     host = FileHost(CONTENT, most_at_once=most, takes_s=0.005)
     url = await serve(host.application())
     calm = replace(timeouts, backoff_max_s=15)
@@ -250,10 +250,10 @@ async def test_a_server_that_wants_fewer_connections_gets_fewer(
     assert 0 < refused <= CONNECTIONS, f"it was refused {refused} times"
 
 
-async def test_a_pause_that_the_server_asks_for_is_kept(
+async def test_retry_after_is_respected(
     tmp_path: Path, serve: Serve, timeouts: Timeouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``Retry-After`` is heeded by a connection that is alone, within bounds."""
+    """A single connection waits as requested, within bounds."""
     pauses: list[float] = []
 
     async def keep_trying(attempt: object, **_: object) -> None:
@@ -284,10 +284,10 @@ async def test_a_redirect_is_followed_once_and_carries_no_credentials(
     assert set(files.authorizations) == {""}, "the login went to another host"
 
 
-async def test_a_link_that_has_expired_is_asked_for_again(
+async def test_an_expired_redirect_is_requested_again(
     tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """A redirect's target that refuses is not the end while the source is there."""
+    """The source gives a new target when the old one refuses."""
     gone = FileHost(CONTENT, good_for=5)
     gone_url = await serve(gone.application())
     fresh_url = await serve(FileHost(CONTENT).application())
@@ -301,7 +301,7 @@ async def test_a_link_that_has_expired_is_asked_for_again(
 async def test_a_refusal_of_any_connection_ends_the_download(
     tmp_path: Path, serve: Serve, timeouts: Timeouts
 ) -> None:
-    """A file that disappears under way is told, not waited for."""
+    """A file that disappears during the download is an error."""
     late = asyncio.Event()
     host = FileHost(CONTENT, holding={0: late})
     url = await serve(host.application())

@@ -29,10 +29,10 @@ MEBI = 1 << 20
         (0.0, [0.0, 0.0, 8.0], False),
     ],
 )
-def test_far_below_the_usual_is_collapsed(
+def test_a_rate_far_below_the_median_is_too_slow(
     rate: float, finished: list[float], *, expected: bool
 ) -> None:
-    """Few requests prove nothing, and a link that is slow as a whole is usual."""
+    """Few requests are no evidence, and on a slow link the median is low."""
     assert is_collapsed(rate, deque(finished)) is expected
 
 
@@ -47,15 +47,15 @@ class Hand:
 
 
 async def finish(pace: SlowConnectionDetector, clock: Hand, times: int) -> None:
-    """Let some requests bring a mebibyte in a second."""
+    """Let some requests transfer a mebibyte in a second."""
     for _ in range(times):
         async with pace.metered() as meter:
             meter.add(MEBI)
             clock.now_s += 1.0
 
 
-async def test_a_lagging_request_is_ended_after_a_whole_interval() -> None:
-    """One that has just begun is not judged yet."""
+async def test_a_slow_request_is_cancelled_after_a_whole_interval() -> None:
+    """A request that has just begun is not compared yet."""
     clock = Hand()
     pace = SlowConnectionDetector(1.0, clock.read)
     await finish(pace, clock, 5)
@@ -72,7 +72,7 @@ async def test_a_lagging_request_is_ended_after_a_whole_interval() -> None:
 
 
 async def test_a_request_that_keeps_up_is_left_alone() -> None:
-    """Also one that is somewhat slower than others."""
+    """So is a request that is somewhat slower than others."""
     clock = Hand()
     pace = SlowConnectionDetector(1.0, clock.read)
     await finish(pace, clock, 5)
@@ -83,8 +83,8 @@ async def test_a_request_that_keeps_up_is_left_alone() -> None:
             await asyncio.sleep(0)
 
 
-async def test_where_all_are_slow_replacing_ends() -> None:
-    """The rates that were given up on soon are the usual ones."""
+async def test_no_request_is_cancelled_on_a_link_that_is_slow() -> None:
+    """The rates of cancelled requests lower the median."""
     clock = Hand()
     pace = SlowConnectionDetector(1.0, clock.read)
     await finish(pace, clock, 5)
@@ -102,8 +102,8 @@ async def test_where_all_are_slow_replacing_ends() -> None:
     assert 0 < replaced < 10
 
 
-async def test_other_timeouts_are_not_taken_for_a_replacement() -> None:
-    """A read that times out by itself says so."""
+async def test_other_timeouts_are_passed_on() -> None:
+    """A read that times out by itself raises its own error."""
     with pytest.raises(TimeoutError):
         async with SlowConnectionDetector(1.0, Hand().read).metered():
             raise TimeoutError

@@ -34,7 +34,7 @@ Usage = namedtuple("Usage", "total used free")  # noqa: PYI024  (as in shutil)
 
 
 class Download:
-    """One wanted file and what was told of its progress."""
+    """A download of one file and its reported progress."""
 
     def __init__(self, folder: Path, timeouts: Timeouts) -> None:
         self.path = folder / "deep" / "file.bin"
@@ -65,20 +65,18 @@ def download(tmp_path: Path, timeouts: Timeouts) -> Download:
     return Download(tmp_path, timeouts)
 
 
-async def test_a_whole_file_gets_its_name_and_leaves_no_part(
+async def test_a_complete_file_gets_its_name_and_leaves_no_partial_file(
     download: Download, serve: Serve
 ) -> None:
-    """A file arrives under its name, with its bytes and a final progress."""
+    """The file has its bytes, and the final progress is reported."""
     await download.run(await serve(FileHost(CONTENT).application()))
     assert download.path.read_bytes() == CONTENT
     assert not download.part.exists(), "the part was left behind"
     assert download.progress[-1] == (len(CONTENT), len(CONTENT))
 
 
-async def test_a_cut_connection_resumes_where_it_was(
-    download: Download, serve: Serve
-) -> None:
-    """No byte is asked for again after a cut."""
+async def test_a_broken_connection_is_resumed(download: Download, serve: Serve) -> None:
+    """No byte is requested again after a cut."""
     host = FileHost(CONTENT, cut_after=[200_000])
     await download.run(await serve(host.application()))
     assert download.path.read_bytes() == CONTENT
@@ -87,10 +85,10 @@ async def test_a_cut_connection_resumes_where_it_was(
     assert 0 < begun <= 200_000, f"resumed at {begun}"
 
 
-async def test_more_cuts_than_tries_do_not_end_a_download_that_moves(
+async def test_any_number_of_cuts_is_survived_while_bytes_arrive(
     download: Download, serve: Serve
 ) -> None:
-    """Failures are forgotten once bytes flow again."""
+    """Failures are forgotten once bytes arrive again."""
     host = FileHost(CONTENT, cut_after=[50_000] * 10)
     await download.run(await serve(host.application()))
     assert download.path.read_bytes() == CONTENT
@@ -100,17 +98,17 @@ async def test_more_cuts_than_tries_do_not_end_a_download_that_moves(
 async def test_a_stalled_connection_is_replaced(
     download: Download, serve: Serve
 ) -> None:
-    """Standing still ends the connection, not the download."""
+    """A stall ends the connection, not the download."""
     host = FileHost(CONTENT, stall_after=[100_000])
     await download.run(await serve(host.application()))
     assert download.path.read_bytes() == CONTENT
     assert host.starts == [0, 100_000]
 
 
-async def test_a_later_call_goes_on_from_the_part(
+async def test_a_later_call_resumes_the_partial_file(
     download: Download, serve: Serve
 ) -> None:
-    """What a killed host had is hashed and not fetched again."""
+    """The bytes of a killed daemon are hashed and not downloaded again."""
     download.part.parent.mkdir()
     download.part.write_bytes(CONTENT[:300_000])
     host = FileHost(CONTENT)
@@ -119,10 +117,10 @@ async def test_a_later_call_goes_on_from_the_part(
     assert download.path.read_bytes() == CONTENT
 
 
-async def test_a_whole_part_is_verified_without_a_request(
+async def test_a_complete_partial_file_is_verified_without_a_request(
     download: Download, serve: Serve
 ) -> None:
-    """A file that only lacked its name costs no connection."""
+    """Only the rename is missing."""
     download.part.parent.mkdir()
     download.part.write_bytes(CONTENT)
     host = FileHost(CONTENT)
@@ -135,7 +133,7 @@ async def test_a_whole_part_is_verified_without_a_request(
 async def test_a_server_without_ranges_starts_over(
     download: Download, serve: Serve, *, is_chunked: bool
 ) -> None:
-    """An answer of 200 to a range replaces the part instead of being appended."""
+    """A 200 response to a range replaces the partial file."""
     download.part.parent.mkdir()
     download.part.write_bytes(b"x" * 1000)
     host = FileHost(
@@ -146,10 +144,10 @@ async def test_a_server_without_ranges_starts_over(
     assert host.ranges[1:] == [""], "a range was asked for again"
 
 
-async def test_a_range_that_was_not_asked_for_is_not_taken(
+async def test_a_range_other_than_the_requested_is_refused(
     download: Download, serve: Serve
 ) -> None:
-    """Bytes of another place than asked for never get into the file."""
+    """Bytes from another offset never get into the file."""
     host = FileHost(CONTENT, shifted_by=5)
     await download.run(await serve(host.application()))
     assert host.ranges[-1] == "", "it was not asked for the whole instead"
@@ -159,7 +157,7 @@ async def test_a_range_that_was_not_asked_for_is_not_taken(
 async def test_a_range_past_the_end_starts_over(
     download: Download, serve: Serve
 ) -> None:
-    """A part that the server cannot continue (416) is dropped."""
+    """A partial file that the server cannot continue (416) is dropped."""
     download.part.parent.mkdir()
     download.part.write_bytes(b"x" * 10)
     host = FileHost(CONTENT, statuses=[416])
@@ -169,10 +167,10 @@ async def test_a_range_past_the_end_starts_over(
     assert download.path.read_bytes() == CONTENT
 
 
-async def test_a_whole_part_of_unknown_size_is_not_fetched_again(
+async def test_a_complete_partial_file_of_unknown_size_is_not_downloaded_again(
     download: Download, serve: Serve
 ) -> None:
-    """A 416 that tells the very size of the part means that it is whole."""
+    """A 416 with the partial file's own size means that it is complete."""
     download.part.parent.mkdir()
     download.part.write_bytes(CONTENT)
     host = FileHost(CONTENT)
@@ -181,15 +179,17 @@ async def test_a_whole_part_of_unknown_size_is_not_fetched_again(
     assert download.path.read_bytes() == CONTENT
 
 
-async def test_a_busy_server_is_asked_again(download: Download, serve: Serve) -> None:
-    """429 and 503 pass by themselves."""
+async def test_a_request_to_a_busy_server_is_retried(
+    download: Download, serve: Serve
+) -> None:
+    """429 and 503 are temporary."""
     host = FileHost(CONTENT, statuses=[503, 429])
     await download.run(await serve(host.application()))
     assert download.path.exists()
 
 
-async def test_a_refusal_is_not_repeated(download: Download, serve: Serve) -> None:
-    """A 404 ends at once and tells its status to the room."""
+async def test_a_404_is_not_retried(download: Download, serve: Serve) -> None:
+    """A 404 ends the download at once, and its status is available."""
     host = FileHost(CONTENT, statuses=[404])
     with pytest.raises(DownloadFailed, match="HTTP 404") as caught:
         await download.run(await serve(host.application()))
@@ -200,7 +200,7 @@ async def test_a_refusal_is_not_repeated(download: Download, serve: Serve) -> No
 async def test_a_wrong_checksum_twice_gives_no_file(
     download: Download, serve: Serve
 ) -> None:
-    """Damaged bytes get neither the name nor a second life as a part."""
+    """Damaged bytes are not kept as file or partial file."""
     host = FileHost(CONTENT)
     url = await serve(host.application())
     with pytest.raises(ChecksumMismatch, match="twice with a wrong checksum") as caught:
@@ -211,8 +211,10 @@ async def test_a_wrong_checksum_twice_gives_no_file(
     assert not download.part.exists(), "a damaged part would be resumed"
 
 
-async def test_a_damaged_part_is_fetched_anew(download: Download, serve: Serve) -> None:
-    """What an earlier host left may be wrong; the second time all of it is new."""
+async def test_a_damaged_partial_file_is_downloaded_again(
+    download: Download, serve: Serve
+) -> None:
+    """An earlier daemon's bytes may be wrong; the second attempt starts at 0."""
     download.part.parent.mkdir()
     download.part.write_bytes(b"x" * 300_000)
     host = FileHost(CONTENT)
@@ -221,8 +223,10 @@ async def test_a_damaged_part_is_fetched_anew(download: Download, serve: Serve) 
     assert download.path.read_bytes() == CONTENT
 
 
-async def test_a_corrupt_byte_is_noticed(download: Download, serve: Serve) -> None:
-    """One bit that changed on the way is a wrong checksum."""
+async def test_a_corrupt_byte_is_a_checksum_mismatch(
+    download: Download, serve: Serve
+) -> None:
+    """One changed bit is a wrong checksum."""
     corrupt = bytearray(CONTENT)
     corrupt[len(CONTENT) // 2] ^= 1
     with pytest.raises(ChecksumMismatch):
@@ -232,7 +236,7 @@ async def test_a_corrupt_byte_is_noticed(download: Download, serve: Serve) -> No
 async def test_a_file_that_stays_short_is_given_up(
     download: Download, serve: Serve
 ) -> None:
-    """A connection that always ends without a byte is not tried for ever."""
+    """A connection that always ends without a byte is not retried for ever."""
     host = FileHost(CONTENT, cut_after=[0] * 50)
     with pytest.raises(DownloadFailed):
         await download.run(await serve(host.application()), size=len(CONTENT))
@@ -244,14 +248,14 @@ async def test_a_file_that_stays_short_is_given_up(
 async def test_a_file_of_another_size_is_refused(
     download: Download, serve: Serve, *, knows_ranges: bool
 ) -> None:
-    """A server that announces another size than is known has another file."""
+    """A server that announces another size has another file."""
     host = FileHost(CONTENT, knows_ranges=knows_ranges)
     with pytest.raises(DownloadFailed, match="should have 5 bytes"):
         await download.run(await serve(host.application()), size=5)
     assert len(host.ranges) == 1
 
 
-async def test_no_server_is_told_as_no_network(
+async def test_a_refused_connection_is_a_network_error(
     download: Download, unused_tcp_port: int
 ) -> None:
     """A refused connection names the host and what to check."""
@@ -261,20 +265,20 @@ async def test_no_server_is_told_as_no_network(
         await download.run(f"http://127.0.0.1:{unused_tcp_port}")
 
 
-async def test_a_proxy_is_never_asked_for_loopback(
+async def test_no_proxy_is_used_for_loopback(
     download: Download, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proxy variables do not lead loopback traffic astray."""
+    """Proxy variables do not apply to loopback."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     await download.run(await serve(FileHost(CONTENT).application()))
     assert download.path.exists()
 
 
-async def test_a_proxy_is_asked_for_the_world(
+async def test_the_proxy_is_used_for_other_hosts(
     download: Download, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Traffic to elsewhere goes to the proxy, here one that is not there."""
+    """The proxy here does not exist, so the download fails."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -284,13 +288,13 @@ async def test_a_proxy_is_asked_for_the_world(
 
 
 @pytest.mark.parametrize("size", [None, len(CONTENT)])
-async def test_a_small_disk_is_told_before_the_first_byte(
+async def test_a_small_disk_is_an_error_before_the_first_byte(
     download: Download,
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
     size: int | None,
 ) -> None:
-    """The message names the folder, what is needed and what is free."""
+    """The message names the folder, the bytes needed and the bytes free."""
     usage = Usage(total=10**9, used=10**9, free=1 << 18)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     host = FileHost(CONTENT)
@@ -299,10 +303,10 @@ async def test_a_small_disk_is_told_before_the_first_byte(
     assert download.part.stat().st_size == 0
 
 
-async def test_a_disk_that_fills_up_is_told(
+async def test_a_disk_that_fills_up_is_an_error(
     download: Download, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write that finds no space is no network error."""
+    """A failed write is not a network error."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -314,7 +318,7 @@ async def test_a_disk_that_fills_up_is_told(
         await download.run(await serve(FileHost(CONTENT).application()))
 
 
-async def test_a_cancel_keeps_the_part_for_later(
+async def test_a_cancellation_keeps_the_partial_file(
     download: Download, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled download ends at once and can be resumed."""
@@ -323,11 +327,11 @@ async def test_a_cancel_keeps_the_part_for_later(
     arrived, write = asyncio.Event(), PartialFile.write
     loop = asyncio.get_running_loop()
 
-    def write_and_tell(part: PartialFile, block: bytes) -> None:
+    def write_and_signal(part: PartialFile, block: bytes) -> None:
         write(part, block)
         loop.call_soon_threadsafe(arrived.set)
 
-    monkeypatch.setattr(PartialFile, "write", write_and_tell)
+    monkeypatch.setattr(PartialFile, "write", write_and_signal)
     task = asyncio.create_task(download.run(url))
     async with asyncio.timeout(scaled(2)):
         await arrived.wait()

@@ -20,7 +20,7 @@ async def test_segments_follow_each_other_up_to_a_window() -> None:
     """Nothing overlaps, and no claim goes beyond the window."""
     window = DownloadWindow(5, WINDOW_BYTES * 2)
     claimed = [await window.claim() for _ in range(WINDOW_BYTES // SEGMENT_BYTES)]
-    ends = [(one.start, one.stop) for one in claimed if one is not None]
+    ends = [(segment.start, segment.stop) for segment in claimed if segment]
     assert ends[0] == (5, 5 + SEGMENT_BYTES)
     assert ends == [
         (5 + i * SEGMENT_BYTES, 5 + (i + 1) * SEGMENT_BYTES) for i in range(len(ends))
@@ -40,7 +40,7 @@ async def test_a_window_is_within_what_may_be_lost() -> None:
 
 
 async def test_chunks_come_out_in_order() -> None:
-    """What came early waits for what is before it."""
+    """Early chunks wait for the ones before them."""
     window = DownloadWindow(0, 2 * SEGMENT_BYTES)
     first, second = await window.claim(), await window.claim()
     assert first is not None
@@ -57,8 +57,8 @@ async def test_chunks_come_out_in_order() -> None:
     assert await window.claim() is None
 
 
-async def test_what_is_given_back_is_claimed_first() -> None:
-    """Its bytes so far are kept."""
+async def test_a_segment_given_back_is_claimed_first() -> None:
+    """Its bytes are kept."""
     window = DownloadWindow(0, 10 * SEGMENT_BYTES)
     first, second = await window.claim(), await window.claim()
     assert first is not None
@@ -70,8 +70,8 @@ async def test_what_is_given_back_is_claimed_first() -> None:
     assert first.position == 3
 
 
-async def test_a_failure_reaches_whoever_waits_for_bytes() -> None:
-    """Nobody waits for what will not come."""
+async def test_a_failure_is_raised_to_the_waiting_writer() -> None:
+    """The writer does not wait for bytes that will not come."""
     window = DownloadWindow(0, 10)
     waiting = asyncio.create_task(window.readable())
     await asyncio.sleep(0)
@@ -80,8 +80,8 @@ async def test_a_failure_reaches_whoever_waits_for_bytes() -> None:
         await asyncio.wait_for(waiting, scaled(1))
 
 
-async def test_a_whole_file_of_unknown_size_waits_for_room() -> None:
-    """A server that sends all at once does not fill the memory."""
+async def test_a_whole_file_of_unknown_size_waits_for_capacity() -> None:
+    """A fast server does not fill the memory."""
     window = DownloadWindow(0, None)
     segment = await window.claim()
     assert segment is not None
@@ -98,8 +98,8 @@ async def test_a_whole_file_of_unknown_size_waits_for_room() -> None:
     assert await window.claim() is None, "more was claimed than there is"
 
 
-async def test_a_size_that_becomes_known_cuts_what_was_claimed() -> None:
-    """Bytes behind the end of a file are not waited for."""
+async def test_a_size_that_becomes_known_shortens_claimed_segments() -> None:
+    """No connection waits for bytes behind the end of the file."""
     window = DownloadWindow(0, None)
     segment = await window.claim()
     assert segment is not None

@@ -102,7 +102,7 @@ def test_the_rehearsals_model_has_a_shape() -> None:
     )
 
 
-def test_heads_that_are_not_told_are_all_heads(tmp_path: Path) -> None:
+def test_a_missing_count_of_key_value_heads_means_all_heads(tmp_path: Path) -> None:
     """Models without grouped attention name one count."""
     facts = {k: v for k, v in LLAMA_8B.items() if not k.endswith("_kv")}
     shape = read_architecture(head(tmp_path / "m.gguf", **facts))

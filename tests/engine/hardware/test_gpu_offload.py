@@ -58,7 +58,7 @@ def test_the_api_alone_proves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("gpus", "log", "environ", "told"),
+    ("gpus", "log", "environ", "text"),
     [
         ((), CPU_LOG, {}, ""),
         ((T4,), CPU_LOG, {"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES hides"),
@@ -79,29 +79,29 @@ def test_the_api_alone_proves_nothing(
         ((T4,), CPU_LOG, {}, "missing or do not load"),
     ],
 )
-def test_a_silent_fall_back_is_told_with_its_cause(
-    gpus: tuple[Gpu, ...], log: str, environ: dict[str, str], told: str
+def test_a_silent_fall_back_to_the_cpu_is_a_warning_with_its_cause(
+    gpus: tuple[Gpu, ...], log: str, environ: dict[str, str], text: str
 ) -> None:
     """On a machine without a GPU there is nothing to warn of."""
     warning = no_gpu_warning(gpus, log, environ, ["something else"])
-    assert told in warning
-    assert bool(warning) == bool(told)
+    assert text in warning
+    assert bool(warning) == bool(text)
     if warning:
         assert "Tesla T4" in warning, "the warning does not name the GPU"
 
 
-def test_a_driver_that_is_too_old_is_told_once() -> None:
+def test_a_driver_that_is_too_old_is_one_warning() -> None:
     """The log's own words name the driver and what it should be."""
     log = (
         'level=WARN msg="NVIDIA driver too old" device="Tesla T4" driver=535 '
         f"required_driver=550+\n{CPU_LOG}"
     )
-    told = parse_devices(log).warnings
-    assert "NVIDIA driver (535) is too old" in told[0]
-    assert no_gpu_warning((T4,), log, {}, told) == ""
+    text = parse_devices(log).warnings
+    assert "NVIDIA driver (535) is too old" in text[0]
+    assert no_gpu_warning((T4,), log, {}, text) == ""
 
 
-def test_a_model_that_spills_is_told() -> None:
+def test_a_model_partly_on_the_cpu_is_a_warning() -> None:
     """Slow is not silent."""
     assert "60% of big:1b is on the CPU" in partial_offload_warning("big:1b", HALF, 40)
     assert partial_offload_warning("big:1b", ON_GPU, 100) == ""

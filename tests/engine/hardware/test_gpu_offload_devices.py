@@ -46,7 +46,7 @@ def test_no_gpu_is_the_cpu_and_an_empty_log_is_nothing_yet() -> None:
 
 
 def test_a_driver_too_old_is_a_loud_warning() -> None:
-    """The silent fall-back to the CPU is told with its cause, once."""
+    """The silent fall-back to the CPU is one warning with its cause."""
     compute = parse_devices(TOO_OLD * 2 + CPU)
     assert compute.text == "CPU"
     (warning,) = compute.warnings

@@ -168,12 +168,12 @@ def test_an_automatic_context_never_makes_a_model_impossible() -> None:
         (43, T4, "cannot run: about 43.5 GB with 4096 tokens of context, 29.0 GB"),
     ],
 )
-def test_a_verdict_is_told_with_its_figures(
+def test_a_placement_is_shown_with_its_figures(
     weights: float, memory: AvailableMemory, text: str
 ) -> None:
     """A user sees what is needed, for which context, and what there is."""
-    told = estimate_placement(int(weights * GB), LLAMA_8B, memory, ContextDemand()).text
-    assert told.startswith(text), told
+    text = estimate_placement(int(weights * GB), LLAMA_8B, memory, ContextDemand()).text
+    assert text.startswith(text), text
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,13 @@ NAME = archive_for(VERSION, "", platform.system(), platform.machine()).name
 
 def release(paths: dict[str, bytes]) -> bytes:
     """Return an archive with these files."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
         for path, content in paths.items():
             info = tarfile.TarInfo(path)
             info.size, info.mode = len(content), 0o755
             tar.addfile(info, io.BytesIO(content))
-    return zstandard.compress(plain.getvalue())
+    return zstandard.compress(archive.getvalue())
 
 
 RELEASE = release(
@@ -61,7 +61,7 @@ RELEASE = release(
 
 @dataclass(slots=True)
 class ReleaseHost:
-    """A release page with one release, whose archive may misbehave."""
+    """A release page with one release and a host that may misbehave."""
 
     content: bytes = RELEASE
     sums: str = f"{hashlib.sha256(RELEASE).hexdigest()}  ./{NAME}\n"
@@ -199,7 +199,7 @@ async def test_without_a_published_checksum_nothing_is_installed(
 async def test_a_list_of_checksums_that_may_come_is_asked_for_again(
     installation: Installation, serve: Serve, status: int, asked: int
 ) -> None:
-    """A host that is busy is asked anew; one that refuses is believed."""
+    """A request to a busy host is retried; a refusal is final."""
     host = ReleaseHost(refusals=[status])
     url = await serve(host.application())
     with contextlib.suppress(DownloadFailed):
@@ -234,8 +234,8 @@ async def test_two_hosts_install_one_after_the_other(
     """The second waits and finds the first one's work."""
     host = ReleaseHost()
     url = await serve(host.application())
-    one, two = await asyncio.gather(installation.run(url), installation.run(url))
-    assert one == two
+    first, second = await asyncio.gather(installation.run(url), installation.run(url))
+    assert first == second
     assert len(host.archive.ranges) == 1, "both fetched the archive"
     assert any("waiting" in detail for detail in installation.details)
 
@@ -271,7 +271,7 @@ async def test_an_interrupted_archive_is_unpacked_from_its_part(
     assert (installed.path.parents[1] / "big").stat().st_size == 1 << 20
 
 
-async def test_a_server_without_ranges_makes_the_unpacking_begin_anew(
+async def test_a_server_without_ranges_restarts_the_unpacking(
     installation: Installation, serve: Serve
 ) -> None:
     """What was unpacked of a part that does not count is unpacked again."""
@@ -318,7 +318,7 @@ async def test_a_published_archive_that_is_refused_says_why(
     assert f"{VERSION}-cpu" not in left_in(installation)
 
 
-async def test_an_archive_that_is_damaged_on_the_way_is_fetched_anew(
+async def test_an_archive_damaged_in_transmission_is_downloaded_again(
     installation: Installation, serve: Serve
 ) -> None:
     """What cannot be unpacked and has a wrong digest gets its second chance."""
@@ -344,10 +344,10 @@ async def test_a_refusal_ends_the_unpacking_too(
     assert left_in(installation) == [".lock", f"{VERSION}-{NAME}.part"]
 
 
-async def test_a_disk_too_small_for_the_unpacked_is_told_at_once(
+async def test_a_disk_too_small_for_the_unpacked_release_is_an_error_at_once(
     installation: Installation, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Room for the archive alone is not enough."""
+    """Space for the archive alone is not enough."""
     usage = shutil.disk_usage("/")._replace(free=len(RELEASE) + 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(DiskTooSmall):

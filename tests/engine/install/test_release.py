@@ -75,7 +75,7 @@ def test_an_ollama_that_hangs_is_passed_over(
     assert read_version(stub(tmp_path, "exec sleep 60"), origin="PATH") is None
 
 
-def test_a_real_ollama_tells_its_version(real_ollama: Path) -> None:
+def test_the_version_of_a_real_ollama_is_read(real_ollama: Path) -> None:
     """The real program is understood, with no server running."""
     found = read_version(real_ollama, origin="PATH")
     assert found is not None, "the real ollama was not understood"
@@ -105,7 +105,7 @@ def test_each_machine_has_its_archive(
 @pytest.mark.parametrize(
     ("system", "machine"), [("Windows", "AMD64"), ("Linux", "ppc")]
 )
-def test_other_machines_are_told_so(system: str, machine: str) -> None:
+def test_machines_without_an_archive_are_refused(system: str, machine: str) -> None:
     """No archive is one clear error."""
     with pytest.raises(PlatformUnsupported, match=machine):
         archive_for("0.34.1", "https://x", system, machine)

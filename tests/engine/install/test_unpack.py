@@ -1,4 +1,4 @@
-"""Archives: whole or not at all, and nothing outside."""
+"""Archives are unpacked completely or not at all, and never outside the folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import zstandard
 
 from spicy_avocado_magic.engine.download.partial_file import (
     ChecksumError,
-    PartClosed,
+    PartialFileClosed,
 )
 from spicy_avocado_magic.engine.install.unpack import unpack
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed
@@ -38,24 +38,24 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> Entry:
 
 
 def accept() -> None:
-    """Take any archive for the published one."""
+    """Accept any archive."""
 
 
 def unpack_file(
     archive: Path, destination: Path, verify: Callable[[], None] = accept, **more: Any
 ) -> None:
-    """Unpack a file that is whole."""
+    """Unpack a complete file."""
     with archive.open("rb") as source:
         unpack(source, archive.name, destination, verify=verify, **more)
 
 
 def tar_of(*entries: Entry) -> bytes:
     """Return an uncompressed archive."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as tar:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
         for info, content in entries:
             tar.addfile(info, io.BytesIO(content))
-    return plain.getvalue()
+    return archive.getvalue()
 
 
 @pytest.fixture
@@ -236,17 +236,17 @@ def test_a_source_that_breaks_leaves_nothing(
         def read(self, _size: int) -> bytes:
             content, self.content = self.content, b""
             if not content:
-                raise PartClosed
+                raise PartialFileClosed
             return content
 
     entries = [member("a", b"x"), member("b", random.Random(1).randbytes(1 << 20))]
     packed = pack(*entries).read_bytes()
-    with pytest.raises(PartClosed):
+    with pytest.raises(PartialFileClosed):
         unpack(Broken(packed[:-1000]), "a.tar.zst", home, verify=accept)
     assert list(home.parent.iterdir()) == []
 
 
-def test_a_full_disk_is_told(
+def test_a_full_disk_while_unpacking_is_an_error(
     tmp_path: Path, pack: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No space while unpacking is an error of the disk, not of the archive."""

@@ -1,4 +1,4 @@
-"""``%%avocado_ask`` in a session, before a service that answers as told."""
+"""``%%avocado_ask`` in a session, with a fake model."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ ANSWER = (
 
 
 class Model:
-    """Stands in for a model: what it was asked, and what it says."""
+    """A fake model: it records requests, and yields prepared chunks."""
 
     def __init__(self) -> None:
         self.asked: list[ChatRequest] = []
-        self.says: tuple[ChatChunk | BaseException, ...] = ANSWER
+        self.chunks: tuple[ChatChunk | BaseException, ...] = ANSWER
         self.was_closed = False
         self.open: Generator[ChatChunk, None, None] | None = None
-        """Held here, so that it is closed by hand or not at all."""
+        """A reference, so that garbage collection does not close it."""
 
     def ask(
         self, state: State, question: ChatRequest, policy: Timeouts
     ) -> Generator[ChatChunk, None, None]:
-        """Begin to answer."""
+        """Return the answer's generator."""
         self.asked.append(question)
-        self.open = self._say()
+        self.open = self._answer()
         return self.open
 
-    def _say(self) -> Generator[ChatChunk, None, None]:
-        """Say it, or raise it."""
+    def _answer(self) -> Generator[ChatChunk, None, None]:
+        """Yield each chunk, or raise it."""
         try:
-            for one in self.says:
-                if isinstance(one, BaseException):
-                    raise one
-                yield one
+            for chunk in self.chunks:
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                yield chunk
         finally:
             self.was_closed = True
 
@@ -68,7 +68,7 @@ def model(service: Service, monkeypatch: pytest.MonkeyPatch) -> Model:
 def test_the_cell_is_the_question_of_the_first_model(
     session: Session, model: Model
 ) -> None:
-    """As it stands: braces, dollars and percents are the user's own."""
+    """It is sent as typed: braces, dollars and percent signs are not expanded."""
     cell = "%%avocado_ask\nWhy {1+1} $HOME %x?\nSay.\n"
     assert session.run(cell) is None
     assert model.asked == [
@@ -89,8 +89,8 @@ def test_model_and_system_are_named_on_the_line(session: Session, model: Model) 
 def test_a_notebook_gets_one_display_of_safe_html(
     session: Session, model: Model
 ) -> None:
-    """And never a bundle of Markdown, which JupyterLab would run."""
-    model.says = (ChatChunk(text="**Be** <img src=x onerror=alert(1)>"), *ANSWER[1:])
+    """It is never sent as Markdown, in which JupyterLab would run scripts."""
+    model.chunks = (ChatChunk(text="**Be** <img src=x onerror=alert(1)>"), *ANSWER[1:])
     session.pretend_to_be_a_kernel()
     session.run("%%avocado_ask\nWhy?")
     *_, last = session.displays
@@ -103,18 +103,18 @@ def test_a_notebook_gets_one_display_of_safe_html(
     assert session.printed() == ""
 
 
-def test_an_interrupt_ends_it_quietly(session: Session, model: Model) -> None:
-    """What has come stays, and the connection is closed."""
-    model.says = (ChatChunk(text="Be"), KeyboardInterrupt())
+def test_an_interrupt_ends_the_answer_quietly(session: Session, model: Model) -> None:
+    """The part that arrived stays, and the connection is closed."""
+    model.chunks = (ChatChunk(text="Be"), KeyboardInterrupt())
     session.run("%%avocado_ask\nWhy?")
     assert session.printed() == f"Be\nllama3: {INTERRUPTED}\n"
-    assert model.was_closed, "the engine goes on"
+    assert model.was_closed, "the engine goes on working"
 
 
-def test_an_interrupt_while_it_is_shown_ends_it_too(
+def test_an_interrupt_while_drawing_ends_the_answer(
     session: Session, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever it strikes, the engine's work ends."""
+    """The engine stops working wherever the interrupt arrives."""
     from spicy_avocado_magic.notebook.display.answer import TerminalAnswer
 
     def strike(*_: object, **__: object) -> None:
@@ -122,22 +122,24 @@ def test_an_interrupt_while_it_is_shown_ends_it_too(
 
     monkeypatch.setattr(TerminalAnswer, "add", strike)
     session.run("%%avocado_ask\nWhy?")
-    assert model.was_closed, "the engine goes on"
+    assert model.was_closed, "the engine goes on working"
 
 
-def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) -> None:
-    """The part of an answer that came is not lost."""
-    model.says = (ChatChunk(text="Be"), EngineFailed("It broke.", "Mend it."))
+def test_an_error_is_two_lines_below_the_partial_answer(
+    session: Session, model: Model
+) -> None:
+    """The part of the answer that arrived is not lost."""
+    model.chunks = (ChatChunk(text="Be"), EngineFailed("It broke.", "Fix it."))
     error: Any = session.fail("%%avocado_ask\nWhy?")
-    assert error._render_traceback_() == ["✗ It broke.", "  → Mend it."]
+    assert error._render_traceback_() == ["✗ It broke.", "  → Fix it."]
     assert f"Be\nllama3: {BROKEN}\n" in session.printed()
-    model.says = (EngineFailed("It broke.", "Mend it."),)
+    model.chunks = (EngineFailed("It broke.", "Fix it."),)
     session.fail("%%avocado_ask\nWhy?")
     assert BROKEN not in session.printed(), "an answer that never began broke off"
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "message"),
     [
         ("%%avocado_ask\n \n", "question below is missing"),
         ("%%avocado_ask a b\nHi", "'b' is one word too many"),
@@ -149,18 +151,18 @@ def test_a_failure_is_two_lines_below_what_came(session: Session, model: Model) 
         ("%avocado_ask why", "question below is missing. Write %%avocado_ask"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_asked(
-    session: Session, model: Model, cell: str, told: str
+def test_a_wrong_line_is_reported_before_the_model_is_asked(
+    session: Session, model: Model, cell: str, message: str
 ) -> None:
-    """With the nearest option where one is misspelt."""
+    """A misspelt option gets the closest match."""
     error = session.fail(cell)
     assert isinstance(error, UsageError)
-    assert told in str(error)
+    assert message in str(error)
     assert model.asked == []
 
 
-def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
-    """In two lines."""
+def test_without_a_service_the_remedy_is_up(session: Session) -> None:
+    """The error names the command."""
     error = session.fail("%%avocado_ask\nHi")
     assert isinstance(error, UsageError)
     assert "%avocado_up" in error.remedy

@@ -1,4 +1,4 @@
-"""``%avocado_doctor`` in a session, with an examination that looks at nothing."""
+"""``%avocado_doctor`` in a session, with fake checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = "2Rn6ZaVPx0AbCdEfGhIjKlMnOpQ_3cQSeYtR9uVwXyZ12345"
 
 
 class Doctor:
-    """Stands in for the examination: what was asked of it."""
+    """A fake of the checks: it records its arguments."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -27,14 +27,14 @@ class Doctor:
     def diagnose(
         self, *, rehearse: bool, token: Mapping[str, Any], report: Path | None
     ) -> tuple[Finding, ...]:
-        """Find one thing wrong."""
+        """Return one good and one bad finding."""
         self.asked.append({"rehearse": rehearse, "token": token, "report": report})
-        return (ok("one", "Fine."), broken("two", "Bad.", "Mend it."))
+        return (ok("Fine.", name="first"), broken("Bad.", "Fix it.", name="second"))
 
 
 @pytest.fixture
 def examiner(session: Session, monkeypatch: pytest.MonkeyPatch) -> Doctor:
-    """An examination that tells the same each time."""
+    """Checks with the same findings each time."""
     fake = Doctor()
     monkeypatch.delenv("AVOCADO_REHEARSE", raising=False)
     monkeypatch.setattr(doctor, "run_doctor", fake.diagnose)
@@ -44,10 +44,10 @@ def examiner(session: Session, monkeypatch: pytest.MonkeyPatch) -> Doctor:
 def test_findings_are_printed_with_remedies_and_a_summary(
     session: Session, examiner: Doctor
 ) -> None:
-    """In plain text; the cell has no value."""
+    """They are plain text; the cell has no value."""
     assert session.run("%avocado_doctor") is None
     shown = session.printed()
-    for line in ("✓ one", "✗ two", "→ Mend it.", "2 checks: 1 good, 1 broken."):
+    for line in ("✓ first", "✗ second", "→ Fix it.", "2 checks: 1 good, 1 broken."):
         assert line in shown, f"{line!r} is not printed"
     assert "REHEARSAL" not in shown
     assert examiner.asked == [{"rehearse": False, "token": {}, "report": None}]
@@ -65,10 +65,10 @@ def test_a_rehearsal_is_marked(
     assert all(asked["rehearse"] for asked in examiner.asked)
 
 
-def test_a_token_of_a_variable_is_looked_at_and_never_shown(
+def test_a_token_in_a_variable_is_checked_and_never_shown(
     session: Session, examiner: Doctor
 ) -> None:
-    """It is told by its variable's name."""
+    """The finding names its variable."""
     session.run(f"MINE = {TOKEN!r}\n%avocado_doctor --token $MINE")
     assert examiner.asked[0]["token"]["text"] == TOKEN
     assert examiner.asked[0]["token"]["origin"] == "$MINE"
@@ -80,19 +80,19 @@ def test_a_token_of_a_variable_is_looked_at_and_never_shown(
     assert isinstance(session.fail("%avocado_doctor --token $NOWHERE"), SecretMissing)
 
 
-def test_the_report_is_named(
+def test_the_path_of_the_report_is_printed(
     session: Session, examiner: Doctor, tmp_path: Path
 ) -> None:
-    """So that it can be found, and looked through."""
+    """The user should read it before publishing it."""
     session.run(f"%avocado_doctor --report {tmp_path}/x.json")
     assert examiner.asked[0]["report"] == tmp_path / "x.json"
     assert f"{tmp_path}/x.json" in session.printed()
 
 
-def test_help_is_printed_and_nothing_is_examined(
+def test_help_is_printed_and_nothing_is_checked(
     session: Session, examiner: Doctor
 ) -> None:
-    """It is the command's own."""
+    """It is the help of this command."""
     session.run("%avocado_doctor --help")
     assert DOCTOR.help() in session.printed()
     assert examiner.asked == []
@@ -102,7 +102,7 @@ def test_help_is_printed_and_nothing_is_examined(
 def test_a_line_that_cannot_be_right_is_refused(
     session: Session, examiner: Doctor, line: str
 ) -> None:
-    """Before anything is examined, in two lines."""
+    """The error is two lines, and no check was run."""
     error: Any = session.fail(f"%avocado_doctor {line}")
     assert isinstance(error, UsageError)
     assert len(error._render_traceback_()) == 2

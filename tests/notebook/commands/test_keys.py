@@ -1,4 +1,4 @@
-"""``%avocado_keys`` in a session, with a client that asks nobody."""
+"""``%avocado_keys`` in a session, with a fake client."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class KeyClient:
         return (ApiKeyState(name="owner"),)
 
     def add_key(self, folder: StateFolder, request: ApiKeyRequest) -> Secret:
-        """Note a grant."""
+        """Record a request."""
         self.folders.append(folder)
         self.requests.append(request)
         return Secret(SECRET)
 
     def revoke_key(self, folder: StateFolder, name: str) -> None:
-        """Note a name."""
+        """Record a name."""
         self.folders.append(folder)
         self.revoked.append(name)
 
 
 @pytest.fixture
 def key_client(service: Service, monkeypatch: pytest.MonkeyPatch) -> KeyClient:
-    """A host that runs and gives keys."""
+    """A running service that creates keys."""
     service.state = READY
     fake = KeyClient()
     for name in ("read_keys", "add_key", "revoke_key"):
@@ -54,13 +54,13 @@ def key_client(service: Service, monkeypatch: pytest.MonkeyPatch) -> KeyClient:
     return fake
 
 
-def test_a_key_is_given_and_shown_once(session: Session, key_client: KeyClient) -> None:
-    """By the cell that made it, which has no value that could be shown again."""
+def test_a_new_key_is_shown_once(session: Session, key_client: KeyClient) -> None:
+    """The cell that created it has no value that could be shown again."""
     cell = "WHO = 'ann'\n%avocado_keys add $WHO --rpm 5 --models llama3"
     assert session.run(cell) is None
     assert key_client.requests == [ApiKeyRequest(name="ann", rpm=5, models=("llama3",))]
     shown = session.printed()
-    assert shown.count(SECRET) == 2, "the key and the line for its holder"
+    assert shown.count(SECRET) == 2, "the key and the curl line"
     assert KEY not in shown
     session.run("%avocado_keys")
     assert SECRET not in session.printed()
@@ -70,7 +70,7 @@ def test_a_key_is_given_and_shown_once(session: Session, key_client: KeyClient) 
 def test_a_variable_of_a_function_is_found(
     session: Session, key_client: KeyClient
 ) -> None:
-    """``$NAME`` sees what Python would see at that place."""
+    """``$NAME`` is looked up where Python would look it up."""
     session.run("def go(who):\n    %avocado_keys revoke $who\ngo('ann')")
     assert key_client.revoked == ["ann"]
     assert "ann no longer works" in session.printed()
@@ -79,7 +79,7 @@ def test_a_variable_of_a_function_is_found(
 def test_the_list_is_printed_in_a_terminal_and_drawn_in_a_notebook(
     session: Session, key_client: KeyClient
 ) -> None:
-    """Without a word."""
+    """A line without a word lists the keys."""
     session.run("%avocado_keys")
     assert "owner" in session.printed()
     session.pretend_to_be_a_kernel()
@@ -88,20 +88,20 @@ def test_the_list_is_printed_in_a_terminal_and_drawn_in_a_notebook(
     assert key_client.folders == [StateFolder.find(rehearsal=False)] * 2
 
 
-def test_help_is_printed_and_nothing_is_asked(
+def test_help_is_printed_and_nothing_is_done(
     session: Session, key_client: KeyClient
 ) -> None:
-    """It is the command's own."""
+    """It is the help of this command."""
     session.run("%avocado_keys add ann --help")
     assert KEYS.help() in session.printed()
     assert key_client.folders == []
 
 
 @pytest.mark.parametrize("line", ["add ann", "revoke ann"])
-def test_where_nothing_runs_no_key_is_given_or_taken(
+def test_without_a_service_no_key_can_be_added_or_revoked(
     session: Session, service: Service, line: str
 ) -> None:
-    """An error with the remedy; the list is a friendly no-op."""
+    """The error names the remedy; listing the keys is no error."""
     error = session.fail(f"%avocado_keys {line}")
     assert isinstance(error, UsageError)
     assert "%avocado_up" in error.remedy
@@ -109,7 +109,7 @@ def test_where_nothing_runs_no_key_is_given_or_taken(
     assert "Nothing is running" in session.printed()
 
 
-def test_a_mistake_shows_as_two_lines(session: Session, key_client: KeyClient) -> None:
+def test_an_error_is_two_lines(session: Session, key_client: KeyClient) -> None:
     """What happened and what to do."""
     error: Any = session.fail("%avocado_keys ad ann")
     assert len(error._render_traceback_()) == 2

@@ -1,4 +1,4 @@
-"""Keys as a table, and a new key as it is shown."""
+"""The table of keys, and the text of a new key."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ KEYS = (
 )
 
 
-def test_the_list_tells_limits_use_and_expiry(session: Session) -> None:
-    """A row each, in columns; counts that are ours are marked."""
+def test_the_table_shows_limits_use_and_expiry(session: Session) -> None:
+    """Estimated token counts are marked."""
     show_keys(READY, KEYS, in_notebook=False)
     head, owner, ann, bob = session.printed().splitlines()
     split = re.compile("  +").split
@@ -53,7 +53,7 @@ def test_the_list_tells_limits_use_and_expiry(session: Session) -> None:
 
 
 def test_a_notebook_shows_the_same_as_a_table(session: Session) -> None:
-    """With the plain text beside it, for whatever cannot show HTML."""
+    """The plain text is sent as well."""
     show_keys(READY, KEYS, in_notebook=True)
     (shown,) = session.displays
     assert shown["data"]["text/plain"].splitlines()[2].startswith("ann")
@@ -62,8 +62,8 @@ def test_a_notebook_shows_the_same_as_a_table(session: Session) -> None:
     assert cells[12] == "ann"
 
 
-def test_everything_is_text(session: Session) -> None:
-    """Whatever a host tells, no browser and no terminal obeys it."""
+def test_names_from_outside_are_escaped(session: Session) -> None:
+    """Neither a browser nor a terminal may interpret them."""
     evil = ApiKeyState(name="<img onerror=x>\x1b[2J", models=("<b>&",))
     show_keys(READY, [evil], in_notebook=True)
     show_keys(READY, [evil], in_notebook=False)
@@ -75,25 +75,25 @@ def test_everything_is_text(session: Session) -> None:
 
 @pytest.mark.parametrize("in_notebook", [True, False])
 def test_a_rehearsal_is_marked(session: Session, in_notebook: bool) -> None:
-    """On every output."""
+    """In the notebook and in the terminal."""
     show_keys(replace(READY, rehearsal=True), KEYS, in_notebook=in_notebook)
     printed = session.printed()
     shown = session.displays[0]["data"] if in_notebook else {"": printed}
     assert all(REHEARSAL_MARK in text for text in shown.values()), shown
 
 
-def test_without_keys_it_is_told_that_they_have_no_use(session: Session) -> None:
-    """Under ``--no-auth``."""
+def test_with_no_auth_a_note_says_that_keys_are_not_needed(session: Session) -> None:
+    """It is in the HTML and in the text."""
     show_keys(READY, [ApiKeyState(name="anybody")], in_notebook=True)
     data = session.displays[0]["data"]
     assert all("--no-auth" in text for text in data.values())
 
 
-def test_a_new_key_is_shown_whole_with_a_line_for_its_holder() -> None:
-    """Even where the owner's own key is hidden; and never the owner's key."""
+def test_a_new_key_is_shown_in_full_with_a_curl_line() -> None:
+    """Also with ``--hide-key``; the owner's own key is not in it."""
     state = replace(READY, hide_key=True, key_is_generated=False)
-    grant = ApiKeyRequest(name="ann", rpm=3, models=("qwen3:8b",), expires_s=3600.0)
-    text = new_key_text(state, grant, Secret(SECRET))
+    request = ApiKeyRequest(name="ann", rpm=3, models=("qwen3:8b",), expires_s=3600.0)
+    text = new_key_text(state, request, Secret(SECRET))
     curl = text.splitlines()[-1]
     assert curl.startswith(f"curl {READY.url}/v1/chat/completions")
     assert f"Bearer {SECRET}" in curl
@@ -104,8 +104,8 @@ def test_a_new_key_is_shown_whole_with_a_line_for_its_holder() -> None:
 
 
 def test_in_a_pool_a_new_key_comes_with_a_warning() -> None:
-    """The other members do not know it, and any of them may be asked."""
-    grant = ApiKeyRequest(name="ann")
-    assert POOLED not in new_key_text(READY, grant, Secret(SECRET))
+    """The other members do not have the key, and each may receive the request."""
+    request = ApiKeyRequest(name="ann")
+    assert POOLED not in new_key_text(READY, request, Secret(SECRET))
     pooled = replace(READY, members=(PoolMember(id="abc", is_self=True),))
-    assert POOLED in new_key_text(pooled, grant, Secret(SECRET))
+    assert POOLED in new_key_text(pooled, request, Secret(SECRET))

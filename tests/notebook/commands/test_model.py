@@ -1,4 +1,4 @@
-"""``%%avocado_model`` in a session, before a host that makes models as told."""
+"""``%%avocado_model`` in a session, with a fake service that creates models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = "2abcdefghijklmnopqrstuvwxyzA_0123456789abcdefghijk"
 
 
 class Maker:
-    """Stands in for the host: what was made, and how it fails."""
+    """A fake service: it records what it creates, or raises a prepared error."""
 
     def __init__(self) -> None:
         self.made: list[tuple[StateFolder, str, str]] = []
@@ -34,7 +34,7 @@ class Maker:
         *,
         show: Callable[[str], None],
     ) -> tuple[str, ...]:
-        """Make one."""
+        """Create a model."""
         show("Ollama pulls tiny: 1 MB of 2 MB")
         if self.error is not None:
             raise self.error
@@ -44,7 +44,7 @@ class Maker:
 
 @pytest.fixture
 def maker(service: Service, monkeypatch: pytest.MonkeyPatch) -> Maker:
-    """A service that runs and makes models."""
+    """A running service that creates models."""
     service.state, service.outcome = READY, "changed"
     fake = Maker()
     monkeypatch.setattr(create_model, "create_model", fake.create_model)
@@ -52,10 +52,10 @@ def maker(service: Service, monkeypatch: pytest.MonkeyPatch) -> Maker:
 
 
 @pytest.mark.parametrize("rehearsal", [False, True])
-def test_the_cell_is_made_a_model_and_served(
+def test_the_model_is_created_and_served(
     session: Session, service: Service, maker: Maker, rehearsal: bool
 ) -> None:
-    """By what ``%avocado_up NAME`` does, on the very service that made it."""
+    """It is added by ``%avocado_up NAME`` to the service that created it."""
     service.state = replace(READY, rehearsal=rehearsal)
     session.run("NAME = 'mine'")
     assert session.run("%%avocado_model $NAME\nFROM tiny\nSYSTEM {x} $y\n") is None
@@ -65,16 +65,16 @@ def test_the_cell_is_made_a_model_and_served(
         UpRequest(given={"models": ("mine",)}, rehearse=rehearsal)
     ]
     printed = session.printed()
-    assert "Ollama pulls tiny" in printed, "nobody knows that something is pulled"
+    assert "Ollama pulls tiny" in printed, "the download is not shown"
     assert "Ollama has downloaded tiny:latest and created mine." in printed
     assert "changed, says the service" in printed
 
 
-def test_what_was_not_made_is_not_served(
+def test_a_model_that_was_not_created_is_not_served(
     session: Session, service: Service, maker: Maker
 ) -> None:
-    """Two lines, with the line of the cell; what was shown before is taken back."""
-    maker.error = UsageError("Line 2 of this cell: bad.", "Mend it.")
+    """The error names the line of the cell; the progress line says so too."""
+    maker.error = UsageError("Line 2 of this cell: bad.", "Fix it.")
     error = session.fail("%%avocado_model mine\nFORM tiny\n")
     assert error is maker.error
     assert "mine was not created." in session.printed()
@@ -82,7 +82,7 @@ def test_what_was_not_made_is_not_served(
 
 
 @pytest.mark.parametrize(
-    ("cell", "told"),
+    ("cell", "message"),
     [
         ("%%avocado_model\nFROM tiny", "name is missing"),
         ("%%avocado_model a b\nFROM tiny", "'b' is one word too many"),
@@ -92,25 +92,25 @@ def test_what_was_not_made_is_not_served(
         ("%avocado_model a", "Modelfile below is missing. Write %%avocado_model"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_made(
-    session: Session, maker: Maker, cell: str, told: str
+def test_a_wrong_line_is_reported_before_anything_is_created(
+    session: Session, maker: Maker, cell: str, message: str
 ) -> None:
-    """With what to write instead."""
+    """The error says what to write instead."""
     error = session.fail(cell)
     assert isinstance(error, UsageError)
-    assert told in str(error)
+    assert message in str(error)
     assert maker.made == []
 
 
-def test_where_nothing_runs_the_remedy_is_an_up(session: Session) -> None:
-    """It needs an engine."""
+def test_without_a_service_the_remedy_is_up(session: Session) -> None:
+    """Creating a model needs a running engine."""
     error = session.fail("%%avocado_model mine\nFROM tiny")
     assert isinstance(error, UsageError)
     assert "%avocado_up" in error.remedy
 
 
-def test_help_is_printed_and_nothing_is_made(session: Session, maker: Maker) -> None:
-    """It is the command's own."""
+def test_help_is_printed_and_nothing_is_created(session: Session, maker: Maker) -> None:
+    """It is the help of this command."""
     for typed in ("%%avocado_model --help\nFROM tiny", "%avocado_model --help"):
         session.run(typed)
         assert MODEL.help() in session.printed()

@@ -1,4 +1,4 @@
-"""``%avocado_status`` in a session, with a service that a test plays."""
+"""``%avocado_status`` in a session, with prepared states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..display.pages import Page
 def play(
     monkeypatch: pytest.MonkeyPatch, *states: State, interrupted: bool = False
 ) -> None:
-    """Let the service go through states while it is watched, then end."""
+    """Make ``watch`` yield these states, then end or be interrupted."""
 
     def watch(*, rehearse: bool) -> Iterator[State]:
         yield from states
@@ -47,7 +47,7 @@ def watch_in(
 def test_a_notebook_gets_a_display_and_a_terminal_lines(
     session: Session, service: Service
 ) -> None:
-    """Once each."""
+    """Each once."""
     service.state = READY
     session.run("%avocado_status")
     assert READY.url in session.printed()
@@ -61,24 +61,24 @@ def test_a_notebook_gets_a_display_and_a_terminal_lines(
 def test_watching_updates_one_display_until_interrupted(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Quietly; what stays has its folds again."""
+    """The interrupt prints nothing; the last output has its folds again."""
     session.pretend_to_be_a_kernel()
     service.state = READY
     states = [replace(READY, requests=n) for n in range(3)]
     play(monkeypatch, *states, interrupted=True)
     watch_in(session, monkeypatch)
     first, *others = session.displays
-    assert [one["update"] for one in (first, *others)] == [False, True, True, True]
+    assert [shown["update"] for shown in (first, *others)] == [False, True, True, True]
     assert "2 accepted" in Page(others[-1]["data"]["text/html"]).text
     assert "data-fold" not in others[-2]["data"]["text/html"]
     assert "data-fold" in others[-1]["data"]["text/html"]
     assert session.printed() == "", "the interrupt is not quiet"
 
 
-def test_the_end_of_a_service_ends_the_watching(
+def test_watching_ends_with_the_service(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And is said."""
+    """A line says so."""
     session.pretend_to_be_a_kernel()
     service.state = READY
     play(monkeypatch, READY)
@@ -86,10 +86,10 @@ def test_the_end_of_a_service_ends_the_watching(
     assert session.printed().strip() == ENDED
 
 
-def test_watching_draws_no_more_often_than_the_policy_says(
+def test_watching_is_limited_to_one_draw_per_interval(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However fast states come."""
+    """However fast the states arrive."""
     session.pretend_to_be_a_kernel()
     service.state = READY
     play(monkeypatch, *(replace(READY, requests=n) for n in range(100)))
@@ -97,10 +97,10 @@ def test_watching_draws_no_more_often_than_the_policy_says(
     assert len(session.displays) == 2, "the first, and what stays"
 
 
-def test_in_a_pipe_only_what_has_happened_is_printed(
+def test_in_a_pipe_only_events_are_printed(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counts alone are no news."""
+    """A changed count is not an event."""
     service.state = READY
     counts = [replace(READY, requests=n, sequence=1) for n in range(5)]
     play(monkeypatch, *counts, replace(READY, sequence=2))
@@ -111,12 +111,12 @@ def test_in_a_pipe_only_what_has_happened_is_printed(
 
 
 def test_a_dict_cannot_be_watched(session: Session, service: Service) -> None:
-    """One of the two is meant."""
+    """The two flags exclude each other."""
     assert isinstance(session.fail("%avocado_status --json --watch"), UsageError)
 
 
-def fall() -> None:
-    """Let the tunnel fall, as the flight recorder tells."""
+def log_failure() -> None:
+    """Write a failure of the tunnel to the event log."""
     path = StateFolder.find(rehearsal=False).path / FILE_NAME
     failure = Failure(kind="TunnelFailed", problem="It fell.", remedy="Wait.")
     EventLog(path, Redactor()).record(
@@ -124,38 +124,38 @@ def fall() -> None:
     )
 
 
-def test_errors_of_the_past_are_shown(session: Session, service: Service) -> None:
-    """Those that the flight recorder holds, mended or not; in the dict as well."""
+def test_recent_errors_are_shown(session: Session, service: Service) -> None:
+    """All in the event log, recovered or not; also in the dict."""
     service.state = READY
     assert session.run("%avocado_status --json")["last_errors"] == []
-    fall()
+    log_failure()
     session.run("%avocado_status")
     assert re.search("error .*tunnel: It fell. → Wait.", session.printed())
     (error,) = session.run("%avocado_status --json")["last_errors"]
     assert error.pop("at").count(":") == 2
-    told = {"problem": "It fell.", "remedy": "Wait.", "times": 1}
-    assert error == {"component": "tunnel"} | told
+    expected = {"problem": "It fell.", "remedy": "Wait.", "times": 1}
+    assert error == {"component": "tunnel"} | expected
 
 
-def test_watching_tells_of_a_request_that_failed(
+def test_watching_shows_a_failed_request(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though counts alone are no news, one of another status may be an error."""
+    """A new status code causes the recent errors to be read again."""
     session.pretend_to_be_a_kernel()
     service.state = READY
 
     def watch(*, rehearse: bool) -> Iterator[State]:
         yield READY
         yield READY
-        fall()
+        log_failure()
         failed = replace(READY, traffic=TrafficStats(statuses=((500, 1),)))
         yield failed
-        fall()
+        log_failure()
         yield replace(failed, requests=1)
 
     monkeypatch.setattr(wait_ready, "watch", watch)
     watch_in(session, monkeypatch)
-    pages = [Page(one["data"]["text/html"]).text for one in session.displays]
-    told = ["It fell." in page for page in pages]
-    assert told == [False, True, True, True]
-    assert "(2 times)" in pages[-1], "what is logged after the count is not told"
+    pages = [Page(shown["data"]["text/html"]).text for shown in session.displays]
+    is_shown = ["It fell." in page for page in pages]
+    assert is_shown == [False, True, True, True]
+    assert "(2 times)" in pages[-1], "an error logged after the count is not shown"

@@ -1,4 +1,4 @@
-"""States that a card shows, some with evil in every text, and a reader of markup."""
+"""States for cards, some with malicious text in every field, and an HTML parser."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ FAILURE: Final = Failure(
 
 
 def failed() -> State:
-    """Return a state whose engine was given up."""
+    """Return a state with an engine that has failed for good."""
     serve = Stage(
         name="serve",
         component="engine",
@@ -71,7 +71,7 @@ def failed() -> State:
 
 
 def all_of(text: str, *, rehearsal: bool = False) -> State:
-    """Return a state that carries a text wherever one can come from outside."""
+    """Return a state with this text in every field that comes from outside."""
     failure = Failure(kind="X", problem=text, remedy=text, log_tail=(text, text))
     stages = tuple(
         Stage(
@@ -106,7 +106,7 @@ def all_of(text: str, *, rehearsal: bool = False) -> State:
 
 
 class Page(HTMLParser):
-    """What a browser would make of markup; fails on what is left open."""
+    """Parsed HTML; fails on an element that is left open."""
 
     def __init__(self, markup: str) -> None:
         super().__init__()
@@ -118,16 +118,16 @@ class Page(HTMLParser):
         assert self._open == [], f"left open: {self._open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Open one."""
+        """Record an element."""
         self.seen.append((tag, dict(attrs)))
         self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Close the last one."""
+        """Close the last element."""
         assert self._open.pop() == tag, f"{tag} is closed at a wrong place"
 
     def handle_data(self, data: str) -> None:
-        """Take what is read, which a style is not."""
+        """Collect the text, without style sheets."""
         if "style" not in self._open:
             self.text += data
 
@@ -136,7 +136,7 @@ class Page(HTMLParser):
         return [attrs for _, attrs in self.seen if attrs.get(name) == value]
 
     def require_harmless(self) -> None:
-        """Fail if anything could run, or be fetched."""
+        """Fail if anything could run or be fetched."""
         tags = {tag for tag, _ in self.seen}
         assert tags <= ALLOWED_TAGS, f"{tags - ALLOWED_TAGS} came from outside"
         for tag, attrs in self.seen:

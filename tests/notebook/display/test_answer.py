@@ -1,4 +1,4 @@
-"""An answer as it is drawn and printed."""
+"""A model's answer in a notebook and in a terminal."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def clock(*ticks: float) -> Callable[[], float]:
     return lambda: left.pop(0) if len(left) > 1 else left[0]
 
 
-def test_it_is_drawn_four_times_a_second_at_most(bare: Session) -> None:
-    """What comes meanwhile is in the next drawing, and all of it in the last."""
+def test_an_answer_is_drawn_at_most_four_times_a_second(bare: Session) -> None:
+    """Pieces in between are in the next draw, and all of them in the last."""
     now = [0.0]
     card = NotebookAnswer(READY, RedrawThrottle(lambda: now[0]))
     for number in range(100):
@@ -49,7 +49,7 @@ def _bytes(text: str) -> int:
 def test_updates_stay_small_however_long_the_answer(
     bare: Session, filling: str
 ) -> None:
-    """While it comes its end is shown; the last drawing has all of it."""
+    """Only its end is shown while it arrives; the last draw has all of it."""
     card = NotebookAnswer(READY, RedrawThrottle(clock(0.0, 0.0, 1.1)))
     card.add("first " + filling * 20 * TAIL_CHARS)
     card.add(" last")
@@ -62,16 +62,18 @@ def test_updates_stay_small_however_long_the_answer(
     assert "last" in data["text/plain"]
 
 
-def test_a_model_that_thinks_is_said_to(bare: Session) -> None:
-    """Nobody takes it for dead."""
+def test_a_thinking_model_is_shown_as_thinking(bare: Session) -> None:
+    """Otherwise it would seem to hang."""
     card = NotebookAnswer(READY)
     card.add("", thought="hm")
     assert THINKING in bare.displays[0]["data"]["text/plain"]
 
 
 @pytest.mark.parametrize("rehearsal", [False, True])
-def test_everything_is_text(bare: Session, rehearsal: bool) -> None:
-    """In HTML as in the plain twin and in a terminal; a rehearsal is marked."""
+def test_html_and_control_characters_are_removed(
+    bare: Session, rehearsal: bool
+) -> None:
+    """In a notebook and in a terminal; a rehearsal is marked."""
     state = replace(READY, rehearsal=rehearsal)
     card = NotebookAnswer(state)
     words = TerminalAnswer(state)
@@ -88,8 +90,8 @@ def test_everything_is_text(bare: Session, rehearsal: bool) -> None:
     assert (REHEARSAL_MARK in printed) is rehearsal
 
 
-def test_a_terminal_gets_the_words_as_they_come(bare: Session) -> None:
-    """And one mention of thoughts."""
+def test_a_terminal_prints_each_piece(bare: Session) -> None:
+    """Thinking is mentioned once."""
     words = TerminalAnswer(READY)
     words.add("", thought="hm")
     words.add("", thought="so")

@@ -1,4 +1,4 @@
-"""A model's Markdown runs nothing and fetches nothing."""
+"""The HTML made from a model's Markdown runs nothing and fetches nothing."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note an element."""
         self.tags.add(tag)
-        told = {name: value or "" for name, value in attrs}
-        self.attributes += told.items()
+        values = {name: value or "" for name, value in attrs}
+        self.attributes += values.items()
         if tag == "a":
-            self.links.append(told)
+            self.links.append(values)
 
 
 EVIL = [
@@ -91,30 +91,30 @@ def check_harmless(markup: str) -> None:
 
 
 @pytest.mark.parametrize("text", EVIL)
-def test_evil_text_is_text(text: str) -> None:
-    """No element, no attribute and no address of it gets through."""
+def test_malicious_text_is_escaped(text: str) -> None:
+    """No element, attribute or address of it becomes HTML."""
     check_harmless(markdown_html(text))
 
 
 @given(st.text(alphabet="<>[]()!`*_#|-:\"'\\&$ \n\tahtp/j=x", max_size=200))
-def test_whatever_a_model_says_is_harmless(text: str) -> None:
-    """Also what nobody has thought of."""
+def test_any_text_is_harmless(text: str) -> None:
+    """Also random texts."""
     check_harmless(markdown_html(text))
 
 
 def test_markdown_is_rendered() -> None:
-    """Headings, lists, code, tables and links as people expect them."""
+    """Headings, lists, code, tables and links."""
     markup = markdown_html(
         "# Title\n\n**bold** ~~gone~~\n\n- one\n\n```python\nprint('<b>')\n```\n\n"
         "a | b\n--|--\n1 | 2\n\n[page](https://a.example/x?y=1&z=2)"
     )
-    for told in (
+    for markup_part in (
         "<h1>Title</h1>",
         "<strong>bold</strong>",
         "<li>one</li>",
         "<td>1</td>",
     ):
-        assert told in markup
+        assert markup_part in markup
     assert html.escape("print('<b>')", quote=False) in markup
     (link,) = Elements(markup).links
     assert link["href"] == "https://a.example/x?y=1&z=2"
@@ -130,8 +130,8 @@ def test_tex_is_not_typeset() -> None:
     assert "mathjax_ignore" in value.split()
 
 
-def test_a_very_long_text_is_shown_as_it_is() -> None:
-    """It would hold the kernel up for long, and is escaped all the same."""
+def test_a_very_long_text_is_not_rendered() -> None:
+    """Rendering would block the kernel; it is escaped all the same."""
     markup = markdown_html("<b>" * LONGEST_RENDERED)
     assert Elements(markup).tags == {"div"}
     check_harmless(markup)

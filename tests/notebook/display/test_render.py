@@ -1,4 +1,4 @@
-"""The three faces of a card."""
+"""The card of ``%avocado_up`` in each phase."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from ..conftest import KEY, READY
 from .pages import EVILS, FAILURE, PULLING, Page, all_of, failed
 
 
-def faces(state: State) -> list[RichOutput]:
-    """Return all that a card can show of a state."""
+def all_cards(state: State) -> list[RichOutput]:
+    """Return every kind of card for a state."""
     return [
         render_progress(state, seconds=1.0),
         render_result(
@@ -40,13 +40,13 @@ def faces(state: State) -> list[RichOutput]:
 
 
 def phase_of(picture: RichOutput) -> str:
-    """Return what the card says of itself."""
+    """Return the value of ``data-phase``."""
     (found,) = Page(picture.html).found("class", "avocado-card")
     return str(found["data-phase"])
 
 
-def test_a_live_card_tells_what_starts_and_for_how_long() -> None:
-    """In its head; the stages below."""
+def test_a_progress_card_shows_models_and_elapsed_time() -> None:
+    """In its header; the stages are below."""
     picture = render_progress(PULLING, seconds=12.5)
     page = Page(picture.html)
     assert phase_of(picture) == "starting"
@@ -56,15 +56,15 @@ def test_a_live_card_tells_what_starts_and_for_how_long() -> None:
 
 
 def test_many_models_are_named_briefly() -> None:
-    """The first three, and how many more."""
+    """The first three, and the number of others."""
     models = tuple(ModelState(name=f"m{n}") for n in range(5))
-    told = render_progress(replace(PULLING, models=models), seconds=0).text
-    assert "Starting m0, m1, m2, … and 2 more" in told
+    text = render_progress(replace(PULLING, models=models), seconds=0).text
+    assert "Starting m0, m1, m2, … and 2 more" in text
     assert "Starting the service" in render_progress(State(), seconds=0).text
 
 
 def test_a_ready_card_collapses_into_a_summary() -> None:
-    """URL, key and models in sight, the stages in a closed fold."""
+    """URL, key and models are visible; the stages are in a closed fold."""
     picture = render_result(
         UpResult(state=READY, headline="Launched in 2.0 s.", show_key=True)
     )
@@ -79,15 +79,15 @@ def test_a_ready_card_collapses_into_a_summary() -> None:
     assert "! No GPU was found." in page.text
 
 
-def test_without_snippets_a_curl_line_shows_how_to_use_it() -> None:
-    """As in the text."""
+def test_without_snippets_a_curl_line_is_shown() -> None:
+    """In the HTML and in the text."""
     picture = render_result(UpResult(state=READY, headline="Done.", show_key=True))
     assert curl_line(READY, show_key=True) in Page(picture.html).text
     assert curl_line(READY, show_key=True) in picture.text
 
 
 def test_each_snippet_has_a_fold() -> None:
-    """Under its title, closed, its lines kept."""
+    """It is closed, under its title; line breaks are kept."""
     given = (
         Snippet(language="python", title="openai", code="import openai\nopenai.x()"),
         Snippet(language="python", title="<b>", code="<img onerror=x>"),
@@ -99,13 +99,13 @@ def test_each_snippet_has_a_fold() -> None:
     )
     page.require_harmless()
     assert len(page.found("data-fold", "snippet")) == 2
-    assert "Use it fromopenai" in page.text, "nobody knows what the folds are"
+    assert "Use it fromopenai" in page.text, "the folds have no heading"
     assert "openaiimport openai\nopenai.x()" in page.text
     assert "<img onerror=x>" in page.text, "the code is not shown as it is"
 
 
 def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
-    """Ten clients, filled in; beyond that the curl line is enough."""
+    """If the snippets are too long, the curl line is shown instead."""
     state = replace(
         READY,
         url=f"https://{'a' * 60}.ngrok-free.app",
@@ -132,8 +132,8 @@ def test_the_snippets_of_a_long_url_and_model_fit_into_a_message() -> None:
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_the_key_is_whole_only_where_it_may_be_seen(hidden: bool) -> None:
-    """A saved notebook carries no other secret than a key that was made and shown."""
+def test_the_key_is_shown_in_full_only_if_allowed(hidden: bool) -> None:
+    """A saved notebook holds no secret except a generated key that was shown."""
     state = replace(READY, hide_key=hidden, metrics_token="avocado-metrics-0123456789")
     picture = render_result(UpResult(state=state, headline="Done.", show_key=True))
     for form in (picture.html, picture.text):
@@ -143,8 +143,8 @@ def test_the_key_is_whole_only_where_it_may_be_seen(hidden: bool) -> None:
     assert KEY not in later.html + later.text, "a later cell shows it again"
 
 
-def test_a_failed_card_stays_with_cause_remedy_and_log() -> None:
-    """Told by the stage that failed, and not a second time."""
+def test_a_failed_card_shows_problem_remedy_and_log() -> None:
+    """The stage that failed shows them, once."""
     picture = render_stopped(failed(), seconds=3.0, failure=FAILURE)
     page = Page(picture.html)
     assert phase_of(picture) == "failed"
@@ -153,23 +153,23 @@ def test_a_failed_card_stays_with_cause_remedy_and_log() -> None:
     assert page.text.count("→ Look at its log.") == 1
     assert len(page.found("data-fold", "log")) == 1
     for line in ("✗ The engine died.", "→ Look at its log.", "│ last line"):
-        assert line in picture.text, f"the text does not tell {line!r}"
+        assert line in picture.text, f"the text does not show {line!r}"
 
 
-def test_what_no_stage_tells_has_a_panel_of_its_own() -> None:
-    """A host that fell silent, for one."""
+def test_a_failure_of_no_stage_has_a_panel_of_its_own() -> None:
+    """Such as a service that does not answer."""
     page = Page(render_stopped(PULLING, seconds=3.0, failure=FAILURE).html)
     assert page.text.count("The engine died.") == 1
     assert page.found("data-stage", "pull")[0]["data-phase"] == "stopped"
 
 
-def test_an_interrupted_card_says_that_it_was_stopped() -> None:
-    """That is no failure."""
+def test_an_interrupted_card_is_stopped_and_not_failed() -> None:
+    """Stopping a cell is not an error."""
     failure = Failure(
         kind=Interrupted.__name__, problem="Interrupted.", remedy="Again."
     )
-    for why in (failure, None):
-        picture = render_stopped(PULLING, seconds=3.0, failure=why)
+    for reason in (failure, None):
+        picture = render_stopped(PULLING, seconds=3.0, failure=reason)
         assert phase_of(picture) == "stopped"
         assert "■ Stopped: llama3" in picture.text
     assert "→ Again." in render_stopped(PULLING, seconds=3.0, failure=failure).text
@@ -177,9 +177,9 @@ def test_an_interrupted_card_says_that_it_was_stopped() -> None:
 
 @pytest.mark.parametrize("evil", EVILS)
 @pytest.mark.parametrize("rehearsal", [True, False])
-def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
-    """Names, details, errors, log lines: nothing runs, and nothing is fetched."""
-    for picture in faces(all_of(evil, rehearsal=rehearsal)):
+def test_text_from_outside_is_escaped(evil: str, rehearsal: bool) -> None:
+    """Names, details, errors and log lines run nothing and fetch nothing."""
+    for picture in all_cards(all_of(evil, rehearsal=rehearsal)):
         Page(picture.html).require_harmless()
         for form in (picture.html, picture.text):
             assert "\x1b" not in form, "a terminal would obey it"
@@ -188,15 +188,15 @@ def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["\"&<>'" * 2_000, "🥑" * 9_000, "a\n" * 9_000])
-def test_no_picture_is_larger_than_a_message_may_be(text: str) -> None:
-    """However long what comes from outside is."""
-    for picture in faces(all_of(text)):
+def test_no_output_exceeds_the_size_limit(text: str) -> None:
+    """However long the text from outside is."""
+    for picture in all_cards(all_of(text)):
         assert picture.size_bytes <= MAX_BYTES, f"{picture.size_bytes} bytes"
         Page(picture.html).require_harmless()
 
 
-def test_a_picture_that_would_be_too_large_shows_its_text_cut() -> None:
-    """Something is better than nothing."""
+def test_an_output_that_is_too_large_shows_its_text_cut() -> None:
+    """Part of the information is better than none."""
     lines = ["the first line", *["x" * 99] * 900]
     picture = bounded_output(READY, "y" * MAX_BYTES, lines, phase="ready", label="l")
     assert picture.size_bytes <= MAX_BYTES
@@ -205,7 +205,7 @@ def test_a_picture_that_would_be_too_large_shows_its_text_cut() -> None:
     assert phase_of(picture) == "ready"
 
 
-def test_the_text_of_a_ready_card_ends_with_the_hand_over() -> None:
-    """Where HTML is not shown the text says the same."""
+def test_the_text_of_a_ready_card_ends_with_the_connection_details() -> None:
+    """The text has the same information as the HTML."""
     picture = render_result(UpResult(state=READY, headline="Done.", show_key=True))
     assert picture.text.endswith(connection_details(READY, show_key=True))

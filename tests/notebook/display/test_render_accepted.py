@@ -1,4 +1,4 @@
-"""What is told of a service that comes up in the background."""
+"""The card of a service that starts in the background."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..conftest import KEY, READY
 from .pages import EVILS, PULLING, Page, all_of
 
 TOKEN = "avocado-metrics-0123456789"
-HEADLINE = "Started in the background; %avocado_status tells how it is."
+HEADLINE = "Started in the background; %avocado_status shows its progress."
 
 
-def test_nothing_is_claimed_that_is_soon_no_longer_true() -> None:
-    """A saved notebook shows it for ever: no stage, no bar, no missing URL or port."""
+def test_the_card_says_nothing_that_will_become_untrue() -> None:
+    """A saved notebook keeps it: no stage, no bar, no missing URL or port."""
     state = replace(PULLING, api_key=KEY, key_is_generated=True, metrics_token=TOKEN)
     picture = render_result(
         UpResult(
@@ -39,11 +39,11 @@ def test_nothing_is_claimed_that_is_soon_no_longer_true() -> None:
         for word in ("Starting", "fetching", "GB", "yet", "none", "ready"):
             assert word not in text, f"{word!r} will not stay true: {text}"
         for word in (HEADLINE, "llama3", KEY, TOKEN):
-            assert word in text, f"{word!r} is not told: {text}"
+            assert word in text, f"{word!r} is missing: {text}"
 
 
-def test_a_port_that_is_known_is_told() -> None:
-    """Where the service ran already."""
+def test_a_known_port_is_shown() -> None:
+    """If the service was already running."""
     state = replace(READY, metrics_token=TOKEN, metrics_url="http://127.0.0.1:9464/")
     assert "http://127.0.0.1:9464/" in result_text(
         UpResult(state=state, headline=HEADLINE, show_key=False, is_accepted=True)
@@ -51,8 +51,8 @@ def test_a_port_that_is_known_is_told() -> None:
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_secrets_are_whole_only_where_they_may_be_seen(hidden: bool) -> None:
-    """Once, by the cell that made them."""
+def test_secrets_are_shown_in_full_only_if_allowed(hidden: bool) -> None:
+    """Once, by the cell that created them."""
     state = replace(READY, metrics_token=TOKEN, hide_key=hidden)
     for show in (True, False):
         picture = render_result(
@@ -71,8 +71,8 @@ def test_secrets_are_whole_only_where_they_may_be_seen(hidden: bool) -> None:
 
 @pytest.mark.parametrize("evil", EVILS)
 @pytest.mark.parametrize("rehearsal", [True, False])
-def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
-    """And a rehearsal is marked."""
+def test_text_from_outside_is_escaped(evil: str, rehearsal: bool) -> None:
+    """A rehearsal is marked."""
     state = all_of(evil, rehearsal=rehearsal)
     picture = render_result(
         UpResult(
@@ -86,7 +86,7 @@ def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
 
 
 def test_without_models_none_are_named() -> None:
-    """An empty line says nothing."""
+    """An empty list is left out."""
     assert "models" not in result_text(
         UpResult(state=State(), headline=HEADLINE, show_key=False, is_accepted=True)
     )

@@ -1,4 +1,4 @@
-"""How a running service is shown."""
+"""The card of ``%avocado_status``."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ PAST = (
 )
 
 
-def test_status_tells_everything_about_a_service() -> None:
+def test_the_card_shows_everything_about_a_service() -> None:
     """Parts, URL, memory on GPU and CPU, keys, speed, quota, last errors."""
     picture = render_status(BUSY, PAST)
     text = Page(picture.html).text
@@ -101,7 +101,7 @@ def test_status_tells_everything_about_a_service() -> None:
         assert word in text, f"{word!r} is missing in {text}"
 
 
-def test_the_text_tells_the_same() -> None:
+def test_the_text_has_the_same_information() -> None:
     """For terminals, and where HTML is not shown."""
     text = render_status(BUSY, PAST).text
     for word in (
@@ -116,7 +116,7 @@ def test_the_text_tells_the_same() -> None:
 
 
 def test_status_masks_every_secret() -> None:
-    """Whatever was shown by the ``up`` that made it."""
+    """Also one that was shown by the ``up`` that created it."""
     state = replace(BUSY, metrics_token="avocado-metrics-0123456789")
     for moving in (True, False):
         picture = render_status(state, PAST, is_moving=moving)
@@ -126,36 +126,36 @@ def test_status_masks_every_secret() -> None:
             assert "avocado.metrics_token" in form, "nobody knows where to find it"
 
 
-def test_a_quota_can_be_read_aloud() -> None:
-    """As a meter; a service without a tunnel speaks of none."""
+def test_a_quota_is_an_accessible_meter() -> None:
+    """A service without public requests has none."""
     meters = Page(render_status(BUSY).html).found("role", "meter")
-    assert [one["aria-valuenow"] for one in meters] == ["2", "0"]
+    assert [meter["aria-valuenow"] for meter in meters] == ["2", "0"]
     quiet = replace(BUSY, traffic=TrafficStats())
     assert "free month" not in Page(render_status(quiet).html).text
 
 
-def test_what_failed_is_told_with_its_log() -> None:
-    """Once, though a stage and a model carry it; the stages stand open."""
+def test_a_failure_is_shown_with_its_log() -> None:
+    """Once, even if a stage and a model have it; the stages are open."""
     model = ModelState(name="llama3", phase=Phase.FAILED, failure=FAILURE)
     page = Page(render_status(replace(failed(), models=(model,))).html)
     (card,) = page.found("class", "avocado-card")
     assert card["data-phase"] == "failed"
     assert "✗ Failed: llama3" in page.text
-    assert len(page.found("class", "avocado-failure")) == 1, "it is told twice"
+    assert len(page.found("class", "avocado-failure")) == 1, "it is shown twice"
     assert len(page.found("data-fold", "log")) == 1
     (stages,) = page.found("data-fold", "stages")
     assert "open" in stages
 
 
-def test_what_moves_has_no_folds() -> None:
-    """An update would close them under the reader's hand."""
+def test_a_card_that_is_redrawn_has_no_folds() -> None:
+    """An update would close them while they are being read."""
     page = Page(render_status(failed(), PAST, is_moving=True).html)
     assert [tag for tag, _ in page.seen if tag == "details"] == []
     assert "The engine died." in page.text
 
 
-def test_a_service_that_is_not_ready_yet_says_so() -> None:
-    """With no URL to promise."""
+def test_a_service_that_is_starting_says_so() -> None:
+    """It has no URL yet."""
     starting = replace(
         BUSY, url="", stages=(*BUSY.stages, Stage(name="w", component="models"))
     )
@@ -183,7 +183,7 @@ def test_many_rows_are_counted_and_the_size_is_bounded() -> None:
 
 
 def test_the_members_of_a_pool_have_a_row_each() -> None:
-    """With what they serve, and when they were last heard of."""
+    """With their models, and the time of their last answer."""
     members = (
         PoolMember(id="0a1b", models=("tiny",), seen_s=2.0, is_self=True),
         PoolMember(id="9f9f"),
@@ -193,16 +193,16 @@ def test_the_members_of_a_pool_have_a_row_each() -> None:
     assert "9f9fno model yetnever" in text
 
 
-def test_lines_that_the_disk_did_not_take_are_told() -> None:
-    """A log with gaps is not taken for whole."""
+def test_lost_lines_of_the_access_log_are_counted() -> None:
+    """A log with gaps must not look complete."""
     full = replace(BUSY, traffic=replace(BUSY.traffic, lost_lines=4))
     assert "4 lines of access.log lost" in Page(render_status(full).html).text
 
 
 @pytest.mark.parametrize("evil", EVILS)
 @pytest.mark.parametrize("rehearsal", [True, False])
-def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
-    """Keys, models, members, errors of the past: nothing runs or is fetched."""
+def test_text_from_outside_is_escaped(evil: str, rehearsal: bool) -> None:
+    """Keys, models, members and errors run nothing and fetch nothing."""
     state: State = all_of(evil, rehearsal=rehearsal)
     past = [RecentError(at=evil, component=evil, problem=evil, remedy=evil)]
     for moving in (True, False):
@@ -211,4 +211,4 @@ def test_everything_from_outside_is_text(evil: str, rehearsal: bool) -> None:
         for form in (picture.html, picture.text):
             assert "\x1b" not in form, "a terminal would obey it"
             assert (REHEARSAL_MARK in form) is rehearsal
-            assert form.count(REHEARSAL_MARK) <= 1, "the mark is told twice"
+            assert form.count(REHEARSAL_MARK) <= 1, "the mark is shown twice"

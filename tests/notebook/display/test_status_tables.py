@@ -1,4 +1,4 @@
-"""The tables of a service's status."""
+"""The tables of ``%avocado_status``."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from .pages import Page
 
 
 @pytest.mark.parametrize("asked_for", ["llama3", "Llama3", "llama3:latest"])
-def test_a_models_use_is_found_under_every_spelling(asked_for: str) -> None:
+def test_the_usage_of_a_model_is_found_under_every_spelling(asked_for: str) -> None:
     """The gateway counts by the short name, and users leave out the tag."""
     use = ModelUsage(name="llama3:latest", requests=7, tokens_in=1, tokens_out=2)
     state = State(
         models=(ModelState(name=asked_for),), traffic=TrafficStats(models=(use,))
     )
     page = Page(models_table(state))
-    assert "71 / 2" in page.text, "its use is not told"
-    assert len([tag for tag, _ in page.seen if tag == "tr"]) == 2, "it is told twice"
+    assert "71 / 2" in page.text, "its usage is not shown"
+    assert len([tag for tag, _ in page.seen if tag == "tr"]) == 2, "it is shown twice"
 
 
-def test_a_model_that_is_not_wanted_but_used_has_a_row() -> None:
-    """As ``--any-model`` allows; a name that is none is shown as it came."""
+def test_a_model_used_by_any_model_has_a_row() -> None:
+    """With ``--any-model``; an invalid name is shown as it is."""
     uses = (ModelUsage(name="other:latest", requests=3), ModelUsage(name="(the rest)"))
     text = Page(models_table(State(traffic=TrafficStats(models=uses)))).text
     assert "other:latest30 / 0" in text
     assert "(the rest)00 / 0" in text
 
 
-def test_what_is_not_there_has_no_table() -> None:
-    """No empty head stands anywhere."""
+def test_an_empty_table_is_left_out() -> None:
+    """Its heading as well."""
     state = State()
     tables = (
         models_table(state),
@@ -55,6 +55,6 @@ def test_what_is_not_there_has_no_table() -> None:
     assert tables == ("",) * 5
 
 
-def test_counts_of_ours_are_marked() -> None:
-    """As everywhere."""
+def test_estimated_token_counts_are_marked() -> None:
+    """By ``≈``."""
     assert tokens_text(ModelUsage(name="m", is_estimate=True)) == "≈0 / ≈0"

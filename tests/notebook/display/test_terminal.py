@@ -1,4 +1,4 @@
-"""The card's twin in a terminal."""
+"""The progress of ``%avocado_up`` in a terminal."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .pages import EVILS, PULLING, all_of, failed
 
 
 class Terminal(io.StringIO):
-    """Stands in for a terminal: keeps what is written, and knows what is seen."""
+    """A fake terminal that knows what is visible on its screen."""
 
     def isatty(self) -> bool:
-        """Say that it can be written over."""
+        """Return True, as a terminal does."""
         return True
 
     @property
@@ -64,8 +64,8 @@ def view_on(terminal: io.StringIO, columns: int = 80) -> TerminalView:
     return TerminalView(TerminalScreen(terminal, lambda: size))
 
 
-def test_a_long_pull_is_one_line_that_moves() -> None:
-    """Not a flood: what is settled stays above it, once."""
+def test_a_long_download_is_one_moving_line() -> None:
+    """Settled stages stay above it, once each."""
     terminal = Terminal()
     with view_on(terminal) as view:
         for done in range(0, 4 * 10**9, 10**7):
@@ -83,7 +83,7 @@ def test_a_long_pull_is_one_line_that_moves() -> None:
 
 
 def test_a_line_never_wraps() -> None:
-    """One that did could not be written over."""
+    """A wrapped line could not be overwritten."""
     terminal = Terminal()
     with view_on(terminal, columns=30) as view:
         view.show(PULLING)
@@ -91,11 +91,11 @@ def test_a_line_never_wraps() -> None:
         wide = replace(PULLING.stages[2], phase=Phase.STARTING, detail="模" * 40)
         view.show(replace(PULLING, stages=(wide,)))
         assert terminal.seen[-1].startswith("… warm 模模模")
-        assert terminal.seen[-1].count("模") < 12, "letters of two columns wrap"
+        assert terminal.seen[-1].count("模") < 12, "wide characters wrap"
 
 
-def test_a_cell_that_fails_leaves_no_line_that_moves() -> None:
-    """What failed is told, settled."""
+def test_a_failed_cell_leaves_no_moving_line() -> None:
+    """The failure is a settled line."""
     terminal = Terminal()
 
     def fail() -> None:
@@ -113,7 +113,7 @@ def test_a_cell_that_fails_leaves_no_line_that_moves() -> None:
 def test_in_a_pipe_there_is_a_line_when_a_stage_changes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Not one for each state, and no escape sequence; a warning is told once."""
+    """Not one for each state, and no escape sequence; a warning is printed once."""
     warned = replace(PULLING, warnings=("No GPU.",))
     with TerminalView() as view:
         for _ in range(10):
@@ -129,10 +129,10 @@ def test_in_a_pipe_there_is_a_line_when_a_stage_changes(
     assert READY.url in printed
 
 
-def test_a_dumb_terminal_is_written_to_as_a_pipe(
+def test_a_dumb_terminal_is_treated_as_a_pipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It would show the sequences."""
+    """It would show the escape sequences."""
     monkeypatch.setenv("TERM", "dumb")
     terminal = Terminal()
     with view_on(terminal) as view:
@@ -141,7 +141,7 @@ def test_a_dumb_terminal_is_written_to_as_a_pipe(
 
 
 def test_a_terminal_marks_a_rehearsal_once_and_each_warning_once() -> None:
-    """Before all else."""
+    """The mark is the first line."""
     terminal = Terminal()
     state = replace(PULLING, rehearsal=True, warnings=("No GPU.",))
     with view_on(terminal, columns=200) as view:
@@ -153,8 +153,8 @@ def test_a_terminal_marks_a_rehearsal_once_and_each_warning_once() -> None:
 
 
 @pytest.mark.parametrize("evil", EVILS)
-def test_nothing_from_outside_reaches_the_terminal(evil: str) -> None:
-    """Its title stays, and nothing is cleared but by us."""
+def test_control_characters_from_outside_are_removed(evil: str) -> None:
+    """They could change the title or clear the screen."""
     terminal = Terminal()
     with view_on(terminal) as view:
         view.show(all_of(evil))
@@ -163,8 +163,8 @@ def test_nothing_from_outside_reaches_the_terminal(evil: str) -> None:
     assert "\x07" not in ours
 
 
-def test_lines_that_move_are_replaced_together() -> None:
-    """As those of ``%avocado_status --watch``; the last ones can be kept."""
+def test_moving_lines_are_replaced_together() -> None:
+    """As by ``%avocado_status --watch``; the last ones can be kept."""
     terminal = Terminal()
     screen = TerminalScreen(terminal, lambda: os.terminal_size((40, 24)))
     screen.replace(["one", "two", "three"])
@@ -176,7 +176,7 @@ def test_lines_that_move_are_replaced_together() -> None:
 
 
 def test_more_lines_than_the_terminal_has_are_counted() -> None:
-    """Those that scroll away could not be written over."""
+    """Lines that scroll away could not be overwritten."""
     terminal = Terminal()
     screen = TerminalScreen(terminal, lambda: os.terminal_size((40, 5)))
     for _ in range(2):
@@ -184,8 +184,8 @@ def test_more_lines_than_the_terminal_has_are_counted() -> None:
     assert terminal.seen == ["line 0", "line 1", "line 2", "… and 6 more"]
 
 
-def test_a_live_line_puts_the_download_first() -> None:
-    """It is what one waits for."""
+def test_the_moving_line_begins_with_the_download() -> None:
+    """It takes the longest."""
     loading = Stage(name="warm", component="models", phase=Phase.STARTING)
     state = replace(PULLING, stages=(loading, *PULLING.stages))
     assert progress_line(state).startswith("… pull 25%, 1.0 GB of 4.0 GB")

@@ -1,4 +1,4 @@
-"""The card's colours, and the frame around everything that is drawn."""
+"""The style sheet and the frame of the card."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .pages import EVILS, Page
 
 WHITE = "#ffffff"
 DARKEST_AND_LIGHTEST_DARK = ("#111111", "#1e1e1e", "#383838")
-"""Grounds of JupyterLab, VS Code and Colab in their dark themes."""
+"""Backgrounds of JupyterLab, VS Code and Colab in their dark themes."""
 TEXT_COLOURS = ("good", "bad", "warn", "busy", "muted")
 
 
@@ -41,15 +41,15 @@ def luminance(colour: str) -> float:
     )
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(first: str, other: str) -> float:
     """Return the contrast of two colours, 1 to 21."""
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    high, low = sorted((luminance(first), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("name", TEXT_COLOURS)
-def test_every_colour_of_text_can_be_read(name: str) -> None:
-    """At 4.5:1 (WCAG AA) in the themes that are known, else nearly so on both."""
+def test_every_text_colour_has_enough_contrast(name: str) -> None:
+    """4.5:1 (WCAG AA) in a known theme, a little less on both backgrounds."""
     assert contrast(LIGHT[name], WHITE) >= 4.5
     for ground in DARKEST_AND_LIGHTEST_DARK:
         assert contrast(DARK[name], ground) >= 4.5, f"{name} on {ground}"
@@ -57,18 +57,18 @@ def test_every_colour_of_text_can_be_read(name: str) -> None:
         assert contrast(EITHER[name], ground) >= 3.5, f"{name} on {ground}"
 
 
-def test_a_card_is_no_markdown_in_a_notebook_that_is_converted_to_it() -> None:
-    """What a log line or an answer says is no image there, and code keeps its lines."""
-    said = "<pre>one\n\n![pixel](https://evil.example/x.png)\n# two</pre>"
-    shown = wrap_card(said, phase="failed", label="l", rehearsal=True)
+def test_a_card_is_not_parsed_as_markdown_after_conversion() -> None:
+    """Text of a log or an answer is no image then, and code keeps its lines."""
+    markup = "<pre>one\n\n![pixel](https://evil.example/x.png)\n# two</pre>"
+    shown = wrap_card(markup, phase="failed", label="l", rehearsal=True)
     made = MarkdownIt("commonmark").render(f"Text.\n\n{shown}\n\nText.\n")
     page = Page(made.replace("</p>\n", "</p>"))
     assert "img" not in {tag for tag, _ in page.seen}
     assert "one\n\n![pixel](https://evil.example/x.png)\n# two" in page.text
 
 
-def test_a_dollar_begins_no_formula() -> None:
-    """JupyterLab, Colab and nbconvert typeset what is between two of them."""
+def test_dollar_signs_are_not_typeset_as_a_formula() -> None:
+    """JupyterLab, Colab and nbconvert typeset the text between two of them."""
     first, card = Page(wrap_card("", phase="ready", label="l", rehearsal=False)).seen[
         1:3
     ]
@@ -76,13 +76,13 @@ def test_a_dollar_begins_no_formula() -> None:
     assert card[1]["class"] == "avocado-card"
 
 
-def test_the_style_fetches_nothing_and_moves_nothing() -> None:
-    """No resource from outside, and no animation that an update would restart."""
+def test_the_style_has_no_resources_and_no_animations() -> None:
+    """Nothing is fetched, and an update cannot restart an animation."""
     for word in ("url(", "@import", "@font-face", "animation", "transition", "http"):
         assert word not in STYLE, f"{word} is in the style"
 
 
-def test_the_style_is_small_and_touches_the_card_alone() -> None:
+def test_the_style_is_small_and_applies_to_the_card_only() -> None:
     """It is sent with each update, and must not change the page around it."""
     assert len(STYLE) < 6_000, f"{len(STYLE)} bytes"
     assert STYLE.count("{") == STYLE.count("}"), "a brace is missing"
@@ -92,18 +92,20 @@ def test_the_style_is_small_and_touches_the_card_alone() -> None:
             assert "avocado-" in selector, f"{selector.strip()!r} styles others too"
 
 
-def test_each_theme_that_is_known_has_its_colours() -> None:
-    """JupyterLab, Colab and VS Code tell, and go before what the system prefers."""
+def test_each_known_theme_has_its_colours() -> None:
+    """The mark of JupyterLab, Colab or VS Code precedes the system's preference."""
     known = STYLE.index("@media (prefers-color-scheme:dark)")
     for page in ("data-jp-theme-light=false", "html[theme=dark]", "body.vscode-dark"):
-        assert STYLE.index(page) > known, f"{page} is outdone by the system's wish"
+        assert STYLE.index(page) > known, (
+            f"{page} is overridden by the system's preference"
+        )
     for variable in ("--jp-content-font-color1", "--vscode-", "--colab-"):
         assert variable in STYLE, f"the page's own {variable} is not used"
 
 
 @pytest.mark.parametrize("evil", EVILS)
-def test_a_frame_escapes_its_labels(evil: str) -> None:
-    """A model's name is part of them."""
+def test_the_frame_escapes_its_labels(evil: str) -> None:
+    """They contain names of models."""
     page = Page(
         wrap_card(card_header(evil, evil), phase=evil, label=evil, rehearsal=True)
     )

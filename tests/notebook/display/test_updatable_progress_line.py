@@ -1,4 +1,4 @@
-"""A line that tells what is being done."""
+"""A line of progress."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from spicy_avocado_magic.notebook.display.updatable import ProgressLine, RedrawT
 from ..conftest import READY, Session
 
 
-def test_a_notebook_has_one_display_that_changes_slowly(bare: Session) -> None:
-    """Steps and details four times a second at most, and at its end at once."""
+def test_a_notebook_gets_one_display_with_few_updates(bare: Session) -> None:
+    """At most four a second; the last one does not wait."""
     now = [0.0]
     line = ProgressLine(
         READY, in_notebook=True, throttle=RedrawThrottle(lambda: now[0])
@@ -31,7 +31,7 @@ def test_a_notebook_has_one_display_that_changes_slowly(bare: Session) -> None:
 
 
 def test_a_step_that_came_too_soon_is_shown_later(bare: Session) -> None:
-    """Also where nothing new is said, as of a step that takes long."""
+    """Also by a call without a text, as during a long step."""
     now = [0.0]
     line = ProgressLine(
         READY, in_notebook=True, throttle=RedrawThrottle(lambda: now[0])
@@ -48,7 +48,7 @@ def test_a_step_that_came_too_soon_is_shown_later(bare: Session) -> None:
 
 
 def test_a_terminal_gets_a_line_for_each_step(bare: Session) -> None:
-    """Not one for each byte."""
+    """Not one for each detail."""
     line = ProgressLine(READY, in_notebook=False)
     for text in ("", "pulling: 1", "pulling: 2", "making", "making: x"):
         line.show(text)
@@ -57,7 +57,7 @@ def test_a_terminal_gets_a_line_for_each_step(bare: Session) -> None:
 
 
 def test_a_rehearsal_is_marked(bare: Session) -> None:
-    """On every output."""
+    """In the notebook and in the terminal."""
     state = replace(READY, rehearsal=True)
     ProgressLine(state, in_notebook=True).show("making")
     data = bare.displays[0]["data"]

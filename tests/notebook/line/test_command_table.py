@@ -1,4 +1,4 @@
-"""The help of the magics."""
+"""The table of commands and its help."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def test_the_help_names_every_option(command: CommandSpec) -> None:
 
 
 def test_up_takes_every_option_of_the_table() -> None:
-    """None is forgotten on the line."""
+    """All options of Python can be typed."""
     assert set(UP.option_by_flag) == {option.flag for option in OPTIONS}
 
 
 def test_the_examples_of_up_can_be_typed() -> None:
-    """What the help shows works."""
+    """The help shows lines that work."""
     token = "2abcdefghijklmnopqrstuvwxyz_0123456789"
     names = VariableResolver(namespace={"NGROK": token, "MODEL": "llama3"}, environ={})
     cell, _, body = "\n".join(UP.examples).partition("\n\n")[2].partition("\n")

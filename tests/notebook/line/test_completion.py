@@ -1,4 +1,4 @@
-"""What Tab offers, by the line up to the cursor."""
+"""Tab completion, by the line up to the cursor."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from spicy_avocado_magic.notebook.line.completion import (
 
 
 def known() -> CompletionSources:
-    """Return a small world of names."""
+    """Return a few names of each kind."""
     return CompletionSources(
         names=lambda: ["NGROK", "MODEL"],
         models=lambda: ["own:q4", "llama3", "qwen3:8b", "hf.co/ann/M-GGUF:Q4_K_M"],
-        components=lambda: ("host", "engine"),
         paths=lambda typed: [f"{typed}one/", f"{typed}two"],
     )
 
 
 def offered(text: str) -> tuple[str, ...]:
-    """Return the words that the last one of a line may become."""
+    """Return the completions of the last word of a line."""
     found = complete(text, known())
-    assert found is not None, f"nothing is known of this line: {text}"
+    assert found is not None, f"this line is not completed: {text}"
     assert text.endswith(found.typed), "what is completed was not typed"
     return found.candidates
 
@@ -66,21 +65,21 @@ def offered(text: str) -> tuple[str, ...]:
         ("%avocado_logs host e", ()),
     ],
 )
-def test_a_line_goes_on(text: str, words: tuple[str, ...]) -> None:
-    """Options, their values, models, components, and names after a dollar."""
+def test_a_line_is_completed(text: str, words: tuple[str, ...]) -> None:
+    """Options, their values, models, components, and variables after a dollar."""
     assert offered(text)[: len(words) or None] == words
 
 
 def test_an_empty_word_offers_words_first_then_options() -> None:
-    """One look tells what the magic takes."""
+    """So Tab shows everything that the magic takes."""
     words = offered("%avocado_up ")
     assert words[:2] == ("own:q4", "llama3")
     assert "--token" in words
     assert words[-1] == "--help"
 
 
-def test_an_option_that_is_there_is_not_offered_again() -> None:
-    """But for those that may be repeated."""
+def test_an_option_on_the_line_is_not_offered_again() -> None:
+    """Except those that may be repeated."""
     words = offered("%avocado_up --local --context=8192 --cors * --")
     assert "--local" not in words
     assert "--context" not in words
@@ -102,14 +101,14 @@ def test_an_option_that_is_there_is_not_offered_again() -> None:
         "",
     ],
 )
-def test_any_other_line_is_left_to_others(text: str) -> None:
-    """Also a comment, an open quote, and a name that is not whole yet."""
+def test_any_other_line_is_left_to_ipython(text: str) -> None:
+    """Also a comment, an open quote, and an incomplete name of a magic."""
     assert complete(text, known()) is None
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
 def test_every_option_of_every_magic_is_offered(command: CommandSpec) -> None:
-    """The table that the line is read by is the one that Tab knows."""
+    """Parser and completion use the same table."""
     words = offered(f"%{command.name} -")
     assert set(words) == {*command.option_by_flag, "--help"}
 
@@ -126,14 +125,14 @@ def test_every_option_of_every_magic_is_offered(command: CommandSpec) -> None:
         ("OLLAMA_FLASH_ATTENTION=$M", ("$MODEL",)),
     ],
 )
-def test_a_line_of_the_body_goes_on(text: str, words: tuple[str, ...]) -> None:
-    """Keys, then the values that the option takes."""
+def test_a_line_of_the_body_is_completed(text: str, words: tuple[str, ...]) -> None:
+    """Keys, then values of the option."""
     found = complete_body(text, known())
     assert found is not None
     assert found.candidates == words
 
 
 @pytest.mark.parametrize("text", ["# AVOCADO_C", "A='x", "AVOCADO_MODEL=a b"])
-def test_a_comment_or_quote_of_the_body_is_left_alone(text: str) -> None:
-    """Nothing is known of what stands there."""
+def test_a_comment_or_quote_in_the_body_is_not_completed(text: str) -> None:
+    """Its content is free text."""
     assert complete_body(text, known()) is None

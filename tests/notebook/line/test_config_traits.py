@@ -27,10 +27,10 @@ def given(service: Service) -> dict[str, Any]:
     return dict(service.requests[-1].given)
 
 
-def test_a_default_is_used_until_the_line_says_otherwise(
+def test_a_default_is_used_unless_the_line_overrides_it(
     session: Session, service: Service
 ) -> None:
-    """Line, cell body, ``%config``, in this order."""
+    """Line, cell body and ``%config``, in this order."""
     session.run("%config AvocadoMagics.model = 'llama3'")
     session.run("%config AvocadoMagics.local = True")
     session.run("%config AvocadoMagics.ttl = '2h'")
@@ -42,10 +42,10 @@ def test_a_default_is_used_until_the_line_says_otherwise(
     assert given(service)["ttl_s"] == 10800.0
 
 
-def test_a_default_goes_before_the_environment(
+def test_a_default_takes_precedence_over_the_environment(
     session: Session, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a cell says is nearer than what a shell said."""
+    """``%config`` is closer to the user than the shell."""
     monkeypatch.setenv("AVOCADO_CONTEXT", "1024")
     session.run("%avocado_up --local")
     assert given(service)["context"] == 1024
@@ -54,7 +54,7 @@ def test_a_default_goes_before_the_environment(
     assert given(service)["context"] == 8192
     session.run("%config AvocadoMagics.context = None")
     session.run("%avocado_up --local")
-    assert given(service)["context"] == 1024, "None does not take a default back"
+    assert given(service)["context"] == 1024, "None does not remove a default"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_default_goes_before_the_environment(
 def test_models_are_a_text_a_list_or_a_variable(
     session: Session, service: Service, value: str, models: tuple[str, ...]
 ) -> None:
-    """As in the notebook around it."""
+    """All are used in notebooks."""
     session.run(f"MINE = 'gemma3'\n%config AvocadoMagics.model = {value}")
     session.run("%avocado_up --local")
     assert given(service)["models"] == models
@@ -86,18 +86,18 @@ def test_models_are_a_text_a_list_or_a_variable(
         ("api_key = 'x'", "--api-key $NAME"),
     ],
 )
-def test_a_bad_value_is_told_as_on_the_line_and_not_kept(
+def test_a_wrong_value_is_reported_as_on_the_line_and_not_kept(
     session: Session,
     service: Service,
     caplog: pytest.LogCaptureFixture,
     setting: str,
     problem: str,
 ) -> None:
-    """``%config`` logs what an option's own parser says."""
+    """``%config`` logs the error of the option's parser."""
     session.run(f"%config AvocadoMagics.{setting}")
     assert problem in caplog.text
     name = setting.partition(" ")[0]
-    assert getattr(held(session), name) is None, "the bad value was kept"
+    assert getattr(held(session), name) is None, "the wrong value was kept"
     session.run("%config AvocadoMagics.context = 8192")
     session.run("%avocado_up --local")
     assert given(service) == {"local": True, "context": 8192}
@@ -108,12 +108,12 @@ def test_a_bad_value_is_told_as_on_the_line_and_not_kept(
 def test_config_lists_every_setting_with_its_help(
     session: Session, service: Service
 ) -> None:
-    """And what is set now."""
+    """And its current value."""
     session.run("%config AvocadoMagics.domain = 'name.ngrok.app'")
     session.run("%config AvocadoMagics")
     listed = session.printed()
     settings = {o.python_name for o in OPTIONS if o.is_setting} | {"model"}
-    assert set(TRAITS) == settings, "a call's own switch is no default"
+    assert set(TRAITS) == settings, "a switch of one call has a default"
     for name in settings:
         assert f"AvocadoMagics.{name}=" in listed
     assert "your own ngrok domain" in listed
@@ -123,7 +123,7 @@ def test_config_lists_every_setting_with_its_help(
 
 
 def test_a_configuration_file_sets_defaults(bare: Session, service: Service) -> None:
-    """``c.AvocadoMagics.domain`` holds from the start."""
+    """``c.AvocadoMagics.domain`` is used from the start."""
     bare.shell.config.AvocadoMagics.domain = "name.ngrok.app"
     spicy_avocado_magic.load_ipython_extension(bare.shell)
     bare.run("%avocado_up llama3")
@@ -132,26 +132,26 @@ def test_a_configuration_file_sets_defaults(bare: Session, service: Service) -> 
     assert given(service) == {"models": ("llama3",), "local": True}
 
 
-def test_a_bad_configuration_file_is_told_and_does_no_harm(
+def test_a_wrong_configuration_file_causes_a_warning_only(
     bare: Session, service: Service
 ) -> None:
-    """Its other defaults hold, and the magics are there."""
+    """Its other defaults are used, and the magics are registered."""
     bare.shell.config.AvocadoMagics.port = 99999
     bare.shell.config.AvocadoMagics.token = TOKEN
     bare.shell.config.AvocadoMagics.context = 8192
     spicy_avocado_magic.load_ipython_extension(bare.shell)
-    told = bare.printed()
-    assert "AvocadoMagics.port is ignored. --port '99999'" in told
-    assert "AvocadoMagics.token is ignored. %config prints" in told
-    assert TOKEN not in told
+    printed = bare.printed()
+    assert "AvocadoMagics.port is ignored. --port '99999'" in printed
+    assert "AvocadoMagics.token is ignored. %config prints" in printed
+    assert TOKEN not in printed
     bare.run("%avocado_up --local")
     assert given(service) == {"local": True, "context": 8192}
 
 
-def test_loading_anew_keeps_what_was_set_and_leaves_out_what_was_refused(
+def test_reloading_keeps_valid_defaults_and_drops_wrong_ones(
     session: Session, service: Service
 ) -> None:
-    """There is one set of defaults, not one for each load."""
+    """There is one set of defaults, not one per load."""
     session.run("%config AvocadoMagics.model = 'llama3'")
     session.run("%config AvocadoMagics.port = 99999")
     for expected in (0, 1):
@@ -165,8 +165,8 @@ def test_loading_anew_keeps_what_was_set_and_leaves_out_what_was_refused(
     assert held(session).port is None
 
 
-def test_no_secret_is_ever_held(session: Session, service: Service) -> None:
-    """Whatever is tried, ``%config`` has nothing to print."""
+def test_no_secret_is_ever_kept(session: Session, service: Service) -> None:
+    """``%config`` has no secret to print."""
     session.run(f"%config AvocadoMagics.token = {TOKEN!r}")
     session.run(f"%config AvocadoMagics.api_key = {TOKEN!r}")
     session.run("%config AvocadoMagics")

@@ -1,4 +1,4 @@
-"""Tab in a session: ours and nobody else's on our lines, nothing of ours elsewhere."""
+"""Tab completion in a session: only ours on our lines, and none of ours elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tabbing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Session]:
-    """A session with our completion, in a home of its own, with Jedi and without."""
+    """A session with our completer, in a home of its own, with and without Jedi."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -39,10 +39,10 @@ def tabbing(
 
 
 def tab(session: Session, text: str) -> list[str]:
-    """Return what a cell becomes with each thing that Tab offers at its end."""
+    """Return the cell with each completion at its end."""
     with provisionalcompleter():
         found = list(session.shell.Completer.completions(text, len(text)))
-    return [text[: one.start] + one.text for one in found]
+    return [text[: item.start] + item.text for item in found]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def tab(session: Session, text: str) -> list[str]:
         ("%%avocado_up tiny\nAVOCADO_TT", ["%%avocado_up tiny\nAVOCADO_TTL="]),
     ],
 )
-def test_a_line_of_ours_gets_ours_alone(
+def test_a_line_of_our_magics_gets_only_our_completions(
     tabbing: Session, text: str, becomes: list[str]
 ) -> None:
-    """No ``--dict`` and no ``--print``, which Python would make of it."""
+    """Not ``--dict`` or ``--print``, as Jedi would offer."""
     assert tab(tabbing, text) == becomes
 
 
 def test_names_are_offered_and_never_values(tabbing: Session) -> None:
-    """Variables first, then the environment; functions and modules are no values."""
+    """Variables first, then the environment; not functions and modules."""
     tabbing.run(f"import os\nNGROK_MINE = {SECRET!r}\ndef ngrok_it(): pass")
     os.environ["NGROK_THEIRS"] = SECRET
     try:
@@ -85,7 +85,7 @@ def test_names_are_offered_and_never_values(tabbing: Session) -> None:
 def test_a_platforms_usual_secret_is_offered_by_name(
     tabbing: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store cannot be listed; the name that we look for is known."""
+    """The store cannot be listed, but the usual name is known."""
     line = "%avocado_up --token $NGROK_A"
     assert tab(tabbing, line) == [line]
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
@@ -95,7 +95,7 @@ def test_a_platforms_usual_secret_is_offered_by_name(
 def test_installed_models_go_before_well_known_ones(
     tabbing: Session, tmp_path: Path
 ) -> None:
-    """Where the engine keeps them, without the engine."""
+    """They are found on disk, without the engine."""
     place = tmp_path / ".ollama/models/manifests/registry.ollama.ai/library/llama-own"
     place.mkdir(parents=True)
     (place / "latest").write_text("{}")
@@ -105,14 +105,14 @@ def test_installed_models_go_before_well_known_ones(
 
 
 def test_paths_are_offered_for_a_folder(tabbing: Session, tmp_path: Path) -> None:
-    """With ``~`` as it was typed."""
+    """``~`` is kept as typed."""
     (tmp_path / "models").mkdir()
     found = tab(tabbing, "%avocado_up --models-dir ~/mo")
     assert found == ["%avocado_up --models-dir ~/models/"]
 
 
 def test_every_magic_that_is_registered_completes(tabbing: Session) -> None:
-    """None is forgotten in the table of commands."""
+    """None is missing in the table of commands."""
     kinds = tabbing.shell.magics_manager.magics
     registered = {n for kind in kinds.values() for n in kind if n.startswith("avocado")}
     assert registered == {command.name for command in COMMANDS}
@@ -121,14 +121,14 @@ def test_every_magic_that_is_registered_completes(tabbing: Session) -> None:
 
 
 def test_python_is_completed_as_before(tabbing: Session) -> None:
-    """Elsewhere nothing of ours is offered."""
+    """Our completions are not offered elsewhere."""
     tabbing.run("some_number = 1")
     assert any(line.endswith("some_number") for line in tab(tabbing, "some_nu"))
     assert not any("domain" in line for line in tab(tabbing, "%cd --do"))
 
 
-def test_unloading_takes_completion_out(tabbing: Session) -> None:
-    """And loading anew puts it in once."""
+def test_unloading_removes_the_completer(tabbing: Session) -> None:
+    """Loading again installs it once."""
     spicy_avocado_magic.unload_ipython_extension(tabbing.shell)
     line = "%avocado_up --loc"
     assert "%avocado_up --local" not in tab(tabbing, line)
@@ -138,13 +138,13 @@ def test_unloading_takes_completion_out(tabbing: Session) -> None:
 
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no matchers, as IPython 7.34 and up to 8.5."""
+    """Remove the matchers, as in IPython 7.34 to 8.5."""
     if hasattr(IPython.core.completer, "context_matcher"):
         monkeypatch.delattr(IPython.core.completer, "context_matcher")
 
 
 def test_the_old_hook_offers_the_same(old: None, tabbing: Session) -> None:
-    """Whatever IPython takes for the word: after a colon, a dollar, a comma."""
+    """However IPython delimits the word: after a colon, a dollar, a comma."""
     tabbing.run("NGROK_MINE = 'x'")
     for text, becomes in (
         ("%avocado_up --lo", "%avocado_up --local"),

@@ -1,4 +1,4 @@
-"""A line of a magic, sorted into words and options."""
+"""The parser of a magic's line."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_line_is_split_as_a_shell_does(line: str, words: list[str]) -> None:
     assert split(line) == words
 
 
-def test_a_quote_that_stays_open_is_a_mistake() -> None:
-    """The user hears of the quote, not of a parser."""
+def test_an_open_quote_is_reported() -> None:
+    """The error is about the quote, not about a parser."""
     with pytest.raises(UsageError, match="quote"):
         split("llama3 --token 'abc")
 

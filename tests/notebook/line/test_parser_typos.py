@@ -1,4 +1,4 @@
-"""Slips of the fingers, and what is said of them."""
+"""Errors for common typos."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ EM, EN = "\u2014", "\u2013"
         (UP, "--hlep", "--hlep is not an option", "mean --help?"),
     ],
 )
-def test_a_slip_is_told_with_what_to_type(
+def test_a_typo_is_reported_with_the_correction(
     command: CommandSpec, line: str, problem: str, remedy: str
 ) -> None:
-    """Not taken for a model, a value or another word."""
+    """It is not taken for a model, a value or another word."""
     with pytest.raises(UsageError) as caught:
         sort_words(command, line)
     assert problem in caught.value.problem
     assert remedy in caught.value.remedy
 
 
-def test_no_slip_repeats_a_value() -> None:
+def test_an_error_never_repeats_a_value() -> None:
     """It may be the token."""
     for line in (f"{EM}token=secret", "--token =secret"):
         with pytest.raises(UsageError) as caught:
@@ -56,8 +56,8 @@ def test_no_slip_repeats_a_value() -> None:
 @pytest.mark.parametrize(
     "line", ["help", "?", " help ;", "--help", "llama3 -h", "--tokn --help"]
 )
-def test_a_word_for_help_helps(line: str) -> None:
-    """Where it stands alone; a key may have that name."""
+def test_a_request_for_help_is_recognised(line: str) -> None:
+    """A bare ``help`` only if it is alone: a key may have that name."""
     assert asks_for_help(line)
     assert not asks_for_help("add help")
 
@@ -73,7 +73,7 @@ def test_a_word_for_help_helps(line: str) -> None:
         "--system=--local",
     ],
 )
-def test_what_may_be_meant_is_let_through(line: str) -> None:
-    """Quotes in quotes, dashes in words, a model that is called true."""
+def test_a_line_that_may_be_correct_is_accepted(line: str) -> None:
+    """Quotes in quotes, dashes in words, a model called true."""
     parsed = sort_words(ASK if "system" in line else UP, line)
     assert parsed.words or parsed.options

@@ -1,4 +1,4 @@
-"""From a line, a cell body and what is around them to a wish."""
+"""The parser of ``%avocado_up`` with its cell body."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def given(
 
 def test_models_and_options_may_stand_in_any_order() -> None:
     """Words are models wherever they stand."""
-    wished = given("llama3 --context 8192 qwen3:8b --local --ttl=2h")
-    assert wished == {
+    settings = given("llama3 --context 8192 qwen3:8b --local --ttl=2h")
+    assert settings == {
         "models": ("llama3", "qwen3:8b"),
         "context": 8192,
         "local": True,
@@ -50,10 +50,12 @@ def test_a_flag_is_undone_with_false() -> None:
 
 
 def test_switches_of_the_call_are_not_settings() -> None:
-    """They steer this one call."""
-    wish = asked("tiny --only --background --restart --rehearse").request
-    assert (wish.only, wish.background, wish.restart, wish.rehearse) == (True,) * 4
-    assert dict(wish.given) == {"models": ("tiny",)}
+    """They apply to this call only."""
+    request = asked("tiny --only --background --restart --rehearse").request
+    assert (request.only, request.background, request.restart, request.rehearse) == (
+        True,
+    ) * 4
+    assert dict(request.given) == {"models": ("tiny",)}
 
 
 @pytest.mark.parametrize(
@@ -72,10 +74,10 @@ def test_switches_of_the_call_are_not_settings() -> None:
         ("bad//name", "'bad//name' is not a model", "llama3"),
     ],
 )
-def test_a_mistake_names_itself_and_its_remedy(
+def test_an_error_names_the_problem_and_the_remedy(
     line: str, problem: str, remedy: str
 ) -> None:
-    """What is wrong stands in the first sentence, what to type in the second."""
+    """What is wrong comes first, what to type second."""
     with pytest.raises(UsageError) as caught:
         asked(line)
     assert problem in caught.value.problem
@@ -90,14 +92,14 @@ def test_the_value_of_a_misspelt_option_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("text", ["$NGROK", "${NGROK}", "'$NGROK'"])
-def test_a_name_is_looked_up_for_each_argument(text: str) -> None:
-    """An undefined name elsewhere cannot spoil it, nor spaces in the value."""
-    wished = given(f"--token {text}", where=names(NGROK="two words"))
-    assert wished == {"token": "two words"}
+def test_a_variable_is_looked_up_for_each_argument(text: str) -> None:
+    """An undefined variable elsewhere does not matter, nor do spaces in the value."""
+    settings = given(f"--token {text}", where=names(NGROK="two words"))
+    assert settings == {"token": "two words"}
 
 
-def test_the_notebook_goes_before_environment_and_secrets() -> None:
-    """The nearest place wins."""
+def test_notebook_variables_precede_environment_and_secrets() -> None:
+    """The first place that has the name is used."""
     everywhere = VariableResolver(
         namespace={"A": "notebook", "C": None},
         environ={"A": "environment", "B": "environment"},
@@ -107,14 +109,14 @@ def test_the_notebook_goes_before_environment_and_secrets() -> None:
     assert found == ["notebook", "environment", "secret"]
 
 
-def test_a_name_that_is_nowhere_is_named() -> None:
+def test_an_undefined_variable_is_named() -> None:
     """The message says which one."""
     with pytest.raises(SecretMissing, match=r"\$NGROK is not defined"):
         asked("llama3 --token $NGROK")
 
 
 def test_an_empty_variable_is_named() -> None:
-    """An empty token is told before it is tried."""
+    """An empty token is reported before it is used."""
     with pytest.raises(SecretMissing, match=r"\$NGROK is empty"):
         asked("llama3 --token $NGROK", where=names(NGROK=" "))
 
@@ -124,8 +126,8 @@ def test_an_empty_variable_is_named() -> None:
 )
 def test_a_variable_may_hold_several_models(value: object) -> None:
     """One notebook variable says what is served."""
-    wished = given("$MODEL gemma3", where=names(MODEL=value))
-    assert wished == {"models": ("llama3", "qwen3", "gemma3")}
+    settings = given("$MODEL gemma3", where=names(MODEL=value))
+    assert settings == {"models": ("llama3", "qwen3", "gemma3")}
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,8 @@ def test_only_the_token_is_left_out_of_a_rehearsal() -> None:
         asked("tiny --rehearse --api-key $KEY")
 
 
-def test_a_literal_token_earns_advice() -> None:
-    """It works, and its user hears that all who read the notebook can read it."""
+def test_a_literal_token_causes_advice() -> None:
+    """It works, but everybody who sees the notebook can read it."""
     assert asked(f"llama3 --token {TOKEN}").notices == (LITERAL_ADVICE,)
     for key in ("NGROK_AUTHTOKEN", "AVOCADO_TOKEN"):
         assert asked("llama3", f"{key}={TOKEN}").notices == (LITERAL_ADVICE,)
@@ -169,8 +171,8 @@ AVOCADO_MODEL=$MODELS
 
 def test_a_body_is_read_by_the_rules_of_dotenv() -> None:
     """Comments, quotes and ``export`` are known, and each ``$NAME`` is looked up."""
-    wished = given("", BODY, names(NGROK=TOKEN, MODELS=["llama3", "qwen3"]))
-    assert wished == {
+    settings = given("", BODY, names(NGROK=TOKEN, MODELS=["llama3", "qwen3"]))
+    assert settings == {
         "engine_env": (("OLLAMA_NUM_PARALLEL", "4"),),
         "token": TOKEN,
         "context": 4096,
@@ -179,19 +181,19 @@ def test_a_body_is_read_by_the_rules_of_dotenv() -> None:
 
 
 @pytest.mark.parametrize("count", range(1, 5))
-def test_the_nearest_of_four_places_wins(count: int) -> None:
+def test_the_closest_of_four_sources_is_used(count: int) -> None:
     """The line, the cell's body, ``%config``, then the environment."""
     environ = {"AVOCADO_CONTEXT": "1", "AVOCADO_MODEL": "a"}
     defaults = {"context": 2, "models": ("b",)} if count > 1 else {}
     body = "AVOCADO_CONTEXT=3\nAVOCADO_MODEL=c" if count > 2 else ""
     line = "d --context 4" if count > 3 else ""
     request = parse_up(line, body, names(environ), defaults)
-    wished = {"context": count, "models": ("abcd"[count - 1],)}
-    assert dict(request.request.given) == wished, "another place than the nearest won"
+    settings = {"context": count, "models": ("abcd"[count - 1],)}
+    assert dict(request.request.given) == settings, "another source was used"
 
 
 @pytest.mark.parametrize(
-    ("line", "body", "defaults", "environ", "wished"),
+    ("line", "body", "defaults", "environ", "settings"),
     [
         ("--local", "", {"domain": "a.bc"}, {}, {"local": True}),
         ("--local", "AVOCADO_DOMAIN=a.bc", {}, {}, {"local": True}),
@@ -200,25 +202,25 @@ def test_the_nearest_of_four_places_wins(count: int) -> None:
         ("", "", {"no_auth": True}, {"AVOCADO_MANAGE": "1"}, {"no_auth": True}),
     ],
 )
-def test_what_excludes_a_farther_value_wins_over_it(
+def test_a_setting_overrides_a_farther_one_that_it_excludes(
     line: str,
     body: str,
     defaults: dict[str, Any],
     environ: dict[str, str],
-    wished: dict[str, Any],
+    settings: dict[str, Any],
 ) -> None:
-    """``--local`` is no mistake where a domain is the default."""
+    """``--local`` is allowed where a domain is the default."""
     request = parse_up(line, body, names(environ), defaults)
-    assert dict(request.request.given) == wished, "the farther value was kept"
+    assert dict(request.request.given) == settings, "the farther value was kept"
 
 
 def test_two_that_exclude_each_other_on_one_line_are_both_given() -> None:
-    """The host refuses them with a remedy: neither is nearer."""
+    """The service refuses them with a remedy: neither is closer."""
     assert given("--local --domain a.bc") == {"local": True, "domain": "a.bc"}
 
 
-def test_a_bad_value_of_the_environment_is_told_by_its_variable() -> None:
-    """It is nowhere on the screen."""
+def test_a_wrong_value_in_the_environment_is_named_by_its_variable() -> None:
+    """The notebook does not show it."""
     with pytest.raises(UsageError, match="AVOCADO_TTL of the environment: 'soon'"):
         asked("tiny", where=names({"AVOCADO_TTL": "soon"}))
 
@@ -231,24 +233,24 @@ def test_every_option_has_a_variable_of_the_environment(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{1+1}", "{MODEL}", "a{b}c"])
-def test_braces_are_not_filled_in(text: str) -> None:
-    """They stay as they are, which no model's name can be."""
+def test_braces_are_not_expanded(text: str) -> None:
+    """They are kept, and no model can be called that."""
     with pytest.raises(UsageError, match=re.escape(text)):
         asked(text, where=names(MODEL="llama3", b="x"))
 
 
 def test_the_line_wins_over_the_body_and_the_body_over_the_environment() -> None:
-    """The nearest to the eye wins."""
+    """The closest source is used."""
     around = names(
         {"AVOCADO_CONTEXT": "1", "AVOCADO_PORT": "1", "AVOCADO_TTL": "1", "OTHER": "x"}
     )
     body = "AVOCADO_CONTEXT=2\nAVOCADO_PORT=2\nAVOCADO_MODEL=old"
-    wished = given("new --context 3", body, around)
-    assert wished == {"models": ("new",), "context": 3, "port": 2, "ttl_s": 1.0}
+    settings = given("new --context 3", body, around)
+    assert settings == {"models": ("new",), "context": 3, "port": 2, "ttl_s": 1.0}
 
 
 def test_other_variables_of_the_environment_are_not_touched() -> None:
-    """A misspelt or foreign variable out there is nobody's mistake here."""
+    """A misspelt or unrelated variable of the environment is not an error."""
     assert given("", where=names({"AVOCADO_FARM": "1", "NGROK_DOMAIN": "x.y"})) == {}
 
 
@@ -265,9 +267,9 @@ def test_other_variables_of_the_environment_are_not_touched() -> None:
         ("AVOCADO_CONTEXT", "AVOCADO_CONTEXT has no value"),
     ],
 )
-def test_a_bad_line_of_the_body_is_named(body: str, problem: str) -> None:
+def test_a_wrong_line_of_the_body_is_named(body: str, problem: str) -> None:
     """By its number as the cell shows it, or by its key."""
     with pytest.raises(UsageError) as caught:
         asked("llama3", body)
     assert problem in caught.value.problem
-    assert TOKEN not in str(caught.value), "a token that stands by itself is shown"
+    assert TOKEN not in str(caught.value), "a token alone on a line is shown"
