@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..errors import (
     DaemonUnreachable,
@@ -17,8 +16,11 @@ from ..errors import (
     VersionMismatch,
     error_from_name,
 )
-from ..protocol.json_codec import from_json
+from ..protocol.control_messages import StateMessage
+from ..protocol.json_codec import from_json, to_json
 from ..protocol.state import PROTOCOL, Failure, State
+
+T = TypeVar("T")
 
 ANSWER_S: Final = 5.0
 """A daemon that does not answer for this long is reported as hung."""
@@ -56,26 +58,27 @@ class ControlClient:
         require_same_protocol(int(state.get("protocol", 0)))
         return from_json(State, state)
 
-    def get(self, path: str) -> dict[str, Any]:
-        """Return the answer to a GET request.
+    def get(self, path: str, reply: type[T]) -> T:
+        """Return the reply to a GET request.
 
         Raises:
             AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it does not answer in time.
         """
-        return self._request("GET", path)
+        return from_json(reply, self._request("GET", path))
 
-    def post(self, path: str, **body: Any) -> dict[str, Any]:
-        """Return the answer to a POST request.
+    def post(self, path: str, message: object, reply: type[T]) -> T:
+        """Send a message and return its reply.
 
         Raises:
             AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it does not answer in time.
         """
-        return self._request("POST", path, json.dumps(body))
+        body = json.dumps(to_json(message))
+        return from_json(reply, self._request("POST", path, body))
 
-    def stream(self, path: str, **body: Any) -> Iterator[dict[str, Any]]:
-        """Yield the messages of a long operation, line by line.
+    def stream(self, path: str, message: object, event: type[T]) -> Iterator[T]:
+        """Send a message and yield the events of a long operation.
 
         Closing the generator cancels the operation.
 
@@ -83,10 +86,9 @@ class ControlClient:
             AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it stops sending.
         """
-        for message in self._lines("POST", path, json.dumps(body)):
-            if "failure" in message:
-                raise to_exception(message["failure"])
-            yield message
+        for line in self._lines("POST", path, json.dumps(to_json(message))):
+            _raise_failure(line)
+            yield from_json(event, line)
 
     def follow(self, after: int = 0) -> Iterator[State]:
         """Yield the state now and after each change, until the daemon ends.
@@ -96,34 +98,21 @@ class ControlClient:
         Raises:
             DaemonUnreachable: If it stops sending.
         """
-        for message in self._lines("GET", f"/events?after={after}"):
-            yield from_json(State, message["state"])
+        for line in self._lines("GET", f"/events?after={after}"):
+            yield from_json(StateMessage, line).state
 
     def _lines(
         self, method: str, path: str, body: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        try:
-            with self._response(method, path, body) as response:
-                for line in response:
-                    yield json.loads(line)
-        except (OSError, http.client.HTTPException):
-            return
-
-    @contextlib.contextmanager
-    def _response(
-        self, method: str, path: str, body: str | None
-    ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request; a time-out or text that is not JSON is an error of ours."""
         connection = _UnixConnection(self.socket, self.answer_s)
         try:
             connection.request(method, path, body, _JSON)
-            yield connection.getresponse()
+            for line in connection.getresponse():
+                yield json.loads(line)
         except TimeoutError as error:
-            raise DaemonUnresponsive(
-                "The background process has not answered for "
-                f"{self.answer_s:.0f} seconds.",
-                "Run %avocado_down, then %avocado_up.",
-            ) from error
+            raise _hung(self.answer_s) from error
+        except (OSError, http.client.HTTPException):
+            return
         except ValueError as error:  # an older daemon, or one that died within a line
             raise _no_answer() from error
         finally:
@@ -132,13 +121,17 @@ class ControlClient:
     def _request(
         self, method: str, path: str, body: str | None = None
     ) -> dict[str, Any]:
+        connection = _UnixConnection(self.socket, self.answer_s)
         try:
-            with self._response(method, path, body) as response:
-                answer: dict[str, Any] = json.loads(response.read())
-        except (OSError, http.client.HTTPException) as error:
+            connection.request(method, path, body, _JSON)
+            answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        except TimeoutError as error:
+            raise _hung(self.answer_s) from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise _no_answer() from error
-        if "failure" in answer:
-            raise to_exception(answer["failure"])
+        finally:
+            connection.close()
+        _raise_failure(answer)
         return answer
 
 
@@ -155,9 +148,13 @@ def require_same_protocol(protocol: int) -> None:
         )
 
 
-def to_exception(payload: dict[str, Any]) -> Exception:
+def _raise_failure(answer: dict[str, Any]) -> None:
+    if answer.get("failure"):
+        raise to_exception(from_json(Failure, answer["failure"]))
+
+
+def to_exception(failure: Failure) -> Exception:
     """Return the error that the daemon sent."""
-    failure = from_json(Failure, payload)
     return error_from_name(
         failure.kind, failure.problem, failure.remedy, failure.log_tail
     )
@@ -167,4 +164,11 @@ def _no_answer() -> DaemonUnreachable:
     return DaemonUnreachable(
         "The background process does not answer.",
         "Run %avocado_up again; it cleans up after the old one.",
+    )
+
+
+def _hung(answer_s: float) -> DaemonUnresponsive:
+    return DaemonUnresponsive(
+        f"The background process has not answered for {answer_s:.0f} seconds.",
+        "Run %avocado_down, then %avocado_up.",
     )

@@ -11,7 +11,7 @@ from tests.interrupts import restore_interrupts
 from tests.machine_speed import slowdown
 
 from . import table
-from .crew import JOBS, Told, side_by_side
+from .crew import JOBS, RowResult, side_by_side
 from .fault import Fault
 from .matrix import ROWS, chosen, why_not
 from .row import Seen
@@ -42,14 +42,14 @@ def main() -> int:
     skipped = {fault.name: reason for fault in rows if (reason := why_not(fault))}
     for fault in rows:
         if fault.name in skipped:
-            _say(table.line(fault, Seen(what=f"SKIPPED: {skipped[fault.name]}")))
+            _say(table.line(fault, Seen(summary=f"SKIPPED: {skipped[fault.name]}")))
     rows = [fault for fault in rows if fault.name not in skipped] * options.rounds
     passed = failed = 0
-    for fault, told in _in_order(rows, options.jobs):
-        _say(table.line(fault, told.seen))
-        if options.trace and told.trace:
-            _say(told.trace)
-        passed, failed = passed + told.is_kept, failed + (not told.is_kept)
+    for fault, result in _in_order(rows, options.jobs):
+        _say(table.line(fault, result.seen))
+        if options.trace and result.trace:
+            _say(result.trace)
+        passed, failed = passed + result.is_kept, failed + (not result.is_kept)
     took = f"{time.monotonic() - began:.0f} s"
     stolen_by_others = f"{stolen.percent():.0f} % of the CPU asked for was not given"
     _say("", f"{len(ROWS)} rows exist; {took}, {stolen_by_others}")
@@ -58,12 +58,12 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _in_order(rows: Sequence[Fault], jobs: int) -> Iterator[tuple[Fault, Told]]:
-    """Yield what came of each row as soon as that of all before it is known."""
-    known: dict[int, Told] = {}
+def _in_order(rows: Sequence[Fault], jobs: int) -> Iterator[tuple[Fault, RowResult]]:
+    """Yield the result of each row, in the order of the rows."""
+    known: dict[int, RowResult] = {}
     place = 0
-    for at, told in side_by_side(rows, jobs):
-        known[at] = told
+    for at, result in side_by_side(rows, jobs):
+        known[at] = result
         while place in known:
             yield rows[place], known.pop(place)
             place += 1

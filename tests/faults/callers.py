@@ -26,7 +26,7 @@ class Verdict(enum.StrEnum):
     """How a request ended."""
 
     WHOLE = "whole"
-    TOLD = "told: a clear, retryable error in its dialect"
+    CLEAR_ERROR = "a clear, retryable error in its dialect"
     CUT = "cut: the connection broke, as its client saw"
     EDGE = "ngrok answered, with a code of its own"
     WRONG = "a wrong answer, or an error that is not clear or not retryable"
@@ -34,7 +34,7 @@ class Verdict(enum.StrEnum):
     HUNG = "hung"
 
 
-LOST: Final = (Verdict.TOLD, Verdict.CUT, Verdict.EDGE)
+LOST: Final = (Verdict.CLEAR_ERROR, Verdict.CUT, Verdict.EDGE)
 BROKEN: Final = (Verdict.WRONG, Verdict.HALF, Verdict.HUNG)
 
 
@@ -65,43 +65,43 @@ class Dialect(enum.Enum):
             return asked | {"options": options}
         return asked | {"max_tokens": _WORDS, "temperature": 0}
 
-    def text(self, told: dict[str, Any]) -> str:
+    def text(self, payload: dict[str, Any]) -> str:
         """Return the text in a whole reply, or in an event of a stream."""
         match self:
             case Dialect.NATIVE:
-                return str((told.get("message") or {}).get("content") or "")
+                return str((payload.get("message") or {}).get("content") or "")
             case Dialect.OPENAI:
-                choice = (told.get("choices") or [{}])[0]
+                choice = (payload.get("choices") or [{}])[0]
                 part = choice.get("message") or choice.get("delta") or {}
                 return str(part.get("content") or "")
             case Dialect.ANTHROPIC:
-                parts = told.get("content") or [told.get("delta") or {}]
+                parts = payload.get("content") or [payload.get("delta") or {}]
                 return "".join(str(part.get("text") or "") for part in parts)
 
-    def is_end(self, told: dict[str, Any]) -> bool:
+    def is_end(self, payload: dict[str, Any]) -> bool:
         """Whether a reply, or an event, says that nothing is missing."""
         match self:
             case Dialect.NATIVE:
-                return told.get("done") is True
+                return payload.get("done") is True
             case Dialect.OPENAI:
-                return bool((told.get("choices") or [{}])[0].get("finish_reason"))
+                return bool((payload.get("choices") or [{}])[0].get("finish_reason"))
             case Dialect.ANTHROPIC:
-                return told.get("type") == "message_stop" or bool(
-                    told.get("type") == "message" and told.get("stop_reason")
+                return payload.get("type") == "message_stop" or bool(
+                    payload.get("type") == "message" and payload.get("stop_reason")
                 )
 
-    def error(self, told: dict[str, Any]) -> str | None:
+    def error(self, payload: dict[str, Any]) -> str | None:
         """Return what an error says, or None for what is none in this dialect."""
-        error = told.get("error")
+        error = payload.get("error")
         if self is Dialect.NATIVE:
             return error if isinstance(error, str) and error else None
         message = error.get("message") if isinstance(error, dict) else None
-        if self is Dialect.ANTHROPIC and told.get("type") != "error":
+        if self is Dialect.ANTHROPIC and payload.get("type") != "error":
             return None
         return str(message) if message else None
 
 
-class _Told(Exception):
+class _ErrorEvent(Exception):
     """A stream ended with an error event."""
 
 
@@ -115,7 +115,7 @@ class Caller:
     is_stand_in: bool
     url: str
     key: str
-    patience_s: float
+    silence_limit_s: float
     calls: list[Call] = field(default_factory=list)
     _expected: str | None = None
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -144,9 +144,9 @@ class Caller:
     def _judge(self) -> tuple[Verdict, str]:
         address = urlsplit(self.url)
         connection = http.client.HTTPConnection(
-            address.hostname or "", address.port, timeout=self.patience_s
+            address.hostname or "", address.port, timeout=self.silence_limit_s
         )
-        # The stand-in repeats what it hears: so no answer can be another's.
+        # The stand-in repeats the prompt, so no answer can be another request's.
         number = f" {next(self._numbers)}-{id(self)}" if self.is_stand_in else ""
         prompt = f"Say avocado{number}"
         body = self.dialect.body(self.model, prompt, is_stream=self.is_stream)
@@ -160,9 +160,9 @@ class Caller:
                 return self._judge_refusal(response)
             text, is_whole = self._read(response)
         except TimeoutError:
-            return Verdict.HUNG, f"silent for {self.patience_s:g} s"
-        except _Told as error:
-            return Verdict.TOLD, str(error)
+            return Verdict.HUNG, f"silent for {self.silence_limit_s:g} s"
+        except _ErrorEvent as error:
+            return Verdict.CLEAR_ERROR, str(error)
         except (OSError, http.client.HTTPException) as error:
             return Verdict.CUT, f"{type(error).__name__}: {error}"
         except ValueError as error:
@@ -174,31 +174,31 @@ class Caller:
         return self._judge_text(text, f"You said: {prompt}")
 
     def _judge_refusal(self, response: http.client.HTTPResponse) -> tuple[Verdict, str]:
-        said = response.read()
+        body = response.read()
         if code := response.headers.get("Ngrok-Error-Code"):
             return Verdict.EDGE, code
         try:
-            message = self.dialect.error(json.loads(said))
+            message = self.dialect.error(json.loads(body))
         except (ValueError, AttributeError):
             message = None
         is_retryable = response.status >= 500 or response.status in _RETRYABLE
-        verdict = Verdict.TOLD if message and is_retryable else Verdict.WRONG
-        return verdict, f"{response.status} {message or said[:200]!r}"
+        verdict = Verdict.CLEAR_ERROR if message and is_retryable else Verdict.WRONG
+        return verdict, f"{response.status} {message or body[:200]!r}"
 
     def _read(self, response: http.client.HTTPResponse) -> tuple[str, bool]:
         """Return the text, and whether the dialect's own mark ended it."""
         if not self.is_stream:
-            told = json.loads(response.read())
-            return self.dialect.text(told), self.dialect.is_end(told)
+            payload = json.loads(response.read())
+            return self.dialect.text(payload), self.dialect.is_end(payload)
         text, is_whole = "", False
         for line in self._lines(response):
             if not line.startswith(b"{"):
                 continue  # a comment, an event's name, or OpenAI's "[DONE]"
-            told = json.loads(line)
-            if (error := self.dialect.error(told)) is not None:
-                raise _Told(error)
-            text += self.dialect.text(told)
-            is_whole = is_whole or self.dialect.is_end(told)
+            payload = json.loads(line)
+            if (error := self.dialect.error(payload)) is not None:
+                raise _ErrorEvent(error)
+            text += self.dialect.text(payload)
+            is_whole = is_whole or self.dialect.is_end(payload)
         if response.chunked and response.chunk_left is not None:
             # Its ``readline`` takes a connection's end for that of the reply.
             raise http.client.IncompleteRead(b"")
@@ -209,10 +209,10 @@ class Caller:
 
         Not by ``readline``, which takes a connection that broke for the end.
         """
-        rest, heard = b"", time.monotonic()
+        rest, last_at = b"", time.monotonic()
         while piece := response.read1(65536):
             now = time.monotonic()
-            self._silence_s, heard = max(self._silence_s, now - heard), now
+            self._silence_s, last_at = max(self._silence_s, now - last_at), now
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 yield line.strip().removeprefix(b"data: ")
@@ -230,10 +230,16 @@ class Caller:
 
 
 class Callers:
-    """One caller for each dialect and manner, until told to end."""
+    """One caller for each dialect and manner, until they are stopped."""
 
     def __init__(
-        self, url: str, key: str, model: str, *, is_stand_in: bool, patience_s: float
+        self,
+        url: str,
+        key: str,
+        model: str,
+        *,
+        is_stand_in: bool,
+        silence_limit_s: float,
     ) -> None:
         self.all = [
             Caller(
@@ -243,12 +249,12 @@ class Callers:
                 is_stand_in=is_stand_in,
                 url=url,
                 key=key,
-                patience_s=patience_s,
+                silence_limit_s=silence_limit_s,
             )
             for dialect in Dialect
             for is_stream in (False, True)
         ]
-        self._patience_s = patience_s
+        self._patience_s = silence_limit_s
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(caller,), daemon=True)
@@ -273,13 +279,13 @@ class Callers:
                 assert time.monotonic() < deadline, f"{caller.name}: no answer any more"
                 self._ending.wait(0.02)
 
-    def tell_to_end(self) -> None:
+    def stop_calling(self) -> None:
         """Let none begin another request."""
         self._ending.set()
 
     def end(self) -> list[Call]:
         """Let each finish what it has begun; return all calls."""
-        self.tell_to_end()
+        self.stop_calling()
         calls = []
         for caller, thread in zip(self.all, self._threads, strict=True):
             thread.join(self._patience_s + scaled(5.0))

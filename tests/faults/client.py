@@ -1,4 +1,4 @@
-"""The clients' rows: what those out there do, by mistake or on purpose."""
+"""The clients' rows: what programs at the public URL do, by mistake or on purpose."""
 
 from __future__ import annotations
 
@@ -82,9 +82,11 @@ def _half_a_body(service: Service) -> None:
         if is_silent:
             response = http.client.HTTPResponse(half)
             response.begin()
-            said = json.loads(response.read())
-            assert response.status == 408, f"{response.status}: {said}"
-            assert Dialect.OPENAI.error(said), f"not told in its dialect: {said}"
+            payload = json.loads(response.read())
+            assert response.status == 408, f"{response.status}: {payload}"
+            assert Dialect.OPENAI.error(payload), (
+                f"not an error of its dialect: {payload}"
+            )
             response.close()
         half.close()
     _wait_let_go(service)
@@ -102,8 +104,8 @@ def _drip(service: Service) -> None:
     for user in users:
         response = http.client.HTTPResponse(user)
         response.begin()
-        told = json.loads(response.read())
-        assert Dialect.OPENAI.is_end(told), f"not answered: {told}"
+        payload = json.loads(response.read())
+        assert Dialect.OPENAI.is_end(payload), f"not answered: {payload}"
         response.close()
         user.close()
     assert head.wait(scaled(5.0)), "a head may come for ever, a byte a second"
@@ -137,14 +139,14 @@ def _say_nothing(service: Service) -> None:
     wait_until(
         lambda: host.num_fds() <= before + 2 * _CALLERS,
         "silent connections stay open at the gateway",
-        within_s=service.policy.head_wait_s + scaled(2.0),
+        within_s=service.timeouts.head_wait_s + scaled(2.0),
     )
-    for one in silent:
-        one.close()
+    for connection in silent:
+        connection.close()
 
 
 def _stream_512(service: Service) -> None:
-    """As many streams as the gateway has places; those beyond are told to wait."""
+    """As many streams as the gateway has places; the others get 429."""
     state = service.state()
     users = [
         Caller(
@@ -154,7 +156,7 @@ def _stream_512(service: Service) -> None:
             is_stand_in=service.is_stand_in,
             url=state.url,
             key=state.api_key,
-            patience_s=scaled(30.0),
+            silence_limit_s=scaled(30.0),
         )
         for dialect, _ in zip(list(Dialect) * _STREAMS, range(_STREAMS), strict=False)
     ]
@@ -169,11 +171,11 @@ def _stream_512(service: Service) -> None:
         thread.join(scaled(40.0))
     calls = [call for user in users for call in user.calls]
     assert len(calls) == _STREAMS, "a stream still waits"
-    told = [call for call in calls if call.verdict is Verdict.TOLD]
-    others = [c for c in calls if c.verdict not in {Verdict.WHOLE, Verdict.TOLD}]
+    refused = [call for call in calls if call.verdict is Verdict.CLEAR_ERROR]
+    others = [c for c in calls if c.verdict not in {Verdict.WHOLE, Verdict.CLEAR_ERROR}]
     assert not others, f"{len(others)} streams, such as: {others[0].detail}"
     assert most > _STREAMS // 2, f"only {most} at once"
-    assert len(told) <= 2 * _CALLERS, f"{len(told)} of {_STREAMS} were refused"
+    assert len(refused) <= 2 * _CALLERS, f"{len(refused)} of {_STREAMS} were refused"
 
 
 def _body() -> bytes:
@@ -181,7 +183,7 @@ def _body() -> bytes:
 
 
 def _open_request(service: Service, length: int) -> socket.socket:
-    """Send the head of a request whose body is still to come."""
+    """Send the head of a request without its body."""
     url = service.state().url
     connection = _socket_to(url)
     headers = streams.head(service) | {
@@ -218,8 +220,8 @@ ROWS = (
     ),
     _row(
         "half-a-body",
-        "told after its wait (408), left alone",
-        "told 408; let go, left alone",
+        "408 after its time-out, left alone",
+        "answered 408; let go, left alone",
         breaks=_half_a_body,
     ),
     _row(
@@ -227,19 +229,19 @@ ROWS = (
         "answered, and slows nobody",
         "answered; a head that drips is hung up on",
         breaks=_drip,
-        policy=_SHORT,
+        timeouts=_SHORT,
     ),
     _row(
         "silent-connections",
         "hung up on, left alone",
         "300 hung up on, left alone",
         breaks=_say_nothing,
-        policy=_SHORT,
-        why="Those to the public URL are ngrok's: they never reach the gateway.",
+        timeouts=_SHORT,
+        note="Those to the public URL are ngrok's: they never reach the gateway.",
     ),
     _row(
         "512-streams-at-once",
-        "answered, or told to wait (429)",
+        "answered, or refused with 429",
         "answered but for those beyond its places (429)",
         breaks=_stream_512,
         keeps_all=False,

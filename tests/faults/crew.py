@@ -1,4 +1,4 @@
-"""Runs rows side by side: they wait more than they compute."""
+"""Worker processes that run several rows at a time."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ _END_S: Final = scaled(10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a worker tells of a row."""
+class RowResult:
+    """The result of a row, as its worker sends it."""
 
     seen: Seen
     is_kept: bool
     trace: str = ""
 
 
-Judge = Callable[[str], Told]
+Judge = Callable[[str], RowResult]
 
 
-def judge(name: str) -> Told:
+def judge(name: str) -> RowResult:
     """Run a row in this process."""
     try:
-        return Told(seen=run(named(name)), is_kept=True)
-    # The second is what pytest raises where nothing else was raised.
+        return RowResult(seen=run(named(name)), is_kept=True)
+    # pytest raises the second where an expected error did not come.
     except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001  (others go on)
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        return _failed(what, traceback.format_exc())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(reason, traceback.format_exc())
 
 
-def _failed(what: str, trace: str = "") -> Told:
-    return Told(seen=Seen(what=f"FAILED: {what}"), is_kept=False, trace=trace)
+def _failed(reason: str, trace: str = "") -> RowResult:
+    return RowResult(seen=Seen(summary=f"FAILED: {reason}"), is_kept=False, trace=trace)
 
 
 def side_by_side(
     faults: Sequence[Fault], jobs: int, judge: Judge = judge
-) -> Iterator[tuple[int, Told]]:
+) -> Iterator[tuple[int, RowResult]]:
     """Run rows in processes of their own; yield each with its place as it ends.
 
     First those that must be alone, one at a time; then the others. A worker that dies
@@ -68,13 +68,13 @@ def side_by_side(
     for count, is_alone in ((1, True), (jobs, False)):
         rows = [(at, faults[at].name) for at in places]
         yield from _shared(
-            [one for one in rows if faults[one[0]].is_alone is is_alone], count, judge
+            [row for row in rows if faults[row[0]].is_alone is is_alone], count, judge
         )
 
 
 def _shared(
     rows: Sequence[tuple[int, str]], jobs: int, judge: Judge
-) -> Iterator[tuple[int, Told]]:
+) -> Iterator[tuple[int, RowResult]]:
     left = deque(rows)
     busy: list[_Worker] = []
     idle: list[_Worker] = []
@@ -86,11 +86,11 @@ def _shared(
                 busy.append(worker)
             wait([worker.pipe for worker in busy], _LOOK_S)
             for worker in list(busy):
-                if (told := worker.news()) is not None:
+                if (result := worker.news()) is not None:
                     busy.remove(worker)
                     if worker.is_alive:
                         idle.append(worker)
-                    yield worker.place, told
+                    yield worker.place, result
     finally:
         for worker in (*busy, *idle):
             worker.end()
@@ -117,8 +117,8 @@ class _Worker:
         self.place, self._deadline = place, time.monotonic() + _ROW_S
         self.pipe.send(name)
 
-    def news(self) -> Told | None:
-        """Return what came of its row, if that is known."""
+    def news(self) -> RowResult | None:
+        """Return the result of its row, or None before its end."""
         if time.monotonic() > self._deadline:
             self._process.kill()
             self._process.join()

@@ -49,8 +49,8 @@ def _record_truncated(service: Service) -> None:
 
 def _record_of_another_version(service: Service) -> Timing:
     path = service.folder.record_path
-    plain = json.loads(path.read_text())
-    write_private(path, json.dumps(plain | {"protocol": 99}))
+    record = json.loads(path.read_text())
+    write_private(path, json.dumps(record | {"protocol": 99}))
     for ask in (status, service.up):
         with pytest.raises(VersionMismatch, match="up --restart; the key stays"):
             ask()
@@ -64,9 +64,9 @@ def _record_not_ours(spoil: Callable[[Path], None]) -> Callable[[Service], None]
         path = service.folder.record_path
         spoil(path)
         for ask in (status, service.up):
-            with pytest.raises(PlatformUnsupported, match=_NOT_OURS) as told:
+            with pytest.raises(PlatformUnsupported, match=_NOT_OURS) as caught:
                 ask()
-            assert "Remove it" in told.value.remedy, told.value
+            assert "Remove it" in caught.value.remedy, caught.value
         path.unlink()
         assert service.up("tiny").outcome == "reused", "up does not find the host"
 
@@ -91,9 +91,9 @@ def _pid_reused(service: Service) -> Timing:
     assert engine is not None
     for pid in (guard, host):
         os.kill(pid, signal.SIGKILL)
-    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
-        service.undo.callback(stranger.kill)
-        reused = Identity(pid=stranger.pid, start="another boot:1")
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as other:
+        service.undo.callback(other.kill)
+        reused = Identity(pid=other.pid, start="another boot:1")
         children = (
             Child(name="agent", identity=reused),
             Child(name="engine", identity=engine),
@@ -101,8 +101,8 @@ def _pid_reused(service: Service) -> Timing:
         service.folder.write_record(DaemonRecord(host=reused, children=children))
         took_s = up_again(service)
         assert not engine.is_alive, "the engine of the dead host was not swept"
-        assert stranger.poll() is None, "a stranger's process was ended"
-        stranger.kill()
+        assert other.poll() is None, "another program's process was ended"
+        other.kill()
     return None, took_s
 
 
@@ -157,13 +157,13 @@ ROWS = (
     _row(
         "record-of-another-version",
         "refused, up --restart restores",
-        "told “another version”, restarted with the same key",
+        "shown “another version”, restarted with the same key",
         plays=_record_of_another_version,
     ),
     _row(
         "record-foreign-owned",
         "refused, with what to do",
-        "told “written or read by others”; removed, found again",
+        "shown “written or read by others”; removed, found again",
         breaks=_record_not_ours(lambda path: os.chown(path, _NOBODY, _NOBODY)),
         needs=_needs_root,
         keeps_all=True,
@@ -171,20 +171,20 @@ ROWS = (
     _row(
         "record-world-readable",
         "refused, with what to do",
-        "told “written or read by others”; removed, found again",
+        "shown “written or read by others”; removed, found again",
         breaks=_record_not_ours(lambda path: path.chmod(0o644)),
         keeps_all=True,
     ),
     _row(
         "settings-world-readable",
         "refused before anything starts",
-        "told “written or read by others”; then restored by up",
+        "shown “written or read by others”; then restored by up",
         plays=_settings_world_readable,
     ),
     _row(
         "pid-reused",
-        "a stranger is never touched",
-        "swept, restored by up, the stranger lives",
+        "another program's process is left alone",
+        "swept, restored by up, the other process runs on",
         plays=_pid_reused,
     ),
     _row(
@@ -198,7 +198,7 @@ ROWS = (
     _row(
         "home-disk-full",
         "another model is refused, the rest left alone",
-        "told DiskTooSmall, left alone",
+        "shown DiskTooSmall, left alone",
         breaks=_home_full,
         prepares=_small_home,
         needs=why_no_mounts,
@@ -207,7 +207,7 @@ ROWS = (
     _row(
         "home-read-only",
         "another model is refused, the rest left alone",
-        "told “read-only file system”, left alone",
+        "shown “read-only file system”, left alone",
         breaks=_home_read_only,
         needs=why_no_mounts,
         keeps_all=True,

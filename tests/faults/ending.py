@@ -1,4 +1,4 @@
-"""Watches a service end: what goes first, and what is left a second later."""
+"""The order in which the parts of a service end, and what is left a second later."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUARD_S: Final = scaled(1.0)
 """The guard ends agent and engine within this time."""
 _LOOK_S: Final = 0.004
 _SLACK_S: Final = scaled(1.0)
-"""For seeing it on a machine whose cores others use as well."""
+"""To see it where other programs use the cores as well."""
 
 Alive = Callable[[], bool]
 

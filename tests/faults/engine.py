@@ -42,11 +42,11 @@ def _runner_dies_mid_stream(service: Service) -> None:
     for dialect in (Dialect.OPENAI, Dialect.ANTHROPIC):
         with streams.begun(service, dialect) as (first, response):
             service.kill(service.runner)
-            said = first
+            body = first
             with contextlib.suppress(http.client.HTTPException, OSError):
                 while piece := response.read1():
-                    said += piece
-                assert b"error" in said[-500:], f"it looks whole: {said[-500:]!r}"
+                    body += piece
+                assert b"error" in body[-500:], f"it looks whole: {body[-500:]!r}"
         # The engine refuses for a moment, until it knows that its runner has gone.
         promises.whole_again(service, service.broken_at, _WHOLE_S)
 
@@ -101,7 +101,7 @@ def _caller(service: Service, dialect: Dialect) -> Caller:
         is_stand_in=service.is_stand_in,
         url=state.url,
         key=state.api_key,
-        patience_s=scaled(30.0),
+        silence_limit_s=scaled(30.0),
     )
 
 
@@ -122,7 +122,7 @@ ROWS = (
         expected="loaded again by the engine itself",
         breaks=_runner_dies_mid_stream,
         bound_s=8.0,
-        why="The engine loads anew by itself: no component falls, so none is shown.",
+        note="The engine loads the model again by itself: no component falls.",
         engine=Engine.REAL,
     ),
     Fault(
@@ -134,7 +134,7 @@ ROWS = (
         part="engine",
         detect_s=_HANG_S,
         # By its health check, or by the requests that wait: whichever sees it first.
-        told=("It is started again; requests that were running are lost",),
+        user_sees=("It is started again; requests that were running are lost",),
         engine=Engine.EITHER,
     ),
     Fault(
@@ -145,7 +145,7 @@ ROWS = (
         bound_s=8.0,
         part="engine",
         detect_s=_HANG_S,
-        told=("what runs the model does nothing",),
+        user_sees=("what runs the model does nothing",),
         engine=Engine.REAL,
     ),
     Fault(
@@ -155,9 +155,9 @@ ROWS = (
         breaks=_cannot_start,
         bound_s=15.0,
         part="engine",
-        told=("could not create the folder of models", "%avocado_up"),
+        user_sees=("could not create the folder of models", "%avocado_up"),
         gives_up=True,
-        mends=lambda service: service.switch(),
+        repairs=lambda service: service.switch(),
     ),
     Fault(
         name="dies-at-each-load",
@@ -166,20 +166,20 @@ ROWS = (
         breaks=_kill_at_each_load,
         bound_s=20.0,
         part="engine",
-        told=("The engine ended by itself (status", "try a smaller model"),
+        user_sees=("The engine ended by itself (status", "try a smaller model"),
         gives_up=True,
-        mends=lambda service: service.switch(),
+        repairs=lambda service: service.switch(),
     ),
     Fault(
         name="out-of-memory-on-load",
         area="engine",
-        expected="told with the sizes, failed; up tries again",
+        expected="shown with the sizes, failed; up tries again",
         breaks=_no_memory,
         bound_s=15.0,
         part="models",
-        told=("it needs 8.6 GB, and 5.5 GB is free", "Choose a smaller model"),
+        user_sees=("it needs 8.6 GB, and 5.5 GB is free", "Choose a smaller model"),
         gives_up=True,
-        mends=lambda service: service.switch(),
+        repairs=lambda service: service.switch(),
     ),
     Fault(
         name="answers-500-to-all",
@@ -196,11 +196,11 @@ ROWS = (
         expected="waited for; streams of events stay open",
         breaks=_slow_first_token,
         bound_s=10.0,
-        mends=lambda service: service.switch(),
+        repairs=lambda service: service.switch(),
         divisor=_SLOW_DIVISOR,
-        policy=_NOT_SO_SHORT,
+        timeouts=_NOT_SO_SHORT,
         keeps_all=True,
-        why=(
+        note=(
             "Lines of JSON (/api, streamed) have nothing that may come before the "
             "first token: ngrok cuts those after five silent minutes."
         ),

@@ -29,39 +29,39 @@ Act = Callable[["Service"], None]
 class Engine(enum.Enum):
     """Which engine a row runs on."""
 
-    STAND_IN = "the stand-in, whose faults can be switched"
+    STAND_IN = "the stand-in, with faults that can be switched"
     EITHER = "a real Ollama where there is one, else the stand-in"
     REAL = "a real Ollama; skipped where there is none"
 
 
 def nothing(_service: Service) -> None:
-    """Mend nothing: the fault passes by itself, or is past once it was made."""
+    """Repair nothing: the fault is over by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A row; ``tests/faults/README.md`` tells how to write one.
+    """A row; ``tests/faults/README.md`` explains how to write one.
 
     Attributes:
         name: As ``--only`` and pytest call it.
         expected: What is promised, in few words.
         breaks: Breaks the service; the clock starts when it is called, or when it
             calls ``service.mark()``.
-        bound_s: From the break, or from the mending if there is one, until the
+        bound_s: From the break, or from the repair if there is one, until the
             service is whole again.
         part: The component that is seen to fall; empty if none may.
         detect_s: Longest time from the break until the state shows it; None where
             the issue sets no bound.
-        told: Texts that the user must be told meanwhile, each by a failure, a stage
+        user_sees: Texts that the user must see meanwhile, each by a failure, a stage
             or a warning of the state.
         gives_up: Whether the part must end as ``failed``; ``up`` then tries again.
-        mends: Ends a fault that lasts, after it was seen, told and given up.
+        repairs: Ends a fault that lasts, after it was noticed, shown and given up.
         brings_up: Brings the service up in place of the matrix itself.
         ends_by_itself: Whether the service must end by itself within the bound.
         keeps_all: Whether every request must be answered.
         has_new_url: Whether the URL cannot be kept.
-        why: Why a promise cannot be kept, for the table.
-        plays: Breaks, judges and mends in place of ``breaks``, where it is not a
+        note: Why a promise cannot be kept, for the table.
+        plays: Breaks, judges and repairs in place of ``breaks``, where it is not a
             component that falls; returns seconds to detect and to recover.
         ends: Whether the right outcome is that the service has ended.
         seen: What was seen, where ``plays`` has judged it.
@@ -70,7 +70,7 @@ class Fault:
         needs: Returns why the row cannot run on this machine; empty if it can.
         engine: Which engine it needs.
         divisor: Of the policy's waits.
-        policy: Waits that are other than that.
+        timeouts: Waits that are other than that.
         is_heavy: Whether it needs the whole machine.
         variables: Set in the environment of the service.
         options: Further options of ``up``.
@@ -83,14 +83,14 @@ class Fault:
     bound_s: float
     part: str = ""
     detect_s: float | None = None
-    told: tuple[str, ...] = ()
+    user_sees: tuple[str, ...] = ()
     gives_up: bool = False
-    mends: Act = nothing
+    repairs: Act = nothing
     brings_up: Callable[[Service], Avocado] | None = None
     ends_by_itself: bool = False
     keeps_all: bool = False
     has_new_url: bool = False
-    why: str = ""
+    note: str = ""
     plays: Callable[[Service], tuple[float | None, float]] | None = None
     ends: bool = False
     seen: str = ""
@@ -98,7 +98,7 @@ class Fault:
     needs: Callable[[], str] = str
     engine: Engine = Engine.STAND_IN
     divisor: float = DIVISOR
-    policy: Mapping[str, float] = field(default_factory=dict)
+    timeouts: Mapping[str, float] = field(default_factory=dict)
     is_heavy: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -60,9 +60,9 @@ def up_again(service: Service) -> float:
 def _killed(service: Service) -> Timing:
     pid = service.host
     detect_s = end_by_guard(service, lambda: os.kill(pid, signal.SIGKILL))
-    assert status() is None, "status tells of a host that was killed"
+    assert status() is None, "status shows a host that was killed"
     last = last_exit_report(rehearse=False)
-    assert last is not None, "status does not tell what happened"
+    assert last is not None, "status does not say what happened"
     assert "was killed" in last.text, last.text
     assert "%avocado_up starts it again" in last.text, last.text
     return detect_s, up_again(service)
@@ -110,14 +110,14 @@ def _hung(service: Service) -> Timing:
     service.freeze(service.host)
     with pytest.raises(
         DaemonUnreachable, match="has not answered for 5 seconds"
-    ) as told:
+    ) as caught:
         status()
-    told_s = time.monotonic() - service.broken_at
-    assert told_s <= ANSWER_S + _NOISE_S, f"told after {told_s:.1f} s"
-    assert "%avocado_down" in told.value.remedy, told.value
+    shown_s = time.monotonic() - service.broken_at
+    assert shown_s <= ANSWER_S + _NOISE_S, f"shown after {shown_s:.1f} s"
+    assert "%avocado_down" in caught.value.remedy, caught.value
     service.undo.close()
     began = time.monotonic()
-    return told_s, promises.whole_again(service, began, WHOLE_S) - began
+    return shown_s, promises.whole_again(service, began, WHOLE_S) - began
 
 
 def _hung_ended(service: Service) -> Timing:
@@ -146,7 +146,7 @@ def _ended_by_ttl(service: Service) -> Timing:
         return any("soon end by itself" in text for text in texts(state))
 
     assert not is_warned(service.state()), "warned an hour before the end"
-    near_s = service.policy.ttl_warn_s - 1.0
+    near_s = service.timeouts.ttl_warn_s - 1.0
     service.up(ttl_s=near_s)
     assert is_warned(service.state()), "no warning before --ttl ends it"
     service.up(ttl_s=4 * 3600.0)
@@ -184,21 +184,21 @@ def _disk_full(service: Service) -> Timing:
         lambda state: not state.is_ready,
         since=service.broken_at,
         within_s=scaled(5.0),
-        what="the engine fell",
+        description="the engine fell",
     )
-    promises.user_is_told(service, ["Nothing can be written to"], scaled(5.0))
+    promises.user_sees(service, ["Nothing can be written to"], scaled(5.0))
     whole_at = promises.whole_again(service, service.broken_at, WHOLE_S)
     with pytest.raises(DiskTooSmall, match="No space left"):
         service.up("other")
-    assert service.avocado.models == ("tiny",), "a refused wish was half taken"
+    assert service.avocado.models == ("tiny",), "a refused change was half made"
     filler.unlink()
     service.watch.first(
         lambda state: not any("Nothing can be" in text for text in texts(state)),
         since=time.monotonic(),
         within_s=scaled(5.0),
-        what="the record is written again",
+        description="the record is written again",
     )
-    assert psutil.pid_exists(service.engine), "the record tells of the dead engine"
+    assert psutil.pid_exists(service.engine), "the record names the dead engine"
     return None, whole_at - service.broken_at
 
 
@@ -227,7 +227,7 @@ def _descriptors_in_use(service: Service) -> None:
 
 
 def _logs_grown(service: Service) -> Timing:
-    """Fill every log from outside, then let engine and agent have much to tell."""
+    """Fill every log from outside, then let engine and agent write more."""
     logs = service.folder.logs
     line = b"grown " * 16 + b"\n"
     for log in logs:
@@ -238,15 +238,15 @@ def _logs_grown(service: Service) -> Timing:
         recover_s = promises.killed_and_whole(service, pid, WHOLE_S)
     wait_until(
         lambda: all(log.stat().st_size < MAX_BYTES for log in logs),
-        f"not begun anew: {[log.name for log in logs]}",
+        f"not rotated: {[log.name for log in logs]}",
     )
     for log in logs:
         kept = backup_path(log).stat().st_size
         assert kept < 2 * MAX_BYTES, f"the backup of {log.name} has {kept} bytes"
     for component in ("engine", "tunnel"):
         shown = read_logs(service.folder, component, 20)
-        told = [one for one in shown if "grown" not in one.text]
-        assert told, f"the {component}'s new lines are not shown: {shown}"
+        new = [line for line in shown if "grown" not in line.text]
+        assert new, f"the {component}'s new lines are not shown: {shown}"
     return None, recover_s
 
 
@@ -282,7 +282,7 @@ ROWS = (
     _row(
         "host-killed",
         "guard ends the rest in 1 s, up restores all",
-        "all ended, told “was killed”, restored by up",
+        "all ended, shown “was killed”, restored by up",
         plays=_killed,
     ),
     _row(
@@ -338,16 +338,16 @@ ROWS = (
         "tunnel, gateway, engine, host",
         plays=_ended_by_owner,
         prepares=_owned,
-        policy={"owner_gone_s": 0.3, "owner_check_every_s": 0.1},
+        timeouts={"owner_gone_s": 0.3, "owner_check_every_s": 0.1},
         ends=True,
-        why="A `sleep` stands in for the notebook server that owns the service.",
+        note="A `sleep` stands in for the notebook server that owns the service.",
     ),
     _row(
         "host-hung",
         "status says so within 5 s, then whole",
-        "told “has not answered for 5 seconds”",
+        "shown “has not answered for 5 seconds”",
         plays=_hung,
-        why="Requests through the URL wait with it, until it goes on or down ends it.",
+        note="Requests through the URL wait with it, until it goes on or down ends it.",
     ),
     _row(
         "host-hung-ended",
@@ -358,16 +358,16 @@ ROWS = (
     ),
     _row(
         "state-disk-full",
-        "engine comes back, told, wishes refused",
-        "whole, told “Nothing can be written”, up refused",
+        "engine comes back, shown, changes refused",
+        "whole, shown “Nothing can be written”, up refused",
         plays=_disk_full,
         prepares=_small_state,
         needs=why_no_mounts,
     ),
     _row(
         "logs-grown",
-        "begun anew, one backup each, nothing is lost",
-        "begun anew, whole again, new lines are shown",
+        "rotated, one backup each, nothing is lost",
+        "rotated, whole again, new lines are shown",
         plays=_logs_grown,
     ),
     _row(
@@ -378,7 +378,7 @@ ROWS = (
         keeps_all=True,
         variables=preloaded(AVOCADO_FAULTS_CLOCK=f"{_CLOCK}-{os.getpid()}"),
         options={"ttl_s": 3600.0},
-        why="`time.time` of host and guard is stood in for; the real clock is not set.",
+        note="`time.time` of host and guard is replaced; the real clock is not set.",
     ),
     _row(
         "3000-descriptors-in-use",

@@ -1,4 +1,4 @@
-"""The kernel's rows: what happens to a notebook, and its service lives on or ends."""
+"""The kernel's rows: what happens to a notebook, and to its service then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from tests.machine_speed import scaled
 from . import kernels, owners
 from .callers import Dialect
 from .fault import Act, Fault
-from .kernels import UP, finds_it, good, open_kernel, told_short, up_in, wait_until
+from .kernels import (
+    UP,
+    failed_in_two_lines,
+    finds_it,
+    good,
+    open_kernel,
+    up_in,
+    wait_until,
+)
 from .service import Service
 
 _END_S: Final = 5.0
@@ -45,7 +53,7 @@ def _kill(service: Service) -> None:
 def _interrupt_first_up(service: Service) -> Avocado:
     kernel, message = _first_up_half_way(service)
     kernel.interrupt()
-    told_short(kernel.collect(message), "Interrupted", "taken back")
+    failed_in_two_lines(kernel.collect(message), "Interrupted", "taken back")
     return _up_again(service, kernel)
 
 
@@ -78,9 +86,9 @@ def _interrupt_change(service: Service) -> None:
     """Interrupt an ``up`` that adds a model to what runs."""
     service.switch(first_token_s=scaled(3))  # the callers wait as well
     message = service.user.send("%avocado_up other")
-    wait_until(lambda: len(service.state().models) == 2, "the wish is not taken")
+    wait_until(lambda: len(service.state().models) == 2, "the change is not accepted")
     service.user.interrupt()
-    told_short(service.user.collect(message), "Interrupted", "taken back")
+    failed_in_two_lines(service.user.collect(message), "Interrupted", "taken back")
     service.switch()
 
 
@@ -92,7 +100,7 @@ def _interrupt_status(service: Service) -> None:
     time.sleep(0.3)  # there is no event: the cell hangs in a read
     began = time.monotonic()
     service.user.interrupt()
-    told_short(service.user.collect(message), "Interrupted", "%avocado_status")
+    failed_in_two_lines(service.user.collect(message), "Interrupted", "%avocado_status")
     assert time.monotonic() - began < scaled(2.0), "the interrupt was not heeded"
     os.kill(host, signal.SIGCONT)
 
@@ -104,7 +112,7 @@ asked = {"model": "tiny", "stream": True, "max_tokens": 2000,
 reply = requests.post(avocado.url + "/v1/chat/completions", json=asked, stream=True,
                       headers={"Authorization": "Bearer " + avocado.api_key})
 for line in reply.iter_lines():
-    print("heard", line[:20])
+    print("received", line[:20])
 """
 
 
@@ -112,7 +120,7 @@ def _interrupt_ask(service: Service) -> None:
     """Interrupt a user's own stream, of 20 s, before its first word and after it."""
     _interrupt_silent_ask(service)
     message = service.user.send(_ASK)
-    service.user.collect(message, until_text="heard")
+    service.user.collect(message, until_text="received")
     _interrupt_cell(service, message)
     log = service.folder.log("engine")
     wait_until(
@@ -152,15 +160,15 @@ def _reset(service: Service) -> None:
     good(service.user.run("%reset -f"))
     good(service.user.run("%avocado_status"))
     url = service.state().url
-    told = good(service.user.run("print(avocado.url)")).strip()
-    assert told == url, "`avocado` is not given back"
+    output = good(service.user.run("print(avocado.url)")).strip()
+    assert output == url, "`avocado` is not given back"
 
 
 def _unload(service: Service) -> None:
     good(service.user.run("%unload_ext spicy_avocado_magic"))
-    told = service.user.run("print('avocado' in globals())\n%avocado_status").text
-    assert "False" in told, "`avocado` outlived %unload_ext"
-    assert "not found" in told, "the magics outlived %unload_ext"
+    output = service.user.run("print('avocado' in globals())\n%avocado_status").text
+    assert "False" in output, "`avocado` outlived %unload_ext"
+    assert "not found" in output, "the magics outlived %unload_ext"
     finds_it(service, service.user)
 
 
@@ -196,7 +204,7 @@ def _stays(name: str, breaks: Act, expected: str = "", **more: Any) -> Fault:
     row: dict[str, Any] = {
         "brings_up": _up_in_a_kernel,
         "keeps_all": True,
-        "policy": _SHORT,
+        "timeouts": _SHORT,
     } | more
     return Fault(
         name=name,
@@ -218,7 +226,7 @@ def _ends(name: str, brings_up: Callable[[Service], Avocado], breaks: Act) -> Fa
         breaks=breaks,
         ends_by_itself=True,
         bound_s=owners.OWNER_GONE_S + _END_S,
-        policy=_SHORT,
+        timeouts=_SHORT,
     )
 
 
@@ -247,7 +255,9 @@ ROWS = (
         part="models",
         bound_s=8.0,
     ),
-    _stays("status-interrupted", _interrupt_status, "told in two lines, left alone"),
+    _stays(
+        "status-interrupted", _interrupt_status, "an error in two lines, left alone"
+    ),
     _stays("ask-interrupted", _interrupt_ask, "the engine stops, left alone"),
     _stays("namespace-reset", _reset),
     _stays("extension-unloaded", _unload, "no magic left; found again at load"),
@@ -265,12 +275,12 @@ ROWS = (
     Fault(
         name="package-upgraded",
         area="kernel",
-        expected="goes on; told to up --restart, same URL, key",
+        expected="goes on; asks for up --restart, same URL, key",
         brings_up=owners.up_of_an_older_version,
         breaks=owners.break_while_upgraded,
         part="engine",
-        mends=owners.upgrade,
-        why="`up --restart` replaces the host: there is no service meanwhile",
+        repairs=owners.upgrade,
+        note="`up --restart` replaces the host: there is no service meanwhile",
         bound_s=8.0,
     ),
 )

@@ -1,4 +1,4 @@
-"""Kernels and terminals as users have them, whose magics reach a row's world."""
+"""Kernels and terminals of a user, with magics that reach a row's world."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ nbclient.NotebookClient(notebook, timeout={timeout_s}, kernel_name="python3").ex
 def environment(
     service: Service, package_parent: Path = PACKAGE_PARENT
 ) -> dict[str, str]:
-    """Return a user's environment, in whose IPythons the magics reach the world."""
+    """Return a user's environment, in which the magics of IPython reach the world."""
     profile = service.home.path / "ipython" / "profile_default" / "startup"
     profile.mkdir(parents=True, exist_ok=True)
     sources = json.dumps(to_json(service.world.sources))
-    policy = json.dumps(to_json(service.policy))
+    policy = json.dumps(to_json(service.timeouts))
     startup = _STARTUP.format(sources=sources, policy=policy)
     (profile / "00-world.py").write_text(startup)
     kept = {k: v for k, v in os.environ.items() if k != "JPY_PARENT_PID"}
@@ -76,7 +76,7 @@ def environment(
 
 
 def good(output: Output) -> str:
-    """Return what a cell told.
+    """Return the output of a cell.
 
     Raises:
         AssertionError: If it failed.
@@ -85,11 +85,11 @@ def good(output: Output) -> str:
     return output.text
 
 
-def told_short(output: Output, *words: str) -> None:
-    """A cell failed in two lines, and says what to do."""
+def failed_in_two_lines(output: Output, *words: str) -> None:
+    """A cell failed in two lines that contain these words."""
     assert output.status == "error", f"the cell did not fail: {output.text}"
     for word in words:
-        assert word in output.text, f"{word!r} is not told: {output.text}"
+        assert word in output.text, f"{word!r} is not in the error: {output.text}"
     assert "Traceback" not in output.text, f"a traceback: {output.text}"
 
 
@@ -98,7 +98,7 @@ def finds_it(service: Service, kernel: Kernel) -> None:
     good(kernel.run(LOAD))
     url = service.state().url
     assert good(kernel.run("print(avocado.url)")).strip() == url, "another URL"
-    assert url in good(kernel.run("%avocado_status")), "status tells no URL"
+    assert url in good(kernel.run("%avocado_status")), "status shows no URL"
 
 
 def open_kernel(
@@ -192,7 +192,7 @@ def start_notebook_run(service: Service, *cells: str) -> subprocess.Popen[bytes]
 
 
 def start_terminal(service: Service) -> subprocess.Popen[bytes]:
-    """Start terminal IPython, whose lines come on its standard input."""
+    """Start terminal IPython, which reads lines from its standard input."""
     return start_program(service, ["-m", "IPython", "--simple-prompt", "--no-banner"])
 
 
@@ -206,11 +206,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_kernel(kernel: Kernel) -> int:
-    """Kill -9 a kernel's process, and return its pid; none is started anew."""
+    """Kill -9 a kernel's process, and return its pid; no other is started."""
     pid = int(good(kernel.run("import os; print(os.getpid())")))
     process = psutil.Process(pid)
     process.send_signal(signal.SIGKILL)
-    wait_until(lambda: _is_gone(process), "the kernel lives")
+    wait_until(lambda: _is_gone(process), "the kernel still runs")
     return pid
 
 

@@ -41,7 +41,7 @@ def chosen(area: str, names: str) -> list[Fault]:
     """Return the rows of an area, or those named; empty means all.
 
     Raises:
-        ValueError: If there is no such area or row.
+        ValueError: If no area or row has one of these names.
     """
     wanted = [name for name in names.split(",") if name]
     unknown = set(wanted) - {fault.name for fault in ROWS}

@@ -1,4 +1,4 @@
-"""The network's rows: it is missing, it goes, or parts of what is out there do."""
+"""The network's rows: none at the start, lost later, or one server unreachable."""
 
 from __future__ import annotations
 
@@ -112,33 +112,35 @@ def _named(address: str) -> str:
 
 
 def _up_once_it_is_there(
-    service: Service, told: dict[str, str], mend: Callable[[], None]
+    service: Service, reasons: dict[str, str], repair: Callable[[], None]
 ) -> Avocado:
-    """Begin, see each part tell why it waits and try on and on, and mend it."""
+    """Begin, wait until each stage shows why it waits, and repair it."""
     up = _begin(service)
     watch = Watch(service.folder)
     service.undo.callback(watch.end)
     began = time.monotonic()
-    for stage, text in told.items():
+    for stage, text in reasons.items():
 
-        def is_told(state: State, stage: str = stage, text: str = text) -> bool:
+        def is_shown(state: State, stage: str = stage, text: str = text) -> bool:
             failure = state.stage(stage).failure
             return failure is not None and text in failure.problem
 
-        watch.first(is_told, since=began, within_s=_WHOLE_S, what=f"{stage} tells why")
+        watch.first(
+            is_shown, since=began, within_s=_WHOLE_S, description=f"{stage} shows why"
+        )
     wait_until(
         lambda: _tries(service, "models") > _TRIES, "given up", within_s=_WHOLE_S
     )
     assert not up.done(), f"up did not wait: {up.exception()}"
-    mend()
-    mended = time.monotonic()
+    repair()
+    repaired_at = time.monotonic()
     avocado = up.result(_WHOLE_S)
-    service.user = (None, time.monotonic() - mended)
+    service.user = (None, time.monotonic() - repaired_at)
     return avocado
 
 
 def _tries(service: Service, component: str) -> int:
-    """Return how often a component has failed, as the flight recorder tells."""
+    """Return how often a component has failed, by the event log."""
     entries = read_tail(service.folder.path, 10_000)
     return sum(e.component == component and "failed life" in e.text for e in entries)
 
@@ -164,14 +166,17 @@ def _found_after_5_minutes(service: Service) -> None:
     """Meanwhile an engine that dies comes back, and serves those who are near."""
     killed_at = time.monotonic()
     os.kill(service.engine, signal.SIGKILL)
-    for is_up, what in ((False, "the engine fell"), (True, "it is back without one")):
+    for is_up, description in (
+        (False, "the engine fell"),
+        (True, "it is back without one"),
+    ):
 
         def is_so(state: State, is_up: bool = is_up) -> bool:
             phases = [state.component(name) for name in ("engine", "models")]
             return all(phase is Phase.READY for phase in phases) is is_up
 
         killed_at = service.watch.first(
-            is_so, since=killed_at, within_s=scaled(8.0), what=what
+            is_so, since=killed_at, within_s=scaled(8.0), description=description
         )
     state = service.state()
     near = Caller(
@@ -181,7 +186,7 @@ def _found_after_5_minutes(service: Service) -> None:
         is_stand_in=service.is_stand_in,
         url=state.local_url,
         key=state.api_key,
-        patience_s=scaled(8.0),
+        silence_limit_s=scaled(8.0),
     )
     call = near.call()
     assert call.verdict is Verdict.WHOLE, f"not even from nearby: {call.detail}"
@@ -256,10 +261,10 @@ def _up_with_a_break(part: str, after: int) -> Callable[[Service], Avocado]:
         assert wire.has_broken.wait(_WHOLE_S), "nothing was fetched"
         time.sleep(_AWAY_S)
         assert not future.done(), f"up did not wait: {future.exception()}"
-        service.world.run(wire.mend())
-        mended = time.monotonic()
+        service.world.run(wire.restore())
+        repaired_at = time.monotonic()
         avocado = future.result(_WHOLE_S)
-        service.user = (None, time.monotonic() - mended)
+        service.user = (None, time.monotonic() - repaired_at)
         return avocado
 
     return up
@@ -268,7 +273,7 @@ def _up_with_a_break(part: str, after: int) -> Callable[[Service], Avocado]:
 def _row(name: str, expected: str, **more: Any) -> Fault:
     row: dict[str, Any] = {
         "bound_s": 20.0,
-        "policy": {"backoff_max_s": _LONGEST_PAUSE_S},
+        "timeouts": {"backoff_max_s": _LONGEST_PAUSE_S},
     } | more
     return Fault(name=name, area="network", expected=expected, **row)
 
@@ -280,31 +285,31 @@ ROWS = (
         brings_up=_up_by_wires,
         breaks=_lost,
         part="tunnel",
-        told=("the tunnel is reconnecting",),
-        mends=_found_after_5_minutes,
+        user_sees=("the tunnel is reconnecting",),
+        repairs=_found_after_5_minutes,
     ),
     _row(
         "none-at-start",
-        "told, waited for without limit, then up",
-        seen="told, tried on, up as soon as it was there",
+        "shown, waited for without limit, then up",
+        seen="shown, tried on, up as soon as it was there",
         prepares=_without_engine,
         brings_up=_up_without_a_network,
         plays=_as_it_was_brought_up,
         keeps_all=True,
-        policy=_AGENT_S,
-        why="`up` waits 5 minutes, tells what is in the way; the host goes on trying.",
+        timeouts=_AGENT_S,
+        note="`up` waits 5 minutes, shows what is in the way; the host goes on trying.",
     ),
     _row(
         "dns-fails",
-        "at start and later: told, waited for, same URL",
+        "at start and later: shown, waited for, same URL",
         brings_up=_up_without_names,
         breaks=_names_go,
         part="tunnel",
-        told=("the tunnel is reconnecting",),
-        mends=_names_return,
-        policy=_AGENT_S,
+        user_sees=("the tunnel is reconnecting",),
+        repairs=_names_return,
+        timeouts=_AGENT_S,
         variables=preloaded(AVOCADO_FAULTS_NAMES=_NAMES),
-        why="`getaddrinfo` of host and agent is stood in for.",
+        note="`getaddrinfo` of host and agent is stood in for.",
     ),
     _row(
         "proxy-in-the-environment",

@@ -1,4 +1,4 @@
-"""Who stands behind a kernel, and which version it runs: acts of the kernel's rows."""
+"""Owners of a kernel and versions of the package, for the kernel's rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.kernels.kernel import COMMAND
 from tests.machine_speed import scaled
 
 from . import kernels
-from .kernels import LOAD, UP, good, open_kernel, told_short, up_in, wait_until
+from .kernels import LOAD, UP, failed_in_two_lines, good, open_kernel, up_in, wait_until
 from .service import Service
 
 OWNER_GONE_S: Final = 0.5
@@ -24,7 +24,7 @@ missed within a row."""
 
 
 def up_under_a_server(service: Service) -> Avocado:
-    """Bring it up in a kernel whose server is a process of its own."""
+    """Bring it up in a kernel of a separate server process."""
     return up_in(service, kernels.ServedKernel(service))
 
 
@@ -69,7 +69,7 @@ def exit_terminal(service: Service) -> None:
 
 
 def up_in_a_shell(service: Service) -> Avocado:
-    """A kernelspec whose shell stays between the server and the kernel."""
+    """Bring it up where a shell stays between the server and the kernel."""
     command = ("bash", "-c", f"{' '.join(COMMAND)}; true")
     return up_in(service, open_kernel(service, command))
 
@@ -80,9 +80,13 @@ def up_in_two_kernels(service: Service) -> Avocado:
     messages = [kernel.send(UP) for kernel in both]
     for kernel, message in zip(both, messages, strict=True):
         good(kernel.collect(message))
-    told = [good(k.run("print(avocado.outcome, avocado.url)")).split() for k in both]
-    assert sorted(outcome for outcome, _ in told) == ["launched", "reused"], told
-    assert told[0][1] == told[1][1], "two URLs"
+    outcomes = [
+        good(k.run("print(avocado.outcome, avocado.url)")).split() for k in both
+    ]
+    assert sorted(outcome for outcome, _ in outcomes) == ["launched", "reused"], (
+        outcomes
+    )
+    assert outcomes[0][1] == outcomes[1][1], "two URLs"
     service.user = both
     return kernels.found(service)
 
@@ -116,16 +120,16 @@ def break_while_upgraded(service: Service) -> None:
 
 
 def upgrade(service: Service) -> None:
-    """Install the present version; a new kernel tells to replace the host."""
+    """Install the present version; a new kernel asks to replace the host."""
     kernel, patch = service.user
     wait_until(
         lambda: service.state().is_ready, "not repaired without the package's files"
     )
     kernels.install_package(service.home.path / "site")
     kernel.restart()
-    assert "another version" in good(kernel.run(LOAD)), "nothing was told at load"
-    told_short(kernel.run("%avocado_status"), "another version", "--restart")
-    told_short(kernel.run("%avocado_up tiny"), "another version", "--restart")
+    assert "another version" in good(kernel.run(LOAD)), "nothing was shown at load"
+    failed_in_two_lines(kernel.run("%avocado_status"), "another version", "--restart")
+    failed_in_two_lines(kernel.run("%avocado_up tiny"), "another version", "--restart")
     good(kernel.run("%avocado_up --restart"))
     patch.undo()
     service.mark()

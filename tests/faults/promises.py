@@ -19,8 +19,8 @@ from .service import Service
 from .watching import texts
 
 _NOISE_S: Final = scaled(1.0)
-"""A start measured once, on a machine whose cores others use as well, is no
-constant: this much is granted on top of 1.5 times of it."""
+"""A start is measured once and varies with other load on the cores: this much is
+granted on top of 1.5 times of it."""
 _END_S: Final = scaled(5.0)
 """An end takes no longer."""
 
@@ -29,7 +29,10 @@ def whole_again(service: Service, since: float, bound_s: float) -> float:
     """Promise 1: return when all is ready and a chat through the public URL works."""
     began = time.monotonic()
     service.watch.first(
-        _is_whole, since=since, within_s=max(0.1, since + bound_s - began), what="whole"
+        _is_whole,
+        since=since,
+        within_s=max(0.1, since + bound_s - began),
+        description="whole",
     )
     while True:
         call = _one_call(service)
@@ -45,16 +48,16 @@ def killed_and_whole(service: Service, pid: int, bound_s: float) -> float:
         lambda state: not state.is_ready,
         since=service.broken_at,
         within_s=bound_s,
-        what="it fell",
+        description="it fell",
     )
     return whole_again(service, fallen_at, bound_s) - service.broken_at
 
 
 def nobody_waits_in_vain(service: Service) -> None:
-    """A request for an engine that was given up is told so at once."""
+    """Require an error at once for a request to an engine that was given up."""
     call = _one_call(service)
-    assert call.verdict is Verdict.TOLD, f"given up, but a chat: {call.detail}"
-    took_s, held_s = call.ended - call.began, service.policy.hold_wait_s
+    assert call.verdict is Verdict.CLEAR_ERROR, f"given up, but a chat: {call.detail}"
+    took_s, held_s = call.ended - call.began, service.timeouts.hold_wait_s
     assert took_s < held_s / 2, f"given up, and a chat waited for {took_s:.2f} s"
 
 
@@ -65,7 +68,7 @@ def _one_call(service: Service) -> Call:
         state.api_key,
         "tiny",
         is_stand_in=service.is_stand_in,
-        patience_s=scaled(5.0),
+        silence_limit_s=scaled(5.0),
     )
     return callers.all[0].call()
 
@@ -88,7 +91,7 @@ def recovered_in_time(service: Service, since: float, bare_s: float) -> None:
     Until all is ready: the chat that proves it waits for its turn among the callers.
     """
     ready_at = service.watch.first(
-        _is_whole, since=since, within_s=scaled(1.0), what="ready"
+        _is_whole, since=since, within_s=scaled(1.0), description="ready"
     )
     recovery_s = ready_at - since
     most_s = 1.5 * bare_s + _NOISE_S
@@ -176,9 +179,9 @@ def ports_of(service: Service, state: State | None) -> list[int]:
 def _listening() -> dict[int, int | None]:
     """Return all ports that are listened on, with the pid where it is known."""
     return {
-        one.laddr[1]: one.pid
-        for one in psutil.net_connections("tcp")
-        if one.status == psutil.CONN_LISTEN and one.laddr
+        connection.laddr[1]: connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr
     }
 
 
@@ -187,14 +190,14 @@ def _is_another(pid: int | None) -> bool:
     return pid is not None and pid != os.getpid()
 
 
-def user_is_told(service: Service, texts_told: Sequence[str], within_s: float) -> None:
-    """Where a promise cannot be kept, the user is told these texts."""
-    for text in texts_told:
+def user_sees(service: Service, expected: Sequence[str], within_s: float) -> None:
+    """Require that the user was shown these texts."""
+    for text in expected:
         service.watch.first(
-            lambda state, text=text: any(text in told for told in texts(state)),  # type: ignore[misc]
+            lambda state, text=text: any(text in shown for shown in texts(state)),  # type: ignore[misc]
             since=service.broken_at,
             within_s=within_s,
-            what=f"the user is not told {text!r}",
+            description=f"the user is not shown {text!r}",
         )
 
 

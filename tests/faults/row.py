@@ -13,7 +13,7 @@ from .callers import Callers
 from .fault import Fault, nothing
 from .service import Service, running
 
-_PATIENCE_S = scaled(15.0)
+_SILENCE_LIMIT_S = scaled(15.0)
 """A request that is silent for longer hangs: the product holds none for longer
 under these policies."""
 _LEFT_ALONE_S = 1.0
@@ -24,7 +24,7 @@ _LEFT_ALONE_S = 1.0
 class Seen:
     """What came of a row."""
 
-    what: str
+    summary: str
     detect_s: float | None = None
     recover_s: float | None = None
     bare_s: float | None = None
@@ -45,7 +45,7 @@ def run(fault: Fault) -> Seen:
             before.api_key,
             "tiny",
             is_stand_in=service.is_stand_in,
-            patience_s=_PATIENCE_S,
+            silence_limit_s=_SILENCE_LIMIT_S,
         )
         callers.start()
         try:
@@ -63,7 +63,7 @@ def run(fault: Fault) -> Seen:
             if not (fault.has_new_url or fault.ends):
                 callers.wait_each_whole(time.monotonic())
         except BaseException:
-            callers.tell_to_end()
+            callers.stop_calling()
             raise
         calls = callers.end()
         lost = promises.nothing_false(calls, keeps_all=fault.keeps_all)
@@ -73,7 +73,7 @@ def run(fault: Fault) -> Seen:
         service.undo.close()
         promises.nothing_left(service)
     return Seen(
-        what=_worded(fault, lost),
+        summary=_summary(fault, lost),
         detect_s=detect_s,
         recover_s=whole_s if fault.part or fault.plays else None,
         bare_s=bare_s,
@@ -87,12 +87,12 @@ def _seen_to_end(service: Service, ended_s: float, callers: Callers) -> Seen:
     lost = promises.nothing_false(calls, keeps_all=False)
     service.undo.close()
     promises.nothing_left(service)
-    what = f"ended by itself after {ended_s:.1f} s, nothing left"
-    return Seen(what=what, lost=lost, asked=len(calls))
+    summary = f"ended by itself after {ended_s:.1f} s, nothing left"
+    return Seen(summary=summary, lost=lost, asked=len(calls))
 
 
 def _follow(service: Service) -> tuple[float | None, float, float]:
-    """See it fall, be told, be mended and whole again.
+    """Wait until it fell, was shown to the user, was repaired and is whole again.
 
     Returns:
         Seconds to detect and to recover, and when it was detected.
@@ -101,7 +101,7 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
     if fault.plays:
         return *fault.plays(service), 0.0
     if not fault.part:
-        fault.mends(service)
+        fault.repairs(service)
         time.sleep(_LEFT_ALONE_S)
         promises.stayed_up(service, broken_at)
         whole_at = promises.whole_again(service, time.monotonic(), fault.scaled_bound_s)
@@ -114,7 +114,7 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
         has_fallen,
         since=broken_at,
         within_s=fault.scaled_bound_s,
-        what=f"{fault.part} fell",
+        description=f"{fault.part} fell",
     )
     detect_s = fallen_at - broken_at
     most_s = fault.scaled_detect_s
@@ -128,13 +128,13 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
             lambda state: state.component(fault.part) is Phase.FAILED,
             since=broken_at,
             within_s=fault.scaled_bound_s,
-            what=f"{fault.part} is given up",
+            description=f"{fault.part} is given up",
         )
         if fault.part == "engine":
             promises.nobody_waits_in_vain(service)
-    promises.user_is_told(service, fault.told, fault.scaled_bound_s)
-    if fault.mends is not nothing:
-        fault.mends(service)
+    promises.user_sees(service, fault.user_sees, fault.scaled_bound_s)
+    if fault.repairs is not nothing:
+        fault.repairs(service)
         began = time.monotonic()
     if fault.gives_up:
         service.up()
@@ -142,14 +142,14 @@ def _follow(service: Service) -> tuple[float | None, float, float]:
     return detect_s, whole_at - began, fallen_at
 
 
-def _worded(fault: Fault, lost: int) -> str:
+def _summary(fault: Fault, lost: int) -> str:
     parts = ["left alone" if not fault.part else "whole again"]
     if fault.seen:
         parts = [fault.seen]
     if fault.gives_up:
         parts = ["failed with cause, up tried again"]
-    if fault.told:
-        parts.append(f"told “{fault.told[0]}”")
+    if fault.user_sees:
+        parts.append(f"shown “{fault.user_sees[0]}”")
     if lost:
         parts.append(f"{lost} failed clearly")
     return ", ".join(parts)

@@ -83,7 +83,7 @@ class LoopbackWorld:
         }
         for name, address in parts.items():
             self.wires[name] = Wire(address)
-            self.run(self.wires[name].mend())
+            self.run(self.wires[name].restore())
         near = {name: wire.address for name, wire in self.wires.items()}
         self.sources = replace(
             now,
@@ -102,9 +102,9 @@ class LoopbackWorld:
         self.run(lose())
 
     def find(self) -> None:
-        """Mend every wire."""
+        """Restore every wire."""
         for wire in self.wires.values():
-            self.run(wire.mend())
+            self.run(wire.restore())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the world's loop and return what it returns."""
@@ -150,7 +150,7 @@ class Service:
     fault: Fault
     home: Home
     world: LoopbackWorld
-    policy: Timeouts
+    timeouts: Timeouts
     is_stand_in: bool
     folder: StateFolder
     avocado: Avocado = field(init=False)
@@ -166,14 +166,14 @@ class Service:
     def up(self, *models: str, **options: Any) -> Avocado:
         """Do what ``%avocado_up`` does."""
         sources = self.world.sources
-        return self.home.up(*models, sources=sources, policy=self.policy, **options)
+        return self.home.up(*models, sources=sources, policy=self.timeouts, **options)
 
     def mark(self) -> None:
         """Let the clock start now, in place of when the row was called."""
         self.broken_at = time.monotonic()
 
     def state(self) -> State:
-        """Return what the host tells now."""
+        """Return the host's present state."""
         state = self.avocado.status()
         assert state is not None, "the host is gone"
         return state
@@ -238,7 +238,7 @@ def _thaw(process: psutil.Process) -> None:
         process.send_signal(signal.SIGCONT)
 
 
-def policy_of(fault: Fault) -> Timeouts:
+def timeouts_of(fault: Fault) -> Timeouts:
     """Return the product's policy with its waits divided as the row says.
 
     On a slow machine they are divided by less, as every bound is wider there.
@@ -247,14 +247,14 @@ def policy_of(fault: Fault) -> Timeouts:
     kept = {name: scaled(getattr(real, name)) for name in _UNSCALED}
     own: dict[str, Any] = {
         name: scaled(value) if name.endswith("_s") else value
-        for name, value in fault.policy.items()
+        for name, value in fault.timeouts.items()
     }
     return replace(real.scaled(fault.divisor / slowdown()), **kept | own)
 
 
 @contextlib.contextmanager
 def running(fault: Fault) -> Iterator[Service]:
-    """Start the service of a row, all of whose parts are ready; not yet ended."""
+    """Start the service of a row and yield it with every component ready."""
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_REHEARSE"):
@@ -280,7 +280,7 @@ def running(fault: Fault) -> Iterator[Service]:
             fault=fault,
             home=home,
             world=world,
-            policy=policy_of(fault),
+            timeouts=timeouts_of(fault),
             is_stand_in=is_stand_in,
             folder=StateFolder.find(rehearsal=False),
         )

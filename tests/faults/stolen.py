@@ -14,7 +14,7 @@ class Stolen:
         self._before = psutil.cpu_times()
 
     def percent(self) -> float:
-        """Return the share since the start, in percent; 0 where nothing tells."""
+        """Return the share since the start, in percent; 0 where it is not counted."""
         return stolen_percent(self._before, psutil.cpu_times())
 
 

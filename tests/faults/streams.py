@@ -30,7 +30,7 @@ def begun(
         with asked(service, dialect) as connection:
             response = connection.getresponse()
             if response.status in _RETRYABLE and time.monotonic() < deadline:
-                continue  # a client does as it is told: it tries again
+                continue  # a client tries again, as the status asks it to
             assert response.status == 200, f"{response.status}: {response.read(200)!r}"
             try:
                 yield response.read1(), response

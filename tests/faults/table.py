@@ -21,13 +21,13 @@ def line(fault: Fault, seen: Seen) -> str:
     shown = _FORMAT.format(
         f"{fault.area}: {fault.name}",
         fault.expected,
-        seen.what,
+        seen.summary,
         _seconds(seen.detect_s),
         _seconds(seen.recover_s),
         _seconds(seen.bare_s),
         f"{seen.lost}/{seen.asked}" if seen.asked else "",
     )
-    return f"{shown}\n{'':<29}· {fault.why}" if fault.why else shown.rstrip()
+    return f"{shown}\n{'':<29}· {fault.note}" if fault.note else shown.rstrip()
 
 
 def _seconds(value: float | None) -> str:

@@ -28,19 +28,19 @@ class Mac(NamedTuple):
 
 
 def test_rest_is_not_what_was_asked_for() -> None:
-    """Nor are guests, whose time is among the users'."""
+    """Nor is the time of guests, which is counted among the users'."""
     before = Linux(100.0, 100.0, 100.0, 100.0, 100.0, 100.0)
     after = Linux(150.0, 125.0, 900.0, 200.0, 125.0, 110.0)
     assert stolen_percent(before, after) == 25.0
 
 
-def test_a_machine_that_does_not_tell_lost_nothing() -> None:
-    """There is no such count on macOS, nor one where no time went by."""
+def test_a_machine_without_the_count_lost_nothing() -> None:
+    """MacOS does not count it, and no share exists where no time went by."""
     assert stolen_percent(Mac(1.0, 1.0, 1.0, 1.0), Mac(2.0, 1.0, 2.0, 2.0)) == 0.0
     same = Mac(1.0, 1.0, 1.0, 1.0)
     assert stolen_percent(same, same) == 0.0
 
 
-def test_this_machine_tells_a_share() -> None:
+def test_this_machine_has_a_share() -> None:
     """Whatever it is made of."""
     assert 0.0 <= Stolen().percent() <= 100.0

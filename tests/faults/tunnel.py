@@ -34,13 +34,13 @@ def _edge_goes(service: Service) -> None:
 
 
 def _edge_returns_after(seconds: float) -> Any:
-    def mend(service: Service) -> None:
+    def repair(service: Service) -> None:
         time.sleep(max(0.0, service.broken_at + seconds - time.monotonic()))
         address = urlsplit(f"//{service.world.sources.edge_address}")
         host, port = address.hostname or "", address.port or 0
         service.world.run(service.world.edge.start(host, port))
 
-    return mend
+    return repair
 
 
 def _edge_with(service: Service, **troubles: Any) -> None:
@@ -117,13 +117,13 @@ def _stale_agent_has_the_url(service: Service) -> None:
     )
     service.undo.callback(_end, stale, identify(stale.pid))
     assert stale.stdout is not None
-    told = ""
-    while "client session established" not in told:
+    output = ""
+    while "client session established" not in output:
         line = stale.stdout.readline()
-        assert line, f"the stale agent ended: {told}"
-        told += line
-    api = re.search(r"addr=(\S+)", told)
-    assert api is not None, told
+        assert line, f"the stale agent ended: {output}"
+        output += line
+    api = re.search(r"addr=(\S+)", output)
+    assert api is not None, output
     upstream = {"url": service.state().local_url}
     body = json.dumps({"name": "stale", "upstream": upstream}).encode()
     service.kill(service.agent)
@@ -155,27 +155,27 @@ _EDGE_GONE = tuple(
         breaks=_edge_goes,
         bound_s=8.0,
         part="tunnel",
-        told=("the tunnel is reconnecting",),
-        mends=_edge_returns_after(seconds / DIVISOR),
+        user_sees=("the tunnel is reconnecting",),
+        repairs=_edge_returns_after(seconds / DIVISOR),
     )
     for seconds in (3, 30, 300)
 )
 
 _QUOTA = tuple(
     Fault(
-        name=f"quota-of-{what}-used-up",
+        name=f"quota-of-{kind}-used-up",
         area="tunnel",
-        expected="told at the next proof, failed; up tries again",
+        expected="shown at the next probe, failed; up tries again",
         breaks=_quota_quota_code(code),
         bound_s=12.0,
         part="tunnel",
-        told=(f"ERR_NGROK_{code}", "next month"),
+        user_sees=(f"ERR_NGROK_{code}", "next month"),
         gives_up=True,
-        mends=_edge_is_well,
-        policy={"probe_idle_s": 1.0},
-        why="Told within 15 minutes: to ask more often would use the quota up itself.",
+        repairs=_edge_is_well,
+        timeouts={"probe_idle_s": 1.0},
+        note="Shown within 15 minutes: more probes would use the quota up themselves.",
     )
-    for code, what in _QUOTAS.items()
+    for code, kind in _QUOTAS.items()
 )
 
 ROWS = (
@@ -187,8 +187,8 @@ ROWS = (
         bound_s=8.0,
         part="tunnel",
         detect_s=EXIT_S,
-        told=("The ngrok agent ended unexpectedly.",),
-        why=_NGROK_ANSWERS,
+        user_sees=("The ngrok agent ended unexpectedly.",),
+        note=_NGROK_ANSWERS,
     ),
     Fault(
         name="agent-hangs",
@@ -198,7 +198,7 @@ ROWS = (
         bound_s=8.0,
         part="tunnel",
         detect_s=_HANG_S,
-        told=("The ngrok agent hangs",),
+        user_sees=("The ngrok agent hangs",),
     ),
     *_EDGE_GONE,
     Fault(
@@ -208,8 +208,8 @@ ROWS = (
         breaks=_forgotten_session,
         bound_s=10.0,
         part="tunnel",
-        told=("already online elsewhere (ERR_NGROK_334)",),
-        mends=_edge_is_well,
+        user_sees=("already online elsewhere (ERR_NGROK_334)",),
+        repairs=_edge_is_well,
     ),
     Fault(
         name="url-taken-by-our-stale-agent",
@@ -220,39 +220,39 @@ ROWS = (
         part="tunnel",
     ),
     Fault(
-        name="url-taken-by-a-stranger",
+        name="url-in-use-elsewhere",
         area="tunnel",
-        expected="334 told with the remedy, failed; up tries again",
+        expected="334 shown with the remedy, failed; up tries again",
         breaks=_forgotten_session,
         bound_s=15.0,
         part="tunnel",
-        told=("already online elsewhere (ERR_NGROK_334)", "--domain"),
+        user_sees=("already online elsewhere (ERR_NGROK_334)", "--domain"),
         gives_up=True,
-        mends=_edge_is_well,
-        why="Whoever has the URL keeps it; only its owner can end that.",
+        repairs=_edge_is_well,
+        note="The other agent keeps the URL; only its owner can end it.",
     ),
     Fault(
         name="agents-too-many",
         area="tunnel",
-        expected="108 told with the remedy, failed; up tries again",
+        expected="108 shown with the remedy, failed; up tries again",
         breaks=lambda service: _edge_with(service, max_sessions=0),
         bound_s=15.0,
         part="tunnel",
-        told=("as many agents as its plan allows", "ERR_NGROK_108"),
+        user_sees=("as many agents as its plan allows", "ERR_NGROK_108"),
         gives_up=True,
-        mends=_edge_is_well,
+        repairs=_edge_is_well,
     ),
     Fault(
         name="token-revoked-in-flight",
         area="tunnel",
-        expected="107 told, failed at once: no try mends it",
+        expected="107 shown, failed at once: no retry helps",
         breaks=lambda service: _edge_with(service, revoked={TOKEN}),
         bound_s=10.0,
         part="tunnel",
-        told=("revoked or reset (ERR_NGROK_107)", "Copy the Authtoken again"),
+        user_sees=("revoked or reset (ERR_NGROK_107)", "Copy the Authtoken again"),
         gives_up=True,
-        mends=_edge_is_well,
-        why="A revoked token never works again; the user must give another.",
+        repairs=_edge_is_well,
+        note="A revoked token never works again; the user must give another.",
     ),
     *_QUOTA,
     Fault(
@@ -283,15 +283,15 @@ ROWS = (
     Fault(
         name="api-hangs-at-start",
         area="tunnel",
-        expected="bounded, told, failed; up tries again",
+        expected="bounded, shown, failed; up tries again",
         breaks=_kill_with(api_s=60),
         bound_s=25.0,
         part="tunnel",
-        told=("was not ready within",),
+        user_sees=("was not ready within",),
         gives_up=True,
-        mends=lambda service: service.switch(),
+        repairs=lambda service: service.switch(),
         # Enough for a good start on a busy machine, and few tries of it.
-        policy={"agent_start_s": 4.0, "restart_tries": 2},
+        timeouts={"agent_start_s": 4.0, "restart_tries": 2},
     ),
     Fault(
         name="api-hangs-while-serving",
@@ -299,18 +299,18 @@ ROWS = (
         expected="a tunnel that works is left alone",
         breaks=_api_hangs,
         bound_s=8.0,
-        mends=lambda service: service.switch(),
+        repairs=lambda service: service.switch(),
         keeps_all=True,
     ),
     Fault(
         name="agent-too-old",
         area="tunnel",
-        expected="told with the version, failed at once; up tries again",
+        expected="shown with the version, failed at once; up tries again",
         breaks=_kill_with(agent_version="3.5.0"),
         bound_s=10.0,
         part="tunnel",
-        told=("agent 3.5.0 is older than 3.30", "Delete"),
+        user_sees=("agent 3.5.0 is older than 3.30", "Delete"),
         gives_up=True,
-        mends=lambda service: service.switch(),
+        repairs=lambda service: service.switch(),
     ),
 )

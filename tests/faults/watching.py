@@ -15,7 +15,7 @@ _AGAIN_S = 0.02
 
 
 class Watch:
-    """Every state that the host tells, with the monotonic time at which it came."""
+    """Every state that the host sent, with the monotonic time of its arrival."""
 
     def __init__(self, folder: StateFolder) -> None:
         self._folder = folder
@@ -35,7 +35,7 @@ class Watch:
         *,
         since: float,
         within_s: float,
-        what: str,
+        description: str,
     ) -> float:
         """Return when a state since a time was first as described.
 
@@ -51,8 +51,10 @@ class Watch:
                         return seen
                 at = len(self._seen)
                 left_s = deadline - time.monotonic()
-                told = _shown(self._seen[-1][1]) if self._seen else "nothing told"
-                assert left_s > 0, f"{what}: not within {within_s:.1f} s; {told}"
+                shown = _shown(self._seen[-1][1]) if self._seen else "no state came"
+                assert left_s > 0, (
+                    f"{description}: not within {within_s:.1f} s; {shown}"
+                )
                 self._news.wait(min(left_s, 1.0))
 
     def since(self, since: float) -> list[State]:
@@ -75,15 +77,15 @@ class Watch:
 
 
 def texts(state: State) -> list[str]:
-    """Return all that a state tells its reader in words."""
+    """Return every text of a state that its reader sees."""
     failures = [model.failure for model in state.models]
     failures += [stage.failure for stage in state.stages]
-    told = [
-        f"{one.problem} {one.remedy} {' '.join(one.log_tail)}"
-        for one in failures
-        if one is not None
+    messages = [
+        f"{failure.problem} {failure.remedy} {' '.join(failure.log_tail)}"
+        for failure in failures
+        if failure is not None
     ]
-    return [*told, *(stage.detail for stage in state.stages), *state.warnings]
+    return [*messages, *(stage.detail for stage in state.stages), *state.warnings]
 
 
 def _shown(state: State) -> str:

@@ -36,7 +36,7 @@ class Wire:
         """``host:port`` of its near end."""
         return f"127.0.0.1:{self._port}"
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         """Let connections through, again on the port that it had."""
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]

@@ -35,8 +35,8 @@ def _lose_names(path: Path) -> None:
 
     def lookup(host: Any, *more: Any, **named: Any) -> Any:
         if path.exists() and not _is_number(str(host)):
-            said = "Temporary failure in name resolution"
-            raise socket.gaierror(socket.EAI_AGAIN, said)
+            message = "Temporary failure in name resolution"
+            raise socket.gaierror(socket.EAI_AGAIN, message)
         return real(host, *more, **named)
 
     async def of_loop(_loop: Any, *parts: Any, **named: Any) -> Any:
