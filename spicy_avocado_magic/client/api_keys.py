@@ -10,7 +10,14 @@ from ..config.api_key_options import (
     build_api_key_request,
 )
 from ..errors import UsageError
-from ..protocol.json_codec import from_json, to_json
+from ..protocol.control_messages import (
+    Acknowledged,
+    AddKeyMessage,
+    AddKeyReply,
+    KeysReply,
+    RevokeKeyMessage,
+)
+from ..protocol.json_codec import to_json
 from ..protocol.state import ApiKeyState
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Secret
@@ -21,8 +28,7 @@ from .launch import state_of
 
 def read_keys(folder: StateFolder) -> tuple[ApiKeyState, ...]:
     """Return every key with its limits and usage, the owner's first."""
-    keys = _daemon(folder).get("/keys")["keys"]
-    return tuple(from_json(ApiKeyState, key) for key in keys)
+    return _daemon(folder).get("/keys", KeysReply).keys
 
 
 def add_key(folder: StateFolder, request: ApiKeyRequest) -> Secret:
@@ -31,8 +37,8 @@ def add_key(folder: StateFolder, request: ApiKeyRequest) -> Secret:
     Raises:
         UsageError: If the name is taken, there are too many keys, or nothing runs.
     """
-    answer = _daemon(folder).post("/keys", grant=to_json(request))
-    return Secret(answer["secret"])
+    message = AddKeyMessage(grant=to_json(request))
+    return Secret(_daemon(folder).post("/keys", message, AddKeyReply).secret)
 
 
 def revoke_key(folder: StateFolder, name: str) -> None:
@@ -41,7 +47,8 @@ def revoke_key(folder: StateFolder, name: str) -> None:
     Raises:
         UsageError: If no key has this name, or nothing runs.
     """
-    _daemon(folder).post("/keys/revoke", name=name)
+    message = RevokeKeyMessage(name=name)
+    _daemon(folder).post("/keys/revoke", message, Acknowledged)
 
 
 def api_key_request(name: str, **arguments: Any) -> ApiKeyRequest:

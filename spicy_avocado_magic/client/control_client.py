@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..errors import (
     DaemonUnreachable,
@@ -16,8 +16,11 @@ from ..errors import (
     VersionMismatch,
     error_from_name,
 )
-from ..protocol.json_codec import from_json
+from ..protocol.control_messages import StateMessage
+from ..protocol.json_codec import from_json, to_json
 from ..protocol.state import PROTOCOL, Failure, State
+
+T = TypeVar("T")
 
 ANSWER_S: Final = 5.0
 """A daemon that does not answer for this long is reported as hung."""
@@ -55,26 +58,27 @@ class ControlClient:
         require_same_protocol(int(state.get("protocol", 0)))
         return from_json(State, state)
 
-    def get(self, path: str) -> dict[str, Any]:
-        """Return the answer to a GET request.
+    def get(self, path: str, reply: type[T]) -> T:
+        """Return the reply to a GET request.
 
         Raises:
             AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it does not answer in time.
         """
-        return self._request("GET", path)
+        return from_json(reply, self._request("GET", path))
 
-    def post(self, path: str, **body: Any) -> dict[str, Any]:
-        """Return the answer to a POST request.
+    def post(self, path: str, message: object, reply: type[T]) -> T:
+        """Send a message and return its reply.
 
         Raises:
             AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it does not answer in time.
         """
-        return self._request("POST", path, json.dumps(body))
+        body = json.dumps(to_json(message))
+        return from_json(reply, self._request("POST", path, body))
 
-    def stream(self, path: str, **body: Any) -> Iterator[dict[str, Any]]:
-        """Yield the messages of a long operation, line by line.
+    def stream(self, path: str, message: object, event: type[T]) -> Iterator[T]:
+        """Send a message and yield the events of a long operation.
 
         Closing the generator cancels the operation.
 
@@ -82,10 +86,9 @@ class ControlClient:
             AvocadoError: The error that the daemon raised.
             DaemonUnreachable: If it stops sending.
         """
-        for message in self._lines("POST", path, json.dumps(body)):
-            if "failure" in message:
-                raise to_exception(message["failure"])
-            yield message
+        for line in self._lines("POST", path, json.dumps(to_json(message))):
+            _raise_failure(line)
+            yield from_json(event, line)
 
     def follow(self, after: int = 0) -> Iterator[State]:
         """Yield the state now and after each change, until the daemon ends.
@@ -95,8 +98,8 @@ class ControlClient:
         Raises:
             DaemonUnreachable: If it stops sending.
         """
-        for message in self._lines("GET", f"/events?after={after}"):
-            yield from_json(State, message["state"])
+        for line in self._lines("GET", f"/events?after={after}"):
+            yield from_json(StateMessage, line).state
 
     def _lines(
         self, method: str, path: str, body: str | None = None
@@ -128,8 +131,7 @@ class ControlClient:
             raise _no_answer() from error
         finally:
             connection.close()
-        if "failure" in answer:
-            raise to_exception(answer["failure"])
+        _raise_failure(answer)
         return answer
 
 
@@ -146,9 +148,13 @@ def require_same_protocol(protocol: int) -> None:
         )
 
 
-def to_exception(payload: dict[str, Any]) -> Exception:
+def _raise_failure(answer: dict[str, Any]) -> None:
+    if answer.get("failure"):
+        raise to_exception(from_json(Failure, answer["failure"]))
+
+
+def to_exception(failure: Failure) -> Exception:
     """Return the error that the daemon sent."""
-    failure = from_json(Failure, payload)
     return error_from_name(
         failure.kind, failure.problem, failure.remedy, failure.log_tail
     )

@@ -9,6 +9,7 @@ from typing import Final
 from ..config.model_name import ModelName
 from ..errors import DaemonUnreachable, Interrupted, UsageError
 from ..formatting import format_bytes
+from ..protocol.control_messages import CreateEvent, CreateMessage
 from ..protocol.state_folder import StateFolder
 from .chat import require_running
 from .control_client import ControlClient
@@ -53,12 +54,13 @@ def create_model(
             "Remove a long part of it, such as a licence.",
         )
     require_running(state_of(folder))
-    request = {"name": name, "modelfile": modelfile, "folder": str(Path.cwd())}
+    message = CreateMessage(name=name, modelfile=modelfile, folder=str(Path.cwd()))
+    client = ControlClient(folder.socket)
     try:
-        for message in ControlClient(folder.socket).stream("/create", **request):
-            if "pulled" in message:
-                return tuple(message["pulled"])
-            show(str(message.get("text", "")))
+        for event in client.stream("/create", message, CreateEvent):
+            if event.pulled is not None:
+                return event.pulled
+            show(event.text)
     except KeyboardInterrupt:
         raise Interrupted(
             f"Interrupted; {name} was not created.",

@@ -79,7 +79,7 @@ def run_doctor(
         answer = _run_checks(json.dumps(request), timeouts.diagnosis_s)
     except DaemonUnreachable as error:
         redact = Redactor([str(token.get("text", ""))])
-        failed = broken("doctor", redact(error.problem), error.remedy)
+        failed = broken(redact(error.problem), error.remedy, name="doctor")
         if report is not None:
             findings = {"findings": {failed.name: to_json(failed)}}
             _write_new(report, json.dumps(findings, indent=2, ensure_ascii=False))

@@ -20,6 +20,7 @@ from ..errors import (
     UserActionRequired,
     VersionMismatch,
 )
+from ..protocol.control_messages import Acknowledged, DownMessage
 from ..protocol.state_folder import DaemonRecord, StateFolder
 from ..system.file_lock import hold_lock
 from ..system.paths import ENGINES_LOCK, engines_folder
@@ -103,7 +104,7 @@ def _request_stop(folder: StateFolder, *, keep_wanted: bool) -> tuple[str, bool]
         # A daemon of another version, or one that is ending, is stopped as well.
         with contextlib.suppress(VersionMismatch):
             local_url = daemon.state().local_url
-        daemon.post("/down", keep_wanted=keep_wanted)
+        daemon.post("/down", DownMessage(keep_wanted=keep_wanted), Acknowledged)
     except AvocadoError as error:
         return local_url, isinstance(error, DaemonUnresponsive)
     return local_url, False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError
+from ..protocol.control_messages import UpMessage, UpReply
 from ..protocol.state import ApiKeyState, State
 from ..protocol.state_folder import StateFolder
 from ..system.redaction import Secret
@@ -162,7 +163,7 @@ class Avocado:
 
         create_model(self._folder, name, modelfile)
         daemon = ControlClient(self._folder.socket)
-        daemon.post("/up", given={"models": [name]}, only=False)
+        daemon.post("/up", UpMessage(given={"models": [name]}, only=False), UpReply)
         wait_until_ready(daemon, lambda _state: None, Timeouts())
 
     def snippets(self, *, show_key: bool = False) -> Snippets:

@@ -19,7 +19,8 @@ from ..config.timeouts import Timeouts
 from ..config.tunnel import TUNNEL
 from ..errors import DaemonUnreachable, DaemonUnresponsive
 from ..protocol.event_log import CRASHED, ENDED, FILE_NAME, read_tail, record_death
-from ..protocol.json_codec import to_json
+from ..protocol.json_codec import from_json, to_json
+from ..protocol.launch_request import LaunchReply, LaunchRequest
 from ..protocol.state import State
 from ..protocol.state_folder import DaemonRecord, StateFolder
 from ..system import IMPORT_ROOT
@@ -161,26 +162,26 @@ def launch(
         DaemonUnreachable: If it neither starts nor sends an error.
     """
     owner = identify(owner_pid())
-    message = {
-        "given": to_json(encode_options(given)),
-        "only": only,
-        "sources": to_json(sources),
-        "policy": to_json(timeouts),
-        "owner": to_json(owner) if owner else None,
-    }
+    request = LaunchRequest(
+        given=encode_options(given),
+        only=only,
+        endpoints=to_json(sources),
+        timeouts=to_json(timeouts),
+        owner=owner,
+    )
     process = _start(folder)
     try:
-        answer = _first_line(process, json.dumps(message), timeouts.launch_s)
+        reply = _send(process, request, timeouts.launch_s)
     except BaseException:
         end_group(Identity(pid=process.pid, start=_start_of(process.pid)), grace_s=1.0)
         raise
     finally:
         # Reaps the process when it ends: a zombie would count as alive.
         threading.Thread(target=process.wait, daemon=True, name="avocado-reap").start()
-    if "ready" in answer:
+    if reply.ready:
         return ControlClient(folder.socket)
-    if "failure" in answer:
-        raise to_exception(answer["failure"])
+    if reply.failure:
+        raise to_exception(reply.failure)
     if process.wait() == _LOCKED:
         return None
     raise DaemonUnreachable(
@@ -216,23 +217,22 @@ def child_environment() -> dict[str, str]:
     return environment
 
 
-def _first_line(
-    process: subprocess.Popen[bytes], message: str, wait_s: float
-) -> dict[str, Any]:
+def _send(
+    process: subprocess.Popen[bytes], request: LaunchRequest, wait_s: float
+) -> LaunchReply:
     if process.stdin is None or process.stdout is None:
-        return {}
+        return LaunchReply()
     with process.stdin as pipe, process.stdout as answers:
         try:
-            pipe.write(message.encode() + b"\n")
+            pipe.write(json.dumps(to_json(request)).encode() + b"\n")
             pipe.flush()
         except BrokenPipeError:
-            return {}
+            return LaunchReply()
         line = _read_line(answers, time.monotonic() + wait_s)
     try:
-        answer: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return {}
-    return answer
+        return from_json(LaunchReply, json.loads(line))
+    except (ValueError, TypeError):
+        return LaunchReply()
 
 
 def _read_line(pipe: IO[bytes], deadline: float) -> bytes:

@@ -18,6 +18,12 @@ from ..config.settings import Endpoints
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, DaemonUnreachable, Interrupted, StartTimeout
 from ..formatting import format_duration
+from ..protocol.control_messages import (
+    UpMessage,
+    UpReply,
+    WithdrawMessage,
+    WithdrawReply,
+)
 from ..protocol.state import State
 from ..protocol.state_folder import StateFolder, read_private, write_private
 from ..system.paths import require_posix
@@ -157,14 +163,16 @@ class _UpOperation:
     def _change(self, daemon: ControlClient, before: State) -> Avocado:
         """Change the settings of the running daemon."""
         given = self._with_token(is_local=not _has_tunnel(before))
-        answer = daemon.post("/up", given=encode_options(given), only=self.request.only)
-        changed, number = answer["changed"], answer["change"]
+        message = UpMessage(given=encode_options(given), only=self.request.only)
+        reply = daemon.post("/up", message, UpReply)
+        changed = reply.changed
+        undo = WithdrawMessage(change=reply.change)
         if self.request.background:
             headline = f"The service has the new settings; {_SHOWN_BY}"
             return Avocado(self.folder, "accepted", headline)
         state = self._wait(
             daemon,
-            undo=lambda: daemon.post("/withdraw", change=number),
+            undo=lambda: daemon.post("/withdraw", undo, WithdrawReply),
             is_new=bool(changed),
         )
         if not changed:

@@ -13,19 +13,34 @@ from aiohttp import web
 
 from ..config.api_key_options import ApiKeyRequest
 from ..config.settings import Settings
-from ..errors import AvocadoError, as_avocado_error
+from ..errors import as_avocado_error
+from ..protocol.control_messages import (
+    Acknowledged,
+    AddKeyMessage,
+    AddKeyReply,
+    CreateEvent,
+    CreateMessage,
+    DownMessage,
+    KeysReply,
+    RevokeKeyMessage,
+    StateMessage,
+    UpMessage,
+    UpReply,
+    WithdrawMessage,
+    WithdrawReply,
+)
 from ..protocol.json_codec import from_json, to_json
-from ..system.redaction import Redactor
+from ..protocol.state import Failure
 from .state_store import StateStore, to_failure
 from .supervisor import Supervisor
 
 
 class ControlServer:
-    """Answers kernels: state, events, and what to change.
+    """HTTP server of the control socket; messages as in ``protocol.control_messages``.
 
     ``GET /state``, ``GET /events?after=N`` (newline-delimited JSON),
     ``POST /up``, ``POST /withdraw``, ``POST /down``; ``GET /keys``, ``POST /keys``,
-    ``POST /keys/revoke``; ``POST /create`` (told in newline-delimited JSON).
+    ``POST /keys/revoke``; ``POST /create`` (newline-delimited JSON).
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -34,8 +49,8 @@ class ControlServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, socket: Path) -> None:
-        """Listen; a socket left by a dead host is replaced."""
-        app = web.Application(middlewares=[self._tell_errors])
+        """Listen; a socket left by a dead daemon is replaced."""
+        app = web.Application(middlewares=[self._return_errors])
         app.router.add_get("/state", self._state)
         app.router.add_get("/events", self._events)
         app.router.add_post("/up", self._up)
@@ -56,21 +71,22 @@ class ControlServer:
             await self._runner.cleanup()
 
     @web.middleware
-    async def _tell_errors(self, request: web.Request, handler: Any) -> Any:
+    async def _return_errors(self, request: web.Request, handler: Any) -> Any:
         try:
             return await handler(request)
         except web.HTTPException:
             raise
-        except Exception as error:  # noqa: BLE001  (told to the kernel, whole)
-            return web.json_response(self._failure(error), status=400)
+        except Exception as error:  # noqa: BLE001  (returned to the kernel)
+            body = {"failure": to_json(self._failure(error))}
+            return web.json_response(body, status=400)
 
-    def _failure(self, error: Exception) -> dict[str, Any]:
+    def _failure(self, error: Exception) -> Failure:
         known = as_avocado_error(error)
         self._context.log(f"control: {type(error).__name__}: {known}")
-        return {"failure": to_json(to_failure(known, self._context.redact))}
+        return to_failure(known, self._context.redact)
 
     async def _state(self, _request: web.Request) -> web.Response:
-        return web.json_response(to_json(self._context.board.snapshot()))
+        return _reply(self._context.board.snapshot())
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -79,22 +95,22 @@ class ControlServer:
         after = int(request.query.get("after", "0"))
         with contextlib.suppress(ConnectionResetError):  # a follower may leave
             async for message in self._follow(after):
-                await response.write(json.dumps(message).encode() + b"\n")
+                await _write(response, message)
         return response
 
-    async def _follow(self, after: int) -> AsyncIterator[dict[str, Any]]:
+    async def _follow(self, after: int) -> AsyncIterator[StateMessage]:
         board = self._context.board
         while not self._supervisor.ending.is_set():
             version, state = board.version, board.snapshot()
             news = [event for event in board.events if event.sequence > after]
             after = state.sequence
-            yield {"state": to_json(state), "events": to_json(news)}
+            yield StateMessage(state=state, events=tuple(news))
             await self._rest(board, after)
             if board.version == version:
                 await self._next_change_or_heartbeat(board)
 
     async def _rest(self, board: StateStore, sequence: int) -> None:
-        """Wait before the next message: progress can, a transition cannot."""
+        """Wait before the next message, but not if a transition occurs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._context.policy.state_every_s):
                 while board.sequence == sequence:
@@ -114,79 +130,83 @@ class ControlServer:
             task.cancel()
 
     async def _up(self, request: web.Request) -> web.Response:
-        wish = await request.json()
+        message = from_json(UpMessage, await request.json())
         number, changed = self._supervisor.change(
-            decode_options(wish["given"]), only=wish["only"]
+            decode_options(message.given), only=message.only
         )
-        return web.json_response({"change": number, "changed": sorted(changed)})
+        return _reply(UpReply(change=number, changed=tuple(sorted(changed))))
 
     async def _withdraw(self, request: web.Request) -> web.Response:
-        wish = await request.json()
-        return web.json_response({"done": self._supervisor.undo_change(wish["change"])})
+        message = from_json(WithdrawMessage, await request.json())
+        done = self._supervisor.undo_change(message.change)
+        return _reply(WithdrawReply(done=done))
 
     async def _down(self, request: web.Request) -> web.Response:
-        wish = await request.json()
-        self._supervisor.request_stop("told to", keep_wanted=wish["keep_wanted"])
-        return web.json_response({})
+        message = from_json(DownMessage, await request.json())
+        reason = "stopped by the user"
+        self._supervisor.request_stop(reason, keep_wanted=message.keep_wanted)
+        return _reply(Acknowledged())
 
     async def _keys(self, _request: web.Request) -> web.Response:
-        return web.json_response({"keys": to_json(self._supervisor.sharing.states())})
+        return _reply(KeysReply(keys=tuple(self._supervisor.sharing.states())))
 
     async def _add_key(self, request: web.Request) -> web.Response:
-        grant = from_json(ApiKeyRequest, (await request.json())["grant"])
-        return web.json_response({"secret": self._supervisor.sharing.add(grant)})
+        message = from_json(AddKeyMessage, await request.json())
+        grant = from_json(ApiKeyRequest, message.grant)
+        return _reply(AddKeyReply(secret=self._supervisor.sharing.add(grant)))
 
     async def _revoke_key(self, request: web.Request) -> web.Response:
-        self._supervisor.sharing.revoke((await request.json())["name"])
-        return web.json_response({})
+        message = from_json(RevokeKeyMessage, await request.json())
+        self._supervisor.sharing.revoke(message.name)
+        return _reply(Acknowledged())
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        """Make a model as long as the kernel listens, and tell how far it is."""
-        wish = await request.json()
-        told = [""]
-        making = asyncio.create_task(
+        """Create a model while the kernel reads, and stream the progress."""
+        message = from_json(CreateMessage, await request.json())
+        lines = [""]
+        creation = asyncio.create_task(
             self._supervisor.creating.create(
-                wish["name"], wish["modelfile"], Path(wish["folder"]), told.append
+                message.name, message.modelfile, Path(message.folder), lines.append
             )
         )
         response = web.StreamResponse()
         response.content_type = "application/x-ndjson"
         try:
             await response.prepare(request)
-            with contextlib.suppress(ConnectionResetError):  # it listens no more
-                await self._tell_making(response, making, told)
+            with contextlib.suppress(ConnectionResetError):  # the kernel left
+                await self._stream_creation(response, creation, lines)
         finally:
-            making.cancel()
-            await asyncio.wait([making])
+            creation.cancel()
+            await asyncio.wait([creation])
         return response
 
-    async def _tell_making(
+    async def _stream_creation(
         self,
         response: web.StreamResponse,
-        making: asyncio.Task[tuple[str, ...]],
-        told: list[str],
+        creation: asyncio.Task[tuple[str, ...]],
+        lines: list[str],
     ) -> None:
-        while not making.done():
-            await asyncio.wait([making], timeout=self._context.policy.state_every_s)
-            del told[:-1]
-            await _write(response, {"text": self._context.redact(told[-1])})
-        error = making.exception()
+        while not creation.done():
+            await asyncio.wait([creation], timeout=self._context.policy.state_every_s)
+            del lines[:-1]
+            text = self._context.redact(lines[-1])
+            await _write(response, CreateEvent(text=text))
+        error = creation.exception()
         if isinstance(error, Exception):
-            await _write(response, self._failure(error))
+            await _write(response, CreateEvent(failure=self._failure(error)))
         else:
-            await _write(response, {"pulled": making.result()})
+            await _write(response, CreateEvent(pulled=creation.result()))
 
 
-async def _write(response: web.StreamResponse, message: dict[str, Any]) -> None:
-    await response.write(json.dumps(message).encode() + b"\n")
+def _reply(message: object) -> web.Response:
+    return web.json_response(to_json(message))
 
 
-def decode_options(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the options given, with JSON's lists as the tuples of ``Settings``."""
-    settings = from_json(Settings, plain)
-    return {name: getattr(settings, name) for name in plain}
+async def _write(response: web.StreamResponse, message: object) -> None:
+    await response.write(json.dumps(to_json(message)).encode() + b"\n")
 
 
-def failure_line(error: AvocadoError, redact: Redactor) -> str:
-    """Return what a host that cannot start says to its kernel."""
-    return json.dumps({"failure": to_json(to_failure(error, redact))})
+def decode_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the given options with the types of ``Settings``."""
+    settings = from_json(Settings, given)
+    return {name: getattr(settings, name) for name in given}

@@ -1,4 +1,4 @@
-"""The board: what every component says of itself, kept as one ``State``."""
+"""Observable state of the daemon, and its transitions in the event log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, Final
 
 from ..errors import AvocadoError
+from ..protocol.event_log import TRANSITIONED, EventLog
 from ..protocol.state import (
     STAGES,
     Event,
@@ -26,16 +27,17 @@ from ..system.redaction import Redactor
 EVENTS_KEPT: Final = 1000
 _RATE_WINDOW_S: Final = 5.0
 _RUNNING: Final = (Phase.STARTING, Phase.BACKOFF)
+_FALLEN: Final = (Phase.BACKOFF, Phase.FAILED)
 
 
 @dataclass(slots=True)
 class _Timer:
-    """How long a stage took, or has taken so far."""
+    """Seconds that a stage took, or has taken so far."""
 
     began: float | None = None
     took_s: float = 0.0
 
-    def turn(self, phase: Phase, now: float) -> None:
+    def enter(self, phase: Phase, now: float) -> None:
         if phase in _RUNNING and self.began is None:
             self.began = now
         elif phase not in _RUNNING and self.began is not None:
@@ -47,16 +49,16 @@ class _Timer:
 
 @dataclass(slots=True)
 class RateMeter:
-    """Bytes a second over the last seconds, from running totals."""
+    """Average rate over the last 5 s, from running totals."""
 
     samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, at_s: float, done_bytes: int) -> None:
-        """Take a sample."""
+        """Add a sample: a time in seconds and a total in bytes."""
         self.samples.append((at_s, done_bytes))
 
     def rate(self, at_s: float) -> float:
-        """Return the present rate in bytes a second; nothing new means less."""
+        """Return the average rate in bytes per second; it decays without new bytes."""
         while len(self.samples) > 1 and at_s - self.samples[1][0] >= _RATE_WINDOW_S:
             self.samples.popleft()
         if not self.samples:
@@ -67,7 +69,7 @@ class RateMeter:
 
 
 class StateStore:
-    """Holds the host's state and its last events; one writer, many followers."""
+    """The daemon's state and its last events; one writer, many followers."""
 
     def __init__(
         self,
@@ -86,24 +88,24 @@ class StateStore:
         self._state = state
         self._changed = asyncio.Event()
         self.version = 0
-        """Grows with every change, progress and counts included."""
+        """Increases with every change, progress and counts included."""
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.ends_at: float | None = None
         self.live_fields: Callable[[], dict[str, Any]] = dict
-        """Asked at each snapshot for facts that change all the time.
+        """Return fields that change all the time, for each snapshot.
 
-        Its ``warnings`` are shown besides those that stay.
+        Its ``warnings`` are added to the others.
         """
         self.on_event: Callable[[Event, Failure | None], None] = lambda *_: None
-        """Told each transition, with the error if it was one."""
+        """Called with each transition, and with its error."""
 
     @property
     def sequence(self) -> int:
-        """Number of the last event."""
+        """Sequence number of the last event."""
         return self._state.sequence
 
     def snapshot(self) -> State:
-        """Return everything as it is now."""
+        """Return the state as it is now."""
         now = self._clock()
         stages = tuple(
             replace(
@@ -125,22 +127,22 @@ class StateStore:
         )
 
     def _progress_now(self, stage: Stage, now: float) -> Progress | None:
-        """Return a stage's progress with the rate of now, not of its last byte."""
+        """Return a stage's progress with the current rate."""
         if stage.progress is None or stage.name not in self._rates:
             return stage.progress
         return replace(stage.progress, rate_bytes_s=self._rates[stage.name].rate(now))
 
     async def wait_change(self) -> None:
-        """Return after the next change of anything."""
+        """Return after the next change."""
         await self._changed.wait()
 
     def update(self, **facts: Any) -> None:
-        """Set plain facts of the state, such as ``url`` or ``compute``."""
+        """Set fields of the state, such as ``url`` or ``compute``."""
         self._state = replace(self._state, **facts)
         self._notify()
 
     def warn(self, part: str, *warnings: str) -> None:
-        """Replace all that a part of the host warns of."""
+        """Replace the warnings of one part of the daemon."""
         self._warnings[part] = warnings
         self.update(warnings=tuple(chain.from_iterable(self._warnings.values())))
 
@@ -159,14 +161,14 @@ class StateStore:
             return
         keeps_progress = phase in (Phase.STARTING, Phase.READY)
         progress = before.progress if keeps_progress else None
-        self._timers[name].turn(phase, self._clock())
+        self._timers[name].enter(phase, self._clock())
         self._stages[name] = replace(
             before, phase=phase, detail=text, progress=progress, failure=failure
         )
         self._record(name, phase, text)
 
     def progress(self, name: str, done_bytes: int, total_bytes: int) -> None:
-        """Tell how far a stage's download is; it never runs backwards."""
+        """Set the progress of a stage's download; it never decreases."""
         before = self._stages[name].progress
         if before is not None and before.total_bytes == total_bytes:
             done_bytes = max(done_bytes, before.done_bytes)
@@ -176,7 +178,7 @@ class StateStore:
         self._notify()
 
     def fail(self, component: str, error: AvocadoError, *, again: bool) -> None:
-        """Mark a component's unfinished stage as failed, or as to be tried again."""
+        """Set a component's unfinished stage to failed, or to backoff if ``again``."""
         phase = Phase.BACKOFF if again else Phase.FAILED
         failure = to_failure(error, self._redact)
         own = [s for s in self._stages.values() if s.component == component]
@@ -188,18 +190,18 @@ class StateStore:
         self._notify()
 
     def reset(self, component: str) -> None:
-        """Put a component's stages back to waiting, before a new life."""
+        """Set a component's stages to waiting, before it runs again."""
         for name, stage in list(self._stages.items()):
             if stage.component == component and stage.phase is not Phase.WAITING:
                 self._rates.pop(name, None)
                 self.stage(name, Phase.WAITING, "")
 
     def models(self, models: Iterable[ModelState]) -> None:
-        """Replace the list of wanted models."""
+        """Replace the list of requested models."""
         self.update(models=tuple(models))
 
     def model(self, name: str, **facts: Any) -> None:
-        """Set facts of one wanted model."""
+        """Set fields of one requested model."""
         models = tuple(
             replace(model, **facts) if model.name == name else model
             for model in self._state.models
@@ -228,10 +230,52 @@ class StateStore:
         changed.set()
 
 
+class TransitionRecorder:
+    """A subscriber that writes each transition to the event log.
+
+    It also records what a fall and return of the engine mean for requests.
+    """
+
+    def __init__(
+        self, log: EventLog, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log, self._clock = log, clock
+        self._timers = {name: _Timer() for name, _ in STAGES}
+        self._engine_was_ready = self._is_holding = False
+
+    def __call__(self, event: Event, failure: Failure | None) -> None:
+        """Write a transition; when a stage becomes ready, with the seconds it took."""
+        timer = self._timers[event.stage]
+        was_running = timer.began is not None
+        timer.enter(event.phase, self._clock())
+        is_done = was_running and event.phase is Phase.READY
+        self._log.record(
+            event.component,
+            TRANSITIONED,
+            event.text,
+            step=(event.stage, event.phase.value),
+            failure=failure,
+            after_s=timer.took_s if is_done else None,
+        )
+        if event.stage == "serve":
+            self._record_requests(event.phase)
+
+    def _record_requests(self, phase: Phase) -> None:
+        if phase is Phase.READY:
+            self._engine_was_ready = True
+            if self._is_holding:
+                self._is_holding = False
+                self._log.record("gateway", TRANSITIONED, "forwards requests again")
+        elif phase in _FALLEN and self._engine_was_ready and not self._is_holding:
+            self._is_holding = True
+            text = "holds requests until the engine is up"
+            self._log.record("gateway", TRANSITIONED, text)
+
+
 def to_failure(error: AvocadoError, redact: Redactor) -> Failure:
     """Return an error in the form that crosses processes, without secrets.
 
-    A library's message that an error repeats may quote what it was given.
+    An error may repeat a library's message, which may quote a secret.
     """
     return Failure(
         kind=type(error).__name__,

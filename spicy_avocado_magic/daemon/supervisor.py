@@ -24,9 +24,9 @@ from .components.models import ModelsComponent
 from .components.tunnel import TunnelComponent
 from .context import DaemonContext
 from .desired_state import no_model, save_desired_state
-from .event_causes import EventCorrelator
 from .lifetime import Lifetime
 from .restart_loop import RestartLoop, RunComponent
+from .state_store import TransitionRecorder
 from .usage_store import UsageStore
 
 
@@ -41,7 +41,7 @@ class Supervisor:
         """Whether the host, once ended, leaves its settings for the next one."""
         self.why = ""
         """For what it ends; empty while it does not."""
-        context.board.on_event = EventCorrelator(context.log)
+        context.board.on_event = TransitionRecorder(context.log)
         self._lifetime = Lifetime(context, owner, self.request_stop)
         self._change = 0
         self._before: Settings | None = None

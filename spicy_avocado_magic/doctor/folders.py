@@ -45,17 +45,16 @@ def check_state_folder(context: DoctorContext) -> Finding:
     try:
         folder = StateFolder.find(rehearsal=context.rehearsal)
     except OSError as error:
-        problem = f"The state folder cannot be created: {error.strerror}."
-        return broken("state", problem, remedy)
+        return broken(f"The state folder cannot be created: {error.strerror}.", remedy)
     folder.read_record()
     folder.read_secrets()
     problem = write_problem(folder.path) or _noexec_problem(folder.path)
     if problem:
-        return broken("state", problem, remedy)
+        return broken(problem, remedy)
     if len(os.fsencode(folder.socket)) > _MAX_SOCKET_BYTES:
         problem = f"The path {folder.socket} is too long for a socket."
-        return broken("state", problem, "Set XDG_RUNTIME_DIR to a shorter path.")
-    return ok("state", f"{folder.path} is writable, and only by you.")
+        return broken(problem, "Set XDG_RUNTIME_DIR to a shorter path.")
+    return ok(f"{folder.path} is writable, and only by you.")
 
 
 def check_home(context: DoctorContext) -> Finding:
@@ -65,14 +64,14 @@ def check_home(context: DoctorContext) -> Finding:
     # The engine keeps its key in ``~/.ollama``, wherever its models are.
     for folder in (home / ".ollama", cache):
         if problem := write_problem(nearest_existing(folder)):
-            return broken("home", problem, remedy)
+            return broken(problem, remedy)
     problem = _noexec_problem(nearest_existing(cache))
     if problem and shutil.which("ollama") is None:
-        return broken("home", problem, "Set XDG_CACHE_HOME to a folder on another one.")
+        return broken(problem, "Set XDG_CACHE_HOME to a folder on another one.")
     if home != Path.home():
         problem = f"{Path.home()} cannot be written: {home} is used, and may not last."
-        return warning("home", problem, remedy)
-    return ok("home", f"{home} can be written.")
+        return warning(problem, remedy)
+    return ok(f"{home} can be written.")
 
 
 def check_engines_disk(context: DoctorContext) -> Finding:
@@ -80,12 +79,12 @@ def check_engines_disk(context: DoctorContext) -> Finding:
     folder = engines_folder(rehearsal=context.rehearsal)
     if shutil.which("ollama") is not None or any(folder.glob("*/bin/ollama")):
         free = shutil.disk_usage(nearest_existing(folder)).free
-        return ok("engine disk", f"Nothing to install; {format_bytes(free)} are free.")
+        return ok(f"Nothing to install; {format_bytes(free)} are free.")
     minimum, usual = _ARCHIVE_BYTES, _ARCHIVE_BYTES + _UNPACKED_BYTES
     if context.rehearsal:
         minimum = usual = _REHEARSAL_BYTES
     remedy = "Free some space, or set XDG_CACHE_HOME to a folder on a larger disk."
-    return _check_space("engine disk", folder, minimum, usual, remedy)
+    return _check_space(folder, minimum, usual, remedy)
 
 
 def check_models_disk(context: DoctorContext) -> Finding:
@@ -98,7 +97,7 @@ def check_models_disk(context: DoctorContext) -> Finding:
     require_drive_mounted(folder, context.platform)
     problem = write_problem(nearest_existing(folder))
     if problem:
-        return broken("model disk", problem, "Set --models-dir to another folder.")
+        return broken(problem, "Set --models-dir to another folder.")
     minimum, usual = _SMALL_MODEL_BYTES, _USUAL_MODEL_BYTES
     # A running service has its models already.
     if context.rehearsal or context.is_running:
@@ -107,7 +106,7 @@ def check_models_disk(context: DoctorContext) -> Finding:
         "Free some space, choose a smaller model, or set --models-dir to a folder on "
         "a larger disk."
     )
-    return _check_space("model disk", folder, minimum, usual, remedy)
+    return _check_space(folder, minimum, usual, remedy)
 
 
 def expected_models_folder(context: DoctorContext) -> Path:
@@ -151,19 +150,17 @@ def _noexec_problem(folder: Path) -> str:
     return ""
 
 
-def _check_space(
-    name: str, folder: Path, minimum: int, usual: int, remedy: str
-) -> Finding:
+def _check_space(folder: Path, minimum: int, usual: int, remedy: str) -> Finding:
     path = nearest_existing(folder)
     free = shutil.disk_usage(path).free
     disk = os.statvfs(path)
     message = f"{folder}: {format_bytes(free)} are free"
     if disk.f_files and not disk.f_favail:
-        return broken(name, f"{folder}: the disk has no free inodes for files.", remedy)
+        return broken(f"{folder}: the disk has no free inodes for files.", remedy)
     if free < minimum:
         needed = format_bytes(minimum)
-        return broken(name, f"{message}, {needed} are needed.", remedy)
+        return broken(f"{message}, {needed} are needed.", remedy)
     if free < usual:
         needed = format_bytes(usual)
-        return warning(name, f"{message}, {needed} are often needed.", remedy)
-    return ok(name, f"{message}.")
+        return warning(f"{message}, {needed} are often needed.", remedy)
+    return ok(f"{message}.")

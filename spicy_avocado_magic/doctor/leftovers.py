@@ -68,7 +68,6 @@ def check_ports(context: DoctorContext) -> Finding:
         listening = listeners()
     except psutil.AccessDenied:
         return unknown(
-            "ports",
             "This system does not show which program uses a port.",
             "Nothing to do as long as %avocado_up works.",
         )
@@ -86,9 +85,7 @@ def check_ports(context: DoctorContext) -> Finding:
         for port, pid in taken.items()
     )
     if gateway_port in taken:
-        return broken(
-            "ports", f"{message}.", "Choose another --port, or leave --port out."
-        )
+        return broken(f"{message}.", "Choose another --port, or leave --port out.")
     if taken:
         effect_of = {
             DEFAULT_PORT: "another Ollama shares memory and GPU with it",
@@ -96,14 +93,13 @@ def check_ports(context: DoctorContext) -> Finding:
         }
         effects = ", and ".join(effect_of[port] for port in taken)
         return warning(
-            "ports",
             f"{message}. The service uses another port instead, but {effects}.",
             "End that program if you do not need it; Spicy Avocado only ends its own.",
         )
     own = [p for p in (DEFAULT_PORT, AGENT_PORT) if p in listening]
     used = f" Used by this service: {', '.join(map(str, own))}." if own else ""
     usual = f"{DEFAULT_PORT} (engine) and {AGENT_PORT} (agent)"
-    return ok("ports", f"No other program uses the ports {usual}.{used}")
+    return ok(f"No other program uses the ports {usual}.{used}")
 
 
 def _reserved(port: int, platform: Platform) -> str:
@@ -136,12 +132,12 @@ def check_leftovers(context: DoctorContext) -> Finding:
     unrecorded = list(_unrecorded(running, context.timeouts.launch_s))
     found += [f"a {name} without a record (pid {pid})" for name, pid in unrecorded]
     if not found:
-        return ok("remains", "No process or record of an earlier service is left.")
+        return ok("No process or record of an earlier service is left.")
     remedy = "%avocado_down ends and removes them; %avocado_up does so as well."
     if unrecorded:
         pids = " ".join(str(pid) for _, pid in unrecorded)
         remedy = f"Run %avocado_down; if they are still there, end them: !kill {pids}"
-    return warning("remains", f"Left over: {', '.join(found)}.", remedy)
+    return warning(f"Left over: {', '.join(found)}.", remedy)
 
 
 def _unrecorded(running: set[int], launch_s: float) -> Iterator[tuple[str, int]]:

@@ -58,8 +58,8 @@ def check_platform(context: DoctorContext) -> Finding:
     if context.platform.terms:
         message += f". {context.platform.terms}"
     if context.platform.policy:
-        return warning("platform", message, "Read its terms before you share the URL.")
-    return ok("platform", message)
+        return warning(message, "Read its terms before you share the URL.")
+    return ok(message)
 
 
 def installed_versions() -> dict[str, str]:
@@ -77,18 +77,16 @@ def check_packages(_context: DoctorContext) -> Finding:
     missing = [name for name, version in versions.items() if not version]
     if missing:
         return broken(
-            "packages",
             f"Not installed: {', '.join(missing)}.",
             "Run %pip install -U spicy-avocado-magic, then restart the kernel.",
         )
     numbers = tuple(int(n) for n in re.findall(r"\d+", versions["IPython"])[:2])
     if numbers < _OLDEST_IPYTHON:
         return broken(
-            "packages",
             f"IPython {versions['IPython']} is older than 7.34.",
             "Run %pip install -U ipython, then restart the kernel.",
         )
-    return ok("packages", f"All are installed, with IPython {versions['IPython']}.")
+    return ok(f"All are installed, with IPython {versions['IPython']}.")
 
 
 def check_memory(context: DoctorContext) -> Finding:
@@ -102,11 +100,11 @@ def check_memory(context: DoctorContext) -> Finding:
         message += f", {format_bytes(memory.vram_free)} on {memory.gpus} GPU"
     remedy = "End other programs, restart the kernel, or choose a smaller model."
     if free < _NO_MEMORY_BYTES:
-        return broken("memory", f"{message}: no model fits.", remedy)
+        return broken(f"{message}: no model fits.", remedy)
     # The models of a running service use the memory that is missing.
     if free < _TIGHT_MEMORY_BYTES and not (context.rehearsal or context.is_running):
-        return warning("memory", f"{message}: only the smallest models fit.", remedy)
-    return ok("memory", f"{message}.")
+        return warning(f"{message}: only the smallest models fit.", remedy)
+    return ok(f"{message}.")
 
 
 def check_sharing(_context: DoctorContext) -> Finding:
@@ -120,10 +118,9 @@ def check_sharing(_context: DoctorContext) -> Finding:
             if uid >= _FIRST_USER_ID and uid not in (os.getuid(), _NOBODY_ID):
                 others.add(uid)
     if not others:
-        return ok("sharing", "No other user has a process on this machine.")
+        return ok("No other user has a process on this machine.")
     users = "one other user" if len(others) == 1 else f"{len(others)} other users"
     return warning(
-        "sharing",
         f"This machine is shared with {users}: on loopback, they can use the engine "
         "and see the agent's own page without a key.",
         "If prompts or models are private, use a machine of your own.",
@@ -161,12 +158,11 @@ def check_proxy(context: DoctorContext) -> Finding:
     """Report the proxy variables of the environment, and what they affect."""
     found = proxies()
     if not found:
-        return ok("proxy", "The environment sets no proxy.")
+        return ok("The environment sets no proxy.")
     message = ", ".join(f"{name}={value}" for name, value in found.items())
     if context.rehearsal or context.settings.local:
-        return ok("proxy", f"{message}: used for downloads.")
+        return ok(f"{message}: used for downloads.")
     return warning(
-        "proxy",
         f"{message}: used for downloads, and by the {TUNNEL.name} agent.",
         TUNNEL.proxy_remedy,
     )

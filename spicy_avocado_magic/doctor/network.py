@@ -51,7 +51,7 @@ def check_registry(context: DoctorContext) -> Finding:
     if sources.registry and "/" not in model:
         name = ModelName(host=sources.registry, model=name.model, tag=name.tag)
     url = f"{name.registry_url}/manifests/{name.tag}"
-    return _to_finding("registry", probe_url(url, context.timeouts.diagnosis_host_s))
+    return _to_finding(probe_url(url, context.timeouts.diagnosis_host_s))
 
 
 def check_releases(context: DoctorContext) -> Finding:
@@ -64,13 +64,13 @@ def check_releases(context: DoctorContext) -> Finding:
     try:
         archive = archive_for(version, url, platform.system(), platform.machine())
     except AvocadoError as error:
-        return broken("releases", error.problem, error.remedy)
+        return broken(error.problem, error.remedy)
     result = probe_url(archive.checksums_url, context.timeouts.diagnosis_host_s)
-    found = _to_finding("releases", result)
+    found = _to_finding(result)
     is_broken = found.verdict is CheckStatus.BROKEN
     if is_broken and shutil.which("ollama") and not requested:
         message = f"{found.what} The ollama on PATH is used instead."
-        return warning("releases", message, found.remedy)
+        return warning(message, found.remedy)
     return found
 
 
@@ -78,9 +78,9 @@ def check_agent_download(context: DoctorContext) -> Finding:
     """Check that the tunnel's agent can be downloaded, if it is not installed."""
     path = context.provider.program_path(context.settings.sources.tunnel_program)
     if path is None or path.exists():
-        return ok("agent host", "Not needed: the agent is installed.")
+        return ok("Not needed: the agent is installed.")
     url = context.provider.download_url()
-    return _to_finding("agent host", probe_url(url, context.timeouts.diagnosis_host_s))
+    return _to_finding(probe_url(url, context.timeouts.diagnosis_host_s))
 
 
 def check_edge(context: DoctorContext) -> Finding:
@@ -89,12 +89,11 @@ def check_edge(context: DoctorContext) -> Finding:
     result = probe_port(address, context.timeouts.diagnosis_host_s)
     if result.problem and proxies():
         return warning(
-            TUNNEL.name,
             f"{result.problem} The agent may still connect through the proxy.",
             "If the tunnel does not open, ask the administrator of this network to "
             "allow port 443 without the proxy.",
         )
-    return _to_finding(TUNNEL.name, result)
+    return _to_finding(result)
 
 
 def check_clock(context: DoctorContext) -> Finding:
@@ -109,7 +108,6 @@ def check_clock(context: DoctorContext) -> Finding:
         if result.date:
             return judge_clock(result, now)
     return unknown(
-        "clock",
         "No remote host reported the time.",
         "Correct what is reported about the hosts, then run %avocado_doctor again.",
     )
@@ -121,24 +119,23 @@ def judge_clock(result: ProbeResult, now: float) -> Finding:
         ahead_s = now - parsedate_to_datetime(result.date).timestamp()
     except ValueError:
         return unknown(
-            "clock",
             f"{result.host} reports a time that cannot be read.",
             "Compare this machine's clock with another one yourself.",
         )
     if abs(ahead_s) <= _SKEW_WARNING_S:
-        return ok("clock", f"Right to the minute, compared with {result.host}.")
+        return ok(f"Right to the minute, compared with {result.host}.")
     direction = "ahead of" if ahead_s > 0 else "behind"
     problem = f"It is {format_duration(abs(ahead_s))} {direction} that of {result.host}"
     remedy = "Set the clock, or restart the machine or runtime."
     if abs(ahead_s) > _SKEW_BROKEN_S:
-        return broken("clock", f"{problem}: certificates are refused.", remedy)
-    return warning("clock", f"{problem}; certificates may be refused.", remedy)
+        return broken(f"{problem}: certificates are refused.", remedy)
+    return warning(f"{problem}; certificates may be refused.", remedy)
 
 
-def _to_finding(name: str, result: ProbeResult) -> Finding:
+def _to_finding(result: ProbeResult) -> Finding:
     if result.problem:
-        return broken(name, result.problem, result.remedy)
-    return ok(name, f"{result.host} answers.")
+        return broken(result.problem, result.remedy)
+    return ok(f"{result.host} answers.")
 
 
 @dataclass(frozen=True, slots=True)

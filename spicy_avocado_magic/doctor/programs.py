@@ -41,37 +41,34 @@ def check_gpu(context: DoctorContext) -> Finding:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if hidden is not None and hidden.strip() in ("", "-1"):
         return warning(
-            "gpu",
             f"{message}; CUDA_VISIBLE_DEVICES hides it from the engine.",
             "Unset CUDA_VISIBLE_DEVICES, then run %avocado_up --restart.",
         )
     version = context.settings.ollama_version.removeprefix("latest") or OLLAMA_VERSION
     chosen = select_gpu_libraries(cards, version)
     if chosen.warning:
-        return warning("gpu", chosen.warning, _NEW_RUNTIME)
+        return warning(chosen.warning, _NEW_RUNTIME)
     if not has_cuda(context.platform.library_path):
         return warning(
-            "gpu",
             f"{message}; but {_LIBRARY} is not found, so models would run on the CPU.",
             f"Add the folder of {_LIBRARY} to LD_LIBRARY_PATH, then "
             "run %avocado_up --restart.",
         )
-    return ok("gpu", f"{message}, used by {', '.join(sorted(chosen.folders))}.")
+    return ok(f"{message}, used by {', '.join(sorted(chosen.folders))}.")
 
 
 def _without_cards(context: DoctorContext, *, apple: bool) -> Finding:
     if apple:
-        return ok("gpu", "The GPU of this Mac is used.")
+        return ok("The GPU of this Mac is used.")
     if shutil.which("nvidia-smi") is not None or _DEVICE.exists():
         problem = (
             "An NVIDIA driver is installed, but it reports no GPU: models run slowly, "
             "on the CPU."
         )
-        return warning("gpu", problem, _FIX_DRIVER)
+        return warning(problem, _FIX_DRIVER)
     if context.rehearsal:
-        return ok("gpu", "There is none, and a rehearsal needs none.")
-    problem = "No GPU was found: models run slowly, on the CPU."
-    return warning("gpu", problem, _NEW_RUNTIME)
+        return ok("There is none, and a rehearsal needs none.")
+    return warning("No GPU was found: models run slowly, on the CPU.", _NEW_RUNTIME)
 
 
 def has_cuda(library_path: str) -> bool:
@@ -92,22 +89,21 @@ def check_engine(context: DoctorContext) -> Finding:
     found = shutil.which("ollama")
     version = context.settings.ollama_version or OLLAMA_VERSION
     if context.settings.ollama_version:
-        return ok("engine", f"Ollama {version} was requested, so PATH is not searched.")
+        return ok(f"Ollama {version} was requested, so PATH is not searched.")
     if found is None:
         return ok(
-            "engine",
-            f"No ollama on PATH: Ollama {version} is used, and downloaded if needed.",
+            f"No ollama on PATH: Ollama {version} is used, and downloaded if needed."
         )
     used = find_on_path()
     if used is not None:
-        return ok("engine", f"Ollama {used.version} is on PATH and is used.")
+        return ok(f"Ollama {used.version} is on PATH and is used.")
     old = read_version(Path(found), origin="PATH")
     remedy = f"Install Ollama {MIN_VERSION} or newer, or remove {found} from PATH."
     if old is None:
         problem = f"{found} does not report its version"
     else:
         problem = f"Ollama {old.version} on PATH is older than {MIN_VERSION}"
-    return warning("engine", f"{problem}: Ollama {version} is used instead.", remedy)
+    return warning(f"{problem}: Ollama {version} is used instead.", remedy)
 
 
 def check_agent(context: DoctorContext) -> Finding:
@@ -119,13 +115,12 @@ def check_agent(context: DoctorContext) -> Finding:
     program = context.settings.sources.tunnel_program
     path = context.provider.program_path(program)
     if path is None:
-        return ok("agent", f"Not needed: {TUNNEL.name} has no program to install.")
+        return ok(f"Not needed: {TUNNEL.name} has no program to install.")
     if not path.exists():
         folder = path.parent
         if os.access(nearest_existing(folder), os.W_OK):
-            return ok("agent", "Not installed yet; the next %avocado_up downloads it.")
+            return ok("Not installed yet; the next %avocado_up downloads it.")
         return broken(
-            "agent",
             f"The {TUNNEL.name} agent is not installed, and {folder} is not writable.",
             f"Make it writable, or set {TUNNEL.program_variable} to your own agent.",
         )
@@ -133,4 +128,4 @@ def check_agent(context: DoctorContext) -> Finding:
     limit_s = context.timeouts.diagnosis_check_s * 0.75
     timeouts = replace(context.timeouts, agent_start_s=limit_s)
     version = asyncio.run(context.provider.install(program, timeouts))
-    return ok("agent", f"The {TUNNEL.name} agent {version} is installed and works.")
+    return ok(f"The {TUNNEL.name} agent {version} is installed and works.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Thread
 
 from ..errors import AvocadoError
@@ -18,7 +18,7 @@ class Check:
 
     Attributes:
         name: Shown to the user, and the key in a report.
-        run: Returns the finding; it may block and raise.
+        run: Returns a finding without a name; it may block and raise.
         is_remote: Whether it calls a remote host, which has its own time limit.
         needs_tunnel: Whether there is nothing to check with ``--local``.
         timeout_remedy: Makes a timeout a broken finding with this remedy; empty leaves
@@ -40,7 +40,7 @@ def run_checks(context: DoctorContext, checks: Sequence[Check]) -> tuple[Finding
     found: dict[str, Finding] = {}
 
     def run(check: Check) -> None:
-        found[check.name] = _run_check(check, context)
+        found[check.name] = replace(_run_check(check, context), name=check.name)
 
     began = time.monotonic()
     threads = [Thread(target=run, args=(check,), daemon=True) for check in checks]
@@ -52,20 +52,20 @@ def run_checks(context: DoctorContext, checks: Sequence[Check]) -> tuple[Finding
         if check.is_remote:
             limit_s = timeouts.diagnosis_host_s
         thread.join(max(0.0, began + limit_s - time.monotonic()))
-        found.setdefault(check.name, _timed_out(check, limit_s))
+        late = replace(_timed_out(check, limit_s), name=check.name)
+        found.setdefault(check.name, late)
     return tuple(found[check.name] for check in checks)
 
 
 def _run_check(check: Check, context: DoctorContext) -> Finding:
     if check.needs_tunnel and context.settings.local:
-        return ok(check.name, "Not needed: --local opens no tunnel.")
+        return ok("Not needed: --local opens no tunnel.")
     try:
         return check.run(context)
     except AvocadoError as error:
-        return broken(check.name, error.problem, error.remedy)
+        return broken(error.problem, error.remedy)
     except Exception as error:  # noqa: BLE001  (it becomes a finding)
         return unknown(
-            check.name,
             f"This check failed: {type(error).__name__}: {error}",
             "Please report it: %avocado_doctor --report FILE writes what is needed.",
         )
@@ -74,7 +74,5 @@ def _run_check(check: Check, context: DoctorContext) -> Finding:
 def _timed_out(check: Check, limit_s: float) -> Finding:
     problem = f"No answer within {limit_s:g} s."
     if check.timeout_remedy:
-        return broken(check.name, problem, check.timeout_remedy)
-    return unknown(
-        check.name, problem, "Run %avocado_doctor again when the machine is less busy."
-    )
+        return broken(problem, check.timeout_remedy)
+    return unknown(problem, "Run %avocado_doctor again when the machine is less busy.")

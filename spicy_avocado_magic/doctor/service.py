@@ -27,32 +27,29 @@ def check_service(context: DoctorContext) -> Finding:
     """
     state = read_state(context)
     if state is None:
-        return ok("service", "No service is running.")
+        return ok("No service is running.")
     return worst_finding(state)
 
 
 def worst_finding(state: State) -> Finding:
     """Return the worst problem in a state: failures, restarts, then the rest."""
     if state.failure is not None:
-        return broken("service", state.failure.problem, state.failure.remedy)
+        return broken(state.failure.problem, state.failure.remedy)
     restarting = [n for n in COMPONENTS if state.component(n) is Phase.BACKOFF]
     if restarting:
         problem = f"Failed, and being restarted: {', '.join(restarting)}."
         failure = next((s.failure for s in state.stages if s.failure is not None), None)
         if failure is None:
-            return warning("service", problem, "Wait; %avocado_status shows progress.")
-        return warning("service", f"{problem} {failure.problem}", failure.remedy)
+            return warning(problem, "Wait; %avocado_status shows progress.")
+        return warning(f"{problem} {failure.problem}", failure.remedy)
     if not state.is_ready:
-        return warning(
-            "service", "It is being started.", "Wait; %avocado_status shows progress."
-        )
+        return warning("It is being started.", "Wait; %avocado_status shows progress.")
     slow = [m.name for m in state.models if m.memory_bytes and not m.gpu_bytes]
     if slow and state.compute not in ("", "CPU"):
         return warning(
-            "service",
             f"{', '.join(slow)} is on the CPU, although there is {state.compute}.",
             "Choose a smaller model or --context, or end other programs on the GPU.",
         )
     if state.warnings:
-        return warning("service", " ".join(state.warnings), "See %avocado_status.")
-    return ok("service", "It is running, and all of its parts are ready.")
+        return warning(" ".join(state.warnings), "See %avocado_status.")
+    return ok("It is running, and all of its parts are ready.")

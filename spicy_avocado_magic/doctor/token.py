@@ -22,12 +22,11 @@ def check_token_shape(context: DoctorContext) -> Finding:
     """
     token = context.token
     if context.rehearsal:
-        return ok("token", "Not needed for a rehearsal.")
+        return ok("Not needed for a rehearsal.")
     if not token.text.strip():
         if not _CREDENTIAL.is_required:
-            return ok("token", f"Not needed: {TUNNEL.name} works without one.")
+            return ok(f"Not needed: {TUNNEL.name} works without one.")
         return broken(
-            "token",
             f"No {TUNNEL.name} token was found.",
             f"Set {_CREDENTIAL.variable} here{context.platform.or_add_it}, or pass "
             "--token $NAME; --local needs none.",
@@ -38,24 +37,20 @@ def check_token_shape(context: DoctorContext) -> Finding:
         variable = _CREDENTIAL.other_variable
         problem = f"is the same as {variable}: an API key cannot open a tunnel"
     if problem:
-        return broken("token", f"{subject} {problem}.", _COPY)
+        return broken(f"{subject} {problem}.", _COPY)
     try:
         text = check_token(token.text)
     except InvalidToken:
         return broken(
-            "token",
             f"{subject} is malformed ({_CREDENTIAL.malformed_code}).",
             f"{_COPY} An API key is something else.",
         )
     if not _CREDENTIAL.usual_shape.fullmatch(text):
         return warning(
-            "token",
             f"{subject} does not have the usual shape: two parts joined by _.",
             f"{_COPY} {_CREDENTIAL.outdated_hint}",
         )
-    return ok(
-        "token", f"{subject} has the right shape; only {TUNNEL.name} knows if it works."
-    )
+    return ok(f"{subject} has the right shape; only {TUNNEL.name} knows if it works.")
 
 
 def _other_text(text: str) -> str:

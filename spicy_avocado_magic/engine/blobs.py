@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -13,13 +14,13 @@ from ..config.model_name import ModelName
 from ..config.timeouts import Timeouts
 from ..errors import AvocadoError, DownloadFailed, UsageError
 from .download.disk_space import require_space
-from .download.http import map_http_errors, open_session, status_of
+from .download.http import get, read_at_most, status_of
 from .download.verified_download import download_file
 from .download.window import SEGMENT_BYTES
 from .hardware.gguf import HEAD_BYTES, ModelArchitecture, read_architecture
 from .registry import AUTH_REQUIRED_STATUSES, Layer, Manifest, blob_path
 
-_FETCHING: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+_DOWNLOADS: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 """A lock for each blob that is being downloaded; models share layers."""
 
 _STAT_BLOCK_BYTES: Final = 512
@@ -77,7 +78,7 @@ def require_disk_space(manifests: Iterable[Manifest], models_dir: Path) -> None:
     require_space(models_dir, missing)
 
 
-async def read_model_shape(
+async def read_model_architecture(
     manifest: Manifest, models_dir: Path, *, timeouts: Timeouts
 ) -> ModelArchitecture | None:
     """Return a model's architecture by the head of its weights, on disk or remote.
@@ -107,19 +108,8 @@ def _read_head(path: Path) -> bytes:
 async def _download_head(url: str, timeouts: Timeouts) -> bytes:
     """Return the first bytes of a blob; stop reading if the server ignores ranges."""
     headers = {"Accept-Encoding": "identity", "Range": f"bytes=0-{HEAD_BYTES - 1}"}
-    with map_http_errors(url):
-        async with (
-            asyncio.timeout(timeouts.request_s),
-            open_session(url, timeouts) as session,
-            session.get(url, headers=headers) as response,
-        ):
-            head = b""
-            while len(head) < HEAD_BYTES:
-                chunk = await response.content.read(HEAD_BYTES - len(head))
-                if not chunk:
-                    break
-                head += chunk
-            return head
+    async with get(url, timeouts, headers) as response:
+        return await read_at_most(response, HEAD_BYTES)
 
 
 def blob_url(model: ModelName, layer: Layer) -> str:
@@ -156,7 +146,17 @@ async def fetch_blobs(
 
     async def fetch(layers: Iterable[Layer]) -> None:
         for layer in layers:
-            await _fetch_blob(manifest.model, layer, models_dir, timeouts, on_progress)
+            path = blob_path(layer, models_dir)
+            async with _DOWNLOADS.setdefault(path, asyncio.Lock()):
+                if not _is_complete(layer, path):
+                    await download_file(
+                        blob_url(manifest.model, layer),
+                        path,
+                        size=layer.size_bytes,
+                        sha256=layer.sha256,
+                        timeouts=timeouts,
+                        on_progress=partial(_report, on_progress, layer),
+                    )
             on_progress(layer.sha256, layer.size_bytes)
 
     layers = sorted(manifest.layers, key=lambda layer: -layer.size_bytes)
@@ -176,22 +176,7 @@ async def fetch_blobs(
     return bool(manifest.layers)
 
 
-async def _fetch_blob(
-    model: ModelName,
-    layer: Layer,
-    models_dir: Path,
-    timeouts: Timeouts,
-    on_progress: Callable[[str, int], None],
+def _report(
+    on_progress: Callable[[str, int], None], layer: Layer, done: int, _total: int
 ) -> None:
-    path = blob_path(layer, models_dir)
-    lock = _FETCHING.setdefault(path, asyncio.Lock())
-    async with lock:
-        if not _is_complete(layer, path):
-            await download_file(
-                blob_url(model, layer),
-                path,
-                size=layer.size_bytes,
-                sha256=layer.sha256,
-                timeouts=timeouts,
-                on_progress=lambda done, _: on_progress(layer.sha256, done),
-            )
+    on_progress(layer.sha256, done)

@@ -1,4 +1,4 @@
-"""Cancellation of requests whose API key was revoked, has expired or is used up."""
+"""Cancellation of requests when their API key is revoked, expired or used up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MIN_WAIT_S: Final = 0.001
 
 
 def cancel_revoked(metrics: Metrics, keys: KeyStore) -> None:
-    """Cancel the open requests whose key is no longer valid."""
+    """Cancel the open requests with a key that is no longer valid."""
     for context in list(metrics.open):
         if context.caller is not None and not keys.is_valid(context.caller):
             context.cancel(_revoked())
@@ -55,7 +55,7 @@ def _revoked() -> ErrorResponse:
 
 
 def cancel_over_quota(metrics: Metrics) -> None:
-    """Cancel the open requests of keys whose tokens are used up by all of them.
+    """Cancel the open requests of keys that have used up their tokens.
 
     Each request stops at the tokens that were left when it began; only this function
     adds up those that run in parallel.

@@ -1,6 +1,6 @@
-"""The flight recorder: what happened to a host and why, one line of JSON an event.
+"""Event log of the daemon: one line of JSON an event, in ``flight.log``.
 
-It outlives the host, and holds no secret and no control character.
+It outlives the daemon and holds no secret and no control character.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from .state import Failure
 
 FILE_NAME: Final = "flight.log"
 STARTED: Final = "started"
-"""A host began; ``facts`` tells version, platform and settings."""
+"""A daemon started; ``facts`` holds version, platform and settings."""
 REQUESTED: Final = "called"
-"""A kernel asked for something."""
+"""A kernel requested something."""
 TRANSITIONED: Final = "changed"
-"""A stage came to another phase."""
+"""A stage entered another phase."""
 NOTED: Final = "noted"
 ENDING: Final = "ending"
-"""A host was told to end; ``text`` says why."""
+"""A daemon is stopping; ``text`` has the reason."""
 ENDED: Final = "ended"
-"""It has, in order."""
+"""A daemon has stopped as requested."""
 CRASHED: Final = "died"
-"""It ended without a word; written by its guard, or by who swept up after it."""
+"""A daemon died; written by its reaper, or by the client that cleaned up."""
 
-_LIFE_ENTRIES: Final = 100_000
-"""More than both files hold."""
+_MAX_RECORDS: Final = 100_000
+"""More than the file and its backup hold."""
 GUARD: Final = "its guard"
-"""Who writes down a death at once; a later call does it when nobody has."""
-_MOST_CHARS: Final = 2000
-"""Of one text in an entry; a longer one is cut."""
+"""The reaper as the author of a crash record; a client writes it if it did not."""
+_MAX_CHARS: Final = 2000
+"""Longest text in a record; the rest is cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,38 +48,34 @@ class EventRecord:
     time: str
     """UTC, such as ``2026-11-25T10:00:00.000Z``."""
     offset_s: float = 0.0
-    """Seconds since the recorder began, by a clock that is never set."""
+    """Seconds since the log was opened, by the monotonic clock."""
     pid: int = 0
-    """Of the host, or of whoever wrote about it."""
-    number: int = 0
-    """Counts the events of one host from 1."""
+    """The process that wrote the record."""
     component: str = "host"
     what: str = NOTED
     stage: str = ""
     phase: str = ""
     text: str = ""
-    """In plain words; for an error, its problem."""
-    because: int = 0
-    """Number of the event of the same host that led to this one; 0 is none."""
+    """A sentence for people; for an error, its problem."""
     error: str = ""
-    """Kind of the error, where it was one."""
+    """Class name of the error, or empty."""
     remedy: str = ""
     after_s: float | None = None
-    """Where something became ready: how long that took."""
+    """Seconds that a stage took to become ready."""
     lost: int = 0
-    """Entries before this one that could not be written."""
+    """Number of records before this one that could not be written."""
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 class EventLog:
-    """Appends events to the recorder's file; never raises, never waits.
+    """Writer of the event log; it never raises and never waits.
 
     Args:
         path: The file.
-        redact: Takes out what must not be seen.
-        most_bytes: Of the file, about; one backup is kept beside it.
+        redact: Removes secrets.
+        most_bytes: Approximate size limit of the file; one backup is kept beside it.
         clock: Seconds since the epoch.
-        monotonic: Seconds of a clock that is never set.
+        monotonic: Seconds of the monotonic clock.
     """
 
     def __init__(
@@ -95,18 +91,15 @@ class EventLog:
         self._redact = redact
         self._clock, self._monotonic = clock, monotonic
         self._began = monotonic()
-        self._number = 0
-        self._told_lost = 0
-        self.last_call = 0
-        """Number of the last event by which somebody wanted something."""
+        self._reported_lost = 0
 
     @property
     def lost(self) -> int:
-        """Entries that could not be written, such as to a full disk."""
+        """Number of records that could not be written, such as to a full disk."""
         return self._file.lost
 
     def __call__(self, text: str, component: str = "host") -> None:
-        """Take a note."""
+        """Write a note."""
         self.record(component, NOTED, text)
 
     def record(
@@ -116,126 +109,116 @@ class EventLog:
         text: str = "",
         *,
         step: tuple[str, str] = ("", ""),
-        because: int = 0,
         failure: Failure | None = None,
         after_s: float | None = None,
         facts: Mapping[str, Any] | None = None,
-    ) -> int:
-        """Write one event down, and return its number.
+    ) -> None:
+        """Write one record.
 
         Args:
-            component: Of the host, or ``host``.
-            what: One of the words above.
-            text: In plain words.
-            step: A stage and the phase that it has come to.
-            because: Number of the event that led to this one.
-            failure: What went wrong.
-            after_s: How long it took.
-            facts: Whatever else is worth knowing; no secrets.
+            component: A component's name, or ``host`` for the daemon itself.
+            what: One of the constants above.
+            text: A sentence for people.
+            step: A stage and its new phase.
+            failure: The error, if it is one.
+            after_s: Seconds that it took.
+            facts: Further JSON values; no secrets.
         """
-        self._number += 1
-        if what in (STARTED, REQUESTED):
-            self.last_call = self._number
-        lost = self._file.lost - self._told_lost
-        entry = {
+        lost = self._file.lost - self._reported_lost
+        fields = {
             "time": utc_text(self._clock()),
             "offset_s": round(self._monotonic() - self._began, 3),
             "pid": os.getpid(),
-            "number": self._number,
             "component": component,
             "what": what,
             "stage": step[0],
             "phase": step[1],
             "text": text,
-            "because": because,
             "error": failure.kind if failure else "",
             "remedy": failure.remedy if failure else "",
             "after_s": None if after_s is None else round(after_s, 3),
             "lost": lost,
             "facts": dict(facts or {}),
         }
-        told = {k: self._plain(v) for k, v in entry.items() if v or k == "offset_s"}
-        if self._file.append([json.dumps(told)]):
-            self._told_lost += lost
-        return self._number
+        kept = {
+            name: self._clean(value)
+            for name, value in fields.items()
+            if value or name == "offset_s"
+        }
+        if self._file.append([json.dumps(kept)]):
+            self._reported_lost += lost
 
-    def _plain(self, value: Any) -> Any:
-        """Return a value without secrets, control characters and endless texts."""
+    def _clean(self, value: Any) -> Any:
+        """Return a JSON value without secrets, control characters and long texts."""
         if isinstance(value, str):
-            return self._redact(value)[:_MOST_CHARS]
+            return self._redact(value)[:_MAX_CHARS]
         if isinstance(value, dict):
-            return {self._plain(k): self._plain(v) for k, v in value.items()}
+            return {self._clean(k): self._clean(v) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._plain(item) for item in value]
+            return [self._clean(item) for item in value]
         return value
 
 
 def record_death(path: Path, ended: Iterable[str], *, by: str) -> None:
-    """Write down that a host ended without a word.
+    """Record that a daemon died.
 
     Args:
-        path: Of the recorder's file.
-        ended: Names of what of it had to be ended.
-        by: Who found it out, and ended that.
+        path: The file of the event log.
+        ended: Names of its processes that had to be ended.
+        by: The process that found and ended them.
     """
     facts = {"by": by, "ended": sorted(ended)}
     EventLog(path, Redactor()).record("host", CRASHED, "without a word", facts=facts)
 
 
 def utc_text(at_s: float) -> str:
-    """Return a time as entries hold it: UTC, with milliseconds."""
+    """Return seconds since the epoch as UTC text with milliseconds."""
     second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s))
     return f"{second}.{int(at_s * 1000) % 1000:03d}Z"
 
 
 def read_tail(folder: Path, count: int) -> tuple[EventRecord, ...]:
-    """Return the last events in a state folder, oldest first; none is fine.
+    """Return the last records in a state folder, oldest first; empty if there are none.
 
     Args:
-        folder: Path of the state folder, of a host that runs or ran.
-        count: How many at most. Lines that cannot be read are passed over.
+        folder: Path of the state folder.
+        count: How many at most. Unreadable lines are skipped.
     """
     lines = tail_lines(folder / FILE_NAME, count)
     return tuple(entry for line in lines if (entry := parse_entry(line)))
 
 
 def read_last_life(folder: Path) -> tuple[EventRecord, ...]:
-    """Return the events of the last host in a state folder, from its start on.
+    """Return the records of the last daemon in a state folder, from its start on.
 
-    None is fine; of a very long life the start may be gone.
+    The start of a daemon that ran for very long may be rotated away.
     """
-    entries = read_tail(folder, _LIFE_ENTRIES)
+    entries = read_tail(folder, _MAX_RECORDS)
     starts = [i for i, entry in enumerate(entries) if entry.what == STARTED]
     return entries[starts[-1] :] if starts else entries
 
 
 def parse_entry(line: str) -> EventRecord | None:
-    """Return the event in a line; None where there is none."""
+    """Return the record in a line, or None if the line is unreadable."""
     try:
-        plain = json.loads(line)
-        return from_json(EventRecord, plain | {"facts": dict(plain.get("facts", {}))})
+        fields = json.loads(line)
+        return from_json(EventRecord, fields | {"facts": dict(fields.get("facts", {}))})
     except (ValueError, TypeError, AttributeError):
         return None
 
 
 def entry_text(entry: EventRecord) -> str:
-    """Return an event in one plain line, without time and component.
-
-    Its number stands first, so that "because of #4" can be followed.
-    """
+    """Return a record as one line of text, without time and component."""
     parts = [entry.stage, entry.phase, entry.text]
     if entry.what not in (TRANSITIONED, NOTED):
         parts.insert(0, entry.what)
-    text = f"#{entry.number} " if entry.number and entry.what != CRASHED else ""
-    text += ": ".join(part for part in parts if part)
+    text = ": ".join(part for part in parts if part)
     if entry.after_s is not None:
         text += f", after {entry.after_s:.1f} s"
-    if entry.because:
-        text += f" (because of #{entry.because})"
     if entry.remedy:
         text += f" → {entry.remedy}"
     if entry.facts:
         text += f" {json.dumps(entry.facts, ensure_ascii=False)}"
     if entry.lost:
-        text += f" ({entry.lost} events before it are lost: was the disk full?)"
+        text += f" ({entry.lost} earlier events are missing: was the disk full?)"
     return " ".join(strip_control_chars(text).split())

@@ -27,7 +27,7 @@ class Finding:
     """What one check found.
 
     Attributes:
-        name: Of the check.
+        name: Of the check; empty until the doctor adds it.
         verdict: How things are.
         what: What was found, in one sentence or two.
         remedy: What to do; empty where nothing is wrong.
@@ -53,23 +53,23 @@ _COUNTED: Final = {
 }
 
 
-def ok(name: str, what: str) -> Finding:
+def ok(what: str, *, name: str = "") -> Finding:
     """Return a finding that nothing is wrong."""
     return Finding(name=name, verdict=CheckStatus.OK, what=what)
 
 
-def warning(name: str, what: str, remedy: str) -> Finding:
-    """Return a finding that one should look at."""
+def warning(what: str, remedy: str, *, name: str = "") -> Finding:
+    """Return a finding that the user should look at."""
     return Finding(name=name, verdict=CheckStatus.WARNING, what=what, remedy=remedy)
 
 
-def broken(name: str, what: str, remedy: str) -> Finding:
-    """Return a finding that must be mended."""
+def broken(what: str, remedy: str, *, name: str = "") -> Finding:
+    """Return a finding that must be corrected."""
     return Finding(name=name, verdict=CheckStatus.BROKEN, what=what, remedy=remedy)
 
 
-def unknown(name: str, what: str, remedy: str) -> Finding:
-    """Return a finding of a check that could not tell."""
+def unknown(what: str, remedy: str, *, name: str = "") -> Finding:
+    """Return a finding of a check without a result."""
     return Finding(name=name, verdict=CheckStatus.UNKNOWN, what=what, remedy=remedy)
 
 

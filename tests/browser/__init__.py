@@ -1,1 +1,1 @@
-"""The notebooks in JupyterLab, in a real browser: what a person sees and presses."""
+"""Notebooks in JupyterLab, in a real browser."""

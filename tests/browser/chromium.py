@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by Playwright, and what it must not do."""
+"""A headless Chromium, driven by Playwright, that records its requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from .lab import Lab
 
 REQUIRED: Final = "AVOCADO_REQUIRE_BROWSER"
-"""Where this is 1, a missing browser is a failure and not a reason to skip."""
+"""If this is 1, a missing browser is a failure and not a reason to skip."""
 FLAGS: Final = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -30,14 +30,14 @@ HEIGHT: Final = 1400
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A tab, and every address outside of JupyterLab that it has asked for."""
+    """A tab, and every address outside of JupyterLab that it requested."""
 
     page: Any
     asked_elsewhere: list[str] = field(default_factory=list)
 
 
 def find_chromium() -> str:
-    """Return the browser's program; skips, or fails where one is required."""
+    """Return the path of the browser; skip if there is none, or fail if required."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
         _without("no chromium is on PATH (Debian's package is `chromium`)")

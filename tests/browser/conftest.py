@@ -25,7 +25,7 @@ Switch = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """Run JupyterLab where everything is a rehearsal, with the example notebooks."""
+    """Start JupyterLab in rehearsal mode, with the example notebooks."""
     find_chromium()  # skips before anything is started
     with pytest.MonkeyPatch.context() as patch, new_kernel_home(patch) as home:
         patch.setenv("AVOCADO_REHEARSE", "1")
@@ -49,7 +49,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def tab(lab: Lab) -> Iterator[Tab]:
-    """Open a browser's tab; what was brought up in it is down at the end."""
+    """Open a browser tab; stop the service at the end."""
     with new_tab(find_chromium(), lab) as opened:
         yield opened
     down()
@@ -57,7 +57,7 @@ def tab(lab: Lab) -> Iterator[Tab]:
 
 @pytest.fixture
 def switch(lab: Lab) -> Iterator[Switch]:
-    """Switch faults of the rehearsal on, by their names; at the end all are off."""
+    """Switch faults of the rehearsal on by name; all are off at the end."""
     path = Path(os.environ[VARIABLE])
 
     def on(**faults: object) -> None:
@@ -69,7 +69,7 @@ def switch(lab: Lab) -> Iterator[Switch]:
 
 @pytest.fixture
 def stand_in(lab: Lab) -> Iterator[None]:
-    """Let an ``ollama`` be on PATH that can be made to fail; a rehearsal's cannot."""
+    """Put an ``ollama`` on PATH that can be made to fail."""
     program = write_stand_in(lab.folder.parent, {})
     yield
     program.unlink()

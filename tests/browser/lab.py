@@ -1,4 +1,4 @@
-"""A JupyterLab of this Python, on loopback, that asks nobody for anything."""
+"""A JupyterLab of this Python, on loopback, that sends no requests elsewhere."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     # All cells are on the page, also those that nobody has scrolled to.
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-"""By the schemas that JupyterLab carries in ``share/jupyter/lab/schemas``."""
+"""From the schemas in JupyterLab's ``share/jupyter/lab/schemas``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A running server; notebooks that are put into its folder can be opened."""
+    """A running server, with its folder of notebooks."""
 
     folder: Path
     port: int
@@ -52,7 +52,7 @@ class Lab:
         return f"http://127.0.0.1:{self.port}/"
 
     def address_of(self, notebook: str) -> str:
-        """Return where a notebook is opened, alone, in a workspace of its own."""
+        """Return the address of a notebook, in a workspace of its own."""
         return f"{self.url}doc/tree/{notebook}?token={self.token}"
 
 

@@ -1,4 +1,4 @@
-"""A notebook in JupyterLab as a person uses it: by menu, buttons and keys."""
+"""A notebook in JupyterLab, used by menus, buttons and keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ node => {
   node.seen = seen;
 }
 """
-"""Notes every text that an output has had, an empty one in between included."""
+"""Records every text of an output, empty ones included."""
 TOO_WIDE: Final = """
 cards => cards.flatMap(card => [card, ...card.querySelectorAll('*')]
   .filter(node => getComputedStyle(node).display !== 'inline'
@@ -49,17 +49,17 @@ class NotebookPage:
         self.wait_idle()
 
     def wait_idle(self) -> None:
-        """Wait until the kernel is there and does nothing."""
+        """Wait until the kernel is connected and idle."""
         self._page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
 
     def cell(self, source: str) -> Any:
-        """Return the code cell that has this text; of more lines the first counts."""
+        """Return the code cell with this text, found by its first line."""
         line = source.splitlines()[0]
         source_text = self._page.locator(".jp-InputArea-editor", has_text=line)
         return self._page.locator(".jp-CodeCell", has=source_text)
 
     def outputs(self, source: str) -> str:
-        """Return all that a cell shows below its source, as a person reads it."""
+        """Return the visible text of a cell's outputs."""
         shown: list[str] = self._output(source).all_inner_texts()
         return "\n".join(shown)
 
@@ -67,7 +67,7 @@ class NotebookPage:
         return self.cell(source).locator(".jp-OutputArea-output")
 
     def unfold(self, source: str) -> str:
-        """Open every fold that a cell shows, and return all that is to be read."""
+        """Open every fold of a cell's outputs, and return the visible text."""
         for fold in self._output(source).locator("summary").all():
             fold.click()
         return self.outputs(source)
@@ -77,7 +77,7 @@ class NotebookPage:
         self._choose("Run", "Run All Cells")
 
     def begin(self, source: str) -> None:
-        """Run a cell by its key, without waiting for its end."""
+        """Run a cell with the keyboard, without waiting for its end."""
         cell = self.cell(source)
         # Distinguished from the number of an earlier run.
         cell.locator(".jp-InputPrompt").evaluate("node => {node.textContent = ''}")
@@ -85,18 +85,18 @@ class NotebookPage:
         self._page.keyboard.press("Control+Enter")
 
     def run(self, source: str) -> str:
-        """Run a cell by its key and return what it shows."""
+        """Run a cell with the keyboard and return its output."""
         self.begin(source)
         return self.wait_done(source)
 
     def wait_done(self, source: str) -> str:
-        """Wait until a cell has its number, and return what it shows."""
+        """Wait until a cell has its execution number, and return its output."""
         prompt = self.cell(source).locator(".jp-InputPrompt", has_text=DONE)
         prompt.wait_for()
         return self.outputs(source)
 
     def style_of(self, source: str, part: str, *names: str) -> list[str]:
-        """Return the values in force of style names, for the first such part."""
+        """Return computed style values of the first element that matches."""
         found: list[str] = (
             self._output(source)
             .locator(part)
@@ -108,7 +108,7 @@ class NotebookPage:
         return found
 
     def tops_of(self, source: str, part: str) -> list[float]:
-        """Return how far down the page each such part begins."""
+        """Return the vertical position of each element that matches."""
         found: list[float] = (
             self._output(source)
             .locator(part)
@@ -117,14 +117,14 @@ class NotebookPage:
         return found
 
     def too_wide(self, source: str) -> list[str]:
-        """Return the classes of what a card shows that its place cannot hold."""
+        """Return the classes of elements that overflow their card."""
         found: list[str] = (
             self._output(source).locator(".avocado-card").evaluate_all(TOO_WIDE)
         )
         return found
 
     def resize(self, width: int) -> None:
-        """Make the window as wide as that."""
+        """Set the width of the window."""
         self._page.set_viewport_size({"width": width, "height": HEIGHT})
         # Twice, as JupyterLab lays its panels out after the first.
         self._page.evaluate(
@@ -133,7 +133,7 @@ class NotebookPage:
         )
 
     def bars(self, source: str) -> Any:
-        """Return the progress bars that a cell shows."""
+        """Return the progress bars of a cell."""
         return self._output(source).get_by_role("progressbar")
 
     def wait_shown(self, source: str, text: str) -> None:
@@ -141,15 +141,15 @@ class NotebookPage:
         self._output(source).filter(has_text=text).first.wait_for()
 
     def wait_part(self, source: str, part: str) -> None:
-        """Wait until a cell shows such a part."""
+        """Wait until a cell shows an element that matches."""
         self._output(source).locator(part).first.wait_for()
 
     def watch(self, source: str) -> None:
-        """Note from now on every text that a cell's first output has."""
+        """Record every text of a cell's first output from now on."""
         self.cell(source).evaluate(WATCH)
 
     def seen(self, source: str) -> list[str]:
-        """Return what was noted, in order."""
+        """Return the recorded texts, in order."""
         noted: list[str] = self.cell(source).evaluate("node => node.seen")
         return noted
 
@@ -158,7 +158,7 @@ class NotebookPage:
         self._page.locator('[data-command="notebook:interrupt-kernel"]').click()
 
     def restart(self) -> None:
-        """Press the restart button, and yes."""
+        """Press the restart button, and confirm."""
         self._page.locator('[data-command="notebook:restart-kernel"]').click()
         self._page.locator(".jp-Dialog .jp-mod-accept").click()
         self.wait_idle()
@@ -180,7 +180,7 @@ class NotebookPage:
 
 
 def open_cells(tab: Tab, lab: Lab, *cells: str) -> NotebookPage:
-    """Open a notebook that has these cells."""
+    """Open a notebook with these cells."""
     notebook = {
         "cells": [
             {

@@ -1,4 +1,4 @@
-"""What comes from outside is text: nothing of it runs, and nothing is fetched."""
+"""Text from outside runs no script and fetches nothing in the browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKUP: Final = (
     '<img/src="x"/onerror="window.ran=1"><script>window.ran=2</script>'
     f'<img/src="{ELSEWHERE}">![pixel]({ELSEWHERE})'
 )
-"""Without a space, so that it is one word of a line."""
+"""It has no space, so that it is one word of a line."""
 TITLE: Final = "\x1b]0;taken-over\x07"
 EVIL: Final = MARKUP + TITLE
 LOAD: Final = "%load_ext spicy_avocado_magic"
@@ -28,31 +28,31 @@ print(line.getresponse().status)
 
 
 def require_harmless(tab: Tab, shown: str) -> None:
-    """Expect that the markup is there to be read, and did nothing."""
+    """Fail unless the markup is visible as text and had no effect."""
     assert '<img/src="x"' in shown, f"the markup is not shown as text: {shown}"
     require_quiet(tab, shown)
 
 
 def require_quiet(tab: Tab, shown: str) -> None:
-    """Expect that nothing ran, and nothing was asked of anybody else."""
+    """Fail if a script ran, or a request left JupyterLab."""
     assert tab.page.evaluate("window.ran") is None, f"it has run: {shown}"
     assert not tab.asked_elsewhere, f"it has fetched {tab.asked_elsewhere}: {shown}"
     assert "taken-over" not in tab.page.title(), "it has changed the title"
     assert "\x1b" not in shown, f"a control character came through: {shown!r}"
 
 
-def test_the_trap_does_catch(lab: Lab, tab: Tab) -> None:
-    """Shown as HTML, the same markup runs and fetches: so it would be seen."""
+def test_the_markup_would_run_as_html(lab: Lab, tab: Tab) -> None:
+    """So the other tests would notice it."""
     show = f"from IPython.display import HTML, display\ndisplay(HTML({EVIL!r}))"
     open_cells(tab, lab, show).run("IPython.display")
     tab.page.wait_for_function("window.ran !== undefined")
     assert ELSEWHERE in tab.asked_elsewhere
 
 
-def test_what_a_failing_engine_says_is_text(
+def test_errors_of_the_engine_are_escaped(
     stand_in: None, switch: Switch, lab: Lab, tab: Tab
 ) -> None:
-    """Its last words are in the card and in the logs, its error bodies in the card."""
+    """Its log lines are in the card and in the logs, its error bodies in the card."""
     up, logs = "%avocado_up tiny", "%avocado_logs engine"
     notebook = open_cells(tab, lab, LOAD, up, logs)
     notebook.run(LOAD)
@@ -64,10 +64,10 @@ def test_what_a_failing_engine_says_is_text(
     require_harmless(tab, notebook.run(up))
 
 
-def test_a_dollar_begins_no_formula(
+def test_dollar_signs_are_not_typeset_as_a_formula(
     stand_in: None, switch: Switch, lab: Lab, tab: Tab
 ) -> None:
-    """What an engine says of two sums is not typeset, though the page can do it."""
+    """The page can typeset formulas, but an error with two amounts is not one."""
     up, formula = "%avocado_up tiny", "from IPython.display import HTML\nHTML('$x$')"
     notebook = open_cells(tab, lab, LOAD, up, formula)
     notebook.run(LOAD)
@@ -79,8 +79,8 @@ def test_a_dollar_begins_no_formula(
     assert "costs $5 or $6" in notebook.outputs(up)
 
 
-def test_names_are_text(lab: Lab, tab: Tab) -> None:
-    """Of models and keys: refused ones are repeated in the error."""
+def test_names_are_escaped(lab: Lab, tab: Tab) -> None:
+    """Names of models and keys: the error repeats a refused one."""
     name, up, add = (
         f"EVIL = {EVIL!r}",
         "%avocado_up $EVIL --local",
@@ -95,7 +95,7 @@ def test_names_are_text(lab: Lab, tab: Tab) -> None:
     require_harmless(tab, notebook.run(add))
 
 
-def test_answers_are_text(lab: Lab, tab: Tab) -> None:
+def test_answers_are_escaped(lab: Lab, tab: Tab) -> None:
     """The model repeats the question, which is markup and Markdown."""
     up, ask = "%avocado_up tiny --local", f"%%avocado_ask\n{EVIL}"
     notebook = open_cells(tab, lab, LOAD, up, ask)
@@ -104,8 +104,8 @@ def test_answers_are_text(lab: Lab, tab: Tab) -> None:
     require_harmless(tab, notebook.run(ask))
 
 
-def test_what_callers_say_of_themselves_is_text(lab: Lab, tab: Tab) -> None:
-    """A User-Agent and a path of markup, which the engine logs, run nowhere."""
+def test_headers_and_paths_of_requests_are_escaped(lab: Lab, tab: Tab) -> None:
+    """The engine logs a User-Agent and a path that are markup."""
     up, call = "%avocado_up tiny --local", f"EVIL = {MARKUP!r}\n{CALL}"
     cells = (LOAD, up, call, "%avocado_logs", "%avocado_status")
     notebook = open_cells(tab, lab, *cells)

@@ -1,4 +1,4 @@
-"""The quickstart in JupyterLab: all cells, the card as it moves, and its pictures."""
+"""The quickstart notebook in JupyterLab: its cells, its card, and the pictures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ NARROW: Final = 400
 LARGEST_PICTURE_BYTES: Final = 150_000
 
 
-def test_all_cells_run_and_the_card_moves_until_it_is_calm(
+def test_all_cells_run_and_the_card_ends_without_a_bar(
     switch: Switch, lab: Lab, tab: Tab, tmp_path: Path
 ) -> None:
-    """What a student sees who opens the first notebook and runs all of it."""
+    """A student opens the first notebook and chooses Run All Cells."""
     switch(bytes_s=250_000)  # the archive has 1.4 MB, the model 300 kB
     notebook = NotebookPage(tab, lab, "quickstart.ipynb")
     notebook.watch(UP)
@@ -59,7 +59,7 @@ def test_all_cells_run_and_the_card_moves_until_it_is_calm(
 
 
 def require_readable_code(notebook: NotebookPage) -> None:
-    """Expect folds side by side, code set off from its card, and no overflow."""
+    """Check that folds are side by side, code has a background, nothing overflows."""
     tops = notebook.tops_of(UP, "[data-fold=snippet]")
     assert len(set(tops)) < len(tops), "ten folds below each other make a long card"
     notebook.unfold(UP)
@@ -75,7 +75,7 @@ def require_readable_code(notebook: NotebookPage) -> None:
 
 
 def _keep(notebook: NotebookPage, name: str, folder: Path) -> None:
-    """Take the up cell's picture in both themes, small enough for a page."""
+    """Take pictures of the card in both themes, small enough for a web page."""
     kept = PICTURES if os.environ.get(KEEP) == "1" else folder
     kept.mkdir(exist_ok=True)
     for scheme in ("dark", "light"):

@@ -1,4 +1,4 @@
-"""Restart, interrupt and the end, by the buttons that a person presses."""
+"""Restart and interrupt by JupyterLab's buttons, and the end of the service."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_the_service_outlives_a_restart_and_ends_with_down(lab: Lab, tab: Tab) -
     assert "Nothing is running" in notebook.run(STATUS)
 
 
-def test_the_stop_button_takes_back_what_up_began(
+def test_the_stop_button_undoes_what_up_began(
     switch: Switch, lab: Lab, tab: Tab
 ) -> None:
-    """Two lines instead of a traceback, and nothing runs any more."""
+    """There are two lines instead of a traceback, and nothing is running."""
     switch(bytes_s=250_000)
     notebook = open_cells(tab, lab, *CELLS)
     notebook.run(LOAD)

@@ -21,6 +21,12 @@ from spicy_avocado_magic.errors import (
     ModelUnavailable,
     VersionMismatch,
 )
+from spicy_avocado_magic.protocol.control_messages import (
+    CreateEvent,
+    CreateMessage,
+    UpMessage,
+    UpReply,
+)
 from spicy_avocado_magic.protocol.json_codec import to_json
 from spicy_avocado_magic.protocol.state import PROTOCOL, State
 from tests.machine_speed import scaled
@@ -60,6 +66,9 @@ def http(body: Any, *, status: str = "200 OK") -> bytes:
     text = json.dumps(body)
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n\r\n"
     return (head + text).encode()
+
+
+CREATE = CreateMessage(name="mine", modelfile="FROM tiny", folder="/")
 
 
 def test_a_state_is_received_as_it_was_sent() -> None:
@@ -102,7 +111,7 @@ def test_an_error_of_the_daemon_is_raised_with_its_class() -> None:
         answering(answer) as connection,
         pytest.raises(ModelUnavailable, match="No such"),
     ):
-        connection.post("/up", given={})
+        connection.post("/up", UpMessage(given={}, only=False), UpReply)
 
 
 def test_the_error_for_another_protocol_has_the_command_that_helps() -> None:
@@ -119,7 +128,7 @@ def test_an_answer_that_is_not_json_is_an_error() -> None:
     """An older daemon may not know the request."""
     answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 14\r\n\r\n404: Not Found"
     with answering(answer) as connection, pytest.raises(DaemonUnreachable):
-        list(connection.stream("/create", name="mine"))
+        list(connection.stream("/create", CREATE, CreateEvent))
 
 
 def test_a_long_operation_is_streamed_line_by_line() -> None:
@@ -133,7 +142,7 @@ def test_a_long_operation_is_streamed_line_by_line() -> None:
     body = "".join(f"{json.dumps(line)}\n" for line in lines)
     answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     with answering(answer) as connection:
-        messages = connection.stream("/create", name="mine")
-        assert [next(messages), next(messages)] == lines[:2]
+        events = connection.stream("/create", CREATE, CreateEvent)
+        assert [next(events).text, next(events).text] == ["one", "two"]
         with pytest.raises(ModelUnavailable, match="No such"):
-            next(messages)
+            next(events)

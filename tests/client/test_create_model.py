@@ -12,27 +12,26 @@ from spicy_avocado_magic.client import create_model as module
 from spicy_avocado_magic.client.control_client import ControlClient
 from spicy_avocado_magic.client.create_model import create_model
 from spicy_avocado_magic.errors import DaemonUnreachable, Interrupted, UsageError
+from spicy_avocado_magic.protocol.control_messages import CreateEvent, CreateMessage
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
-
-Message = dict[str, Any] | BaseException
 
 
 @pytest.fixture
 def send_messages(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """Return a function that sets the messages, and returns the requests."""
 
-    def send(*messages: Message) -> list[Any]:
+    def send(*events: CreateEvent | BaseException) -> list[Any]:
         asked: list[Any] = []
 
         def stream(
-            _: ControlClient, path: str, **body: Any
-        ) -> Iterator[dict[str, Any]]:
-            asked.append((path, body))
-            for message in messages:
-                if isinstance(message, BaseException):
-                    raise message
-                yield message
+            _: ControlClient, path: str, message: CreateMessage, _event: object
+        ) -> Iterator[CreateEvent]:
+            asked.append((path, message))
+            for event in events:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
 
         running = State(pid=1, local_url="http://127.0.0.1:1")
         monkeypatch.setattr(ControlClient, "stream", stream)
@@ -49,14 +48,18 @@ def test_the_messages_of_the_daemon_are_shown(
 ) -> None:
     """The request has the folder at which relative paths start."""
     monkeypatch.chdir(tmp_path)
-    asked = send_messages({"text": "pulling"}, {"text": "making"}, {"pulled": ["b:c"]})
+    asked = send_messages(
+        CreateEvent(text="pulling"),
+        CreateEvent(text="making"),
+        CreateEvent(pulled=("b:c",)),
+    )
     shown: list[str] = []
     folder = StateFolder(tmp_path)
     pulled = create_model(folder, "mine", "FROM tiny\n", show=shown.append)
     assert pulled == ("b:c",)
     assert shown == ["pulling", "making"]
-    body = {"name": "mine", "modelfile": "FROM tiny\n", "folder": str(tmp_path)}
-    assert asked == [("/create", body)]
+    message = CreateMessage(name="mine", modelfile="FROM tiny\n", folder=str(tmp_path))
+    assert asked == [("/create", message)]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_an_interrupt_says_that_no_model_was_created(
     send_messages: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     """The error is one of ours."""
-    send_messages({"text": "pulling"}, KeyboardInterrupt())
+    send_messages(CreateEvent(text="pulling"), KeyboardInterrupt())
     with pytest.raises(Interrupted, match="mine was not created"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")
 
@@ -92,6 +95,6 @@ def test_a_daemon_that_ends_in_the_middle_is_an_error(
     send_messages: Callable[..., list[Any]], tmp_path: Path
 ) -> None:
     """The end of the stream is not success."""
-    send_messages({"text": "pulling"})
+    send_messages(CreateEvent(text="pulling"))
     with pytest.raises(DaemonUnreachable, match="creating the model"):
         create_model(StateFolder(tmp_path), "mine", "FROM tiny")

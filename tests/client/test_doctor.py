@@ -113,7 +113,7 @@ def test_output_of_a_library_does_not_damage_the_answer(
     answer = '{"findings": [{"name": "a", "verdict": "ok", "what": "b"}]}'
     stand_in(home, monkeypatch, f"echo 'pip: upgrade me'; echo '{answer}'")
     (found,) = run_doctor(rehearse=False, token={})
-    assert found == ok("a", "b")
+    assert found == ok("b", name="a")
 
 
 def test_hanging_checks_are_killed_with_their_children(

@@ -20,11 +20,10 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.control_api import (
     ControlServer,
     decode_options,
-    failure_line,
 )
 from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.daemon.supervisor import Supervisor
-from spicy_avocado_magic.errors import TunnelFailed, UsageError
+from spicy_avocado_magic.errors import UsageError
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import ApiKeyState, Phase, State
 from spicy_avocado_magic.system.redaction import Redactor
@@ -80,12 +79,12 @@ class Maker:
 
 
 class Listener:
-    """Takes what kernels ask for, in place of a supervisor."""
+    """Records the requests of kernels, in place of a supervisor."""
 
     def __init__(self) -> None:
         self.ending = asyncio.Event()
         self.log: list[str] = []
-        self.wishes: list[tuple[Mapping[str, Any], bool]] = []
+        self.changes: list[tuple[Mapping[str, Any], bool]] = []
         self.error: Exception | None = None
         self.sharing = Sharing()
         self.creating = Maker()
@@ -97,19 +96,19 @@ class Listener:
         )
 
     def change(self, given: Mapping[str, Any], *, only: bool) -> tuple[int, set[str]]:
-        """Note a wish."""
+        """Record a change."""
         if self.error is not None:
             raise self.error
-        self.wishes.append((given, only))
-        return len(self.wishes), {"port", "context"}
+        self.changes.append((given, only))
+        return len(self.changes), {"port", "context"}
 
-    def withdraw(self, number: int) -> bool:
-        """Only the last change can be taken back."""
-        return number == len(self.wishes)
+    def undo_change(self, number: int) -> bool:
+        """Only the last change can be undone."""
+        return number == len(self.changes)
 
-    def end(self, why: str, *, keep_wanted: bool = False) -> None:
-        """Note the end."""
-        self.log.append(f"{why} {keep_wanted}")
+    def request_stop(self, reason: str, *, keep_wanted: bool = False) -> None:
+        """Record the stop."""
+        self.log.append(f"{reason} {keep_wanted}")
         self.ending.set()
 
 
@@ -223,7 +222,7 @@ async def test_a_wish_arrives_with_the_types_of_the_settings(
     async with kernel.post("/up", json={"given": given, "only": True}) as response:
         assert await response.json() == {"change": 1, "changed": ["context", "port"]}
     wanted = {"models": ("a",), "engine_env": (("OLLAMA_DEBUG", "1"),), "port": 1}
-    assert listener.wishes == [(wanted, True)]
+    assert listener.changes == [(wanted, True)]
     assert Settings().merged(decode_options(given)).port == 1
 
 
@@ -282,11 +281,11 @@ async def test_a_model_is_made_while_the_kernel_listens(
         kernel.post("/create", json=MAKE) as response,
     ):
         for _ in range(2):
-            told = json.loads(await response.content.readline())
-            assert told == {"text": "two"}, "what a terminal obeys got through"
+            event = json.loads(await response.content.readline())
+            assert event["text"] == "two", "what a terminal obeys got through"
         listener.creating.go_on.set()
         *_, last = (await response.content.read()).splitlines()
-    assert json.loads(last) == {"pulled": ["tiny:latest"]}
+    assert json.loads(last)["pulled"] == ["tiny:latest"]
     assert listener.creating.asked == [("mine", "FROM tiny", Path("/somewhere"))]
 
 
@@ -327,7 +326,7 @@ async def test_down_ends_the_host(
     async with kernel.post("/down", json={"keep_wanted": True}) as response:
         assert response.status == 200
     assert listener.ending.is_set()
-    assert listener.log == ["told to True"]
+    assert listener.log == ["stopped by the user True"]
 
 
 @pytest.mark.parametrize(
@@ -353,10 +352,3 @@ async def test_a_request_that_makes_no_sense_is_answered(
         assert response.status == 400
     async with kernel.get("/nothing") as response:
         assert response.status == 404
-
-
-def test_a_host_that_cannot_start_says_why_in_one_line() -> None:
-    """The kernel reads one line and knows the error."""
-    line = failure_line(TunnelFailed("It fell.\nBadly.", "Wait."), Redactor())
-    assert "\n" not in line
-    assert json.loads(line)["failure"]["kind"] == "TunnelFailed"

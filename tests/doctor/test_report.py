@@ -89,7 +89,7 @@ def test_no_secret_and_no_name_is_in_a_report(
     context = new_context(
         settings=SETTINGS, token=Token(text=TOKEN, origin="ann's notebook")
     )
-    found = broken("name", f"{KEY} and {TOKEN} of bobby", f"See {home}/home/file.")
+    found = broken(f"{KEY} and {TOKEN} of bobby", f"See {home}/home/file.")
     whole = make_report(context, [found])
     text = json.dumps(whole, ensure_ascii=False)
     for secret in SECRETS:
@@ -109,7 +109,7 @@ def test_a_report_has_everything_that_helps(new_context: New) -> None:
     """It contains findings, versions, settings, state and logs."""
     StateFolder.find(rehearsal=False).log("engine").write_text("one\ntwo\n")
     context = new_context(settings=SETTINGS)
-    whole = make_report(context, [broken("gpu", "It is hot.", "Cool it.")])
+    whole = make_report(context, [broken("It is hot.", "Cool it.", name="gpu")])
     assert whole["findings"]["gpu"] == {
         "verdict": "broken",
         "what": "It is hot.",

@@ -67,13 +67,13 @@ def test_a_check_that_hangs_is_a_finding_and_delays_no_other(
 
     def hang(_case: DoctorContext) -> Finding:
         forever.wait()
-        return ok("late", "")
+        return ok("")
 
     policy = replace(Timeouts(), diagnosis_host_s=0.1, diagnosis_check_s=0.2)
     checks = (
         Check("far", hang, is_remote=True, timeout_remedy="Go online."),
         Check("near", hang),
-        Check("good", lambda _: ok("good", "Fine.")),
+        Check("good", lambda _: ok("Fine.")),
     )
     began = time.monotonic()
     far, near, good = run_checks(new_context(timeouts=policy), checks)
@@ -82,7 +82,7 @@ def test_a_check_that_hangs_is_a_finding_and_delays_no_other(
     assert "0.1 s" in far.what
     assert near.verdict is CheckStatus.UNKNOWN, near
     assert "0.2 s" in near.what
-    assert good == ok("good", "Fine.")
+    assert good == ok("Fine.", name="good")
 
 
 def test_checks_run_concurrently(new_context: New) -> None:
@@ -91,7 +91,7 @@ def test_checks_run_concurrently(new_context: New) -> None:
 
     def meet(_case: DoctorContext) -> Finding:
         meeting.wait(scaled(10))
-        return ok("met", "Fine.")
+        return ok("Fine.")
 
     checks = (Check("first", meet), Check("second", meet))
     found = run_checks(new_context(), checks)

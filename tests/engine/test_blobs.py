@@ -17,7 +17,7 @@ from spicy_avocado_magic.engine import blobs
 from spicy_avocado_magic.engine.blobs import (
     downloaded_bytes,
     fetch_blobs,
-    read_model_shape,
+    read_model_architecture,
     require_disk_space,
 )
 from spicy_avocado_magic.engine.progress import DownloadProgress
@@ -240,7 +240,7 @@ async def test_an_architecture_is_read_from_the_registry_and_from_disk(
 
     url = await serve(create_registry())
     manifest = await read_manifest(named(url), timeouts=timeouts)
-    far = await read_model_shape(manifest, tmp_path, timeouts=timeouts)
+    far = await read_model_architecture(manifest, tmp_path, timeouts=timeouts)
     assert far is not None, "a registry with ranges gave no shape"
     assert far.trained_context == 2048
     await fetch_blobs(
@@ -249,7 +249,7 @@ async def test_an_architecture_is_read_from_the_registry_and_from_disk(
     gone = Manifest(
         model=ModelName.parse("127.0.0.1:9/library/tiny"), layers=manifest.layers
     )
-    assert await read_model_shape(gone, tmp_path, timeouts=timeouts) == far
+    assert await read_model_architecture(gone, tmp_path, timeouts=timeouts) == far
 
 
 async def test_an_architecture_that_cannot_be_read_is_no_error(
@@ -260,6 +260,8 @@ async def test_an_architecture_that_cannot_be_read_is_no_error(
     url = await serve(Registry().application())
     for base_url in (url, "http://127.0.0.1:9"):
         manifest = Manifest(model=named(base_url), layers=(weights,))
-        assert await read_model_shape(manifest, tmp_path, timeouts=timeouts) is None
+        assert (
+            await read_model_architecture(manifest, tmp_path, timeouts=timeouts) is None
+        )
     empty = Manifest(model=named(url))
-    assert await read_model_shape(empty, tmp_path, timeouts=timeouts) is None
+    assert await read_model_architecture(empty, tmp_path, timeouts=timeouts) is None

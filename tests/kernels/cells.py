@@ -1,4 +1,4 @@
-"""Kernels with the extension loaded, and what is expected of their cells."""
+"""Kernels with the extension loaded, and checks of their cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .kernel import Kernel, Output, new_kernel
 
 @contextlib.contextmanager
 def new_kernel_home(patch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """Make a home for kernels, in which nothing of ours is set."""
+    """Create a home for kernels, without any of our variables."""
     for name in ("NGROK_AUTHTOKEN", "AVOCADO_REHEARSE", "JPY_PARENT_PID"):
         patch.delenv(name, raising=False)
     patch.setenv("PYTHONPATH", str(PACKAGE_PARENT))
@@ -26,7 +26,7 @@ def new_kernel_home(patch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 @contextlib.contextmanager
 def loaded_kernel() -> Iterator[Kernel]:
-    """Start a kernel with the extension loaded; at the end nothing runs."""
+    """Start a kernel with the extension loaded; stop everything at the end."""
     with new_kernel() as started:
         good(started.run("%load_ext spicy_avocado_magic"))
         yield started
@@ -34,13 +34,13 @@ def loaded_kernel() -> Iterator[Kernel]:
 
 
 def good(output: Output) -> str:
-    """Expect a cell that worked, and return its output."""
+    """Fail unless the cell succeeded; return its text."""
     assert output.status == "ok", output.text
     return output.text
 
 
 def failed(output: Output, *words: str) -> None:
-    """Expect a failed cell with one short message, and no traceback."""
+    """Fail unless the cell failed with one short message and no traceback."""
     assert output.status == "error", f"the cell did not fail: {output.text}"
     for word in words:
         assert word in output.text, f"{word!r} is not in: {output.text}"

@@ -1,4 +1,4 @@
-"""A real kernel, and what a cell of it printed, displayed and raised."""
+"""A real kernel that runs cells, and their output, displays and errors."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ COMMAND = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"
 
 @dataclass(slots=True)
 class Output:
-    """Everything that came of one cell, as text."""
+    """The output of one cell, as text."""
 
     texts: list[str] = field(default_factory=list)
     html: list[str] = field(default_factory=list)
     displays: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    """Displays and their updates: the message's type and its content."""
+    """Displays and updates: type and content of each message."""
     sent_s: list[float] = field(default_factory=list)
     """When the kernel sent each of them, in seconds since the epoch."""
     pages: list[str] = field(default_factory=list)
-    """What ``?`` shows in a pager."""
+    """The text that ``?`` shows in a pager."""
     traceback: list[str] = field(default_factory=list)
     error: str = ""
     status: str = ""
 
     @property
     def text(self) -> str:
-        """Streams, plain texts and traceback, in the order in which they came."""
+        """Streams, plain texts and traceback, in order."""
         return "\n".join([*self.texts, *self.traceback])
 
 
 class Kernel:
-    """Runs cells in a kernel of this very Python.
+    """Runs cells in a kernel of this Python.
 
     What ``page`` makes of a message is sent back on the input channel, as the page
     of a platform does.
@@ -93,14 +93,14 @@ class Kernel:
         )
 
     def answer(self, value: object) -> str:
-        """Wait until the cell asks, answer it, and return what it asked."""
+        """Wait for a prompt, answer it, and return the prompt."""
         message = self._client.get_stdin_msg(timeout=CELL_S)
         assert message["msg_type"] == "input_request", message
         self._client.input(value)
         return str(message["content"]["prompt"])
 
     def answer_page(self, message_id: str, **answer: object) -> str:
-        """Wait until Colab's page is asked, answer, and return the secret's name.
+        """Wait for a request to Colab's page, answer it, and return the secret's name.
 
         What the cell sends meanwhile is passed over.
         """
@@ -115,26 +115,26 @@ class Kernel:
             assert not (is_over and stops_on_exit), "the page was not asked"
 
     def complete(self, code: str) -> list[str]:
-        """Return what a cell becomes with each thing that Tab offers at its end."""
+        """Return the cell with each completion at its end."""
         reply = self._client.complete(code, reply=True, timeout=CELL_S)["content"]
         return [code[: reply["cursor_start"]] + text for text in reply["matches"]]
 
     def inspect(self, code: str) -> str:
-        """Return what Shift-Tab shows at the end of a cell."""
+        """Return the text that Shift-Tab shows at the end of a cell."""
         reply = self._client.inspect(code, reply=True, timeout=CELL_S)["content"]
         return str(reply["data"].get("text/plain", ""))
 
     def run(self, code: str) -> Output:
-        """Run a cell and return what came of it."""
+        """Run a cell and return its output."""
         return self.collect(self.send(code))
 
     def collect(self, message_id: str, until_text: str = "") -> Output:
-        """Return what a cell sends until it is idle, or until a text appears."""
+        """Return the output of a cell until it is idle, or until a text appears."""
         output, deadline = Output(), time.monotonic() + CELL_S
         while True:
             message = self._client.get_iopub_msg(timeout=deadline - time.monotonic())
-            if (answer := self.page(message)) is not None:
-                self._client.input(answer)
+            if (reply := self.page(message)) is not None:
+                self._client.input(reply)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = message["content"]

@@ -13,12 +13,12 @@ from .cells import good, loaded_kernel, new_kernel_home
 from .kernel import Kernel
 
 LONG = "word " * 5_000
-"""The engine repeats it at 100 words a second, so for a minute."""
+"""It is repeated at 100 words a second, so the answer would take a minute."""
 
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    """A kernel in a home of its own, with a rehearsal that runs."""
+    """A kernel in a home of its own, with a running rehearsal."""
     with pytest.MonkeyPatch.context() as patch, new_kernel_home(patch):
         patch.setenv("AVOCADO_REHEARSAL_TOKEN_S", "0.01")
         with loaded_kernel() as started:
@@ -27,7 +27,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 def test_an_answer_is_one_display_of_safe_html(kernel: Kernel) -> None:
-    """The rehearsal says back what it is asked: here, what would run."""
+    """The rehearsal repeats the question: here, a script."""
     evil = "**Hi** <img src=x onerror=alert(1)> ![x](http://a.example/) \x1b]0;t\x07"
     output = kernel.run(f"%%avocado_ask tiny --system x\n{evil}")
     good(output)
@@ -37,11 +37,11 @@ def test_an_answer_is_one_display_of_safe_html(kernel: Kernel) -> None:
     assert "<img" not in "".join(output.html)
     assert "\x1b" not in "".join(output.html) + output.text
     assert "tiny: " in output.texts[-1]
-    assert "tokens per second" in output.texts[-1], "nobody knows how fast it was"
+    assert "tokens per second" in output.texts[-1], "the speed is not shown"
 
 
 def test_an_interrupt_ends_the_answer_and_the_engines_work(kernel: Kernel) -> None:
-    """Quietly; the next one comes at once, though the engine has one place."""
+    """The next one comes at once, though the engine serves one request at a time."""
     sent = kernel.send(f"%%avocado_ask\n{LONG}")
     begun = kernel.collect(sent, until_text="word word")
     assert not begun.error
@@ -56,15 +56,15 @@ def test_an_interrupt_ends_the_answer_and_the_engines_work(kernel: Kernel) -> No
 
 
 def test_an_unknown_model_is_two_lines(kernel: Kernel) -> None:
-    """With the nearest name, and no traceback."""
+    """With the closest name, and no traceback."""
     output = kernel.run("%%avocado_ask tinny\nHi")
     assert output.error == "UsageError"
     assert len(output.traceback) == 2
     assert "Did you mean tiny?" in output.text
 
 
-def test_a_model_is_made_and_answers(kernel: Kernel) -> None:
-    """Its base is pulled first, and this is shown; mistakes name their line."""
+def test_a_model_is_created_and_answers(kernel: Kernel) -> None:
+    """Its base model is downloaded first; an error names the line of the cell."""
     cell = "%%avocado_model mine\nFROM llama3\nSYSTEM {x} $y\n"
     text = good(kernel.run(cell))
     assert "Ollama has downloaded llama3:latest and created mine." in text
@@ -76,8 +76,8 @@ def test_a_model_is_made_and_answers(kernel: Kernel) -> None:
     assert len(bad.traceback) == 2
 
 
-def test_the_handle_hands_over_code(kernel: Kernel) -> None:
-    """Shown as text at the end of a cell."""
+def test_the_handle_shows_snippets(kernel: Kernel) -> None:
+    """They are shown as text at the end of a cell."""
     text = good(kernel.run("avocado.snippets()"))
     assert "## curl" in text
     assert "\\n" not in text, "shown as a heap of quotes"
@@ -98,7 +98,7 @@ CLIENTS = {
 
 @pytest.mark.parametrize("package", CLIENTS)
 def test_the_handle_makes_a_client_that_is_ready(kernel: Kernel, package: str) -> None:
-    """Where the package is installed; else it says how to install it."""
+    """If the package is not installed, the error says how to install it."""
     output = kernel.run(f"client = avocado.{package}()\nprint({CLIENTS[package]})")
     if importlib.util.find_spec(package) is None:
         assert output.error == "UserActionRequired"

@@ -1,4 +1,4 @@
-"""The card's messages from a real kernel, and what of them a notebook's file keeps."""
+"""The card's messages from a real kernel, and the output kept in a notebook file."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def cards(output: Output) -> list[tuple[str, str, str]]:
 
 
 def phases(output: Output) -> list[str]:
-    """Return how the card called itself at each drawing."""
+    """Return the phase of the card at each draw."""
     found = (
         re.search(r'class="avocado-card" data-phase="(\w+)"', markup)
         for _, _, markup in cards(output)
@@ -81,11 +81,11 @@ def phases(output: Output) -> list[str]:
 
 
 def require_one_display(output: Output) -> None:
-    """Expect one display and its updates, each of a bounded size."""
+    """Fail unless there is one display with updates, each of a bounded size."""
     first, *others = cards(output)
     assert first[0] == "display_data"
     assert {kind for kind, _, _ in others} <= {"update_display_data"}
-    assert len({drawn[1] for drawn in (first, *others)}) == 1, (
+    assert len({message[1] for message in (first, *others)}) == 1, (
         "a second display was made"
     )
     for _, content in output.displays:
@@ -94,7 +94,7 @@ def require_one_display(output: Output) -> None:
 
 
 def test_up_is_one_display_that_is_updated_in_place(home: Home) -> None:
-    """From the first stage to the summary; a failure and the status likewise."""
+    """From the first stage to the result; also a failure and the status."""
     with new_kernel() as kernel:
         assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
         refused = kernel.run("%avocado_up missing-x --rehearse --local")
@@ -111,8 +111,10 @@ def test_up_is_one_display_that_is_updated_in_place(home: Home) -> None:
         assert phases(status) == ["ready"]
 
 
-def test_a_failure_is_shown_once_to_a_person_and_whole_to_nbclient(home: Home) -> None:
-    """By the card, or by the error alone where no person looks at cards."""
+def test_a_failure_is_printed_once_for_a_person_and_in_full_for_nbclient(
+    home: Home,
+) -> None:
+    """The card shows it, or the error alone where nobody sees the card."""
     up = "%avocado_up missing-x --rehearse --local"
     with new_kernel() as kernel:
         assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
@@ -124,10 +126,10 @@ def test_a_failure_is_shown_once_to_a_person_and_whole_to_nbclient(home: Home) -
         assert "  → " in "\n".join(alone.traceback), "the remedy is missing"
 
 
-def test_what_starts_in_the_background_leaves_a_card_that_stays_true(
+def test_a_start_in_the_background_leaves_a_card_that_stays_true(
     home: Home,
 ) -> None:
-    """One drawing: nobody is there to redraw it when the service is ready."""
+    """It is drawn once: nothing redraws it when the service is ready."""
     with new_kernel() as kernel:
         assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
         up = kernel.run("%avocado_up tiny --rehearse --local --background")
@@ -139,7 +141,7 @@ def test_what_starts_in_the_background_leaves_a_card_that_stays_true(
 
 
 def test_no_second_of_a_cell_has_more_than_four_displays(home: Home) -> None:
-    """While a model is made and then served, and while an answer comes."""
+    """While a model is created and served, and while an answer arrives."""
     with new_kernel() as kernel:
         assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
         assert kernel.run("%avocado_up tiny --rehearse --local").status == "ok"
@@ -152,7 +154,7 @@ def test_no_second_of_a_cell_has_more_than_four_displays(home: Home) -> None:
 
 
 def test_status_is_watched_in_place_until_interrupted(home: Home) -> None:
-    """Quietly, and the service stays."""
+    """The interrupt is quiet, and the service keeps running."""
     with new_kernel() as kernel:
         assert kernel.run("%load_ext spicy_avocado_magic").status == "ok"
         assert kernel.run("%avocado_up tiny --rehearse --local").status == "ok"
@@ -176,8 +178,8 @@ print("AFTER")
 """
 
 
-def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
-    """No flood; an interrupt ends the watching, and the script goes on."""
+def test_a_real_terminal_gets_lines_that_are_overwritten(home: Home) -> None:
+    """Few lines; an interrupt ends `--watch`, and the script continues."""
     pexpect = pytest.importorskip("pexpect")
     script = home.path / "terminal.ipy"
     script.write_text(TERMINAL_SCRIPT)
@@ -192,7 +194,7 @@ def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
     )
     try:
         child.expect("Launched in")
-        assert child.before.count("✓ pull") == 1, "a settled stage is printed again"
+        assert child.before.count("✓ pull") == 1, "a settled line is printed again"
         assert "\r\x1b[K" in child.before, "nothing is written over"
         child.expect(r"\x1b\[\d+A")  # the status is drawn for the second time
         child.expect("log  ")
@@ -209,7 +211,7 @@ def test_a_real_terminal_gets_lines_that_are_written_over(home: Home) -> None:
 def test_the_file_of_a_notebook_with_a_long_pull_stays_small(
     home: Home, tmp_path: Path
 ) -> None:
-    """Each update replaces the last, so that half an hour of them is one output."""
+    """Each update replaces the last, so half an hour of them is one output."""
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     cell = nbformat.v4.new_code_cell(LONG_PULL)

@@ -1,4 +1,4 @@
-"""How often a card is sent while what it shows changes all the time."""
+"""The rate of a card's messages while its state changes all the time."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ with CardView() as view:
 
 
 def test_a_card_is_sent_at_most_four_times_a_second() -> None:
-    """A hundred states a second, by the kernel's own clock: a browser can follow."""
+    """With a hundred states a second, so that a browser can keep up."""
     with new_kernel() as kernel:
         output = kernel.run(RESTLESS)
     good(output)
     sent_s = output.sent_s
-    assert len(sent_s) > 2 * MOST_A_SECOND, f"the card has hardly moved: {sent_s}"
+    assert len(sent_s) > 2 * MOST_A_SECOND, f"the card was hardly redrawn: {sent_s}"
     for first, fifth in zip(sent_s, sent_s[MOST_A_SECOND:], strict=False):
         assert fifth - first > 1.0, f"five displays in {fifth - first:.2f} s"

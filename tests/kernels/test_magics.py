@@ -1,4 +1,4 @@
-"""The main job as a user types it, in a real kernel of this IPython."""
+"""The main job, typed in a real kernel of this IPython."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(sum(line.startswith("data: {") for line in lines), "chunks")
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    """Give the kernel a home of its own; at its end nothing may be left."""
+    """Give the kernel a home of its own; nothing may be left at the end."""
     with _new_home(monkeypatch) as made:
         yield made
 
@@ -50,7 +50,7 @@ def kernel(home: Home) -> Iterator[Kernel]:
 
 @pytest.fixture(scope="module")
 def same_kernel() -> Iterator[Kernel]:
-    """Start one kernel, in a home of its own, for all that do not harm it."""
+    """Start one kernel, in a home of its own, for the tests that leave it unchanged."""
     with (
         pytest.MonkeyPatch.context() as patch,
         _new_home(patch),
@@ -61,7 +61,7 @@ def same_kernel() -> Iterator[Kernel]:
 
 @pytest.fixture
 def clean_kernel(same_kernel: Kernel) -> Iterator[Kernel]:
-    """Lend that kernel to one test, after which no name and no host is left."""
+    """Return that kernel, and clean up its variables and service after the test."""
     yield same_kernel
     down()
     _good(same_kernel.run("%reset -f"))
@@ -75,7 +75,7 @@ def test_the_main_job_from_load_to_down(kernel: Kernel, home: Home) -> None:
 def test_the_main_job_on_a_real_engine(
     home: Home, real_ollama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same walk with a real Ollama first on PATH."""
+    """The same steps with a real Ollama first on PATH."""
     path = os.pathsep.join((str(real_ollama.parent), os.environ["PATH"]))
     monkeypatch.setenv("PATH", path)
     with new_kernel() as kernel:
@@ -113,15 +113,15 @@ def _chat(kernel: Kernel) -> None:
 
 
 def test_the_service_outlives_a_killed_kernel(kernel: Kernel, home: Home) -> None:
-    """Kill -9 of the kernel does not take the URL down."""
+    """The URL stays up after kill -9 of the kernel."""
     _good(kernel.run("%avocado_up tiny --rehearse"))
     url = _good(kernel.run("print(avocado.url)")).strip()
     kernel.kill()
     assert url in _good(kernel.run("%load_ext spicy_avocado_magic\nprint(avocado.url)"))
 
 
-def test_a_key_is_given_used_listed_and_taken_back(clean_kernel: Kernel) -> None:
-    """`%avocado_keys` from the list to the end of a key, and its mistakes."""
+def test_a_key_is_added_used_listed_and_revoked(clean_kernel: Kernel) -> None:
+    """`%avocado_keys` with all its actions, and its errors."""
     assert "othing" in _good(clean_kernel.run("%avocado_keys"))
     _failed(
         clean_kernel.run("%avocado_keys add ann"), "Nothing is running", "%avocado_up"
@@ -142,14 +142,14 @@ def test_a_key_is_given_used_listed_and_taken_back(clean_kernel: Kernel) -> None
     assert clean_kernel.run(chat).error == "HTTPError", "the key still opens"
 
 
-def test_the_logs_are_shown_followed_and_outlive_the_host(
+def test_the_logs_are_shown_followed_and_outlive_the_daemon(
     kernel: Kernel, home: Home
 ) -> None:
-    """`%avocado_logs` of a running service, until interrupted, and of a dead one."""
+    """`%avocado_logs` of a running service, until interrupted, and of a killed one."""
     assert "There are no logs" in _good(kernel.run("%avocado_logs"))
     _good(kernel.run("%avocado_up tiny --rehearse --local"))
     shown = _good(kernel.run("%avocado_logs"))
-    for word in ("REHEARSAL", "started", "gateway: ready", "msg=", "because of #"):
+    for word in ("REHEARSAL", "started", "gateway: ready", "msg=", "after "):
         assert word in shown, f"{word!r} is not in: {shown}"
     assert len(_good(kernel.run("%avocado_logs engine -n 3")).splitlines()) == 4
     _failed(kernel.run("%avocado_logs engin"), "Did you mean engine?")
@@ -167,11 +167,11 @@ def test_the_logs_are_shown_followed_and_outlive_the_host(
     assert "gateway: ready" in _good(kernel.run("%avocado_logs"))
     with new_kernel() as other:
         code = "%load_ext spicy_avocado_magic\n%avocado_logs host"
-        assert "died" in _good(other.run(code)), "another kernel is shown nothing"
+        assert "died" in _good(other.run(code)), "another kernel does not show it"
 
 
-def test_json_status_and_friendly_no_ops(clean_kernel: Kernel) -> None:
-    """`--json` is a dict; status and down where nothing runs say so."""
+def test_json_status_and_commands_without_a_service(clean_kernel: Kernel) -> None:
+    """`--json` returns a dict; status and down print that nothing is running."""
     assert "othing" in _good(clean_kernel.run("%avocado_status"))
     assert "othing" in _good(clean_kernel.run("%avocado_down"))
     _good(clean_kernel.run("MODEL = 'tiny'\n%avocado_up $MODEL --rehearse --local"))
@@ -179,8 +179,8 @@ def test_json_status_and_friendly_no_ops(clean_kernel: Kernel) -> None:
     assert "dict tiny" in _good(clean_kernel.run(code))
 
 
-def test_a_cell_body_configures(clean_kernel: Kernel) -> None:
-    """KEY=value lines go to the engine and to us; the line wins."""
+def test_a_cell_body_sets_options(clean_kernel: Kernel) -> None:
+    """KEY=value lines set our options and the engine's; the line takes precedence."""
     cell = (
         "%%avocado_up tiny --rehearse --context 256\n"
         "# a comment\n"
@@ -210,7 +210,7 @@ def test_a_cell_body_configures(clean_kernel: Kernel) -> None:
         ("%avocado_up tiny", ("token",)),
     ],
 )
-def test_mistakes_end_in_one_short_message(
+def test_a_wrong_line_ends_in_one_short_message(
     clean_kernel: Kernel, cell: str, words: tuple[str, ...]
 ) -> None:
     """The cell fails, without a traceback, and nothing is left running."""
@@ -218,7 +218,7 @@ def test_mistakes_end_in_one_short_message(
     assert status() is None
 
 
-def test_an_interrupt_takes_back_what_up_began(kernel: Kernel, home: Home) -> None:
+def test_an_interrupt_undoes_what_up_began(kernel: Kernel, home: Home) -> None:
     """The stop button during `up` leaves nothing running."""
     message = kernel.send("%avocado_up tiny --rehearse")
     kernel.collect(message, until_text="install")
@@ -231,8 +231,8 @@ def test_an_interrupt_takes_back_what_up_began(kernel: Kernel, home: Home) -> No
     assert status() is None
 
 
-def test_loading_twice_and_reset_lose_nothing(clean_kernel: Kernel) -> None:
-    """A second load is harmless, and the next magic puts `avocado` back."""
+def test_loading_twice_and_reset_are_harmless(clean_kernel: Kernel) -> None:
+    """The next magic sets `avocado` again."""
     _good(clean_kernel.run("%avocado_up tiny --rehearse --local"))
     _good(clean_kernel.run("%load_ext spicy_avocado_magic"))
     _good(clean_kernel.run("%reload_ext spicy_avocado_magic"))
@@ -241,15 +241,15 @@ def test_loading_twice_and_reset_lose_nothing(clean_kernel: Kernel) -> None:
     assert "http" in _good(clean_kernel.run("print(avocado.local_url)"))
 
 
-def test_a_name_of_the_users_own_is_left_alone(clean_kernel: Kernel) -> None:
+def test_a_variable_of_the_user_is_not_overwritten(clean_kernel: Kernel) -> None:
     """`avocado = 3` stays 3."""
     _good(clean_kernel.run("avocado = 3"))
     _good(clean_kernel.run("%avocado_up tiny --rehearse --local"))
     assert "3" in _good(clean_kernel.run("print(avocado)"))
 
 
-def test_a_second_kernel_finds_the_first_ones_host(kernel: Kernel) -> None:
-    """Two kernels on one machine share one host."""
+def test_a_second_kernel_finds_the_running_service(kernel: Kernel) -> None:
+    """Two kernels on one machine share one daemon."""
     _good(kernel.run("%avocado_up tiny --rehearse"))
     url = _good(kernel.run("print(avocado.url)")).strip()
     with new_kernel() as second:

@@ -1,4 +1,4 @@
-"""What is typed, as a person types it, in a real kernel of this IPython."""
+"""Typing in a real kernel of this IPython: completion, help, typos and prompts."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def home() -> Iterator[Home]:
 
 @pytest.fixture(scope="module")
 def same_kernel(home: Home) -> Iterator[Kernel]:
-    """Start one kernel for all that do not harm it."""
+    """Start one kernel for the tests that leave it unchanged."""
     with loaded_kernel() as started:
         yield started
 
 
 @pytest.fixture
 def kernel(same_kernel: Kernel) -> Iterator[Kernel]:
-    """Lend that kernel to one test, after which nothing of it is left."""
+    """Return that kernel, and clean up after the test."""
     yield same_kernel
     down()
     good(same_kernel.run("%reset -f"))
@@ -68,17 +68,19 @@ def kernel(same_kernel: Kernel) -> Iterator[Kernel]:
         ("%avocado_doctor --rep", ["%avocado_doctor --report"]),
     ],
 )
-def test_tab_offers_ours_alone(
+def test_tab_offers_only_our_completions(
     same_kernel: Kernel, text: str, becomes: list[str], jedi: bool
 ) -> None:
-    """By the kernel's own protocol, with Jedi and without."""
+    """By the kernel's protocol, with and without Jedi."""
     kernel = same_kernel
     good(kernel.run(f"%config IPCompleter.use_jedi = {jedi}\nNGROK_MINE = 'hidden-v'"))
     assert kernel.complete(text) == becomes
 
 
-def test_tab_knows_what_was_installed_and_forgets_itself(kernel: Kernel) -> None:
-    """A model of the rehearsal is offered; after `unload_ext` nothing is."""
+def test_tab_offers_installed_models_until_the_extension_is_unloaded(
+    kernel: Kernel,
+) -> None:
+    """A model of the rehearsal is offered; nothing is after `unload_ext`."""
     good(kernel.run("%avocado_up tiny-of-mine --rehearse --local"))
     assert "%avocado_up tiny-of-mine" in kernel.complete("%avocado_up ti")
     good(kernel.run("%unload_ext spicy_avocado_magic"))
@@ -86,17 +88,17 @@ def test_tab_knows_what_was_installed_and_forgets_itself(kernel: Kernel) -> None
     good(kernel.run("%load_ext spicy_avocado_magic"))
 
 
-def test_config_completes_by_itself(same_kernel: Kernel) -> None:
-    """IPython's own completion knows our traits."""
+def test_config_is_completed_by_ipython(same_kernel: Kernel) -> None:
+    """IPython itself completes our traits."""
     offered = same_kernel.complete("%config AvocadoMagics.do")
     assert "%config AvocadoMagics.domain" in offered
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.name)
-def test_help_is_there_by_every_way(same_kernel: Kernel, command: CommandSpec) -> None:
-    """`?`, `--help` and Shift-Tab show every option, with examples; one `%` will do."""
+def test_help_is_shown_in_every_way(same_kernel: Kernel, command: CommandSpec) -> None:
+    """`?`, `--help` and Shift-Tab show every option and the examples."""
     kernel = same_kernel
-    escapes = re.compile(r"\x1b\[[0-9;]*m")
+    ansi_codes = re.compile(r"\x1b\[[0-9;]*m")
     sign = "%%" if command.examples[0].startswith("%%") else "%"
     typed = f"{sign}{command.name}"
     body = "\nsomething" if sign == "%%" else ""
@@ -108,7 +110,7 @@ def test_help_is_there_by_every_way(same_kernel: Kernel, command: CommandSpec) -
     }
     for way, text in shown.items():
         for word in (*command.option_by_flag, "Examples:", command.examples[0]):
-            assert word in escapes.sub("", text), f"{way} does not show {word}"
+            assert word in ansi_codes.sub("", text), f"{way} does not show {word}"
 
 
 @pytest.mark.parametrize(
@@ -125,10 +127,10 @@ def test_help_is_there_by_every_way(same_kernel: Kernel, command: CommandSpec) -
         ("%%avocado_up tiny --rehearse\nAVOCADO_PROT=1", ("AVOCADO_PORT",)),
     ],
 )
-def test_a_typing_mistake_gets_the_nearest_match(
+def test_a_typo_gets_the_closest_match(
     same_kernel: Kernel, cell: str, words: tuple[str, ...]
 ) -> None:
-    """One short message, and nothing is started."""
+    """The message is short, and nothing is started."""
     failed(same_kernel.run(cell), *words)
     assert status() is None
 
@@ -142,7 +144,7 @@ def test_a_typing_mistake_gets_the_nearest_match(
         BODY,
     ],
 )
-def test_a_line_is_read_as_people_expect(kernel: Kernel, cell: str) -> None:
+def test_a_line_is_parsed_like_a_shell_command(kernel: Kernel, cell: str) -> None:
     """Comments, quotes, semicolons, continued lines, variables and automagic."""
     good(kernel.run(cell))
     state = status(rehearse=True)
@@ -152,7 +154,7 @@ def test_a_line_is_read_as_people_expect(kernel: Kernel, cell: str) -> None:
 
 
 def test_defaults_by_config_from_a_cell(kernel: Kernel) -> None:
-    """Set, listed, used, refused: as a person sees it."""
+    """They are set, listed, used and refused."""
     good(kernel.run("%config AvocadoMagics.model = 'tiny'"))
     good(kernel.run("%config AvocadoMagics.local = True"))
     output = good(kernel.run("%config AvocadoMagics.port = 99999"))
@@ -170,8 +172,8 @@ def test_defaults_by_config_from_a_cell(kernel: Kernel) -> None:
         good(kernel.run(f"%config AvocadoMagics.{name} = None"))
 
 
-def test_a_token_is_asked_for_where_a_person_is(kernel: Kernel) -> None:
-    """Hidden, and what is typed is nowhere in the output."""
+def test_a_token_is_prompted_for_where_a_person_can_answer(kernel: Kernel) -> None:
+    """The prompt hides it, and it is not in the output."""
     message = kernel.send("%avocado_up tiny", allow_stdin=True)
     assert "ngrok authtoken" in kernel.answer("not-a-token")
     output = kernel.collect(message)
@@ -191,7 +193,7 @@ def test_a_token_is_asked_for_where_a_person_is(kernel: Kernel) -> None:
         ({"exists": False}, ("No ngrok token",)),
     ],
 )
-def test_colab_is_asked_through_its_page(
+def test_a_secret_of_colab_is_read_through_its_page(
     kernel: Kernel, answer: dict[str, object], words: tuple[str, ...]
 ) -> None:
     """From the foreground cell, which blocks until the page answers."""
@@ -202,8 +204,8 @@ def test_colab_is_asked_through_its_page(
     good(kernel.run("import sys\ndel sys.modules['google.colab']"))
 
 
-def test_colab_is_not_asked_from_a_thread(kernel: Kernel) -> None:
-    """The page's answers belong to the cell in the foreground."""
+def test_a_secret_of_colab_is_not_read_from_a_thread(kernel: Kernel) -> None:
+    """The page answers only the cell in the foreground."""
     code = f"""{COLAB}
 import threading
 from spicy_avocado_magic import AvocadoError, up
@@ -221,8 +223,8 @@ print(errors, sys.modules.pop("google.colab"))
     assert "foreground" in good(kernel.run("import sys\n" + code))
 
 
-def test_a_magic_works_in_a_thread_and_beside_a_loop(kernel: Kernel) -> None:
-    """A thread brings up, a coroutine waits, and the next cell has it all."""
+def test_a_magic_works_in_a_thread_and_beside_an_event_loop(kernel: Kernel) -> None:
+    """A thread starts the service, a coroutine waits, and the next cell uses it."""
     good(kernel.run("%autoawait asyncio"))
     code = """
 import asyncio, threading
@@ -249,7 +251,7 @@ print(failures, "in the cell")
 
 
 def test_up_in_a_thread_while_a_cell_runs(kernel: Kernel) -> None:
-    """And `up()` inside a coroutine of a cell, where a loop runs already."""
+    """Also `up()` in a coroutine, where an event loop is already running."""
     code = """
 import threading
 from spicy_avocado_magic import up

@@ -21,6 +21,12 @@ from spicy_avocado_magic.client.handle import Avocado
 from spicy_avocado_magic.config.api_keys import MAX_NAMED_KEYS
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.errors import ModelUnavailable, UsageError
+from spicy_avocado_magic.protocol.control_messages import (
+    UpMessage,
+    UpReply,
+    WithdrawMessage,
+    WithdrawReply,
+)
 from spicy_avocado_magic.protocol.state import ApiKeyState, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from tests.machine_speed import scaled
@@ -292,10 +298,12 @@ def test_an_up_that_is_taken_back_leaves_keys_given_in_between(home: Home) -> No
     avocado = home.up("tiny", local=True)
     gone = avocado.add_key("bob").get_secret_value()
     host = ControlClient(_folder().socket)
-    change = host.post("/up", given={"path_key": True}, only=False)["change"]
+    change = host.post(
+        "/up", UpMessage(given={"path_key": True}, only=False), UpReply
+    ).change
     key = avocado.add_key("ann").get_secret_value()
     avocado.revoke_key("bob")
-    assert host.post("/withdraw", change=change)["done"]
+    assert host.post("/withdraw", WithdrawMessage(change=change), WithdrawReply).done
     assert stream_chat(avocado.local_url, key), "a key given in between was undone"
     with pytest.raises(openai.AuthenticationError):
         stream_chat(avocado.local_url, gone)

@@ -23,6 +23,12 @@ from spicy_avocado_magic.client.state_text import (
     status_text,
 )
 from spicy_avocado_magic.errors import ModelUnavailable, UsageError
+from spicy_avocado_magic.protocol.control_messages import (
+    UpMessage,
+    UpReply,
+    WithdrawMessage,
+    WithdrawReply,
+)
 from spicy_avocado_magic.protocol.state import COMPONENTS, STAGES, Phase, State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.paths import engines_folder, models_folder
@@ -143,11 +149,15 @@ def test_only_the_last_change_can_be_taken_back(home: Home) -> None:
     """A cell that fails late does not undo what another one did since."""
     avocado = home.up("tiny", local=True)
     host = ControlClient(StateFolder.find(rehearsal=True).socket)
-    first = host.post("/up", given={"models": ["second"]}, only=False)["change"]
-    second = host.post("/up", given={"models": ["third"]}, only=False)["change"]
-    assert not host.post("/withdraw", change=first)["done"]
+    first = host.post(
+        "/up", UpMessage(given={"models": ["second"]}, only=False), UpReply
+    ).change
+    second = host.post(
+        "/up", UpMessage(given={"models": ["third"]}, only=False), UpReply
+    ).change
+    assert not host.post("/withdraw", WithdrawMessage(change=first), WithdrawReply).done
     assert "third" in avocado.models
-    assert host.post("/withdraw", change=second)["done"]
+    assert host.post("/withdraw", WithdrawMessage(change=second), WithdrawReply).done
     assert list(avocado.models) == ["tiny", "second"]
 
 

@@ -12,22 +12,22 @@ from spicy_avocado_magic.protocol.finding import (
 )
 
 ALL = (
-    ok("one", "Fine."),
-    warning("second", "So\nso.", "Look\tat it."),
-    broken("three", "\x1b[31mBad.", "Mend it."),
-    unknown("four", "Dark.", "Make light."),
+    ok("Fine.", name="first"),
+    warning("So\nso.", "Look\tat it.", name="second"),
+    broken("\x1b[31mBad.", "Mend it.", name="third"),
+    unknown("Dark.", "Make light.", name="fourth"),
 )
 
 
 def test_each_finding_is_a_line_with_its_remedy_below() -> None:
     """Marked by verdict, in columns, without what a terminal would obey."""
     assert findings_text(ALL).splitlines() == [
-        "✓ one     Fine.",
+        "✓ first   Fine.",
         "! second  So so.",
         "          → Look at it.",
-        "✗ three   Bad.",
+        "✗ third   Bad.",
         "          → Mend it.",
-        "? four    Dark.",
+        "? fourth  Dark.",
         "          → Make light.",
         "",
         "4 checks: 1 good, 1 to look at, 1 broken, 1 unknown.",

@@ -10,8 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from ...config.model_name import ModelName
 from ...config.validators import OLLAMA_VERSION
-from ...engine.blobs import downloaded_bytes, read_model_shape, require_disk_space
-from ...engine.hardware.memory import list_gpus, read_memory, visible
+from ...engine.blobs import (
+    downloaded_bytes,
+    read_model_architecture,
+    require_disk_space,
+)
+from ...engine.hardware.memory import list_gpus, read_memory, visible_gpus
 from ...engine.hardware.memory_fit import (
     AvailableMemory,
     MemoryEstimate,
@@ -81,7 +85,7 @@ async def plan_models(
         gpus = ()
     missing = [plan.manifest for plan in plans if not plan.is_installed]
     await asyncio.to_thread(require_disk_space, missing, context.models_folder)
-    free = await asyncio.to_thread(read_memory, visible(gpus, os.environ))
+    free = await asyncio.to_thread(read_memory, visible_gpus(gpus, os.environ))
     memory = AvailableMemory(
         vram_total=free.vram_total,
         vram_free=free.vram_free + held.vram_free,
@@ -134,7 +138,7 @@ async def _expect(
     if not weights_bytes:
         return None
     folder, policy = context.models_folder, context.policy
-    shape = await read_model_shape(plan.manifest, folder, timeouts=policy)
+    shape = await read_model_architecture(plan.manifest, folder, timeouts=policy)
     fit = estimate_placement(weights_bytes, shape, memory, demand_of(context.settings))
     context.board.model(plan.text, fit=fit.text)
     if fit.verdict is Placement.CANNOT and not plan.is_installed:

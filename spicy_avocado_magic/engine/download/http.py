@@ -7,7 +7,7 @@ import contextlib
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
@@ -134,6 +134,35 @@ def _to_error(host: str, error: Exception) -> ComponentFailed:
     return DownloadFailed(problem, "Run %avocado_up again: the download is resumed.")
 
 
+@contextlib.asynccontextmanager
+async def get(
+    url: str, timeouts: Timeouts, headers: Mapping[str, str], *, redirects: bool = True
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Send a short GET request, bounded by ``timeouts.request_s``.
+
+    Raises:
+        NetworkUnreachable, DownloadFailed: If no complete response arrives.
+    """
+    with map_http_errors(url):
+        async with (
+            asyncio.timeout(timeouts.request_s),
+            open_session(url, timeouts) as session,
+            session.get(url, headers=headers, allow_redirects=redirects) as response,
+        ):
+            yield response
+
+
+async def read_at_most(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """Return the body, or its first bytes if it is longer."""
+    body = b""
+    while len(body) < limit_bytes:
+        chunk = await response.content.read(limit_bytes - len(body))
+        if not chunk:
+            break
+        body += chunk
+    return body
+
+
 async def get_text(url: str, timeouts: Timeouts, *, accept: str = "*/*") -> str:
     """Return the text of a small response.
 
@@ -141,18 +170,8 @@ async def get_text(url: str, timeouts: Timeouts, *, accept: str = "*/*") -> str:
         HTTPStatusError: If the status is not 200.
         NetworkUnreachable, DownloadFailed: If no complete response arrives.
     """
-    with map_http_errors(url):
-        async with (
-            asyncio.timeout(timeouts.request_s),
-            open_session(url, timeouts) as session,
-            session.get(url, headers={"Accept": accept}) as response,
-        ):
-            body = await response.content.read(READ_BYTES)
-            while chunk := await response.content.read(READ_BYTES):
-                body += chunk
-                if len(body) > _TEXT_BYTES:
-                    break
-    text = body.decode("utf-8", "replace")
+    async with get(url, timeouts, {"Accept": accept}) as response:
+        text = (await read_at_most(response, _TEXT_BYTES)).decode("utf-8", "replace")
     if response.status != 200:  # noqa: PLR2004  (HTTP's "OK")
         raise HTTPStatusError(response.status, text)
     return text

@@ -24,7 +24,7 @@ class FileRestarted(Exception):
     """The download started again from the first byte; discard what was read."""
 
 
-class PartClosed(Exception):
+class PartialFileClosed(Exception):
     """The partial file was closed; no more bytes will come."""
 
 
@@ -35,7 +35,7 @@ class PartialFile:
         destination: The name it gets when it is complete.
         size: Bytes it must have; None while unknown.
         sha256: Hex digest it must have; None to check the size alone.
-        beside: Returns the bytes that must be free beside a file of a given size.
+        extra_bytes: Returns the bytes that must be free beside a file of a size.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class PartialFile:
         size: int | None,
         sha256: str | None,
         *,
-        beside: Callable[[int], int] = lambda _size: 0,
+        extra_bytes: Callable[[int], int] = lambda _size: 0,
     ) -> None:
         self.size = size
         self.done = 0
@@ -57,7 +57,7 @@ class PartialFile:
         self.path = destination.with_name(destination.name + ".part")
         self._destination = destination
         self._sha256 = sha256
-        self._beside = beside
+        self._extra_bytes = extra_bytes
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._hash = hashlib.sha256()
         self._file = self.path.open("ab")
@@ -78,7 +78,7 @@ class PartialFile:
             self._require_space(self.size)
 
     def _require_space(self, size: int) -> None:
-        require_space(self.path.parent, size - self.done + self._beside(size))
+        require_space(self.path.parent, size - self.done + self._extra_bytes(size))
 
     def set_size(self, size: int) -> None:
         """Set the size that the server announces.
@@ -199,12 +199,12 @@ class PartialFileReader:
 
         Raises:
             FileRestarted: If the download started again from the first byte.
-            PartClosed: If the partial file was closed.
+            PartialFileClosed: If the partial file was closed.
         """
         part = self._part
         while True:
             if part.is_closed:
-                raise PartClosed
+                raise PartialFileClosed
             if part.done > self._position and part.generation == self._generation:
                 chunk = self._file.read(min(size, part.done - self._position))
                 self._position += len(chunk)

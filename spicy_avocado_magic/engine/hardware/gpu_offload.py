@@ -16,7 +16,7 @@ from typing import Final
 from ...formatting import with_decimal_sizes
 from ...system.redaction import strip_control_chars
 from ..ollama_api import LoadedModel
-from .memory import visible
+from .memory import visible_gpus
 from .nvidia import Gpu
 
 _OFFLOADED: Final = re.compile(r"offloaded\s+(\d+)/(\d+)\s+layers to GPU")
@@ -71,7 +71,7 @@ def no_gpu_warning(
 
 
 def _cause(gpus: tuple[Gpu, ...], engine_log: str, environ: Mapping[str, str]) -> str:
-    if not visible(gpus, environ):
+    if not visible_gpus(gpus, environ):
         return "CUDA_VISIBLE_DEVICES hides it: remove that variable."
     if environ.get("OLLAMA_LLM_LIBRARY", "").startswith("cpu"):
         return "OLLAMA_LLM_LIBRARY asks for the CPU: remove that variable."

@@ -29,7 +29,7 @@ def list_gpus() -> tuple[Gpu, ...]:
     return list_nvidia_gpus()
 
 
-def visible(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
+def visible_gpus(gpus: tuple[Gpu, ...], environ: Mapping[str, str]) -> tuple[Gpu, ...]:
     """Return the GPUs that ``CUDA_VISIBLE_DEVICES`` lets the engine see."""
     listed = environ.get("CUDA_VISIBLE_DEVICES")
     if listed is None:

@@ -13,7 +13,7 @@ from typing import Final
 from ...config.timeouts import Timeouts
 from ...config.validators import OLLAMA_VERSION
 from ...errors import DownloadFailed, PlatformUnsupported, UsageError
-from ..download.http import map_http_errors, open_session
+from ..download.http import get
 
 MIN_VERSION: Final = "0.11.4"
 """Older servers lack parts of the API that the gateway serves."""
@@ -144,12 +144,8 @@ async def resolve_version(requested: str, releases_url: str, timeouts: Timeouts)
 
 
 async def _latest(url: str, timeouts: Timeouts) -> str:
-    with map_http_errors(url):
-        async with (
-            open_session(url, timeouts) as session,
-            session.get(url, allow_redirects=False) as response,
-        ):
-            location = response.headers.get("Location", "")
+    async with get(url, timeouts, {}, redirects=False) as response:
+        location = response.headers.get("Location", "")
     match = _TAG.search(location)
     if match is None:
         raise DownloadFailed(

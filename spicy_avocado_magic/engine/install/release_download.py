@@ -82,7 +82,9 @@ class ReleaseDownload:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _part(self) -> PartialFile:
-        return PartialFile(self.file, None, self.sha256, beside=self._unpacked_bytes)
+        return PartialFile(
+            self.file, None, self.sha256, extra_bytes=self._unpacked_bytes
+        )
 
     def _unpacked_bytes(self, archive_bytes: int) -> int:
         # GPU libraries are most of an archive and unpack to 3.5 times the size.

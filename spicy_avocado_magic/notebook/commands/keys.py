@@ -88,22 +88,13 @@ def new_key_text(state: State, request: ApiKeyRequest, secret: Secret) -> str:
     if request.models:
         models = tuple(ModelState(name=name) for name in request.models)
         shared = replace(shared, models=models)
-    limits = limits_text(
-        ApiKeyState(
-            name=request.name,
-            manage=request.manage,
-            models=request.models,
-            rpm=request.rpm,
-            tokens=request.tokens,
-        )
-    )
     expires = "never"
     if request.expires_s:
         expires = f"in {format_duration(request.expires_s)}"
     lines = [
         f"New key for {request.name}. It is shown only this once:",
         f"key     {key}",
-        f"limits  {limits}",
+        f"limits  {limits_text(request)}",
         f"expires {expires}",
         "",
         curl_line(shared, show_key=True),

@@ -42,6 +42,7 @@ from .theme import card_header
 
 if TYPE_CHECKING:
     from ...client.last_run import RecentError
+    from ...config.api_key_options import ApiKeyRequest
 
 KEYS_HEAD: Final = (
     "name",
@@ -201,8 +202,8 @@ def key_cells(key: ApiKeyState) -> tuple[str, ...]:
     )
 
 
-def limits_text(key: ApiKeyState) -> str:
-    """Return on one line what limits a key."""
+def limits_text(key: ApiKeyState | ApiKeyRequest) -> str:
+    """Return the limits of a key on one line."""
     parts = []
     if key.rpm:
         parts.append(f"{key.rpm} requests/min")

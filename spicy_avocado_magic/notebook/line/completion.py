@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ...client.log_reader import LOG_COMPONENTS
 from ...config.limits import NAMES as LIMIT_NAMES
 from ...config.options import ENGINE_VARIABLES, Option
 from ...config.validators import OLLAMA_VERSION
@@ -48,13 +49,11 @@ class CompletionSources:
     Attributes:
         names: Variables that may follow ``$``.
         models: Installed models, then well-known ones.
-        components: Components that have a log.
         paths: Paths of files and folders that begin with a text.
     """
 
     names: Callable[[], Sequence[str]]
     models: Callable[[], Sequence[str]]
-    components: Callable[[], Sequence[str]]
     paths: Callable[[str], Sequence[str]]
 
 
@@ -156,7 +155,7 @@ def _words(
         if argument.is_model:
             yield from sources.models()
         if argument.name == "component" and is_first:
-            yield from sources.components()
+            yield from LOG_COMPONENTS
         if is_first:
             yield from argument.choices
 

@@ -20,7 +20,7 @@ from ...system.platforms import PlatformSignals, detect_platform
 from ...system.redaction import Secret
 
 if TYPE_CHECKING:
-    from .completion import Completion, CompletionSources
+    from .completion import CompletionSources
 
 _IDENTIFIER: Final = "spicy-avocado.completion"
 _OURS: Final = re.compile(r".*avocado_\w+\s")
@@ -46,9 +46,10 @@ def install(ip: Any) -> None:
     def avocado(context: Any) -> dict[str, Any]:
         from IPython.core.completer import SimpleCompletion
 
-        is_below = context.cursor_line > 0 and _CELL.match(context.full_text)
-        complete = _complete_body if is_below else _complete_line
-        typed, candidates = complete(ip, context.text_until_cursor)
+        is_body = context.cursor_line > 0 and _CELL.match(context.full_text)
+        typed, candidates = _complete(
+            ip, context.text_until_cursor, is_body=bool(is_body)
+        )
         return {
             "completions": [SimpleCompletion(text) for text in candidates],
             "matched_fragment": typed,
@@ -77,7 +78,7 @@ def _install_command_hook(ip: Any) -> None:
 
     def jedi_matches(column: int, line: int, text: str) -> Any:
         until_cursor = text.split("\n")[line][:column]
-        is_ours = _complete_line(ip, until_cursor)[1]
+        is_ours = _complete(ip, until_cursor)[1]
         return () if is_ours else original(column, line, text)
 
     ip.Completer._jedi_matches = jedi_matches  # noqa: SLF001
@@ -86,43 +87,40 @@ def _install_command_hook(ip: Any) -> None:
 def _on_command(ip: Any, event: Any) -> list[str]:
     """Return the completions of the word as IPython 7.34 delimits it."""
     text = event.text_until_cursor
-    typed, candidates = _complete_line(ip, text)
+    typed, candidates = _complete(ip, text)
     start = text[: len(text) - len(typed)]
     return [(start + word)[len(text) - len(event.symbol) :] for word in candidates]
 
 
-def _complete_line(ip: Any, text: str) -> tuple[str, Sequence[str]]:
-    """Return the typed part of the last word of a line, and its completions."""
-    if not _OURS.match(text):
+def _complete(
+    ip: Any, text: str, *, is_body: bool = False
+) -> tuple[str, Sequence[str]]:
+    """Return the typed part of the last word, and its completions.
+
+    Args:
+        ip: The session.
+        text: A line up to the cursor.
+        is_body: Whether it is a line below ``%%avocado_up``.
+    """
+    if not is_body and not _OURS.match(text):
         return "", ()
-    from .completion import complete
+    from .completion import complete, complete_body
 
-    return _claim_fragment(complete(text, _sources(ip)))
-
-
-def _complete_body(ip: Any, text: str) -> tuple[str, Sequence[str]]:
-    """Return the same for a line below ``%%avocado_up``."""
-    from .completion import complete_body
-
-    return _claim_fragment(complete_body(text, _sources(ip)))
-
-
-def _claim_fragment(completion: Completion | None) -> tuple[str, Sequence[str]]:
-    """Complete a word without candidates to itself, so that Jedi does not try it."""
+    find = complete_body if is_body else complete
+    completion = find(text, _sources(ip))
     if completion is None:
         return "", ()
     typed = completion.typed
+    # A word without candidates is completed to itself, so that Jedi does not try it.
     return typed, completion.candidates or ((typed,) if typed else ())
 
 
 def _sources(ip: Any) -> CompletionSources:
-    from ...client.log_reader import LOG_COMPONENTS
     from .completion import CompletionSources
 
     return CompletionSources(
         names=lambda: _names(ip.user_ns, ip.user_ns_hidden, os.environ),
         models=lambda: _models(os.environ),
-        components=lambda: LOG_COMPONENTS,
         paths=_paths,
     )
 

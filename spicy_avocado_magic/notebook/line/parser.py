@@ -83,7 +83,10 @@ def split(line: str) -> list[str]:
     """
     pieces = [match for match in _PIECE.finditer(line) if not match["comment"]]
     if any(piece[0] in _CURLY_QUOTES for piece in pieces):
-        raise _curly_quote_error()
+        raise UsageError(
+            "A quote on this line is curly (“ ”), and only straight ones count.",
+            "Type straight quotes: ' or \".",
+        )
     try:
         # shlex takes a "#" inside a word for a comment, too; a shell does not.
         return shlex.split(_END.sub("", "".join(piece[0] for piece in pieces)))
@@ -232,14 +235,6 @@ def _argument_value(
         hint = did_you_mean(word, argument.choices, f"Write {spec.usage}")
         raise UsageError(f"%{spec.name} has no {word!r}.", hint)
     return word if argument.choices else variables.resolve(word)
-
-
-def _curly_quote_error() -> UsageError:
-    """Return the error for quotes that a word processor made."""
-    return UsageError(
-        "A quote on this line is curly (“ ”), and only straight ones count.",
-        "Type straight quotes: ' or \".",
-    )
 
 
 def _unterminated_error(error: ValueError) -> UsageError:

@@ -13,8 +13,8 @@ import pytest
 from spicy_avocado_magic.engine.download.partial_file import (
     ChecksumError,
     FileRestarted,
-    PartClosed,
     PartialFile,
+    PartialFileClosed,
     PartialFileReader,
     open_partial_file,
 )
@@ -109,7 +109,9 @@ def test_a_wrong_digest_forgets_the_file(tmp_path: Path) -> None:
 
 def test_what_must_fit_beside_counts(tmp_path: Path) -> None:
     """The unpacked files of an archive are asked for with the archive itself."""
-    part = PartialFile(tmp_path / "file", None, None, beside=lambda size: size << 50)
+    part = PartialFile(
+        tmp_path / "file", None, None, extra_bytes=lambda size: size << 50
+    )
     with pytest.raises(DiskTooSmall):
         part.set_size(10)
     part.close()
@@ -156,6 +158,6 @@ def test_a_follower_ends_when_the_part_is_closed(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(follower.read, 100)
         part.close()
-        with pytest.raises(PartClosed):
+        with pytest.raises(PartialFileClosed):
             waiting.result(scaled(5))
     follower.close()

@@ -14,7 +14,7 @@ from spicy_avocado_magic.engine.hardware.memory import (
     cgroup_free,
     list_gpus,
     read_memory,
-    visible,
+    visible_gpus,
 )
 from spicy_avocado_magic.engine.hardware.nvidia import Gpu
 
@@ -42,7 +42,7 @@ def test_only_gpus_visible_to_the_engine_count(
 ) -> None:
     """``nvidia-smi`` itself ignores ``CUDA_VISIBLE_DEVICES``."""
     environ = {} if listed is None else {"CUDA_VISIBLE_DEVICES": listed}
-    assert visible((T4, OTHER), environ) == seen
+    assert visible_gpus((T4, OTHER), environ) == seen
 
 
 def write(folder: Path, **texts: str) -> None:

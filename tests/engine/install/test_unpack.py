@@ -15,7 +15,7 @@ import zstandard
 
 from spicy_avocado_magic.engine.download.partial_file import (
     ChecksumError,
-    PartClosed,
+    PartialFileClosed,
 )
 from spicy_avocado_magic.engine.install.unpack import unpack
 from spicy_avocado_magic.errors import DiskTooSmall, DownloadFailed
@@ -236,12 +236,12 @@ def test_a_source_that_breaks_leaves_nothing(
         def read(self, _size: int) -> bytes:
             content, self.content = self.content, b""
             if not content:
-                raise PartClosed
+                raise PartialFileClosed
             return content
 
     entries = [member("a", b"x"), member("b", random.Random(1).randbytes(1 << 20))]
     packed = pack(*entries).read_bytes()
-    with pytest.raises(PartClosed):
+    with pytest.raises(PartialFileClosed):
         unpack(Broken(packed[:-1000]), "a.tar.zst", home, verify=accept)
     assert list(home.parent.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""A stand-in for Colab's page: answers what its kernel asks."""
+"""A stand-in for Colab's page: it answers the kernel's requests."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ VARIABLES: Final = {"COLAB_RELEASE_TAG": "release-colab", "COLAB_GPU": "1"}
 
 @dataclass(slots=True, kw_only=True)
 class ColabPage:
-    """What is kept under the key symbol, and whether anybody is there to answer."""
+    """The secrets of the page, and whether the page answers."""
 
     secrets: dict[str, str] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     """Names that this notebook was not given access to."""
     error: str = ""
-    """What every request fails with."""
+    """Error of every request."""
     is_open: bool = True
     asked: list[str] = field(default_factory=list)
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the reply to a message of the kernel; None where there is none."""
+        """Return the reply to a message of the kernel, or None."""
         if message["msg_type"] != "colab_request":
             return None
         about = message["metadata"]
@@ -46,18 +46,18 @@ class ColabPage:
         reply = {"type": "colab_reply", "colab_msg_id": about["colab_msg_id"]}
         if self.error:
             return reply | {"error": self.error}
-        payload: dict[str, Any] = {
+        data: dict[str, Any] = {
             "exists": name in self.secrets,
             "access": name in self.secrets and name not in self.closed,
         }
-        if payload["access"]:
-            payload["payload"] = self.secrets[name]
-        return reply | {"data": payload}
+        if data["access"]:
+            data["payload"] = self.secrets[name]
+        return reply | {"data": data}
 
 
 @contextlib.contextmanager
 def colab_kernel(page: ColabPage, timeout_s: float) -> Iterator[Kernel]:
-    """Start a kernel as Colab does, before a page which it waits for so long."""
+    """Start a kernel as Colab does, with a time-out for answers of its page."""
     launcher = _LAUNCHER.format(timeout_s=timeout_s)
     command = (sys.executable, "-c", launcher, "-f", "{connection_file}")
     environment = os.environ | VARIABLES | {"PYTHONPATH": str(PACKAGE_PARENT)}

@@ -22,13 +22,13 @@ except Exception as error:
 
 @pytest.fixture(scope="module")
 def page() -> ColabPage:
-    """Return a page with two secrets, one of which may not be read."""
+    """Return a page with two secrets; the notebook has access to one of them."""
     return ColabPage(secrets={"OPEN": "a secret", "SHUT": "x"}, closed={"SHUT"})
 
 
 @pytest.fixture(scope="module")
 def kernel(page: ColabPage) -> Iterator[Kernel]:
-    """Start one kernel for all of them."""
+    """Start one kernel for all tests."""
     with colab_kernel(page, timeout_s=0.5) as started:
         yield started
 
@@ -43,18 +43,18 @@ def kernel(page: ColabPage) -> Iterator[Kernel]:
         ("", "ValueError False"),
     ],
 )
-def test_a_secret_is_had_from_the_page_or_an_error_of_its_own_kind(
+def test_a_secret_is_read_from_the_page_or_fails_with_its_own_error(
     kernel: Kernel, name: str, expected: str
 ) -> None:
-    """Not all of Colab's errors have its base, so nobody can catch that alone."""
+    """Colab's errors have no common base class to catch."""
     output = kernel.run(ASK.format(name=name)).text
     assert expected in output, f"{name!r}: {output}"
 
 
-def test_a_page_that_is_closed_blocks_until_the_time_is_out(
+def test_a_closed_page_blocks_until_the_timeout(
     kernel: Kernel, page: ColabPage
 ) -> None:
-    """As where VS Code or a script runs on Colab's machine."""
+    """As when VS Code or a script runs on Colab's machine."""
     page.is_open = False
     try:
         code = "import time\nbegan = time.monotonic()\n" + ASK.format(name="OPEN")
@@ -66,7 +66,7 @@ def test_a_page_that_is_closed_blocks_until_the_time_is_out(
 
 
 def test_an_error_of_the_page_reaches_the_cell(kernel: Kernel, page: ColabPage) -> None:
-    """And it is none of the three that Colab documents."""
+    """It is none of the three that Colab documents."""
     page.error = "no such session"
     try:
         output = kernel.run(ASK.format(name="OPEN")).text
@@ -75,7 +75,7 @@ def test_an_error_of_the_page_reaches_the_cell(kernel: Kernel, page: ColabPage) 
     assert "MessageError True no such session" in output, output
 
 
-def test_the_module_is_there_before_the_first_cell(kernel: Kernel) -> None:
-    """A program detects Colab by it."""
+def test_the_module_is_imported_before_the_first_cell(kernel: Kernel) -> None:
+    """Programs detect Colab by it."""
     output = kernel.run("import sys\nprint('google.colab' in sys.modules)").text
     assert "True" in output, "the kernel has not imported it"

@@ -1,4 +1,4 @@
-"""The magics in a kernel as Colab starts it, before the stand-in for its page."""
+"""The magics in a kernel as Colab starts it, with the stand-in for its page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 
 @pytest.fixture
 def page() -> ColabPage:
-    """Return a page with two secrets, one of which may not be read."""
+    """Return a page with two secrets; the notebook has access to one of them."""
     return ColabPage(secrets={"MY_KEY": KEY, "SHUT": KEY}, closed={"SHUT"})
 
 
@@ -39,7 +39,7 @@ def kernel(home: Home, page: ColabPage) -> Iterator[Kernel]:
         down()
 
 
-def test_a_secret_of_colab_is_a_key_and_its_terms_are_shown_once(
+def test_a_secret_of_colab_is_used_as_a_key_and_its_terms_are_shown_once(
     kernel: Kernel, page: ColabPage
 ) -> None:
     """The cell blocks until the page has answered; the key itself is not shown."""
@@ -56,10 +56,10 @@ def test_a_secret_of_colab_is_a_key_and_its_terms_are_shown_once(
 
 
 @pytest.mark.parametrize("name", ["SHUT", "NOWHERE"])
-def test_a_secret_that_cannot_be_had_is_named(
+def test_a_secret_that_cannot_be_read_is_named(
     kernel: Kernel, page: ColabPage, name: str
 ) -> None:
-    """In one short message, and nothing is started."""
+    """The message is short, and nothing is started."""
     output = kernel.run(f"%avocado_up tiny --rehearse --local --api-key ${name}")
     assert output.status == "error", output.text
     assert page.asked == [name]
@@ -68,10 +68,8 @@ def test_a_secret_that_cannot_be_had_is_named(
     assert status() is None, "something was started"
 
 
-def test_a_page_that_is_gone_does_not_hang_the_cell(
-    kernel: Kernel, page: ColabPage
-) -> None:
-    """As where the kernel is used from elsewhere than Colab's own page."""
+def test_a_closed_page_does_not_block_the_cell(kernel: Kernel, page: ColabPage) -> None:
+    """As when the kernel is used from somewhere else than Colab's page."""
     page.is_open = False
     output = kernel.run("%avocado_up tiny --rehearse --local --api-key $MY_KEY")
     assert output.status == "error", output.text

@@ -29,7 +29,7 @@ class Doctor:
     ) -> tuple[Finding, ...]:
         """Return one good and one bad finding."""
         self.asked.append({"rehearse": rehearse, "token": token, "report": report})
-        return (ok("one", "Fine."), broken("two", "Bad.", "Fix it."))
+        return (ok("Fine.", name="first"), broken("Bad.", "Fix it.", name="second"))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_findings_are_printed_with_remedies_and_a_summary(
     """They are plain text; the cell has no value."""
     assert session.run("%avocado_doctor") is None
     shown = session.printed()
-    for line in ("✓ one", "✗ two", "→ Fix it.", "2 checks: 1 good, 1 broken."):
+    for line in ("✓ first", "✗ second", "→ Fix it.", "2 checks: 1 good, 1 broken."):
         assert line in shown, f"{line!r} is not printed"
     assert "REHEARSAL" not in shown
     assert examiner.asked == [{"rehearse": False, "token": {}, "report": None}]

@@ -17,7 +17,6 @@ def known() -> CompletionSources:
     return CompletionSources(
         names=lambda: ["NGROK", "MODEL"],
         models=lambda: ["own:q4", "llama3", "qwen3:8b", "hf.co/ann/M-GGUF:Q4_K_M"],
-        components=lambda: ("host", "engine"),
         paths=lambda typed: [f"{typed}one/", f"{typed}two"],
     )
 
