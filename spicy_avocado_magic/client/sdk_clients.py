@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserActionRequired
 from ..protocol.state import State
 from .chat import require_running
-from .snippets import NEWER_ENGINE, anthropic_unsupported_reason
+from .snippets import NEWER_ENGINE, NO_KEY, anthropic_unsupported_reason
 
 if TYPE_CHECKING:
     from anthropic import Anthropic
     from ollama import Client as Ollama
     from openai import OpenAI
-
-_NO_KEY: Final = "none"
-"""For clients that require a key although the service does not."""
 
 
 def openai_client(state: State) -> OpenAI:
@@ -28,7 +25,7 @@ def openai_client(state: State) -> OpenAI:
     package = _required("openai")
     client: OpenAI = package.OpenAI(
         base_url=f"{require_running(state).local_url}/v1",
-        api_key=state.api_key or _NO_KEY,
+        api_key=state.api_key or NO_KEY,
         http_client=_without_proxies(package),
     )
     return client
@@ -46,7 +43,7 @@ def anthropic_client(state: State) -> Anthropic:
         raise UserActionRequired(reason, NEWER_ENGINE)
     client: Anthropic = package.Anthropic(
         base_url=state.local_url,
-        api_key=state.api_key or _NO_KEY,
+        api_key=state.api_key or NO_KEY,
         http_client=_without_proxies(package),
     )
     # Older versions also send a token of the environment, meant for another service.
@@ -64,7 +61,7 @@ def ollama_client(state: State) -> Ollama:
     client: Ollama = package.Client(
         host=require_running(state).local_url,
         # Without a key, too: else OLLAMA_API_KEY of the environment is sent.
-        headers={"Authorization": f"Bearer {state.api_key or _NO_KEY}"},
+        headers={"Authorization": f"Bearer {state.api_key or NO_KEY}"},
         trust_env=False,
     )
     return client

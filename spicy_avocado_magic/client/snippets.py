@@ -14,7 +14,7 @@ from ..protocol.state import State
 from .state_text import REHEARSAL_MARK, SHELL_KEY, curl_line, is_key_shown
 
 _VARIABLE: Final = "AVOCADO_API_KEY"
-_NO_KEY: Final = "none"
+NO_KEY: Final = "none"
 """Sent by clients that require a key although the service does not."""
 _MESSAGES: Final = '[{"role": "user", "content": "Hello!"}]'
 _NEEDS_PATH_KEY: Final = (
@@ -104,7 +104,7 @@ class _Service:
         self.plain_url = state.url or state.local_url
         self.plain_model = state.models[0].name if state.models else "MODEL"
         self.has_key, self.has_path_key = bool(state.api_key), state.path_key
-        known = (state.api_key if is_key_shown else "") or _NO_KEY
+        known = (state.api_key if is_key_shown else "") or NO_KEY
         self.lacks_anthropic = anthropic_unsupported_reason(state)
         self.is_hidden = self.has_key and not is_key_shown
         self.url, self.v1 = _quoted(self.plain_url), _quoted(f"{self.plain_url}/v1")

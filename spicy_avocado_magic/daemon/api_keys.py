@@ -126,7 +126,7 @@ class ApiKeyManager:
     async def watch(self) -> None:
         """Hold what several requests use together against their key's bound."""
         while True:
-            await asyncio.sleep(self._context.policy.overdraft_every_s)
+            await asyncio.sleep(self._context.timeouts.overdraft_every_s)
             cancel_over_quota(self._gateway.gateway.metrics)
 
     def states(self) -> tuple[ApiKeyState, ...]:

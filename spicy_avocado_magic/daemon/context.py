@@ -45,7 +45,7 @@ class ChildProcesses:
     def __init__(
         self, folder: StateFolder, record: DaemonRecord, guard: Reaper
     ) -> None:
-        self._folder, self._record, self._guard = folder, record, guard
+        self._folder, self._record, self._reaper = folder, record, guard
         self._children: dict[str, Identity] = {}
         self.is_on_record = True
         """Whether the record tells of all of them."""
@@ -55,13 +55,13 @@ class ChildProcesses:
     def add(self, name: str, identity: Identity) -> None:
         """Put a group on record before anything else happens with it."""
         self._children[name] = identity
-        self._guard.add(name, identity)
+        self._reaper.add(name, identity)
         self.publish()
 
     def remove(self, name: str) -> None:
         """Take a group that has ended off the record."""
         self._children.pop(name, None)
-        self._guard.done(name)
+        self._reaper.done(name)
         self.publish()
 
     def all(self) -> dict[str, Identity]:
@@ -102,9 +102,9 @@ class DaemonContext:
 
     settings: Settings
     folder: StateFolder
-    policy: Timeouts
+    timeouts: Timeouts
     platform: Platform
-    board: StateStore
+    store: StateStore
     children: ChildProcesses
     log: EventLog
     redact: Redactor

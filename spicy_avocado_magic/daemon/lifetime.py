@@ -36,11 +36,11 @@ class Lifetime:
     def restart(self, ttl_s: float) -> None:
         """Let the host live for so long (seconds) from now on; 0 is without limit."""
         now = asyncio.get_running_loop().time()
-        self._context.board.ends_at = now + ttl_s if ttl_s else None
+        self._context.store.ends_at = now + ttl_s if ttl_s else None
         self._warn_of_end()
 
     async def _watch_owner(self) -> None:
-        policy = self._context.policy
+        policy = self._context.timeouts
         gone_s = 0.0
         while True:
             await asyncio.sleep(policy.owner_check_every_s)
@@ -55,15 +55,15 @@ class Lifetime:
     async def _watch_ttl(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._context.policy.heartbeat_s)
+            await asyncio.sleep(self._context.timeouts.heartbeat_s)
             self._warn_of_end()
-            ends_at = self._context.board.ends_at
+            ends_at = self._context.store.ends_at
             if ends_at is not None and loop.time() >= ends_at:
                 self._end("its time to live ran out")
 
     def _warn_of_end(self) -> None:
         """Warn of the end by ``--ttl`` once it is near, and only then."""
-        board, warn_s = self._context.board, self._context.policy.ttl_warn_s
+        board, warn_s = self._context.store, self._context.timeouts.ttl_warn_s
         now = asyncio.get_running_loop().time()
         is_near = board.ends_at is not None and board.ends_at - now <= warn_s
         if is_near != self._is_end_near:

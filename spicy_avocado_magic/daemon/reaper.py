@@ -86,9 +86,9 @@ class Reaper:
         with self._log.open("ab") as log:
             self._process = spawn(command, log=log, stdin=subprocess.PIPE)
         flight = self._agent_config.with_name(FILE_NAME)
-        self._tell("config", str(self._agent_config), str(flight))
+        self._send("config", str(self._agent_config), str(flight))
         for name, identity in self._groups.items():
-            self._tell("add", name, str(identity.pid), identity.start)
+            self._send("add", name, str(identity.pid), identity.start)
 
     async def keep(self, every_s: float) -> None:
         """Replace the guard whenever it is found dead."""
@@ -100,16 +100,16 @@ class Reaper:
     def add(self, name: str, identity: Identity) -> None:
         """Have this group ended should the host die."""
         self._groups[name] = identity
-        self._tell("add", name, str(identity.pid), identity.start)
+        self._send("add", name, str(identity.pid), identity.start)
 
     def done(self, name: str) -> None:
         """Forget a group that the host has ended itself."""
         if self._groups.pop(name, None) is not None:
-            self._tell("done", name)
+            self._send("done", name)
 
     def stop(self) -> None:
         """Let the guard go; everything that it watched has ended."""
-        self._tell("stand-down", "")
+        self._send("stand-down", "")
         self._let_go()
 
     def _let_go(self) -> None:
@@ -121,7 +121,7 @@ class Reaper:
                 process.stdin.close()
             process.wait()
 
-    def _tell(self, *words: str) -> None:
+    def _send(self, *words: str) -> None:
         pipe = self._process.stdin if self._process else None
         if pipe is not None and not pipe.closed:
             try:

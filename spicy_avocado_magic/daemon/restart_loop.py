@@ -29,13 +29,13 @@ class Readiness:
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._down.set()
         self._clock = clock
-        self.risen_at: float | None = None
+        self.ready_at: float | None = None
         """When it became ready in this life, however it fell; None if it did not."""
 
     @property
     def was_ready(self) -> bool:
         """Whether it was ready at any time in this life."""
-        return self.risen_at is not None
+        return self.ready_at is not None
 
     @property
     def is_up(self) -> bool:
@@ -44,7 +44,7 @@ class Readiness:
 
     def set_ready(self) -> None:
         """Say that it is ready."""
-        self.risen_at = self._clock()
+        self.ready_at = self._clock()
         self._down.clear()
         self._up.set()
 
@@ -92,15 +92,15 @@ class RestartLoop:
         self.name = name
         self._on_given_up = on_given_up
         self.ready = Readiness(clock)
-        self._live, self._board, self._policy = live, board, policy
+        self._run_component_once, self._store, self._timeouts = live, board, policy
         self._log, self._clock = log, clock
         self._failures: list[tuple[float, AvocadoError]] = []
         """Those that are not forgotten, each with when it was."""
         self._was_ready = False
         self._was_stable = False
         """Whether the last life was ready for long."""
-        self._life: asyncio.Task[None] | None = None
-        self._renewal = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._restart_requested = asyncio.Event()
 
     def restart(self, *, with_new_settings: bool = False) -> None:
         """Begin a new life now, with failures forgotten; ends a running one.
@@ -111,100 +111,100 @@ class RestartLoop:
         self._failures.clear()
         if with_new_settings:
             # The life that is ended here must not count for the new settings.
-            self._was_ready, self.ready.risen_at = False, None
-        self._board.reset(self.name)
-        self._renewal.set()
-        if self._life is not None:
-            self._life.cancel()
+            self._was_ready, self.ready.ready_at = False, None
+        self._store.reset(self.name)
+        self._restart_requested.set()
+        if self._task is not None:
+            self._task.cancel()
 
     async def run(self) -> None:
         """Run lives until cancelled; a component given up waits for ``renew``."""
         while True:
             try:
-                await self._tries()(self._one_life)
+                await self._retrying()(self._run_once)
             except RestartRequested:
                 continue
             except AvocadoError as error:
                 self._log(f"{self.name}: given up: {error}")
                 self._on_given_up()
-                self._board.fail(self.name, error, again=False)
-                await self._renewal.wait()
+                self._store.fail(self.name, error, again=False)
+                await self._restart_requested.wait()
 
-    def _tries(self) -> AsyncRetrying:
+    def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
-            retry=retry_if_exception(self._is_worth_another_try),
+            retry=retry_if_exception(self._is_retryable),
             wait=lambda _: self._delay_s(),
-            before_sleep=self._say_backoff,
+            before_sleep=self._report_backoff,
             sleep=self._sleep,
             reraise=True,
         )
 
     def _delay_s(self) -> float:
         if self._was_stable:
-            return self._policy.stable_pause_s
+            return self._timeouts.stable_pause_s
         chance = random.random()  # noqa: S311  (jitter needs no cryptographic chance)
-        return backoff_delay_s(self._policy, len(self._failures), chance)
+        return backoff_delay_s(self._timeouts, len(self._failures), chance)
 
-    def _is_worth_another_try(self, error: BaseException) -> bool:
+    def _is_retryable(self, error: BaseException) -> bool:
         if not isinstance(error, AvocadoError):
             return False
         # After a lost network the service may take our old session for another's.
         is_passing = isinstance(error, EndpointInUse) and self._was_ready
         if error.permanent and not is_passing:
             return False
-        tries = self._policy.restart_tries
+        tries = self._timeouts.restart_tries
         if not self._was_ready:
-            tries = self._policy.first_start_tries
+            tries = self._timeouts.first_start_tries
         crashes = [
             e for _, e in self._failures if not isinstance(e, NetworkUnreachable)
         ]
         return len(crashes) < tries
 
-    def _say_backoff(self, attempt: RetryCallState) -> None:
+    def _report_backoff(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
         if isinstance(error, AvocadoError):
             self._log(f"{self.name}: failed life {len(self._failures)}: {error}")
-            self._board.fail(self.name, error, again=True)
+            self._store.fail(self.name, error, again=True)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._renewal.wait()
+                await self._restart_requested.wait()
 
-    async def _one_life(self) -> None:
-        self._renewal.clear()
-        self.ready.risen_at = None
-        self._life = asyncio.create_task(self._whole_life(), name=self.name)
+    async def _run_once(self) -> None:
+        self._restart_requested.clear()
+        self.ready.ready_at = None
+        self._task = asyncio.create_task(self._run_component(), name=self.name)
         try:
-            await self._life
+            await self._task
         except asyncio.CancelledError:
-            _raise_own_cancel()
+            _raise_if_cancelled()
             raise RestartRequested from None
         except Exception as error:
-            _raise_own_cancel()
-            raise self._remembered(as_avocado_error(error)) from error
+            _raise_if_cancelled()
+            raise self._record_failure(as_avocado_error(error)) from error
         finally:
             self._was_ready = self._was_ready or self.ready.was_ready
             self.ready.set_unready()
-        _raise_own_cancel()
+        _raise_if_cancelled()
         raise RestartRequested
 
-    def _remembered(self, error: AvocadoError) -> AvocadoError:
+    def _record_failure(self, error: AvocadoError) -> AvocadoError:
         """Count a failure; old ones are forgotten, unless it never was ready since."""
-        now, risen_at = self._clock(), self.ready.risen_at
+        now, risen_at = self._clock(), self.ready.ready_at
         was_ready_s = 0.0 if risen_at is None else now - risen_at
-        self._was_stable = was_ready_s >= self._policy.stable_s
+        self._was_stable = was_ready_s >= self._timeouts.stable_s
         if risen_at is not None:
-            oldest = now - self._policy.crash_window_s
+            oldest = now - self._timeouts.crash_window_s
             self._failures = [one for one in self._failures if one[0] > oldest]
         self._failures.append((now, error))
         return error
 
-    async def _whole_life(self) -> None:
-        await self._live(self.ready)
+    async def _run_component(self) -> None:
+        await self._run_component_once(self.ready)
 
 
-def _raise_own_cancel() -> None:
+def _raise_if_cancelled() -> None:
     """Go on with a cancel of the keeper itself, however its life took it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():

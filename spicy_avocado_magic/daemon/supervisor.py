@@ -35,33 +35,33 @@ class Supervisor:
 
     def __init__(self, context: DaemonContext, owner: Identity | None) -> None:
         self.context = context
-        context.children.warn = lambda *told: context.board.warn("record", *told)
+        context.children.warn = lambda *told: context.store.warn("record", *told)
         self.ending = asyncio.Event()
         self.keep_desired_state = False
         """Whether the host, once ended, leaves its settings for the next one."""
-        self.why = ""
+        self.reason = ""
         """For what it ends; empty while it does not."""
-        context.board.on_event = TransitionRecorder(context.log)
+        context.store.on_event = TransitionRecorder(context.log)
         self._lifetime = Lifetime(context, owner, self.request_stop)
         self._change = 0
         self._before: Settings | None = None
         self.gateway = GatewayComponent(context)
-        self.sharing = ApiKeyManager(context, self.gateway)
-        self._ledger = UsageStore(context, self.gateway)
+        self.api_keys = ApiKeyManager(context, self.gateway)
+        self._usage = UsageStore(context, self.gateway)
         self.metrics = MetricsEndpoint(context, self.gateway.gateway)
         engine = EngineComponent(context, self.gateway.gateway)
-        self.creating = ModelBuilder(context, engine)
+        self.model_builder = ModelBuilder(context, engine)
         self._engine_log = engine.log
-        self._keepers: dict[str, RestartLoop] = {}
+        self._loops: dict[str, RestartLoop] = {}
         self._add_component("engine", engine.run, self.gateway.gateway.give_up_upstream)
-        self._add_component("gateway", self.gateway.live)
-        engine_ready = self._keepers["engine"].ready
-        gateway_ready = self._keepers["gateway"].ready
+        self._add_component("gateway", self.gateway.run)
+        engine_ready = self._loops["engine"].ready
+        gateway_ready = self._loops["gateway"].ready
         models = ModelsComponent(context, self.gateway, engine, engine_ready)
-        self._add_component("models", models.live)
-        models_ready = self._keepers["models"].ready
+        self._add_component("models", models.run)
+        models_ready = self._loops["models"].ready
         tunnel = TunnelComponent(context, self.gateway, gateway_ready, models_ready)
-        self._add_component("tunnel", tunnel.live)
+        self._add_component("tunnel", tunnel.run)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watches: list[asyncio.Task[None]] = []
 
@@ -72,11 +72,11 @@ class Supervisor:
         on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         context = self.context
-        self._keepers[name] = RestartLoop(
+        self._loops[name] = RestartLoop(
             name,
             live,
-            context.board,
-            context.policy,
+            context.store,
+            context.timeouts,
             log=partial(context.log, component=name),
             on_given_up=on_given_up,
         )
@@ -85,15 +85,15 @@ class Supervisor:
         """Keep everything true until told to end, then end it in order."""
         self._store(self.context.settings)
         self._adopt(self.context.settings)
-        self._ledger.restore()
-        for name, keeper in self._keepers.items():
+        self._usage.restore()
+        for name, keeper in self._loops.items():
             self._tasks[name] = asyncio.create_task(keeper.run(), name=f"keep {name}")
         watches = self._lifetime.watches() | {
             "record": self.context.children.republish_periodically(
-                self.context.policy.heartbeat_s
+                self.context.timeouts.heartbeat_s
             ),
-            "ledger": self._ledger.save_periodically(),
-            "sharing": self.sharing.watch(),
+            "ledger": self._usage.save_periodically(),
+            "sharing": self.api_keys.watch(),
             "metrics": self.metrics.run(),
             "logs": self._bound_logs(),
         }
@@ -107,8 +107,8 @@ class Supervisor:
 
     def request_stop(self, why: str, *, keep_wanted: bool = False) -> None:
         """Begin to end the host."""
-        if not self.why:
-            self.why = why
+        if not self.reason:
+            self.reason = why
             self.context.log.record("host", ENDING, why)
         self.keep_desired_state = keep_wanted
         self.ending.set()
@@ -156,18 +156,18 @@ class Supervisor:
     def _apply(
         self, wanted: Settings, *, renew: frozenset[str], restart_ttl: bool
     ) -> None:
-        board = self.context.board
+        board = self.context.store
         if wanted != self.context.settings:
             self._store(wanted)
         self.context.settings = wanted
         self._adopt(wanted, restart_ttl=restart_ttl)
         failed = {
             name
-            for name in self._keepers
+            for name in self._loops
             if board.snapshot().component(name) in (Phase.FAILED, Phase.BACKOFF)
         }
         for name in renew | failed:
-            self._keepers[name].restart(with_new_settings=name in renew)
+            self._loops[name].restart(with_new_settings=name in renew)
 
     def _store(self, settings: Settings) -> None:
         """Write settings down for the next host.
@@ -186,11 +186,11 @@ class Supervisor:
 
     def _adopt(self, settings: Settings, *, restart_ttl: bool = True) -> None:
         context = self.context
-        known = {model.name: model for model in context.board.snapshot().models}
-        context.board.models(
+        known = {model.name: model for model in context.store.snapshot().models}
+        context.store.models(
             known.get(name, ModelState(name=name)) for name in settings.models
         )
-        context.board.update(
+        context.store.update(
             api_key="" if settings.no_auth else settings.api_key,
             key_is_generated=settings.key_is_generated,
             hide_key=settings.hide_key,
@@ -206,11 +206,11 @@ class Supervisor:
         """Keep those logs small that others write: engine, rehearsal, our stderr."""
         folder = self.context.folder
         others = [ProcessLog(folder.log(name)) for name in ("host", "rehearsal")]
-        every_s = self.context.policy.logs_check_every_s
+        every_s = self.context.timeouts.logs_check_every_s
         await rotate_periodically((self._engine_log, *others), every_s)
 
     async def _stop(self) -> None:
-        policy = self.context.policy
+        policy = self.context.timeouts
         for watch in self._watches:
             watch.cancel()
         await asyncio.wait(self._watches, timeout=policy.gateway_stop_s + 0.5)
@@ -232,7 +232,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(end_group, identity, grace_s=0.5)
             self.context.children.remove(name)
-        self._ledger.save()
+        self._usage.save()
 
 
 _GROUP_OF: Final = {"tunnel": "agent"}

@@ -65,7 +65,7 @@ class UsageStore:
     async def save_periodically(self) -> None:
         """Save at every turn, until cancelled."""
         while True:
-            await asyncio.sleep(self._context.policy.usage_every_s)
+            await asyncio.sleep(self._context.timeouts.usage_every_s)
             self.save()
 
     def save(self) -> None:

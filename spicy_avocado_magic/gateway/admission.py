@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..config.limits import Limits
-from .error_responses import RETRY_AFTER_S, ErrorResponse
+from .error_responses import ErrorResponse, retry_later
 
 
 class AdmissionQueue:
@@ -138,9 +138,5 @@ class MemoryReservation:
 
 def too_many_requests(problem: str) -> ErrorResponse:
     """Return a 429 that asks the client to retry."""
-    return ErrorResponse(
-        429,
-        f"{problem} Try again in a few seconds.",
-        code="rate_limit_exceeded",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
-    )
+    message = f"{problem} Try again in a few seconds."
+    return retry_later(429, message, code="rate_limit_exceeded")

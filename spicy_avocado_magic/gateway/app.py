@@ -49,7 +49,7 @@ class Gateway:
         metrics: Its counters.
         queue: Requests with the engine, and those that wait.
         upstream: Address of the engine.
-        pool: Membership in a pool, whose other members it answers; None without one.
+        pool: Membership in a pool; None without one.
     """
 
     def __init__(

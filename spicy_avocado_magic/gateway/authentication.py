@@ -114,7 +114,7 @@ class RateLimiter:
 
     @property
     def tracked(self) -> frozenset[str]:
-        """Names of the keys whose requests are counted."""
+        """Names of the keys with counted requests."""
         return frozenset(self._times)
 
     def check(self, name: str, rpm: int) -> None:

@@ -20,8 +20,8 @@ _LINGER_S: Final = 0.5
 """For how long an unauthenticated client's refused body is read, so that it gets the
 response.
 
-That of an authenticated client is read for ``body_wait_s``: clients whose connection
-is closed while they send may report a broken pipe instead of the response (seen with
+That of an authenticated client is read for ``body_wait_s``: clients that are cut off
+while they send may report a broken pipe instead of the response (seen with
 the ``fetch`` of Node).
 """
 _HEADERS_TOO_LARGE: Final = (
@@ -86,7 +86,7 @@ class ConnectionTable:
         self._unauthenticated.pop(connection, None)
 
     def close_overdue(self, now: float) -> None:
-        """Close the connections whose time is up; ``now`` is by the loop's clock.
+        """Close the overdue connections; ``now`` is by the loop's clock.
 
         One check of all of them now and then costs less than a timer for each.
         """
@@ -116,7 +116,7 @@ class Connection(web.RequestHandler):
         self._unread_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count an unauthenticated connection, whose headers must arrive soon."""
+        """Count an unauthenticated connection; its headers must arrive soon."""
         super().connection_made(transport)
         self._connections.opened(self)
 

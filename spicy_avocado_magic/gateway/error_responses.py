@@ -12,7 +12,7 @@ from ..protocol.error_shapes import ApiDialect, error_body
 
 SERVER_NAME: Final = "avocado"
 """``Server`` header, which must not show the library and its version."""
-RETRY_AFTER_S: Final = 5
+_RETRY_AFTER_S: Final = 5
 
 _RESPONSES: Final = "/v1/responses"
 
@@ -93,13 +93,15 @@ def engine_failed() -> ErrorResponse:
 
     Clients may retry: its owner can start it again at any time.
     """
-    return _unavailable("The model's engine has failed; its owner must restart it.")
+    return retry_later(503, "The model's engine has failed; its owner must restart it.")
 
 
 def engine_loading() -> ErrorResponse:
     """Return the 503 for an engine that is not ready yet."""
-    return _unavailable("The model is still loading; try again in a few seconds.")
+    return retry_later(503, "The model is still loading; try again in a few seconds.")
 
 
-def _unavailable(message: str) -> ErrorResponse:
-    return ErrorResponse(503, message, headers={"Retry-After": str(RETRY_AFTER_S)})
+def retry_later(status: int, message: str, code: str | None = None) -> ErrorResponse:
+    """Return an error that asks the client to retry after some seconds."""
+    headers = {"Retry-After": str(_RETRY_AFTER_S)}
+    return ErrorResponse(status, message, code=code, headers=headers)

@@ -11,7 +11,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from ..config.timeouts import Timeouts
-from .error_responses import RETRY_AFTER_S, SERVER_NAME, ErrorResponse, engine_loading
+from .error_responses import SERVER_NAME, ErrorResponse, engine_loading, retry_later
 from .headers import upstream_request_headers
 from .keepalive import KeepAlive
 from .request_context import RequestContext
@@ -29,18 +29,6 @@ from .upstream_client import (
 _REPEATABLE: Final = (BodyKind.NONE, BodyKind.MODEL_CALL, BodyKind.MULTIPART)
 """Bodies of requests that change nothing, so may be sent twice."""
 _NOT_FOUND: Final = 404
-
-
-class UpstreamDisconnected(Exception):
-    """The engine closed the connection without a response.
-
-    Attributes:
-        was_sent: Whether the engine may have received the request.
-    """
-
-    def __init__(self, *, was_sent: bool) -> None:
-        super().__init__(was_sent)
-        self.was_sent = was_sent
 
 
 class Forwarder:
@@ -115,12 +103,13 @@ class Forwarder:
             base_url = await self._upstream.wait(deadline)
             try:
                 return await self._request_once(context, base_url)
-            except UpstreamDisconnected as error:
-                if error.was_sent and not repeats:
+            except (ConnectError, RemoteProtocolError) as error:
+                was_sent = isinstance(error, RemoteProtocolError)
+                if was_sent and not repeats:
                     raise _no_answer() from error
                 if loop.time() + self._timeouts.retry_every_s > deadline:
                     raise engine_loading() from error
-                repeats -= error.was_sent
+                repeats -= was_sent
             await asyncio.sleep(self._timeouts.retry_every_s)
 
     async def _request_once(
@@ -141,14 +130,10 @@ class Forwarder:
             response = await self._client.request(
                 base_url, f"{method} {context.path}", headers, body.content, silence_s
             )
-        except ConnectError as error:
-            raise UpstreamDisconnected(was_sent=False) from error
         except ReadTimeout as error:
             raise ErrorResponse(
                 504, f"The engine sent nothing for {silence_s:g} seconds."
             ) from error
-        except RemoteProtocolError as error:
-            raise UpstreamDisconnected(was_sent=True) from error
         if response.status == _NOT_FOUND and route.permission is not Permission.MANAGE:
             if response.content_type == "text/plain":
                 response.close()
@@ -168,8 +153,4 @@ def _outdated_engine(path: str) -> ErrorResponse:
 
 
 def _no_answer() -> ErrorResponse:
-    return ErrorResponse(
-        502,
-        "The engine did not answer; try again.",
-        headers={"Retry-After": str(RETRY_AFTER_S)},
-    )
+    return retry_later(502, "The engine did not answer; try again.")

@@ -30,7 +30,7 @@ class ProxyHandler:
         self._queue, self._forwarder, self._timeouts = queue, forwarder, timeouts
 
     async def handle(self, context: RequestContext) -> web.StreamResponse:
-        """Return the response to a request whose body has not been read yet.
+        """Return the response to a request; its body has not been read yet.
 
         Raises:
             ErrorResponse: If a limit is exceeded, or the engine does not answer.

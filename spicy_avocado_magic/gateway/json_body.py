@@ -1,7 +1,7 @@
-"""JSON request bodies: parsed once, checked, and serialised anew.
+"""JSON request bodies: parsed once, checked, and serialised again.
 
-The engine is written in Go, whose JSON decoder ignores the case of keys and takes
-the last one: ``{"model":"a","MODEL":"b"}`` runs *b*. So the engine receives what was
+The engine is written in Go. Its JSON decoder ignores the case of keys and takes the
+last one: ``{"model":"a","MODEL":"b"}`` runs *b*. So the engine receives what was
 checked here, not the client's bytes.
 """
 

@@ -28,8 +28,8 @@ class KeepAlive:
         """Start the timer; must be called inside the running loop.
 
         Args:
-            context: The request, whose response is an event stream if its body asks
-                for one, else one JSON object.
+            context: The request; its body decides between an event stream and one JSON
+                object.
             timeouts: Of which ``comment_after_s``, ``space_after_s`` and
                 ``comment_every_s`` are used.
         """

@@ -98,7 +98,7 @@ class Metrics:
         last_tunnel_request: Monotonic time of the last one through the public URL.
         keys: Use by the name of the key.
         models: Use by the short name of the model.
-        open: Requests whose response is not complete.
+        open: Requests without a complete response.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -122,7 +122,7 @@ class Metrics:
 
     @property
     def in_flight(self) -> int:
-        """Authorized requests whose response is not complete."""
+        """Authorized requests without a complete response."""
         return sum(context.is_counted for context in self.open)
 
     @property

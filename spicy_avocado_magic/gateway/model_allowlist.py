@@ -127,7 +127,7 @@ class ModelAllowlist:
             raise self._not_found(model.short)
 
     def filter_listing(self, entries: Any) -> list[Any]:
-        """Return the entries of a listing whose models are served."""
+        """Return the entries of a listing that name a served model."""
         return [entry for entry in entries or () if self.has(_name_of(entry))]
 
 

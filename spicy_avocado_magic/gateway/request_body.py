@@ -24,7 +24,7 @@ async def read_body(
 
     Raises:
         ErrorResponse: 413 above the size limit, 400 for malformed framing, 408 for a
-            body that stalls (as does, in aiohttp, one whose framing breaks midway),
+            body that stalls (in aiohttp, also one with framing that breaks midway),
             429 above the memory budget.
     """
     if (request.content_length or 0) > limits.body_bytes:

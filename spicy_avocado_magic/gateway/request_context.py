@@ -20,9 +20,9 @@ from .routes import NO_ROUTE, Route
 from .token_usage import TokenCounter
 
 CLIENT_CLOSED_REQUEST: Final = 499
-"""Status of a request whose client did not wait for the response (nginx's number)."""
+"""Status when the client did not wait for the response (nginx's number)."""
 _STREAM_EVENTS: Final = 2
-"""A response with fewer is one object, whose first byte is no first token."""
+"""A response with fewer is one object: its first byte is no first token."""
 _NO_MODELS: Final = ModelAllowlist(())
 _NO_BODY: Final = UpstreamBody()
 _NO_USAGE: Final = TokenUsage()
@@ -37,7 +37,7 @@ class RequestContext:
         task: Handles it.
         path: The target for the engine, without path key and query.
         route: Of that path.
-        dialect: The API whose error shape the client expects.
+        dialect: The API that decides the shape of its errors.
         cors: Headers that every response to it carries.
         caller: Holder of its API key; None before authorization, and on public routes.
         models: The models that the caller may use.

@@ -60,8 +60,8 @@ async def continue_response(
     """Finish a response that ``KeepAlive`` has begun.
 
     Raises:
-        ErrorResponse: If the engine breaks off, or answers with an error, for whose
-            status it is too late.
+        ErrorResponse: If the engine breaks off, or answers with an error: it is too
+            late for its status.
     """
     if upstream.status != _OK:
         message = await _error_message(upstream)
@@ -73,7 +73,7 @@ async def continue_response(
 
 
 class _HeadersWithFirstBytes(web.StreamResponse):
-    """Response whose headers leave in one segment with the bytes that follow."""
+    """Response that sends its headers in one segment with the bytes that follow."""
 
     _send_headers_immediately = False
 

@@ -1,15 +1,14 @@
-"""Cancellation of requests whose API key was revoked, has expired or is used up."""
+"""Cancellation of requests when their API key is revoked, expired or used up."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from .authentication import Caller, KeyStore
+from .authentication import KeyStore
 from .error_responses import ErrorResponse, quota_used_up
 from .metrics import Metrics
 from .request_context import RequestContext
@@ -18,7 +17,7 @@ _MIN_WAIT_S: Final = 0.001
 
 
 def cancel_revoked(metrics: Metrics, keys: KeyStore) -> None:
-    """Cancel the open requests whose key is no longer valid."""
+    """Cancel the open requests with a key that is no longer valid."""
     for context in list(metrics.open):
         if context.caller is not None and not keys.is_valid(context.caller):
             context.cancel(_revoked())
@@ -55,21 +54,19 @@ def _revoked() -> ErrorResponse:
 
 
 def cancel_over_quota(metrics: Metrics) -> None:
-    """Cancel the open requests of keys whose tokens are used up by all of them.
+    """Cancel the open requests of keys that have used up their tokens.
 
     Each request stops at the tokens that were left when it began; only this function
     adds up those that run in parallel.
     """
-    running: Counter[Caller] = Counter()
-    for context in metrics.open:
-        caller = context.caller
-        if caller is not None and caller.tokens and context.is_counted:
-            running[caller] += context.tokens.event_count
-    over = {
-        caller
-        for caller, events in running.items()
-        if events and metrics.tokens_of(caller) >= caller.tokens
+    running = {
+        context.caller
+        for context in metrics.open
+        if context.caller is not None
+        and context.is_counted
+        and context.tokens.event_count
     }
+    over = {key for key in running if 0 < key.tokens <= metrics.tokens_of(key)}
     for context in list(metrics.open):
         if context.caller in over:
             context.cancel(quota_used_up())

@@ -39,7 +39,7 @@ class Route:
         label: Its name in the log; also its only spelling, unless it holds ``{``.
         methods: The methods that the engine has for it.
         permission: What a caller needs.
-        body: Of requests whose method has one.
+        body: Of requests with a method that has one.
         list_field: Field of the response that lists models; empty if none does.
         is_inference: Whether it makes a model work.
         terminal_events: Byte strings of which a complete stream of server-sent events

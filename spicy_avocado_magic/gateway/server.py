@@ -26,7 +26,7 @@ _CHECKS_PER_TIMEOUT: Final = 10
 
 
 class _RequestWithExtraHeaders(web.BaseRequest):
-    """Request whose responses, aiohttp's own included, get the extra headers."""
+    """Request that adds the extra headers to all responses, aiohttp's own included."""
 
     def __init__(self, extra_headers: ExtraHeaders, *parts: Any) -> None:
         super().__init__(*parts)

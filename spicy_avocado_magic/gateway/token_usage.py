@@ -52,7 +52,7 @@ class TokenCounter:
         self._head = b""
         self._lines = self._in = self._out = 0
         self._read = 0
-        """Bytes of the tail whose lines are already counted."""
+        """Bytes of the tail that are already counted."""
 
     def feed(self, chunk: bytes) -> None:
         """Count the next chunk."""

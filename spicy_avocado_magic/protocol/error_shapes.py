@@ -19,7 +19,7 @@ _SERVER_ERROR: Final = 500
 
 
 class ApiDialect(enum.Enum):
-    """The API whose error shape a client expects."""
+    """The API that decides the error shape."""
 
     NATIVE = "native"
     OPENAI = "openai"

@@ -50,7 +50,7 @@ class Host:
         self.whys: list[str] = []
         self.ended = asyncio.Event()
         context: Any = SimpleNamespace(
-            board=self.board, policy=POLICY, settings=Settings(detach=detach)
+            store=self.board, timeouts=POLICY, settings=Settings(detach=detach)
         )
         identity: Any = owner
         self.lifetime = Lifetime(context, identity, self.end)

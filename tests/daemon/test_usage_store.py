@@ -36,7 +36,7 @@ class Host:
         self.context: Any = SimpleNamespace(
             settings=Settings(keys=keys),
             folder=self.folder,
-            policy=Timeouts(usage_every_s=0.001),
+            timeouts=Timeouts(usage_every_s=0.001),
             log=self.log.append,
         )
         gateway: Any = SimpleNamespace(gateway=SimpleNamespace(metrics=self.metrics))

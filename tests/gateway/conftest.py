@@ -1,4 +1,4 @@
-"""An engine that tells what reached it, and gateways in front of it."""
+"""An engine that records its requests, and gateways in front of it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def _ok(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
 
 @dataclass(slots=True)
 class Engine:
-    """Stands in for Ollama: records, and answers as a test tells it to."""
+    """Stand-in for Ollama that records requests and sends a test's response."""
 
     base_url: str = ""
     seen: list[Seen] = field(default_factory=list)
@@ -166,7 +166,7 @@ async def front(open_gateway: Open) -> Front:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    """Return once something holds of which no event tells."""
+    """Return once a condition holds that sets no event."""
     async with asyncio.timeout(scaled(5)):
         while not is_so():  # noqa: ASYNC110
             await asyncio.sleep(0)

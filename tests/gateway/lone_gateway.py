@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, so that its memory can be told from a test's.
+"""A gateway in a process of its own, so that its memory can be measured.
 
 ``python -m tests.gateway.lone_gateway ENGINE_URL`` prints its port and serves until
 its standard input ends.
@@ -47,5 +47,5 @@ async def _serve(engine_url: str) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig()  # what fails is told whole
+    logging.basicConfig()  # failures are logged in full
     asyncio.run(_serve(sys.argv[1]))

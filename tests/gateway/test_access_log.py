@@ -56,15 +56,15 @@ def test_a_log_line_is_one_line_of_ascii() -> None:
     line = format_access_line(exchange, sent_bytes=9)
     assert line.isascii(), "the line holds more than ASCII"
     assert line.isprintable(), "the line holds control characters"
-    told = json.loads(line)
-    assert (told["method"], told["route"]) == ("GET\x1b[31m\n", "/é")
-    assert (told["status"], told["bytes"]) == (200, 9)
-    assert (told["key"], told["model"], told["first_token_ms"]) == (None, None, None)
+    entry = json.loads(line)
+    assert (entry["method"], entry["route"]) == ("GET\x1b[31m\n", "/é")
+    assert (entry["status"], entry["bytes"]) == (200, 9)
+    assert (entry["key"], entry["model"], entry["first_token_ms"]) == (None, None, None)
     long = format_access_line(make_context(method="A" * 9999), sent_bytes=0)
-    assert len(long) < 500, "a stranger fills the disk with one long word"
+    assert len(long) < 500, "an unauthenticated client can fill the disk"
 
 
-def test_a_line_tells_who_used_what() -> None:
+def test_a_line_names_the_key_model_and_tokens() -> None:
     """Key by its name, model, time to the first token, tokens and their kind."""
     exchange = make_context(
         Caller(name="alice", digest=b"secret"),
@@ -75,25 +75,29 @@ def test_a_line_tells_who_used_what() -> None:
         usage=TokenUsage(tokens_in=2, tokens_out=3, is_estimate=True),
     )
     exchange.record_chunk(b'{"done":false}\n' * 3)
-    told = json.loads(format_access_line(exchange, sent_bytes=9))
-    assert (told["key"], told["model"]) == ("alice", "tiny:latest")
-    assert (told["tokens_in"], told["tokens_out"], told["is_estimate"]) == (2, 3, True)
-    assert told["is_public"] is True
-    assert 0 <= told["first_token_ms"] <= told["ms"], "the times do not fit"
-    assert told["time"].endswith("Z")
-    assert len(told["time"]) == len("2026-11-25T10:00:00.000Z")
+    entry = json.loads(format_access_line(exchange, sent_bytes=9))
+    assert (entry["key"], entry["model"]) == ("alice", "tiny:latest")
+    assert (entry["tokens_in"], entry["tokens_out"], entry["is_estimate"]) == (
+        2,
+        3,
+        True,
+    )
+    assert entry["is_public"] is True
+    assert 0 <= entry["first_token_ms"] <= entry["ms"], "the times do not fit"
+    assert entry["time"].endswith("Z")
+    assert len(entry["time"]) == len("2026-11-25T10:00:00.000Z")
 
 
 async def test_lines_are_written_in_batches_by_a_timer(path: Path) -> None:
     """A request waits for no disk; what it leaves is there a moment later."""
     written = asyncio.Event()
 
-    class Told(AccessLog):
+    class ObservedLog(AccessLog):
         def flush(self) -> None:
             super().flush()
             written.set()
 
-    log = Told(path, flush_every_s=0.01)
+    log = ObservedLog(path, flush_every_s=0.01)
     log("one")
     log("two")
     assert not lines_of(path), "a request was held up by the disk"
@@ -116,7 +120,7 @@ async def test_a_flood_is_written_before_it_fills_the_memory(path: Path) -> None
     assert lines_of(path) == [str(number) for number in range(5000)]
 
 
-async def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
+async def test_a_large_file_is_rotated_with_one_backup(path: Path) -> None:
     """The disk use is bounded, whatever comes."""
     log = AccessLog(path, flush_every_s=1000, most_bytes=100)
     for number in range(50):
@@ -124,7 +128,7 @@ async def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
         log.flush()
     backup = backup_path(path)
     before, now = lines_of(backup), lines_of(path)
-    assert max(len(before), len(now)) <= 11, "more is kept than was said"
+    assert max(len(before), len(now)) <= 11, "more is kept than the limit"
     assert (before + now)[-1] == f"{49:09}", "the last line is lost"
     assert set(files_of(path.parent)) <= {path, backup}, "strays are left"
     assert backup.match("*.log"), "the state folder would not know it for a log"
@@ -134,7 +138,7 @@ async def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
 async def test_a_full_disk_harms_no_request(
     path: Path, partly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines are lost and counted; the next ones are whole when there is room."""
+    """Lines are lost and counted; the next ones are complete once there is space."""
     log = AccessLog(path, flush_every_s=1000)
     log("before")
     log.flush()
@@ -149,7 +153,7 @@ async def test_a_full_disk_harms_no_request(
     log("lost")
     log.flush()
     monkeypatch.undo()
-    assert log.lost == 1, "nobody is told"
+    assert log.lost == 1, "the loss is not counted"
     log("after")
     log.flush()
     assert lines_of(path) == ["before", "after"], "half a line stayed"

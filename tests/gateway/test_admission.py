@@ -47,7 +47,7 @@ async def test_nobody_overtakes_those_who_wait() -> None:
     await third
 
 
-async def test_one_too_many_is_told_when_to_try_again() -> None:
+async def test_a_request_beyond_the_queue_gets_a_retry_after() -> None:
     """The queue is bounded: 429 with Retry-After at once."""
     places = AdmissionQueue(bounds(concurrent=1, queue=1))
     await places.acquire("a")
@@ -103,7 +103,7 @@ async def test_callers_have_turns() -> None:
     assert places.active == 1, "the last one has no place"
 
 
-async def test_a_full_queue_makes_room_for_who_has_less_in_it() -> None:
+async def test_a_full_queue_evicts_for_the_key_with_fewer_requests() -> None:
     """The latest of the greediest is sent away, never the other way round."""
     places = AdmissionQueue(bounds(concurrent=1, queue=3))
     await places.acquire("greedy")
@@ -171,7 +171,7 @@ def test_bodies_take_what_there_is_and_give_it_back() -> None:
     assert places.reserved_bytes == 0, "memory was not given back"
 
 
-def test_small_bodies_find_room_beside_any_number_of_large_ones() -> None:
+def test_small_bodies_fit_beside_any_number_of_large_ones() -> None:
     """Each has at most half of what the others leave."""
     places = AdmissionQueue(bounds(bodies_bytes=100))
     with places.reserve() as first, places.reserve() as second:
@@ -199,7 +199,7 @@ async def test_each_turn_is_for_one() -> None:
 
 
 async def test_bounds_that_change_hold_for_the_next() -> None:
-    """Fewer places are not given anew, and more are no way past the queue."""
+    """Fewer slots are not granted again, and more do not bypass the queue."""
     places = AdmissionQueue(bounds(concurrent=2))
     await places.acquire("a")
     await places.acquire("a")
@@ -219,7 +219,7 @@ async def test_bounds_that_change_hold_for_the_next() -> None:
 
 
 async def test_who_leaves_takes_nobody_along() -> None:
-    """Others of the same caller wait on, and whoever left is told so."""
+    """Others of the same caller wait on, and the evicted request gets 429."""
     places = AdmissionQueue(bounds(concurrent=1))
     await places.acquire("a")
     stayer, leaver = (asyncio.create_task(places.acquire("a")) for _ in range(2))
@@ -265,7 +265,7 @@ async def test_the_last_of_a_caller_may_leave_as_its_turn_comes() -> None:
     assert (places.active, places.queued) == (0, 0)
 
 
-async def test_room_is_made_only_for_who_would_have_less() -> None:
+async def test_a_request_is_evicted_only_for_a_key_with_fewer() -> None:
     """Else two callers would push each other out for ever."""
     places = AdmissionQueue(bounds(concurrent=1, queue=3))
     await places.acquire("a")

@@ -65,7 +65,7 @@ def test_the_parser_of_responses_takes_our_parameters() -> None:
 
 
 async def test_a_connection_has_a_waiter_only_while_headers_are_due() -> None:
-    """``Connection.data_received`` tells headers from bodies by it."""
+    """``Connection.data_received`` distinguishes headers from bodies by it."""
     go = asyncio.Event()
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
@@ -162,7 +162,7 @@ async def test_a_response_is_parsed_without_a_session() -> None:
     message, content = await connection.read()
     content.on_eof(lambda: ended.append(True))
     assert (message.code, content.read_nowait(), progress) == (200, b"hello", [1])
-    assert not content.is_eof(), "the body is said to have ended"
+    assert not content.is_eof(), "the body counts as complete"
     connection.data_received(b"0\r\n\r\n")
     assert content.is_eof(), "the end was not parsed at once"
     assert ended == [True], "the connection would never be reused"

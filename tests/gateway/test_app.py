@@ -39,18 +39,18 @@ async def test_a_wrong_key_is_refused_before_the_body_is_read(front: Front) -> N
     assert answer.startswith(b"HTTP/1.1 401 "), answer
 
 
-async def test_nobody_is_told_to_continue_before_the_key_is_right(
+async def test_no_continue_is_sent_before_the_key_is_checked(
     front: Front, engine: Engine
 ) -> None:
-    """``100 Continue`` would invite a stranger's body."""
+    """``100 Continue`` would invite the body of an unauthenticated client."""
     expecting = f"{HEAD}Expect: 100-continue\r\nContent-Length: {len(CHAT)}\r\n"
     raw = f"{expecting}x-api-key: wrong\r\n\r\n"
     answer = await exchange(front.port, raw.encode(), until=b"}")
     assert answer.startswith(b"HTTP/1.1 401 "), answer
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(f"{expecting}x-api-key: {KEY}\r\nConnection: close\r\n\r\n".encode())
-    told = await reader.readuntil(b"\r\n\r\n")
-    assert told == b"HTTP/1.1 100 Continue\r\n\r\n", "the right key waits in vain"
+    received = await reader.readuntil(b"\r\n\r\n")
+    assert received == b"HTTP/1.1 100 Continue\r\n\r\n", "the right key waits in vain"
     writer.write(CHAT)
     assert (await reader.read()).startswith(b"HTTP/1.1 200 "), "no answer follows"
     writer.close()
@@ -115,7 +115,7 @@ async def test_each_caller_is_refused_in_its_own_dialect(
     assert {name: type(value) for name, value in error.items()} == shape, error
 
 
-async def test_until_there_is_an_engine_callers_are_told_that_it_loads(
+async def test_without_an_engine_the_response_is_503_loading(
     open_gateway: Open, engine: Engine
 ) -> None:
     """503 and when to try again, but only for those who may know."""
@@ -126,7 +126,7 @@ async def test_until_there_is_an_engine_callers_are_told_that_it_loads(
         assert (status, "Retry-After" in reply.headers) == (503, True)
         assert b"still loading" in body
         status, _, _ = await front.call("GET", path)
-        assert status == 401, "a stranger is told how the engine is"
+        assert status == 401, "an unauthenticated client learns the engine's state"
     front.gateway.set_upstream(engine.base_url)
     status, _, _ = await front.call("GET", "/api/version")
     assert status == 200, "a new upstream is not used"
@@ -249,7 +249,7 @@ def test_inference_routes_are_all_that_run_a_model() -> None:
 
 
 async def test_requests_are_counted_by_how_they_ended(front: Front) -> None:
-    """Use, refusals and the tunnel are told apart."""
+    """Use, refusals and the tunnel are counted separately."""
     metrics = front.gateway.metrics
     await front.call("GET", "/")
     assert (metrics.requests, metrics.refused) == (0, 0), "an open route was counted"
@@ -296,7 +296,7 @@ async def test_a_path_key_does_not_reach_the_engine(
     assert engine.seen[0].target == "/"
 
 
-async def test_a_mistake_of_ours_is_told_without_its_content(
+async def test_a_bug_of_the_gateway_is_500_without_its_text(
     front: Front, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bug ends in 500 in the caller's dialect, and in the log."""
@@ -309,7 +309,7 @@ async def test_a_mistake_of_ours_is_told_without_its_content(
         "POST", "/v1/messages", data=CHAT, headers=WITH_KEY
     )
     assert (status, json.loads(body)["error"]["type"]) == (500, "api_error")
-    assert b"Zero" not in body, "the reason is told to a stranger"
+    assert b"Zero" not in body, "the reason is sent to the client"
     assert "ZeroDivisionError" in caplog.text, "the reason is lost"
 
 

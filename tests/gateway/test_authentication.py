@@ -1,4 +1,4 @@
-"""Whose key it is, and that finding out tells nothing about the others."""
+"""Authentication, and that its timing reveals nothing about other keys."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ def test_any_other_key_or_pair_of_keys_is_refused(keys: Sequence[str]) -> None:
     """All keys that a request has must be one caller's."""
     refusal = refused(keyring(ANA, BO), *keys)
     assert (refusal.status, refusal.code) == (401, "invalid_api_key")
-    assert refusal.headers["WWW-Authenticate"] == "Bearer", "no scheme is told"
-    assert KEY not in refusal.message, "the key is told"
+    assert refusal.headers["WWW-Authenticate"] == "Bearer", "the scheme is missing"
+    assert KEY not in refusal.message, "the key is in the response"
 
 
-def test_wrong_and_missing_keys_are_told_apart_in_words_alone() -> None:
+def test_wrong_and_missing_keys_differ_only_in_the_message() -> None:
     """The status says nothing of which it was."""
     ring = keyring()
     assert "is needed" in refused(ring).message
@@ -104,8 +104,8 @@ def test_a_key_that_has_expired_is_wrong() -> None:
     assert refused(ring, ANA.secret).status == 401
     assert "has expired" in refused(ring, ANA.secret).message
     for other in ("wrong", BO.secret):
-        said = refused(ring, ANA.secret, other).message
-        assert "expired" not in said, "beside another key it is not told apart"
+        message = refused(ring, ANA.secret, other).message
+        assert "expired" not in message, "beside another key it has the same message"
     assert ring.authenticate((BO.secret,)).name == "bo", "a key expired before its time"
 
 
@@ -143,7 +143,7 @@ def test_every_guess_is_compared_with_every_key_at_full_length(
     """Missing, wrong, nearly right and right: always the same comparisons.
 
     Digests of one length, each against each in constant time: neither how much of a
-    guess is right, nor whose it is, nor its length can show in the time.
+    guess is right, nor its owner, nor its length can show in the time.
     """
     compared: list[tuple[int, int]] = []
     compare = hmac.compare_digest
@@ -175,7 +175,7 @@ class Clock:
 
 
 def test_a_caller_may_send_its_number_in_any_minute() -> None:
-    """The next one is free a minute after the first, and the wait is told."""
+    """The next one is allowed a minute after the first, and the wait is sent."""
     clock = Clock()
     rates = RateLimiter(clock)
     for _ in range(2):

@@ -32,10 +32,12 @@ def status(
     access: AccessPolicy, method: str, target: str, headers: Headers | None = None
 ) -> int:
     """Return the status that the gate gives; 200 for one that is let in."""
-    gate = Authorizer(access)
-    path, path_key = gate.split_path_key(target)
+    authorizer = Authorizer(access)
+    path, path_key = authorizer.split_path_key(target)
     try:
-        gate.authorize(method, path, path_key, head() if headers is None else headers)
+        authorizer.authorize(
+            method, path, path_key, head() if headers is None else headers
+        )
     except ErrorResponse as refusal:
         return refusal.status
     return 200
@@ -127,15 +129,17 @@ def test_management_is_closed_even_to_the_right_key(route: object) -> None:
                 assert got == expected, f"{method} {row.label} gave {got}"
 
 
-def test_a_wrong_method_is_told_the_right_one() -> None:
+def test_a_wrong_method_is_405_with_the_allowed_ones() -> None:
     """405 names what the route has; an override in a header is not looked at."""
     override = head(*WITH_KEY.items(), ("X-HTTP-Method-Override", "POST"))
-    gate = Authorizer(OWNER)
+    authorizer = Authorizer(OWNER)
     for method in ("GET", "PUT", "PATCH", "TRACE", "CONNECT"):
         with pytest.raises(ErrorResponse) as caught:
-            gate.authorize(method, "/api/chat", None, override)
+            authorizer.authorize(method, "/api/chat", None, override)
         assert caught.value.status == 405, f"{method} was let in"
-        assert caught.value.headers["Allow"] == "POST", "the right method is not told"
+        assert caught.value.headers["Allow"] == "POST", (
+            "the right method is not in the response"
+        )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +216,7 @@ def test_upgrades_are_refused() -> None:
 
 
 def test_options_is_answered_without_a_key() -> None:
-    """It tells the methods of a route that exists, and goes no further."""
+    """The response lists the methods of an existing route, and nothing more."""
     assert status(OWNER, "OPTIONS", "/api/chat") == 200
     assert status(OWNER, "OPTIONS", "/api/pull") == 404
 
@@ -286,12 +290,12 @@ def test_without_a_key_any_caller_is_served_but_no_page() -> None:
     assert status(anyone, "POST", "/api/pull") == 404
 
 
-def test_the_log_names_the_route_and_never_a_strangers_path() -> None:
-    """What a stranger spelled may be a key."""
-    gate = Authorizer(PATH_KEYED)
-    assert gate.route("/api/chat").label == "/api/chat"
-    assert gate.route("/v1/models/tiny").label == "/v1/models/{id}"
-    assert gate.route(f"/{KEY}/nowhere").label == "-"
+def test_the_log_has_the_route_and_never_an_unknown_path() -> None:
+    """An unknown path may contain a key."""
+    authorizer = Authorizer(PATH_KEYED)
+    assert authorizer.route("/api/chat").label == "/api/chat"
+    assert authorizer.route("/v1/models/tiny").label == "/v1/models/{id}"
+    assert authorizer.route(f"/{KEY}/nowhere").label == "-"
 
 
 SHARED = replace(
@@ -340,19 +344,23 @@ def test_an_expired_key_opens_nothing() -> None:
 
 def test_the_key_decides_models_and_management() -> None:
     """Registries are the same for all keys."""
-    gate = Authorizer(replace(SHARED, registries=("mine.example",)))
+    authorizer = Authorizer(replace(SHARED, registries=("mine.example",)))
     ana, bo, owner = (
-        gate.authorize("POST", "/api/chat", None, with_key(secret))
+        authorizer.authorize("POST", "/api/chat", None, with_key(secret))
         for secret in ("anas-key-0123456789", "bos-key-01234567890", KEY)
     )
-    assert not gate.models_of(ana).has("user/fine:q4"), "a restricted key has more"
-    assert gate.models_of(bo).has("user/fine:q4"), "an unrestricted key has less"
-    assert gate.models_of(owner).has("user/fine:q4"), "the owner has less"
+    assert not authorizer.models_of(ana).has("user/fine:q4"), (
+        "a restricted key has more"
+    )
+    assert authorizer.models_of(bo).has("user/fine:q4"), "an unrestricted key has less"
+    assert authorizer.models_of(owner).has("user/fine:q4"), "the owner has less"
     manage = [caller is not None and caller.manage for caller in (ana, bo, owner)]
     assert manage == [False, True, True]
     for caller in (ana, owner):
-        assert gate.models_of(caller).registries == ("mine.example",)
-    assert gate.authorize("GET", "/", None, head()) is None, "a public route has a key"
+        assert authorizer.models_of(caller).registries == ("mine.example",)
+    assert authorizer.authorize("GET", "/", None, head()) is None, (
+        "a public route has a key"
+    )
 
 
 def test_a_restricted_key_sees_only_its_own_models_by_id() -> None:
@@ -374,10 +382,10 @@ def test_a_page_that_was_named_is_let_in_and_no_other() -> None:
     assert status(access, "GET", "/api/tags", head(other, *WITH_KEY.items())) == 403
     assert status(access, "OPTIONS", "/api/chat", head(other)) == 403
     assert status(access, "GET", "/", head(page, other)) == 403, "two origins"
-    gate = Authorizer(access)
-    assert gate.cors(head(page))["Access-Control-Allow-Origin"] == page[1]
-    assert not gate.cors(head(other)), "another page may read the refusal"
-    assert not gate.cors(head()), "who is no page is told of pages"
+    authorizer = Authorizer(access)
+    assert authorizer.cors(head(page))["Access-Control-Allow-Origin"] == page[1]
+    assert not authorizer.cors(head(other)), "another page may read the refusal"
+    assert not authorizer.cors(head()), "a request without Origin gets CORS headers"
 
 
 def test_under_no_auth_pages_and_hosts_are_still_checked() -> None:

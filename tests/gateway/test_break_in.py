@@ -146,7 +146,7 @@ async def test_no_request_reaches_a_closed_route_or_another_model(
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode("latin-1") + body
     # A probe behind it is answered last; an answer or the end of the connection
-    # tells that all before it has been dealt with.
+    # shows that all before it has been handled.
     await exchange(front.port, raw + b"GET /end HTTP/1.1\r\nHost: localhost\r\n\r\n")
     is_keyed = KEY in key or target.startswith(f"/{KEY}/")
     allowed = WITH_KEY_TOO if is_keyed else OPEN
@@ -218,7 +218,7 @@ def _strange(number: int) -> bytes:
     ).encode()
 
 
-async def test_a_flood_of_strangers_gets_nothing_through(
+async def test_a_flood_of_unauthenticated_requests_reaches_no_engine(
     open_gateway: Open, engine: Engine
 ) -> None:
     """Ten thousand requests of all shapes without a key: none arrives.
@@ -245,10 +245,12 @@ async def test_a_flood_of_strangers_gets_nothing_through(
     targets = [seen.target for seen in engine.seen]
     assert targets == ["/api/tags"], f"the engine saw {targets[:5]}"
     metrics = front.gateway.metrics
-    assert metrics.requests == 1, "a stranger was counted as a user"
+    assert metrics.requests == 1, "an unauthenticated client was counted as a user"
     assert metrics.refused == FLOOD, "refusals were not counted"
     assert KEY not in "".join(front.lines), "the log holds a key"
-    assert "guess-" not in "".join(front.lines), "the log holds what strangers sent"
+    assert "guess-" not in "".join(front.lines), (
+        "the log has text of unauthenticated clients"
+    )
 
 
 EVIL: Final = "X-Injected: yes"
@@ -313,9 +315,9 @@ async def test_what_comes_back_of_a_request_makes_no_header(
         assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), answer
         names = set(_head(answer))
         assert names <= OUR_HEADERS, f"{head!r} made {names - OUR_HEADERS}"
-        told = answer.partition(b"\r\n\r\n")[2]
-        assert json.loads(told), "the error is no JSON"
-        assert told.isascii(), "the error holds raw characters of the request"
+        payload = answer.partition(b"\r\n\r\n")[2]
+        assert json.loads(payload), "the error is no JSON"
+        assert payload.isascii(), "the error holds raw characters of the request"
     assert not engine.seen, f"the engine saw {engine.seen}"
     for line in front.lines:
         assert line.isascii(), f"not ASCII: {line!r}"

@@ -1,4 +1,4 @@
-"""Stock clients, told nothing but URL and key."""
+"""Stock clients, configured with URL and key alone."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ async def test_ollama_chats_streams_lists_and_shows(
 
 
 async def test_ollama_raises_its_own_errors(front: Front, speaking: Engine) -> None:
-    """Status and message of a refusal are what its error tells."""
+    """Its error has the status and message of the response."""
     async with _ollama(front, key="wrong-key") as client:
         with pytest.raises(ollama.ResponseError, match="key is wrong") as wrong:
             await client.list()

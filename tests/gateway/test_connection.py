@@ -30,25 +30,25 @@ async def _is_ended(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-@pytest.mark.parametrize("said", [b"", b"G", HEAD[:-2]])
+@pytest.mark.parametrize("sent", [b"", b"G", HEAD[:-2]])
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_a_head_that_does_not_come_ends_the_connection(
-    open_gateway: Open, said: bytes, *, is_first: bool
+    open_gateway: Open, sent: bytes, *, is_first: bool
 ) -> None:
-    """Whoever says nothing, or half of something, does not stay."""
-    idle_wait_s = 0.2 if not said else 60.0
+    """A client that sends nothing, or incomplete headers, is disconnected."""
+    idle_wait_s = 0.2 if not sent else 60.0
     front = await open_gateway(limits=bounds(head_wait_s=0.2, idle_wait_s=idle_wait_s))
     reader, writer = await _open(front)
     if not is_first:
         writer.write(HEAD)
         await reader.readuntil(b"true}")
-    writer.write(said)
+    writer.write(sent)
     assert await _is_ended(reader)
     writer.close()
 
 
 async def test_a_head_that_trickles_is_no_excuse(open_gateway: Open) -> None:
-    """A byte now and then does not make the wait begin anew."""
+    """A byte now and then does not restart the time-out."""
     front = await open_gateway(limits=bounds(head_wait_s=0.3))
     reader, writer = await _open(front)
     loop = asyncio.get_running_loop()
@@ -122,7 +122,7 @@ async def test_a_body_of_any_size_is_no_large_head(open_gateway: Open) -> None:
     ).encode()
     reader, writer = await _open(front)
     await until(lambda: front.gateway.connections.open)
-    for _ in range(12):  # whose heads together are larger than one may be
+    for _ in range(12):  # with headers that are together larger than the limit
         writer.write(head[:10])
         (connection,) = front.gateway.connections.open
         await until(lambda: connection.has_begun)  # noqa: B023
@@ -137,7 +137,7 @@ async def test_a_body_of_any_size_is_no_large_head(open_gateway: Open) -> None:
     assert refused.startswith(b"HTTP/1.1 404 ")
 
 
-async def test_strangers_make_room_for_each_other_and_never_for_callers(
+async def test_unauthenticated_connections_replace_each_other_alone(
     open_gateway: Open,
 ) -> None:
     """The one who has waited longest goes; whoever has a key stays."""
@@ -145,18 +145,18 @@ async def test_strangers_make_room_for_each_other_and_never_for_callers(
     known, known_writer = await _open(front)
     known_writer.write(HEAD)
     await known.readuntil(b"true}")
-    strangers = [await _open(front) for _ in range(3)]
-    assert await _is_ended(strangers[0][0]), "nobody made room"
-    for reader, writer in strangers[1:]:
+    unauthenticated = [await _open(front) for _ in range(3)]
+    assert await _is_ended(unauthenticated[0][0]), "none was evicted"
+    for reader, writer in unauthenticated[1:]:
         writer.write(HEAD)
         await reader.readuntil(b"true}")
     known_writer.write(HEAD)
     await known.readuntil(b"true}")
-    for writer in (known_writer, *(writer for _, writer in strangers)):
+    for writer in (known_writer, *(writer for _, writer in unauthenticated)):
         writer.close()
 
 
-async def test_a_stranger_who_asks_stays_before_one_who_says_nothing(
+async def test_an_idle_connection_is_evicted_before_one_with_a_request(
     open_gateway: Open, engine: Engine
 ) -> None:
     """Though it is the older one: its answer is under way."""
@@ -172,7 +172,7 @@ async def test_a_stranger_who_asks_stays_before_one_who_says_nothing(
     asking_writer.write(HELLO)
     await asyncio.wait_for(engine.arrived.wait(), scaled(5))
     silent, silent_writer = await _open(front)
-    assert await _is_ended(silent), "nobody made room"
+    assert await _is_ended(silent), "none was evicted"
     is_open.set()
     async with asyncio.timeout(scaled(3)):
         assert await asking.readuntil(b"there"), "the one who asked was cut"
@@ -200,7 +200,7 @@ async def test_a_request_that_has_just_come_is_one(front: Front) -> None:
 async def test_a_burst_of_callers_has_a_moment_to_show_its_keys(
     open_gateway: Open,
 ) -> None:
-    """More of them than there may be strangers are all served."""
+    """More of them than the limit of unauthenticated ones are all served."""
     front = await open_gateway(limits=bounds(unauthenticated=2))
     answers = await asyncio.gather(
         *(exchange(front.port, HEAD, until=b"true}") for _ in range(20))

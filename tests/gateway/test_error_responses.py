@@ -11,7 +11,7 @@ from spicy_avocado_magic.protocol.error_shapes import ApiDialect
 
 
 @pytest.mark.parametrize("dialect", list(ApiDialect))
-def test_waiting_for_the_model_is_told_apart_from_no_access(
+def test_a_loading_model_is_503_and_not_401(
     dialect: ApiDialect,
 ) -> None:
     """While there is no engine: 503, when to come back, and that it is loading."""

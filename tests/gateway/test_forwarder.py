@@ -23,7 +23,7 @@ ASKED = (
 
 
 async def _dies(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-    """Reply as an engine that ends before it has said a word."""
+    """Close the connection as an engine that crashes before its response."""
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
@@ -77,7 +77,7 @@ async def test_a_client_that_leaves_with_half_a_body_never_reaches_the_engine(
 async def test_an_engine_that_breaks_off_before_its_head_is_a_bad_gateway(
     front: Front, engine: Engine
 ) -> None:
-    """Nothing was sent yet, so the client can be told, and can try again."""
+    """Nothing was sent yet, so the client gets an error and can retry."""
     engine.reply = _dies
     status, reply, body = await front.call(
         "POST", "/v1/messages", data=CHAT, headers=WITH_KEY
@@ -92,7 +92,7 @@ async def test_an_engine_that_breaks_off_before_its_head_is_a_bad_gateway(
 async def test_an_engine_that_does_not_listen_is_still_loading(
     front: Front, unused_tcp_port: int
 ) -> None:
-    """A restarting engine is told apart from a refusal."""
+    """A restarting engine is not an error of the request."""
     front.gateway.set_upstream(f"http://127.0.0.1:{unused_tcp_port}")
     status, reply, body = await front.call("GET", "/")
     assert (status, "Retry-After" in reply.headers) == (503, True)
@@ -112,10 +112,8 @@ async def test_no_proxy_of_the_environment_stands_before_the_engine(
     assert (status, len(engine.seen)) == (200, 1), "a proxy was asked"
 
 
-async def test_listings_tell_of_served_models_only(
-    front: Front, engine: Engine
-) -> None:
-    """What else is installed on the machine is nobody's business."""
+async def test_listings_have_served_models_only(front: Front, engine: Engine) -> None:
+    """Other models on the machine stay hidden."""
     models = [{"name": "tiny:latest", "size": 1}, {"name": "secret:latest"}]
     data = [{"id": "tiny:latest"}, {"id": "secret:latest"}]
 
@@ -127,13 +125,13 @@ async def test_listings_tell_of_served_models_only(
     engine.reply = lists
     for path in ("/api/tags", "/api/ps"):
         _, _, body = await front.call("GET", path, headers=WITH_KEY)
-        assert json.loads(body) == {"models": models[:1]}, f"{path} tells too much"
+        assert json.loads(body) == {"models": models[:1]}, f"{path} reveals too much"
     _, _, body = await front.call("GET", "/v1/models", headers=WITH_KEY)
     assert json.loads(body) == {"object": "list", "data": data[:1]}
     status, reply, body = await front.call("HEAD", "/api/tags", headers=WITH_KEY)
     assert (status, body) == (200, b"")
     filtered = len(json.dumps({"models": models[:1]}))
-    assert reply.headers["Content-Length"] == str(filtered), "the size tells of others"
+    assert reply.headers["Content-Length"] == str(filtered), "the size reveals others"
 
 
 @pytest.mark.parametrize("reply", [{"models": 5}, {}, [], "x"])
@@ -246,7 +244,7 @@ async def test_requests_wait_for_an_engine_that_restarts(
         await _until_held(front, 3)
         assert not engine.seen
         front.gateway.set_upstream(engine.base_url)
-    assert [one.result() for one in asked] == [200, 200, 200]
+    assert [waiter.result() for waiter in asked] == [200, 200, 200]
     assert len(engine.seen) == 3, "a request was lost or sent twice"
     assert front.gateway.upstream.waiting == 0, "they still count as waiting"
 
@@ -254,7 +252,7 @@ async def test_requests_wait_for_an_engine_that_restarts(
 async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(
     front: Front, engine: Engine, unused_tcp_port: int
 ) -> None:
-    """The engine's end is seen by a request before it is seen by its keeper."""
+    """The engine's end is seen by a request before the supervisor sees it."""
     front.gateway.set_upstream(f"http://127.0.0.1:{unused_tcp_port}")
     asked = asyncio.create_task(_asks(front))
     await until(lambda: front.gateway.queue.active)
@@ -265,7 +263,7 @@ async def test_a_port_that_nobody_listens_on_any_more_is_waited_for(
 
 
 async def test_only_so_many_requests_wait_for_an_engine(open_gateway: Open) -> None:
-    """One more is told at once when to try again."""
+    """One more gets a Retry-After at once."""
     front = await open_gateway(limits=bounds(hold=1))
     front.gateway.set_upstream(None)
     first = asyncio.create_task(_asks(front))
@@ -274,8 +272,10 @@ async def test_only_so_many_requests_wait_for_an_engine(open_gateway: Open) -> N
     first.cancel()
 
 
-async def test_a_stranger_cannot_make_the_gateway_wait(front: Front) -> None:
-    """The open routes tell at once that there is no engine."""
+async def test_an_unauthenticated_client_cannot_make_the_gateway_wait(
+    front: Front,
+) -> None:
+    """Public routes are 503 at once without an engine."""
     front.gateway.set_upstream(None)
     async with asyncio.timeout(scaled(1)):
         status, _, _ = await front.call("GET", "/")
@@ -285,7 +285,7 @@ async def test_a_stranger_cannot_make_the_gateway_wait(front: Front) -> None:
 async def test_a_request_whose_engine_died_is_asked_once_more(
     front: Front, engine: Engine
 ) -> None:
-    """It had no answer yet, so nothing is said twice."""
+    """It had no response yet, so nothing is sent twice."""
     usual = engine.reply
     died = 0
 
@@ -340,7 +340,7 @@ async def test_an_engine_that_says_nothing_for_too_long_is_given_up(
 async def test_a_blob_that_stalls_is_given_up(
     open_gateway: Open, engine: Engine
 ) -> None:
-    """Its sender hears of it, and the engine is freed."""
+    """The client gets an error, and the engine is freed."""
     front = await open_gateway(limits=bounds(body_wait_s=0.1), manage=True)
     head = (
         f"POST /api/blobs/{DIGEST} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
@@ -363,13 +363,13 @@ async def test_a_wanted_model_that_the_engine_lacks_is_asked_for_again(
     engine.reply = lacks
     gateway = front.gateway
     status, _, _ = await front.call("POST", "/api/chat", data=CHAT, headers=WITH_KEY)
-    assert status == 404, "a model that nobody awaits is told as one that comes"
+    assert status == 404, "a model that was not requested counts as loading"
     gateway.access = replace(gateway.access, awaited=("tiny",))
     status, _, _ = await front.call("POST", "/api/chat", data=CHAT, headers=WITH_KEY)
-    assert status == 503, "a model that comes back is told as none"
+    assert status == 503, "a model that is being downloaded again is 404"
 
 
-async def test_an_api_that_an_older_engine_lacks_is_told_as_such(
+async def test_an_api_that_an_older_engine_lacks_is_404_with_the_reason(
     front: Front, engine: Engine
 ) -> None:
     """It is no missing model, which a client would wait for."""

@@ -97,7 +97,7 @@ def test_each_header_about_the_engine_itself_stays_there(name: str) -> None:
     assert "inner" not in passed.values(), f"{name} went out"
 
 
-def test_what_tells_anthropics_features_reaches_the_engine() -> None:
+def test_the_headers_of_anthropic_features_reach_the_engine() -> None:
     """Both of its headers, in the one spelling."""
     sent = CIMultiDict({"Anthropic-Beta": "a", "Anthropic-Version": "b"})
     assert upstream_request_headers(sent) == {

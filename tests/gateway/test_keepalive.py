@@ -1,4 +1,4 @@
-"""What a client gets while the engine has not said a word."""
+"""Keep-alive bytes while the engine is silent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WHOLE: Final = {
 
 
 class Held:
-    """An engine whose answer comes when a test says so."""
+    """Engine that responds when a test releases it."""
 
     def __init__(
         self, reply: Callable[[], web.StreamResponse], *, after_s: float | None = None
@@ -77,7 +77,7 @@ def refuses(status: int, error: object) -> Callable[[], web.StreamResponse]:
 
 
 def raw(path: str, body: dict[str, object]) -> bytes:
-    """Return a request whose connection ends with its answer."""
+    """Return a request that closes its connection after the response."""
     sent = json.dumps(body).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
@@ -129,8 +129,8 @@ async def test_a_stock_client_reads_a_stream_that_began_with_comments(
         stream = await client.chat.completions.create(
             model="tiny", messages=ASK, stream=True
         )
-        said = [chunk.choices[0].delta.content async for chunk in stream]
-    assert said == ["yes"]
+        received = [chunk.choices[0].delta.content async for chunk in stream]
+    assert received == ["yes"]
 
 
 async def test_a_silent_whole_reply_gets_spaces_before_it(
@@ -217,7 +217,7 @@ async def test_an_engine_that_speaks_in_time_keeps_its_own_head(
     assert b": the model" not in answer
 
 
-async def test_nothing_is_said_once_the_engine_has_answered(
+async def test_nothing_is_sent_once_the_engine_has_answered(
     impatient: Front, engine: Engine
 ) -> None:
     """A sign of life that comes late would stand in the next answer."""
@@ -228,7 +228,7 @@ async def test_nothing_is_said_once_the_engine_has_answered(
     await reader.readuntil(b'"stop"}]}')
     waited = asyncio.create_task(reader.read(1))
     done, _ = await asyncio.wait([waited], timeout=LATE_S)
-    assert not done, "something was said behind the answer"
+    assert not done, "something was sent after the response"
     writer.close()
     await waited
 
@@ -260,7 +260,7 @@ async def test_lines_of_json_get_nothing_in_between(
     assert answer.partition(b"\r\n\r\n")[2] == b'{"done":true}\n', answer
 
 
-async def test_a_client_that_leaves_while_it_is_told_to_wait_ends_the_work(
+async def test_a_client_that_disconnects_during_keep_alive_ends_the_work(
     impatient: Front, engine: Engine
 ) -> None:
     """A comment is no promise: the engine is freed at once."""

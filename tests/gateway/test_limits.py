@@ -25,7 +25,7 @@ from .conftest import KEY, WITH_KEY, Engine, Front, Open, bounds, exchange, unti
 async def test_a_body_beyond_the_cap_is_refused(
     open_gateway: Open, engine: Engine, framing: str
 ) -> None:
-    """413 in the caller's dialect, and the engine hears nothing."""
+    """413 in the caller's dialect, and nothing reaches the engine."""
     front = await open_gateway(limits=bounds(body_bytes=1000))
     body = b'{"model":"tiny","prompt":"' + b"x" * 1972 + b'"}'
     if "chunked" in framing:
@@ -57,7 +57,7 @@ async def test_a_body_that_is_announced_beyond_the_cap_is_not_read(
 async def test_a_caller_may_send_to_its_end_what_was_refused(
     open_gateway: Open,
 ) -> None:
-    """Cut off meanwhile, some clients tell of a broken pipe instead of the 413."""
+    """Cut off meanwhile, some clients report a broken pipe instead of the 413."""
     front = await open_gateway(limits=bounds(body_bytes=1000))
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(_large(KEY))
@@ -72,7 +72,7 @@ async def test_a_caller_may_send_to_its_end_what_was_refused(
     writer.close()
 
 
-async def test_a_stranger_may_not_send_for_long_what_was_refused(
+async def test_an_unauthenticated_client_may_not_send_a_refused_body_for_long(
     open_gateway: Open,
 ) -> None:
     """A moment, to hear the answer: more would only use up the month's bytes."""
@@ -109,7 +109,9 @@ async def test_a_refused_body_is_not_waited_for(open_gateway: Open) -> None:
     started = time.monotonic()
     answer = await exchange(front.port, head)
     assert answer.startswith(b"HTTP/1.1 401 "), answer
-    assert time.monotonic() - started < 1, "a stranger keeps a connection open"
+    assert time.monotonic() - started < 1, (
+        "an unauthenticated client keeps a connection open"
+    )
 
 
 @pytest.mark.parametrize("rest", [b"", b"zz\r\n"], ids=["silence", "broken framing"])
@@ -176,7 +178,7 @@ async def _chat(front: Front, key: str = KEY) -> tuple[int, str, bytes]:
     return status, reply.headers.get("Retry-After", ""), body
 
 
-async def test_who_finds_no_place_waits_and_one_too_many_is_told(
+async def test_requests_queue_for_a_slot_and_one_beyond_the_queue_is_429(
     open_gateway: Open, engine: Engine
 ) -> None:
     """The engine gets so many at a time; the queue is bounded, and moves."""
@@ -191,7 +193,7 @@ async def test_who_finds_no_place_waits_and_one_too_many_is_told(
     assert json.loads(body)["error"]["code"] == "rate_limit_exceeded"
     assert len(engine.seen) == 2, "the engine got more than it has places"
     gate.is_open.set()
-    assert [(await one)[0] for one in asked] == [200, 200, 200]
+    assert [(await waiter)[0] for waiter in asked] == [200, 200, 200]
     assert (places.active, places.queued) == (0, 0), "a place was lost"
 
 
@@ -209,7 +211,7 @@ async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
     left.cancel()
     await until(lambda: not places.queued)
     assert (await _chat(front))[0] == 429
-    assert places.queued == 0, "one who was told is still in the queue"
+    assert places.queued == 0, "a refused request is still in the queue"
     first.cancel()
     await until(lambda: not places.active)
 
@@ -217,7 +219,7 @@ async def test_who_waits_in_vain_or_leaves_gives_up_the_queue(
 async def test_bodies_take_so_much_memory_together(
     open_gateway: Open, engine: Engine
 ) -> None:
-    """Many large requests at a time are told to come back."""
+    """Too many large requests at a time are 429."""
     gate = engine.reply = _Gate()
     front = await open_gateway(limits=bounds(bodies_bytes=100))
     large = {"model": "tiny", "prompt": "x" * 50}
@@ -250,7 +252,7 @@ async def test_a_key_has_so_many_requests_a_minute(open_gateway: Open) -> None:
 
 
 async def test_a_key_has_so_many_tokens(open_gateway: Open, engine: Engine) -> None:
-    """Once they are used it is told so, and others go on."""
+    """Once they are used it gets 429, and other keys go on."""
     ann = ApiKey(name="ann", secret="anns-key-0123456789", tokens=5)
 
     async def says(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
@@ -334,7 +336,7 @@ async def test_new_bounds_hold_at_once(open_gateway: Open) -> None:
 async def test_the_memory_of_all_bodies_is_bounded(
     open_gateway: Open, engine: Engine, framing: str
 ) -> None:
-    """However a body is framed, and before it comes where its length is told."""
+    """However a body is framed, and before it arrives if its length is declared."""
     front = await open_gateway(limits=bounds(bodies_bytes=100))
     body = b'{"model":"tiny","prompt":"' + b"x" * 200 + b'"}'
     head = f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"
@@ -345,6 +347,6 @@ async def test_the_memory_of_all_bodies_is_bounded(
     }[framing]
     answer = await exchange(front.port, head.encode() + sent, until=b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 429 "), answer
-    assert b"Retry-After" in answer, "when to try again is not told"
+    assert b"Retry-After" in answer, "there is no Retry-After"
     assert not engine.seen, "a body beyond the bound went on"
     assert front.gateway.queue.reserved_bytes == 0, "its memory is still counted"

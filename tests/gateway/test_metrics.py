@@ -41,7 +41,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Desk:
+class FakeTraffic:
     """Metrics, and requests that a test lets come and go."""
 
     clock: Clock = field(default_factory=Clock)
@@ -58,125 +58,129 @@ class Desk:
         is_public: bool = False,
     ) -> RequestContext:
         """Let a request in."""
-        exchange = make_context(caller, model=model, is_public=is_public)
-        self.metrics.request_started(exchange)
+        context = make_context(caller, model=model, is_public=is_public)
+        self.metrics.request_started(context)
         if caller is not None:
-            self.metrics.admitted(exchange)
-        return exchange
+            self.metrics.admitted(context)
+        return context
 
     def answer(
-        self, exchange: RequestContext, *, tokens: int = 3, told: bool = True
+        self, context: RequestContext, *, tokens: int = 3, reported: bool = True
     ) -> None:
         """Answer it with a stream of so many tokens."""
         for _ in range(tokens):
-            exchange.record_chunk(b'{"response":"x","done":false}\n')
-        if told:
+            context.record_chunk(b'{"response":"x","done":false}\n')
+        if reported:
             done = {"done": True, "prompt_eval_count": 5, "eval_count": tokens}
-            exchange.record_chunk(json.dumps(done).encode() + b"\n")
-        exchange.status = 200
-        self.metrics.request_finished(exchange)
+            context.record_chunk(json.dumps(done).encode() + b"\n")
+        context.status = 200
+        self.metrics.request_finished(context)
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def traffic() -> Iterator[FakeTraffic]:
     """Metrics at which nobody has been yet; in the end nothing is left open."""
-    desk = Desk()
-    yield desk
-    assert not desk.metrics.open, "a request was never closed"
+    traffic = FakeTraffic()
+    yield traffic
+    assert not traffic.metrics.open, "a request was never closed"
 
 
-def test_bytes_of_open_and_closed_streams_are_counted_once(desk: Desk) -> None:
+def test_bytes_of_open_and_closed_streams_are_counted_once(
+    traffic: FakeTraffic,
+) -> None:
     """The sum moves while a stream runs and stays when it has ended."""
-    exchange = desk.open(is_public=True)
-    cast("Writer", exchange.request.writer).output_size = 7
-    told = (desk.metrics.bytes_out, desk.metrics.public_bytes_out)
-    assert told == (7, 7), "an open stream is not counted"
-    desk.answer(exchange)
-    told = (desk.metrics.bytes_out, desk.metrics.public_bytes_out)
-    assert told == (7, 7), "a closed stream is lost or counted twice"
+    context = traffic.open(is_public=True)
+    cast("Writer", context.request.writer).output_size = 7
+    reported = (traffic.metrics.bytes_out, traffic.metrics.public_bytes_out)
+    assert reported == (7, 7), "an open stream is not counted"
+    traffic.answer(context)
+    reported = (traffic.metrics.bytes_out, traffic.metrics.public_bytes_out)
+    assert reported == (7, 7), "a closed stream is lost or counted twice"
 
 
-def test_tokens_are_summed_by_key_and_by_model(desk: Desk) -> None:
+def test_tokens_are_summed_by_key_and_by_model(traffic: FakeTraffic) -> None:
     """Each reply counts for its key, its model, and all together."""
-    desk.answer(desk.open(model="a"))
-    desk.answer(desk.open(model="b"), tokens=4)
-    desk.answer(desk.open(Caller(name=OWNER), model="a"))
-    keys, models = desk.metrics.keys, desk.metrics.models
+    traffic.answer(traffic.open(model="a"))
+    traffic.answer(traffic.open(model="b"), tokens=4)
+    traffic.answer(traffic.open(Caller(name=OWNER), model="a"))
+    keys, models = traffic.metrics.keys, traffic.metrics.models
     assert (keys["alice"].tokens_in, keys["alice"].tokens_out) == (10, 7)
     assert (keys[OWNER].requests, keys[OWNER].tokens_out) == (1, 3)
     assert (models["a"].requests, models["a"].tokens_out) == (2, 6)
-    total = desk.metrics.total
+    total = traffic.metrics.total
     assert (total.requests, total.tokens_in, total.tokens_out) == (3, 15, 10)
-    assert not total.is_estimate, "told counts pass for our own"
-    assert desk.metrics.tokens_of(ALICE) == 17, "a limit would count less"
+    assert not total.is_estimate, "the engine's counts pass for estimates"
+    assert traffic.metrics.tokens_of(ALICE) == 17, "a limit would count less"
 
 
-def test_counts_of_our_own_are_marked(desk: Desk) -> None:
-    """One reply that told nothing makes the whole sum an estimate."""
-    desk.answer(desk.open(), told=False)
-    desk.answer(desk.open())
-    assert desk.metrics.keys["alice"].is_estimate
-    assert desk.metrics.total.is_estimate
+def test_counts_of_our_own_are_marked(traffic: FakeTraffic) -> None:
+    """One response without counts makes the whole sum an estimate."""
+    traffic.answer(traffic.open(), reported=False)
+    traffic.answer(traffic.open())
+    assert traffic.metrics.keys["alice"].is_estimate
+    assert traffic.metrics.total.is_estimate
 
 
-def test_a_key_that_has_gone_is_forgotten_and_the_sums_stay(desk: Desk) -> None:
+def test_a_key_that_has_gone_is_forgotten_and_the_sums_stay(
+    traffic: FakeTraffic,
+) -> None:
     """Revoked keys pile up nowhere, and no counter runs backwards."""
-    late = desk.open()
-    desk.metrics.retain_keys([])
-    assert "alice" not in desk.metrics.keys, "a revoked key is still listed"
-    desk.answer(late)
-    assert "alice" not in desk.metrics.keys, "its last answer brought it back"
-    assert desk.metrics.total.tokens_out == 3, "what it used was lost"
-    assert desk.metrics.requests == 1
+    late = traffic.open()
+    traffic.metrics.retain_keys([])
+    assert "alice" not in traffic.metrics.keys, "a revoked key is still listed"
+    traffic.answer(late)
+    assert "alice" not in traffic.metrics.keys, "its last answer brought it back"
+    assert traffic.metrics.total.tokens_out == 3, "what it used was lost"
+    assert traffic.metrics.requests == 1
 
 
-def test_a_new_key_under_an_old_name_begins_anew(desk: Desk) -> None:
+def test_a_new_key_under_an_old_name_starts_at_zero(traffic: FakeTraffic) -> None:
     """Nobody pays with a new key for what the old one used."""
-    old = desk.open()
-    desk.answer(desk.open())
+    old = traffic.open()
+    traffic.answer(traffic.open())
     other = Caller(name="alice", digest=b"two")
-    assert desk.metrics.tokens_of(other) == 0, "the old key's tokens count"
-    desk.answer(old)
-    assert desk.metrics.tokens_of(other) == 0, "an answer to the old key counts"
+    assert traffic.metrics.tokens_of(other) == 0, "the old key's tokens count"
+    traffic.answer(old)
+    assert traffic.metrics.tokens_of(other) == 0, "an answer to the old key counts"
 
 
-def test_the_owner_keeps_its_counts_under_a_new_key(desk: Desk) -> None:
+def test_the_owner_keeps_its_counts_under_a_new_key(traffic: FakeTraffic) -> None:
     """A changed ``--api-key`` is still the owner's."""
-    desk.answer(desk.open(Caller(name=OWNER, digest=b"one")))
-    desk.answer(desk.open(Caller(name=OWNER, digest=b"two")))
-    assert desk.metrics.keys[OWNER].tokens_out == 6
+    traffic.answer(traffic.open(Caller(name=OWNER, digest=b"one")))
+    traffic.answer(traffic.open(Caller(name=OWNER, digest=b"two")))
+    assert traffic.metrics.keys[OWNER].tokens_out == 6
 
 
-def test_names_of_models_are_bounded(desk: Desk) -> None:
+def test_names_of_models_are_bounded(traffic: FakeTraffic) -> None:
     """Neither case nor number of names makes the list grow for ever."""
     for name in ("Tiny:latest", "tiny:latest", *map(str, range(MOST_MODELS + 5))):
-        desk.answer(desk.open(model=name))
-    models = desk.metrics.models
+        traffic.answer(traffic.open(model=name))
+    models = traffic.metrics.models
     assert models["tiny:latest"].requests == 2, "case makes two of one model"
     assert len(models) == MOST_MODELS + 1, "the list grows"
     assert models[OTHERS].requests == 6, "those beyond are lost"
 
 
-def test_tokens_a_second_are_those_of_the_last_ones(desk: Desk) -> None:
+def test_tokens_a_second_are_those_of_the_last_ones(traffic: FakeTraffic) -> None:
     """Open streams count while they run; what is long past does not."""
-    metrics = desk.metrics
+    metrics = traffic.metrics
     assert metrics.tokens_a_second == 0
     metrics.tick()
-    exchange = desk.open()
+    context = traffic.open()
     for _ in range(20):
-        exchange.record_chunk(b'{"response":"x","done":false}\n')
-    desk.clock.now += 2
+        context.record_chunk(b'{"response":"x","done":false}\n')
+    traffic.clock.now += 2
     assert metrics.tokens_a_second == 10, "an open stream is not counted"
-    desk.answer(exchange, tokens=0, told=False)
+    traffic.answer(context, tokens=0, reported=False)
     assert metrics.tokens_a_second == 10, "its end counts it again, or not at all"
     for _ in range(30):
-        desk.clock.now += 1
+        traffic.clock.now += 1
         metrics.tick()
     assert metrics.tokens_a_second == 0, "what is long past counts as now"
     assert metrics.samples < 20, "samples pile up"
 
 
-def test_waits_are_told_as_quantiles_and_in_buckets() -> None:
+def test_waits_are_reported_as_quantiles_and_in_buckets() -> None:
     """Half and most of the last clients had their first token within these."""
     waits = TimeToFirstToken()
     assert waits.quantile_s(0.5) is None, "a wait was made up"
@@ -191,14 +195,14 @@ def test_waits_are_told_as_quantiles_and_in_buckets() -> None:
     assert waits.quantile_s(0.001) == 1000, "old waits count for ever"
 
 
-def test_only_streams_tell_how_long_a_first_token_takes(desk: Desk) -> None:
+def test_only_streams_have_a_time_to_first_token(traffic: FakeTraffic) -> None:
     """The first byte of a whole object comes with its last."""
-    whole = desk.open()
+    whole = traffic.open()
     whole.record_chunk(b'{"response":"x","done":true,"eval_count":1}')
-    desk.answer(whole, tokens=0, told=False)
-    assert sum(desk.metrics.waits.buckets) == 0, "a whole object was counted"
-    desk.answer(desk.open())
-    assert sum(desk.metrics.waits.buckets) == 1, "a stream was not"
+    traffic.answer(whole, tokens=0, reported=False)
+    assert sum(traffic.metrics.waits.buckets) == 0, "a whole object was counted"
+    traffic.answer(traffic.open())
+    assert sum(traffic.metrics.waits.buckets) == 1, "a stream was not"
 
 
 async def test_every_request_through_the_public_url_counts(front: Front) -> None:

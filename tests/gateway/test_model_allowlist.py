@@ -64,7 +64,7 @@ def test_a_refusal_names_the_models_that_are_served() -> None:
     assert len(caught.value.message) < 300, "a long name is echoed whole"
 
 
-def test_a_listing_tells_of_served_models_only() -> None:
+def test_a_listing_has_served_models_only() -> None:
     """Entries of other models, and what is no entry, are left out."""
     listed = [
         {"name": "tiny:latest"},
@@ -75,7 +75,7 @@ def test_a_listing_tells_of_served_models_only() -> None:
         "tiny",
     ]
     kept = SERVED.filter_listing(listed)
-    assert kept == [listed[0], listed[2]], "the listing tells too much or too little"
+    assert kept == [listed[0], listed[2]], "the listing reveals too much or too little"
     assert SERVED.filter_listing(None) == [], "an empty listing may be null"
 
 
@@ -101,8 +101,10 @@ def test_a_restriction_takes_away_and_never_adds(any_model: object) -> None:
     assert not only.has("big:cloud"), "a cloud model is served"
     with pytest.raises(ErrorResponse) as caught:
         only.require("user/fine:q4")
-    assert "user/fine" not in caught.value.message.partition(";")[2], "others are told"
-    assert "tiny:latest" in caught.value.message, "its own are not told"
+    assert "user/fine" not in caught.value.message.partition(";")[2], (
+        "others are listed"
+    )
+    assert "tiny:latest" in caught.value.message, "its own are not listed"
 
 
 def test_no_restriction_is_none() -> None:
@@ -145,11 +147,11 @@ def test_while_nothing_is_served_a_refusal_says_so() -> None:
 
 
 def test_a_model_that_is_on_its_way_is_asked_for_again() -> None:
-    """404 would tell a client for good that there is no such model."""
+    """404 would stop a client from trying again."""
     served = ModelAllowlist(("tiny",), awaited=("tiny", "big"))
     with pytest.raises(ErrorResponse) as refused:
         served.require("big:latest")
-    assert refused.value.status == 503, "a model that comes is told as none"
+    assert refused.value.status == 503, "a model that is loading is 404"
     assert "Retry-After" in refused.value.headers
     with pytest.raises(ErrorResponse) as unknown:
         served.restricted(("tiny",)).require("big")

@@ -18,12 +18,12 @@ TYPE = "multipart/form-data; boundary=b"
 
 
 def part(head: str, content: bytes) -> bytes:
-    """Return a part of a form whose boundary is ``b``."""
+    """Return a part of a form with the boundary ``b``."""
     return b"--b\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n"
 
 
 def field(name: str, content: bytes, more: str = "") -> bytes:
-    """Return a field of a form whose boundary is ``b``."""
+    """Return a field of a form with the boundary ``b``."""
     return part(f'Content-Disposition: form-data; name="{name}"{more}', content)
 
 
@@ -46,12 +46,12 @@ async def arrived(engine: Engine) -> dict[str, tuple[str | None, bytes]]:
     stream.feed_data(body)
     stream.feed_eof()
     parts = {}
-    async for one in MultipartReader(engine.seen[0].headers, stream):
-        assert isinstance(one, aiohttp.BodyPartReader)
-        assert set(one.headers) == {"Content-Disposition"}, f"{one.headers} went on"
-        assert one.name is not None, "a part without a name went on"
-        assert one.name not in parts, "a part arrived twice"
-        parts[one.name] = (one.filename, bytes(await one.read()))
+    async for part in MultipartReader(engine.seen[0].headers, stream):
+        assert isinstance(part, aiohttp.BodyPartReader)
+        assert set(part.headers) == {"Content-Disposition"}, f"{part.headers} went on"
+        assert part.name is not None, "a part without a name went on"
+        assert part.name not in parts, "a part arrived twice"
+        parts[part.name] = (part.filename, bytes(await part.read()))
     return parts
 
 
@@ -153,7 +153,7 @@ async def test_what_is_no_clear_form_of_a_served_model_goes_nowhere(
     """Two readers could read it in two ways: none does."""
     got, answer = await sent(front, body if body in UNENDED else body + END)
     assert got == status, answer
-    assert json.loads(answer)["error"]["message"], "the error is not told"
+    assert json.loads(answer)["error"]["message"], "the error is missing"
     assert not engine.seen, f"the engine saw {engine.seen}"
 
 
@@ -209,7 +209,7 @@ async def test_a_form_takes_twice_its_size_of_the_memory_for_bodies(
 
 
 async def test_a_form_that_stalls_is_given_up(open_gateway: Open) -> None:
-    """Half a form holds nobody's place for ever."""
+    """Half a form does not keep a slot for ever."""
     front = await open_gateway(limits=bounds(body_wait_s=0.1))
     raw = (
         f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {KEY}\r\n"

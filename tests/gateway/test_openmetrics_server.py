@@ -85,7 +85,7 @@ async def test_nobody_else_learns_anything(
     assert status == 401, f"{headers} got {body!r}"
     assert reply.headers["WWW-Authenticate"] == "Bearer"
     for secret in (TOKEN, KEY):
-        assert secret.encode() not in body, "the refusal tells a secret"
+        assert secret.encode() not in body, "the response reveals a secret"
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,10 @@ class Lone:
 
     port: int
     process: psutil.Process
-    told: Counter[bytes] = field(default_factory=Counter)
+    statuses: Counter[bytes] = field(default_factory=Counter)
     """How often each status was answered to the greedy."""
     without_retry: int = 0
-    """Answers of 429 that do not tell when to try again."""
+    """Responses with 429 and no Retry-After."""
 
     def rss_bytes(self) -> int:
         """Return what it has in memory."""
@@ -74,7 +74,7 @@ class Lone:
             f"\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         answer = await self.send(head.encode(), body)
-        self.told[answer[9:12]] += 1
+        self.statuses[answer[9:12]] += 1
         self.without_retry += answer[9:12] == b"429" and b"Retry-After" not in answer
 
 
@@ -116,7 +116,7 @@ async def lone(engine: Engine) -> AsyncIterator[Lone]:
             await process.wait()
 
 
-def _strangers(lone: Lone) -> Iterator[Awaitable[object]]:
+def _unauthenticated(lone: Lone) -> Iterator[Awaitable[object]]:
     line = b"POST /api/chat HTTP/1.1\r\n" + HOST
     for number in range(60):
         yield lone.send(b"")
@@ -179,7 +179,7 @@ class Polite:
 
     async def chat(self) -> str:
         """Return why a request failed; empty if it did not."""
-        told = ""
+        failures = ""
         for number in range(self._tries):
             await asyncio.sleep(0.3 * number)
             try:
@@ -187,17 +187,17 @@ class Polite:
                 async with self.client.post(self._url, json=sent) as reply:
                     if reply.status == 200:
                         return ""
-                    told += f"{reply.status} {await reply.text()}; "
+                    failures += f"{reply.status} {await reply.text()}; "
             except (aiohttp.ClientError, TimeoutError) as error:
-                told += f"{error!r}; "
-        return told
+                failures += f"{error!r}; "
+        return failures
 
     async def chats(self, until: Callable[[], bool]) -> list[str]:
         """Return what failed of ever more requests."""
-        told = [await self.chat() for _ in range(POLITE)]
+        failures = [await self.chat() for _ in range(POLITE)]
         while not until():
-            told.append(await self.chat())
-        return [failure for failure in told if failure]
+            failures.append(await self.chat())
+        return [failure for failure in failures if failure]
 
 
 async def _watched(lone: Lone, done: asyncio.Event) -> int:
@@ -237,9 +237,9 @@ async def _overload(lone: Lone, attacks: Iterator[Awaitable[object]]) -> None:
 
 
 @pytest.mark.alone
-async def test_strangers_take_no_memory_and_nobodys_turn(lone: Lone) -> None:
+async def test_unauthenticated_clients_take_no_memory_and_no_slot(lone: Lone) -> None:
     """Silence, endless heads and bodies, thousands of requests in one packet."""
-    await _overload(lone, _strangers(lone))
+    await _overload(lone, _unauthenticated(lone))
 
 
 @pytest.mark.alone
@@ -247,10 +247,12 @@ async def test_a_greedy_key_takes_bounded_memory_and_nobodys_turn(lone: Lone) ->
     """Large and twisted bodies, streams that nobody reads, more than has places."""
     assert GREEDY.secret != KEY, "the greedy one is somebody else"
     await _overload(lone, _greedy(lone))
-    assert lone.told[b"429"], f"nothing was too much: {lone.told}"
-    assert lone.told[b"413"], f"no body was too large: {lone.told}"
-    assert lone.told[b"200"], f"the greedy one was not served at all: {lone.told}"
-    assert not lone.without_retry, "some were not told when to try again"
+    assert lone.statuses[b"429"], f"nothing was too much: {lone.statuses}"
+    assert lone.statuses[b"413"], f"no body was too large: {lone.statuses}"
+    assert lone.statuses[b"200"], (
+        f"the greedy one was not served at all: {lone.statuses}"
+    )
+    assert not lone.without_retry, "some had no Retry-After"
 
 
 SLOW: Final = 15
@@ -269,9 +271,9 @@ async def test_slow_clients_are_ended_while_others_are_served(lone: Lone) -> Non
         while more and not answer.done():
             writer.write(more)
             await asyncio.wait([answer], timeout=0.1)
-        (told,) = await asyncio.gather(answer, return_exceptions=True)
+        (statuses,) = await asyncio.gather(answer, return_exceptions=True)
         writer.transport.abort()
-        return told if isinstance(told, bytes) else b""
+        return statuses if isinstance(statuses, bytes) else b""
 
     slow_ones = [
         *(slow(sent=b"", more=b"") for _ in range(SLOW)),
@@ -290,5 +292,5 @@ async def test_slow_clients_are_ended_while_others_are_served(lone: Lone) -> Non
         answers = await attack
     heads, bodies = answers[: 4 * SLOW], answers[4 * SLOW :]
     assert set(heads) == {b""}, f"half a head was answered: {set(heads)}"
-    told = {answer[:12] for answer in bodies}
-    assert told == {b"HTTP/1.1 408"}, f"half a body was answered with {told}"
+    statuses = {answer[:12] for answer in bodies}
+    assert statuses == {b"HTTP/1.1 408"}, f"half a body was answered with {statuses}"

@@ -33,7 +33,9 @@ async def test_a_member_of_the_pool_gets_a_proof_and_our_models(front: Front) ->
     card = theirs.verify_answer("nonce-1", reply.headers[PROOF_HEADER])
     assert card == MemberInfo(member=ours.member, models=OWNER.models)
     known = ours.members((), within_s=60)
-    assert [(one.id, one.models) for one in known[1:]] == [(theirs.member, ("other",))]
+    assert [(member.id, member.models) for member in known[1:]] == [
+        (theirs.member, ("other",))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ async def test_a_member_of_the_pool_gets_a_proof_and_our_models(front: Front) ->
     [None, "", "x", Pool(b"of another key").ask("nonce-1", [])],
     ids=["nothing", "empty", "short", "another key's"],
 )
-async def test_a_stranger_gets_nothing_to_try_keys_against(
+async def test_only_members_get_a_proof_to_try_keys_against(
     front: Front, asked: str | None
 ) -> None:
     """Without a member's proof, the pool's secret is not used to answer."""
@@ -50,7 +52,7 @@ async def test_a_stranger_gets_nothing_to_try_keys_against(
     headers |= {} if asked is None else {POOL_HEADER: asked}
     _, reply, body = await front.call("GET", "/api/version", headers=headers)
     assert reply.headers[PROOF_HEADER] == gateway_proof(PROBE_SECRET, "nonce-1")
-    assert b"tiny" not in body, "a stranger was told the models"
+    assert b"tiny" not in body, "the models were revealed without a key"
     assert len(front.gateway.pool.members((), within_s=60)) == 1, "it counts as one"
 
 
@@ -68,7 +70,7 @@ async def test_a_stranger_gets_nothing_to_try_keys_against(
 async def test_every_reply_says_which_member_gave_it(
     front: Front, method: str, path: str, key: dict[str, str]
 ) -> None:
-    """Relayed, refused or our own; without a pool there is no such header."""
+    """Relayed, refused or our own; without a pool there is no member header."""
     call = {"data": CHAT, "headers": key} if method == "POST" else {"headers": key}
     _, reply, _ = await front.call(method, path, **call)
     assert MEMBER_HEADER not in reply.headers

@@ -1,6 +1,6 @@
-"""Trying to get in to a real Ollama: what counts is what the engine did.
+"""Attempts to reach a real Ollama; the engine's own log decides.
 
-Its access log tells which routes it was asked for, and ``/api/ps`` which models ran.
+Its access log has the requested routes, and ``/api/ps`` the models that ran.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Watch:
             log.seek(self._from)
             text = log.read().decode()
         asked = [(match[2], match[3]) for match in _GIN.finditer(text)]
-        return [one for one in asked if not one[1].endswith(f"?{_OURS}")]
+        return [request for request in asked if not request[1].endswith(f"?{_OURS}")]
 
 
 _watches: dict[int, Watch] = {}

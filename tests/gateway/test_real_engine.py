@@ -123,4 +123,4 @@ async def test_tokens_of_a_real_engine_are_what_it_says_itself(
     use = real.gateway.metrics.keys["owner"]
     assert use.tokens_in == last["prompt_eval_count"] + usage["prompt_tokens"]
     assert use.tokens_out == last["eval_count"] + usage["completion_tokens"] == 8
-    assert not use.is_estimate, "told counts pass for our own"
+    assert not use.is_estimate, "the engine's counts pass for estimates"

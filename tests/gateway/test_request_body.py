@@ -1,4 +1,4 @@
-"""Bodies that break off, stall, or whose client leaves."""
+"""Bodies that break off or stall, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .conftest import bounds
         (TimeoutError, ErrorResponse),
     ],
 )
-async def test_what_the_library_raises_at_a_body_is_told_in_our_words(
+async def test_errors_of_aiohttp_become_error_responses(
     raised: Exception, expected: type[Exception]
 ) -> None:
-    """Broken framing is the client's fault, and one that has left is told nothing."""
+    """Broken framing is the client's fault, and a client that has left gets nothing."""
 
     async def broken() -> bytes:
         raise raised

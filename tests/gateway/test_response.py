@@ -196,7 +196,7 @@ async def test_an_engine_that_dies_mid_stream_is_no_whole_answer(
 async def test_stock_clients_raise_when_a_stream_breaks_off(
     front: Front, engine: Engine
 ) -> None:
-    """Each is told in its own dialect; none takes the half for the whole."""
+    """Each client gets the error in its own dialect, none takes half for the whole."""
     go = asyncio.Event()
     go.set()
     engine.reply = starts(SSE, f"data: {DELTA}\n\n", go)
@@ -322,7 +322,7 @@ async def _stream_of(front: Front, engine: Engine, key: str) -> Any:
 async def test_a_revoked_keys_open_stream_ends_at_once(
     open_gateway: Open, engine: Engine
 ) -> None:
-    """It is told why, and the engine is freed; others go on."""
+    """It gets the reason, and the engine is freed; others go on."""
     front = await open_gateway(named=(ANN,))
     owners, owners_writer = await _stream_of(front, engine, KEY)
     reader, writer = await _stream_of(front, engine, ANN.secret)
@@ -334,8 +334,8 @@ async def test_a_revoked_keys_open_stream_ends_at_once(
     assert not rest.endswith(b"0\r\n\r\n"), "the cut stream looks complete"
     assert front.gateway.metrics.in_flight == 1, "the owner's stream was ended too"
     assert not owners.at_eof()
-    for one in (writer, owners_writer):
-        one.close()
+    for opened in (writer, owners_writer):
+        opened.close()
 
 
 async def test_a_key_ends_with_its_time_in_the_middle_of_a_stream(
@@ -464,5 +464,7 @@ async def test_a_stream_that_is_ended_says_why_in_its_own_dialect(
     writer.close()
     assert last in rest, rest
     if not last:
-        assert rest.strip() == b"", f"something was said where nothing can be: {rest!r}"
+        assert rest.strip() == b"", (
+            f"something was sent where no event can be: {rest!r}"
+        )
     assert not rest.endswith(b"0\r\n\r\n"), "the stream looks complete"

@@ -27,7 +27,7 @@ STREAMS = [
 
 BY_LABEL = {route.label: route for route in ALL_ROUTES}
 NOT_STREAMED = {"/v1/embeddings", "/v1/audio/transcriptions"}
-"""Inference routes under ``/v1`` whose responses are one object."""
+"""Inference routes under ``/v1`` that respond with one object."""
 
 
 @pytest.mark.parametrize(("label", "stream"), STREAMS)

@@ -62,8 +62,8 @@ async def test_a_key_that_is_taken_back_ends_what_waits_for_the_engine(
     bobs = await _begin(front, engine, BOB)
     anns = await _begin(front, engine, ANN)
     front.gateway.access = sharing(BOB)
-    said = await asyncio.wait_for(anns, scaled(1))
-    assert said.startswith(b"HTTP/1.1 401"), said
+    received = await asyncio.wait_for(anns, scaled(1))
+    assert received.startswith(b"HTTP/1.1 401"), received
     await asyncio.wait_for(engine.left.wait(), scaled(1))
     assert not bobs.done(), "another key's request was ended"
     assert front.gateway.metrics.in_flight == 1, "what was ended is still counted"
@@ -76,8 +76,8 @@ async def test_a_key_that_expires_ends_what_waits_for_the_engine(
     """At that moment, without another request that would notice."""
     key = replace(ANN, expires_at=time.time() + 0.5)
     front = await open_gateway(sharing(key))
-    said = await asyncio.wait_for(await _begin(front, engine, key), scaled(3))
-    assert said.startswith(b"HTTP/1.1 401"), said
+    received = await asyncio.wait_for(await _begin(front, engine, key), scaled(3))
+    assert received.startswith(b"HTTP/1.1 401"), received
     assert time.time() >= key.expires_at, "it was ended before its time"
 
 
@@ -96,9 +96,9 @@ async def test_a_key_is_taken_back_while_its_request_sends_a_body(
     front.gateway.access = sharing()
     writer.write(b'"tiny"}')
     async with asyncio.timeout(scaled(2)):
-        said = await reader.readuntil(b"no longer valid")
+        received = await reader.readuntil(b"no longer valid")
     writer.close()
-    assert said.startswith(b"HTTP/1.1 401"), said
+    assert received.startswith(b"HTTP/1.1 401"), received
     assert engine.seen == [], "a request of a key that is gone reached the engine"
 
 

@@ -80,7 +80,7 @@ def test_what_changes_things_exists_for_those_who_manage_only() -> None:
 
 
 def test_only_the_greeting_and_the_version_need_no_key() -> None:
-    """A stranger learns that a server is there, and which version."""
+    """Without a key, only the server and its version are visible."""
     open_routes = {r.label for r in ALL_ROUTES if r.permission is Permission.PUBLIC}
     assert open_routes == {"/", "/api/version"}, "the set of open routes has changed"
 

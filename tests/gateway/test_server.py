@@ -28,8 +28,8 @@ def request(line: str, *headers: str, body: bytes = b"") -> bytes:
     return line.encode() + b"\r\n" + AUTH + head + b"\r\n" + body
 
 
-async def test_a_port_that_is_taken_is_told_with_its_remedy(front: Front) -> None:
-    """A given port is taken or the user hears of it; no other one is chosen."""
+async def test_a_port_in_use_is_an_error_with_a_remedy(front: Front) -> None:
+    """A given port is used or an error is raised; no other port is chosen."""
     second = Gateway(access=OWNER, timeouts=Timeouts(), probe_secret=PROBE_SECRET)
     with pytest.raises(PortInUse, match=rf"{front.port}.*--port"):
         await second.start(front.port)

@@ -27,7 +27,7 @@ def post(*headers: bytes, body: bytes = CHAT, version: bytes = b"1.1") -> bytes:
 
 
 def chunked(body: bytes) -> bytes:
-    """Return a call whose chunks are given."""
+    """Return a call with these chunks."""
     return post(TE, body=body)
 
 
@@ -199,9 +199,9 @@ async def test_a_request_that_could_be_read_in_two_ways_is_the_last(
     with caplog.at_level(logging.DEBUG):
         received = await exchange(front.port, raw)
     assert not engine.seen, f"the engine saw {engine.seen}"
-    told = answers(received)
-    assert len(told) == 1, f"answered with {told}"
-    assert told[0].startswith(b"4"), f"answered with {told}"
+    answer = answers(received)
+    assert len(answer) == 1, f"answered with {answer}"
+    assert answer[0].startswith(b"4"), f"answered with {answer}"
     assert b"aiohttp" not in received, "the library names itself"
     assert KEY not in caplog.text, "a raw request was logged"
 
@@ -214,9 +214,9 @@ async def test_chunks_that_are_none_end_the_connection(
     front = await open_gateway(limits=bounds(body_wait_s=0.1))
     received = await exchange(front.port, chunked(body + INNER))
     assert not engine.seen, f"the engine saw {engine.seen}"
-    told = answers(received)
-    assert len(told) == 1, f"answered with {told}"
-    assert told[0] in {b"400", b"408"}, f"answered with {told}"
+    answer = answers(received)
+    assert len(answer) == 1, f"answered with {answer}"
+    assert answer[0] in {b"400", b"408"}, f"answered with {answer}"
 
 
 @pytest.mark.parametrize("raw", CLEAN.values(), ids=CLEAN)
@@ -227,16 +227,16 @@ async def test_what_can_be_read_in_one_way_only_arrives(
     last = INNER.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
     is_last = b"HTTP/1.0\r\n" in raw  # it ends a connection unless asked not to
     received = await exchange(front.port, raw if is_last else raw + last)
-    seen = [(one.method, one.target, one.body) for one in engine.seen]
+    requests = [(seen.method, seen.target, seen.body) for seen in engine.seen]
     chat, status = ("POST", "/api/chat", CHAT), ("GET", "/api/status", b"")
     expected = [chat] if is_last else [chat, status]
-    assert seen == expected, f"the engine saw {seen}, {received!r}"
+    assert requests == expected, f"the engine saw {requests}, {received!r}"
     assert engine.seen[0].headers.getall("Content-Length") == ["16"]
     assert "Transfer-Encoding" not in engine.seen[0].headers, "framed in two ways"
     assert answers(received) == [b"200"] * len(expected)
 
 
-STRANGERS = {
+UNAUTHENTICATED = {
     "no key": b"POST /api/chat HTTP/1.1\r\n" + HOST + CL + b"\r\n\r\n" + CHAT,
     "no key, nor the body": b"POST /api/chat HTTP/1.1\r\n" + HOST + CL + b"\r\n\r\n",
     "a wrong key": b"GET /api/tags HTTP/1.1\r\n" + HOST + b"x-api-key: x\r\n\r\n",
@@ -247,8 +247,8 @@ STRANGERS = {
 }
 
 
-@pytest.mark.parametrize("raw", STRANGERS.values(), ids=STRANGERS)
-async def test_nothing_is_read_behind_what_a_stranger_was_refused(
+@pytest.mark.parametrize("raw", UNAUTHENTICATED.values(), ids=UNAUTHENTICATED)
+async def test_nothing_is_read_after_an_unauthenticated_request_was_refused(
     front: Front, engine: Engine, raw: bytes
 ) -> None:
     """Not even what needs no key: its body may be what looks like a request."""
@@ -266,7 +266,7 @@ async def test_requests_in_one_packet_are_asked_one_by_one(
     version = b"GET /api/version HTTP/1.1\r\n" + HOST + b"\r\n"
     received = await exchange(front.port, version + INNER + bare + INNER)
     assert answers(received) == [b"200", b"200", b"401"], received
-    assert [one.target for one in engine.seen] == ["/api/version", "/api/status"]
+    assert [seen.target for seen in engine.seen] == ["/api/version", "/api/status"]
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
@@ -282,5 +282,5 @@ async def test_the_body_of_a_reading_request_is_nobodys_request(
         head = method + b" /api/version HTTP/1.1\r\n" + AUTH + framing + b"\r\n\r\n"
         end = b"GET / HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
         await exchange(front.port, head + body + end)
-        targets = {(one.target, one.body) for one in engine.seen}
+        targets = {(seen.target, seen.body) for seen in engine.seen}
         assert targets <= {("/api/version", b""), ("/", b"")}, f"it saw {targets}"

@@ -135,7 +135,7 @@ async def test_a_slow_reader_holds_a_bounded_buffer() -> None:
         last = -1
         while stand.written != last:
             last = stand.written
-            await asyncio.sleep(0.2)  # nothing tells that nothing more happens
+            await asyncio.sleep(0.2)  # no event shows that nothing more happens
         held = sum(map(len, stand.heard))
         assert last < (count - 4) * MIB, f"{last} bytes were taken from the engine"
         assert held < 8 * MIB, f"{held} bytes were passed to a client that reads none"
@@ -163,7 +163,7 @@ async def test_time_in_which_the_client_is_slow_is_no_silence() -> None:
         assert await stand.ended() is None, "the engine was blamed"
 
 
-async def test_silence_counts_anew_once_a_slow_client_has_read() -> None:
+async def test_the_silence_timer_restarts_once_a_slow_client_has_read() -> None:
     """What it had to read was all there was: the engine gets its whole time again."""
     stand, go = Stand(), asyncio.Event()
 
@@ -185,7 +185,7 @@ async def test_silence_counts_anew_once_a_slow_client_has_read() -> None:
         assert await stand.ended() is None, "the engine was given too little time"
 
 
-async def test_an_engine_that_falls_silent_midway_is_told() -> None:
+async def test_an_engine_that_falls_silent_midway_is_a_read_timeout() -> None:
     """A stream in which nothing comes any more ends, however it began."""
     stand, never = Stand(), asyncio.Event()
 
@@ -198,7 +198,7 @@ async def test_an_engine_that_falls_silent_midway_is_told() -> None:
         never.set()
 
 
-async def test_an_engine_that_breaks_off_is_told() -> None:
+async def test_an_engine_that_breaks_off_is_a_protocol_error() -> None:
     """What was there is passed on, and the end is known for a break."""
     stand = Stand()
 
@@ -272,15 +272,15 @@ async def test_head_and_first_bytes_leave_together(
 ) -> None:
     """What the engine sends in one piece costs one write, not two."""
     writes: list[bytes] = []
-    plain, plain_lines = StreamWriter._write, StreamWriter._writelines
+    original, original_lines = StreamWriter._write, StreamWriter._writelines
 
     def write(writer: StreamWriter, data: bytes) -> None:
         writes.append(bytes(data))
-        plain(writer, data)
+        original(writer, data)
 
     def write_lines(writer: StreamWriter, pieces: Sequence[bytes]) -> None:
         writes.append(b"".join(pieces))
-        plain_lines(writer, pieces)
+        original_lines(writer, pieces)
 
     async def speak(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         assert request.transport is not None

@@ -67,8 +67,8 @@ def metered(chunks: Iterable[bytes]) -> TokenUsage:
     return meter.usage()
 
 
-def told(tokens_in: int, tokens_out: int) -> TokenUsage:
-    """Return counts that the engine told."""
+def reported(tokens_in: int, tokens_out: int) -> TokenUsage:
+    """Return counts that the engine reported."""
     return TokenUsage(tokens_in=tokens_in, tokens_out=tokens_out)
 
 
@@ -78,15 +78,15 @@ def counted(tokens_out: int, tokens_in: int = 0) -> TokenUsage:
 
 
 @pytest.mark.parametrize("name", REPLIES)
-def test_tokens_are_those_that_the_engine_tells(name: str) -> None:
-    """In each dialect, as a stream and whole; where it tells none, they are counted."""
+def test_tokens_are_those_that_the_engine_reports(name: str) -> None:
+    """In each dialect, streamed and whole; without counts, they are estimated."""
     version, _, kind = name.partition(" ")
     if kind in ("v1-chat", "v1-completions"):
         expected = counted(4)
     else:
-        expected = told(*COSTS[kind])
+        expected = reported(*COSTS[kind])
         if version == "0.34.1" and kind in CHATS:
-            expected = told(56, 4)
+            expected = reported(56, 4)
     assert metered([REPLIES[name]]) == expected, "a recorded reply is misread"
 
 
@@ -137,25 +137,28 @@ def streams_with(text: str) -> dict[str, tuple[bytes, TokenUsage]]:
     return {
         "native": (
             lines(native(text, done=False), native(text, done=True)),
-            told(7, 3),
+            reported(7, 3),
         ),
-        "native, whole": (lines(native(text, done=True))[:-1], told(7, 3)),
+        "native, whole": (lines(native(text, done=True))[:-1], reported(7, 3)),
         "native, cut": (lines(*[native(text, done=False)] * 5), counted(5)),
-        "native, a tool call": (lines(calling, native(text, done=True)), told(7, 3)),
+        "native, a tool call": (
+            lines(calling, native(text, done=True)),
+            reported(7, 3),
+        ),
         "native, cut at a tool call": (lines(calling), counted(1)),
-        "openai": (sse(delta, delta, {"choices": [], "usage": usage}), told(7, 3)),
+        "openai": (sse(delta, delta, {"choices": [], "usage": usage}), reported(7, 3)),
         "openai, no usage": (
             sse(delta, delta) + b"data: [DONE]\n\n",
             counted(2),
         ),
-        "openai, whole": (lines(whole | {"usage": usage}), told(7, 3)),
+        "openai, whole": (lines(whole | {"usage": usage}), reported(7, 3)),
     }
 
 
-SAID: Final = st.text(max_size=50) | st.sampled_from(FAKES)
+TEXTS: Final = st.text(max_size=50) | st.sampled_from(FAKES)
 
 
-@given(text=st.lists(SAID, max_size=6).map("".join), factor=st.sampled_from([1, 99]))
+@given(text=st.lists(TEXTS, max_size=6).map("".join), factor=st.sampled_from([1, 99]))
 def test_an_answer_that_looks_like_counts_is_not_taken_for_them(
     text: str, factor: int
 ) -> None:
@@ -191,7 +194,7 @@ def test_counts_are_found_whatever_follows_them() -> None:
             + b"1]}"
         )
         pieces = [reply[at : at + 1000] for at in range(0, len(reply), 1000)]
-        assert metered(pieces) == told(7, 3), f"lost: {leading}, {following}"
+        assert metered(pieces) == reported(7, 3), f"lost: {leading}, {following}"
 
 
 @pytest.mark.parametrize(
@@ -205,17 +208,17 @@ def test_counts_are_found_whatever_follows_them() -> None:
 )
 def test_what_is_no_reply_of_an_engine_costs_nothing(reply: bytes) -> None:
     """Whatever it is, it is passed on, and no error of ours."""
-    assert metered([reply]) == told(0, 0)
+    assert metered([reply]) == reported(0, 0)
     assert metered([reply * 2000]).tokens_in == 0
 
 
-def test_a_prompt_is_counted_where_only_the_start_of_a_message_tells_it() -> None:
-    """Anthropic's protocol tells the prompt first; a cut stream has no more."""
+def test_a_prompt_is_counted_where_only_message_start_reports_it() -> None:
+    """Anthropic's protocol reports the prompt first; a cut stream has no more."""
     reply = REPLIES["0.34.1 messages"]
     cut = reply[: reply.index(b"event: content_block_stop")]
     assert metered([cut]) == counted(4, tokens_in=1), "the prompt was lost"
     end = reply.replace(b'"input_tokens":1,"cache_read_input_tokens":55,', b"")
-    assert metered([end]) == told(1, 4), "the two were not put together"
+    assert metered([end]) == reported(1, 4), "the two were not put together"
 
 
 def test_a_reply_of_any_length_is_held_in_bounded_memory() -> None:
@@ -230,7 +233,7 @@ def test_a_reply_of_any_length_is_held_in_bounded_memory() -> None:
 
 
 def test_a_running_stream_is_counted_as_it_comes() -> None:
-    """A key whose tokens are used up is stopped in the middle of an answer."""
+    """A key without tokens left is stopped in the middle of a response."""
     meter = TokenCounter()
     for number in range(1, 200):
         meter.feed(json.dumps(native("word", done=False)).encode() + b"\n")

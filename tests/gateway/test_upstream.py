@@ -20,7 +20,7 @@ def soon(wait_s: float = 5.0) -> float:
     return asyncio.get_running_loop().time() + wait_s
 
 
-async def test_an_engine_that_is_there_is_told_at_once() -> None:
+async def test_an_engine_that_is_ready_is_returned_at_once() -> None:
     """Without its slash, and even past the deadline."""
     upstream = Upstream(bounds(hold=0))
     upstream.set(f"{URL}/")
@@ -43,7 +43,7 @@ async def test_an_engine_that_is_not_there_is_503() -> None:
         await upstream.wait(soon(0.01))
 
 
-async def test_who_waits_is_told_when_it_comes() -> None:
+async def test_waiting_requests_get_the_address_when_it_is_set() -> None:
     """All of them, and nobody is counted any more."""
     upstream = Upstream(bounds(hold=2))
     waiting = [asyncio.create_task(upstream.wait(soon())) for _ in range(2)]
@@ -52,11 +52,11 @@ async def test_who_waits_is_told_when_it_comes() -> None:
     assert upstream.waiting == 2
     upstream.set(URL)
     assert await asyncio.gather(*waiting) == [URL, URL]
-    assert upstream.waiting == 0, "who was told is still counted"
+    assert upstream.waiting == 0, "a finished wait is still counted"
 
 
 async def test_no_more_wait_than_may() -> None:
-    """One too many is 503 at once; who leaves makes room."""
+    """One too many is 503 at once; a request that leaves frees its slot."""
     upstream = Upstream(bounds(hold=1))
     first = asyncio.create_task(upstream.wait(soon()))
     await asyncio.sleep(0)
@@ -69,7 +69,7 @@ async def test_no_more_wait_than_may() -> None:
 
 
 async def test_nobody_waits_for_an_engine_that_was_given_up() -> None:
-    """Who waited is told, who comes later too; a new life is waited for again."""
+    """Waiting and later requests get 503; a new engine is waited for again."""
     upstream = Upstream(bounds())
     waiting = asyncio.create_task(upstream.wait(soon()))
     await asyncio.sleep(0)
@@ -88,7 +88,7 @@ async def test_nobody_waits_for_an_engine_that_was_given_up() -> None:
 
 
 async def test_an_engine_that_goes_again_before_the_waiter_wakes_is_503() -> None:
-    """What is told is where it is now."""
+    """The newest address is returned."""
     upstream = Upstream(bounds())
     waiting = asyncio.create_task(upstream.wait(soon()))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Connections to the engine: used again only when whole, each failure told apart."""
+"""Connections to the engine: reused only when intact, one error for each failure."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_a_connection_is_not_used_again_where_bytes_could_be_left(
 
 
 async def test_the_engines_connections_are_those_of_its_present_address() -> None:
-    """An engine that was started anew elsewhere gets none of the old ones."""
+    """An engine on another port gets none of the old connections."""
     link = UpstreamClient(1)
     async with (
         engine(answering(WHOLE)) as (old, _),
@@ -112,7 +112,7 @@ async def test_the_engines_connections_are_those_of_its_present_address() -> Non
         link.close()
 
 
-async def test_no_connection_means_that_nothing_was_heard() -> None:
+async def test_no_connection_means_that_nothing_was_sent() -> None:
     """A port where nobody listens may be asked again later."""
     async with engine(answering(WHOLE)) as (url, _):
         pass
@@ -128,12 +128,12 @@ async def test_a_head_that_does_not_come_is_silence() -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 O"])
-async def test_what_is_no_reply_is_a_break(said: bytes) -> None:
+async def test_what_is_no_reply_is_a_break(sent_bytes: bytes) -> None:
     """An end before the head, and what is no HTTP, are the engine's failure."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(said)
+        writer.write(sent_bytes)
 
     async with engine(once) as (url, _):
         with pytest.raises(RemoteProtocolError):
@@ -171,8 +171,8 @@ async def test_a_body_goes_out_piece_by_piece() -> None:
         reply.close()
 
 
-async def test_a_body_that_fails_is_told_by_its_own_error() -> None:
-    """A client whose upload stalls is not taken for a broken engine."""
+async def test_a_body_that_fails_raises_its_own_error() -> None:
+    """A stalled upload is not taken for a broken engine."""
 
     async def stalled() -> AsyncIterator[bytes]:
         yield b"one"

@@ -52,6 +52,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
 
 @pytest.fixture
 def counting(tmp_path: Path) -> Iterator[CountingWorld]:
-    """Run a release host and registry that count, and hold bytes until told."""
+    """Run a release host and registry that count, and hold bytes until released."""
     with CountingWorld(tmp_path / "counting") as world:
         yield world

@@ -61,7 +61,7 @@ class Home:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """Return every process whose command line or environment is of this home."""
+        """Return every process with this home's runtime folder in its environment."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -85,7 +85,7 @@ class Home:
     ) -> list[str]:
         """Return the command lines of what still runs after the time given.
 
-        A process whose command line has the word ``beside`` may run on.
+        A process with the word ``beside`` in its command line may run on.
         """
         deadline = time.monotonic() + within_s
         while left := self._command_lines(beside):
@@ -151,7 +151,7 @@ def without_ollama(path: str) -> str:
 def running_world(folder: Path) -> Iterator[Endpoints]:
     """Run the loopback world as a process and yield where its parts are."""
     command = [sys.executable, "-P", "-m", "spicy_avocado_magic.rehearsal", str(folder)]
-    # A runtime folder of its own, by which it is told from what runs in a home.
+    # A runtime folder of its own, which distinguishes it from what runs in a home.
     environment = os.environ | {
         "PYTHONPATH": str(PACKAGE_PARENT),
         "XDG_RUNTIME_DIR": str(folder),

@@ -1,4 +1,4 @@
-"""Stock clients through the public URL, told nothing but that URL and a key."""
+"""Stock clients through the public URL, configured by that URL and a key alone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .home import new_home
 
 HI: Final[Any] = [{"role": "user", "content": "Say avocado"}]
 LONG: Final[Any] = [{"role": "user", "content": "word " * 20_000}]
-"""It is said back at 50 words a second, so would take minutes."""
+"""The engine repeats it at 50 words a second, so for minutes."""
 SCHEMA: Final[Any] = {
     "type": "object",
     "properties": {"City": {"type": "string"}, "city": {"type": "string"}},
 }
 TOOL: Final[Any] = {
     "type": "function",
-    "function": {"name": "weather", "description": "Tells it.", "parameters": SCHEMA},
+    "function": {"name": "weather", "description": "Returns it.", "parameters": SCHEMA},
 }
 WAIT_S: Final = scaled(20.0)
 """For one short answer; the long one is far from over by then."""
@@ -34,7 +34,7 @@ WAIT_S: Final = scaled(20.0)
 
 @pytest.fixture(scope="module")
 def public() -> Iterator[Avocado]:
-    """One host for all of these, whose engine speaks to one caller at a time."""
+    """One host for all of these, with an engine that serves one caller at a time."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("NGROK_AUTHTOKEN", "NGROK_API_KEY", "AVOCADO_REHEARSE"):
             patch.delenv(name, raising=False)
@@ -65,9 +65,9 @@ def test_openai_does_its_work(public: Avocado) -> None:
         assert "avocado" in (whole.choices[0].message.content or "")
         assert whole.usage is not None, "tokens are not counted"
         stream = chat.create(model="tiny", messages=HI, stream=True)
-        said = [c.choices[0].delta.content or "" for c in stream if c.choices]
-        assert "avocado" in "".join(said)
-        assert len([word for word in said if word]) > 1, "it came in one piece"
+        words = [c.choices[0].delta.content or "" for c in stream if c.choices]
+        assert "avocado" in "".join(words)
+        assert len([word for word in words if word]) > 1, "it came in one piece"
         response = client.responses.create(model="tiny", input="Say avocado")
         assert "avocado" in response.output_text
         vectors = client.embeddings.create(model="tiny", input=["a", "b"]).data
@@ -113,9 +113,9 @@ def test_anthropic_does_its_work(public: Avocado) -> None:
             with client.messages.stream(
                 model="tiny", max_tokens=64, messages=HI
             ) as stream:
-                said = list(stream.text_stream)
-            assert "avocado" in "".join(said)
-            assert len(said) > 1, "it came in one piece"
+                words = list(stream.text_stream)
+            assert "avocado" in "".join(words)
+            assert len(words) > 1, "it came in one piece"
 
 
 def test_anthropic_raises_its_own_errors(public: Avocado) -> None:
@@ -139,9 +139,11 @@ def test_ollama_does_its_work(native: ollama.Client) -> None:
     """Chat, generate, stream, embed, tools, listings."""
     whole = native.chat("tiny", HI, tools=[TOOL])
     assert "avocado" in (whole.message.content or "")
-    said = [part.message.content or "" for part in native.chat("tiny", HI, stream=True)]
-    assert "avocado" in "".join(said)
-    assert len(said) > 2, "it came in one piece"
+    words = [
+        part.message.content or "" for part in native.chat("tiny", HI, stream=True)
+    ]
+    assert "avocado" in "".join(words)
+    assert len(words) > 2, "it came in one piece"
     assert "avocado" in (native.generate("tiny", "Say avocado").response or "")
     assert len(native.embed("tiny", ["a", "b"]).embeddings) == 2
     assert [model.model for model in native.list().models] == ["tiny:latest"]
@@ -170,8 +172,8 @@ def test_a_client_that_leaves_a_stream_frees_the_engine(
     """It has one place, so the next answer comes only once that one is free."""
     url, key = public.url, public.api_key
     if client == "openai":
-        with openai.OpenAI(base_url=f"{url}/v1", api_key=key) as one:
-            stream = one.chat.completions.create(
+        with openai.OpenAI(base_url=f"{url}/v1", api_key=key) as sdk:
+            stream = sdk.chat.completions.create(
                 model="tiny", messages=LONG, stream=True
             )
             next(iter(stream))
@@ -226,9 +228,9 @@ def test_litellm_does_its_work(public: Avocado, litellm: Any) -> None:
         whole = litellm.completion(messages=HI, **how)
         assert "avocado" in whole.choices[0].message.content, model
         stream = litellm.completion(messages=HI, stream=True, **how)
-        said = [chunk.choices[0].delta.content or "" for chunk in stream]
-        assert "avocado" in "".join(said), model
-        assert len([word for word in said if word]) > 1, f"{model} came in one piece"
+        words = [chunk.choices[0].delta.content or "" for chunk in stream]
+        assert "avocado" in "".join(words), model
+        assert len([word for word in words if word]) > 1, f"{model} came in one piece"
     vectors = litellm.embedding(
         model=OPENAI_MODEL,
         input=["a", "b"],
@@ -240,7 +242,7 @@ def test_litellm_does_its_work(public: Avocado, litellm: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_litellm_raises_its_own_errors(public: Avocado, litellm: Any) -> None:
-    """It tells a wrong key and an unknown model apart."""
+    """A wrong key and an unknown model raise different errors."""
     for model, key, expected in (
         (OPENAI_MODEL, "wrong", litellm.AuthenticationError),
         ("openai/other", public.api_key, litellm.NotFoundError),

@@ -98,24 +98,24 @@ def test_requests_and_their_effects_are_recorded(home: Home) -> None:
     assert not home.wait_no_processes()
     ending, *_, ended = [e for e in _entries() if e.what in (ENDING, ENDED)]
     assert (ending.text, ended.text) == ("got SIGTERM", "got SIGTERM")
-    told = last_exit_report(rehearse=True)
-    assert told is not None
-    assert "got SIGTERM" in told.text
+    report = last_exit_report(rehearse=True)
+    assert report is not None
+    assert "got SIGTERM" in report.text
 
 
-def test_status_after_a_killed_host_tells_what_happened(home: Home) -> None:
+def test_status_after_a_killed_host_says_what_happened(home: Home) -> None:
     """When, what its guard ended, and how to have it back; `down` clears it all."""
     avocado = home.up("tiny")
     pid = _pid(avocado)
     os.kill(pid, signal.SIGKILL)
     assert not home.wait_no_processes(), "something outlived the host"
     assert status() is None
-    told = last_exit_report(rehearse=False)
-    assert told is not None
-    assert told.rehearsal
-    assert re.search(rf"\(pid {pid}\) was killed at \d{{4}}", told.text), told
-    assert "agent, engine" in told.text
-    assert "%avocado_up starts it again with its key and models" in told.text
+    report = last_exit_report(rehearse=False)
+    assert report is not None
+    assert report.rehearsal
+    assert re.search(rf"\(pid {pid}\) was killed at \d{{4}}", report.text), report
+    assert "agent, engine" in report.text
+    assert "%avocado_up starts it again with its key and models" in report.text
     again = home.up()
     assert again.models == ("tiny",), "the remedy does not hold"
     assert logs("engine", count=500), "what came before is gone"
@@ -142,7 +142,7 @@ def test_no_log_holds_a_secret_or_a_control_character(home: Home) -> None:
 
 
 @pytest.mark.parametrize("name", ["host", "engine"])
-def test_a_log_that_has_grown_is_begun_anew(home: Home, name: str) -> None:
+def test_a_log_that_has_grown_is_rotated(home: Home, name: str) -> None:
     """A flood does not fill the disk, and the service does not notice."""
     policy = replace(Timeouts(), logs_check_every_s=0.05)
     avocado = home.up("tiny", policy=policy, local=True)

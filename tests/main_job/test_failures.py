@@ -73,18 +73,18 @@ def _refuse(
     return caught.value
 
 
-def test_no_model_is_told(home: Home) -> None:
+def test_an_up_without_a_model_names_the_mistake(home: Home) -> None:
     """`%avocado_up` alone, with nothing running."""
     _refuse(home, UsageError)
 
 
-def test_a_malformed_model_is_told(home: Home) -> None:
+def test_a_malformed_model_name_is_refused(home: Home) -> None:
     """A name that the engine would not accept."""
     error = _refuse(home, UsageError, "ti ny//x")
     assert "ti ny" in error.problem
 
 
-def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
+def test_a_model_that_does_not_exist_is_named(home: Home) -> None:
     """The registry's 404 becomes a sentence that names the model."""
     error = _refuse(home, ModelUnavailable, "missing-model")
     assert "missing-model" in error.problem
@@ -98,7 +98,7 @@ def test_a_model_that_does_not_exist_is_told(home: Home) -> None:
         ("hf.co/somebody/missing-GGUF:Q4", "somebody/missing-GGUF:Q4"),
     ],
 )
-def test_each_refusal_of_a_registry_is_told_apart(
+def test_each_refusal_of_a_registry_has_its_own_error(
     home: Home, name: str, problem: str
 ) -> None:
     """Each says what is wrong with which model, and what to do."""
@@ -108,7 +108,9 @@ def test_each_refusal_of_a_registry_is_told_apart(
     assert model in error.problem, error
 
 
-def test_no_token_is_told(home: Home, world: Endpoints) -> None:
+def test_a_missing_token_is_an_error_with_a_remedy(
+    home: Home, world: Endpoints
+) -> None:
     """Nobody to ask, and nowhere a token."""
     _refuse(home, SecretMissing, "tiny", sources=world)
 
@@ -117,15 +119,15 @@ def test_a_token_among_the_notebooks_variables_is_found(
     home: Home, world: Endpoints
 ) -> None:
     """It goes before the environment; a second `up` needs none at all."""
-    wish = build_up_request({"models": ("tiny",)})
+    request = build_up_request({"models": ("tiny",)})
     variables = {"NGROK_AUTHTOKEN": TOKEN}
-    run_up(wish, show=lambda _: None, namespace=variables, sources=world)
+    run_up(request, show=lambda _: None, namespace=variables, sources=world)
     config = home.state_folders[0] / "ngrok.yml"
     assert TOKEN in config.read_text()
     assert home.up("other", sources=world).outcome == "changed"
 
 
-def test_a_malformed_token_is_told_before_anything_starts(
+def test_a_malformed_token_is_refused_before_anything_starts(
     home: Home, world: Endpoints
 ) -> None:
     """105: refused by its shape, without its text in the message."""
@@ -134,7 +136,9 @@ def test_a_malformed_token_is_told_before_anything_starts(
     assert not home.state_folders[0].joinpath("host.log").exists(), "a host was started"
 
 
-def test_a_revoked_token_is_told(home: Home, world: Endpoints) -> None:
+def test_a_revoked_token_is_an_error_without_its_text(
+    home: Home, world: Endpoints
+) -> None:
     """107: the service refuses it; the message does not carry it."""
     token = "revoked-token-0123456789abcdef"
     error = _refuse(home, InvalidToken, "tiny", sources=world, token=token)
@@ -143,14 +147,16 @@ def test_a_revoked_token_is_told(home: Home, world: Endpoints) -> None:
     assert not any(token in line for line in error.log_tail)
 
 
-def test_a_url_that_is_taken_is_told(home: Home, world: Endpoints) -> None:
+def test_a_url_in_use_elsewhere_is_an_error(home: Home, world: Endpoints) -> None:
     """334: somebody else's endpoint is at this domain."""
     with _other_host(home, world):
         error = _refuse_beside(home, world, "334")
     assert isinstance(error, EndpointUnavailable)
 
 
-def test_no_network_is_told_and_waited_for(home: Home, world: Endpoints) -> None:
+def test_a_missing_network_is_shown_and_waited_for(
+    home: Home, world: Endpoints
+) -> None:
     """Neither edge, release host nor registry answers; the host goes on trying."""
     nowhere = replace(
         world,
@@ -158,21 +164,21 @@ def test_no_network_is_told_and_waited_for(home: Home, world: Endpoints) -> None
         registry=f"127.0.0.1:{_closed_port()}",
         edge_address=f"127.0.0.1:{_closed_port()}",
     )
-    told: dict[str, str] = {}
+    failures: dict[str, str] = {}
 
     def show(state: State) -> None:
-        told.update({s.name: s.failure.kind for s in state.stages if s.failure})
+        failures.update({s.name: s.failure.kind for s in state.stages if s.failure})
 
     policy = replace(QUICK, stalled_s=6.0)
     with pytest.raises(StartTimeout, match="keeps trying"):
         home.up("tiny", sources=nowhere, token=TOKEN, policy=policy, show=show)
-    assert {"install", "pull"} <= set(told), f"only these were told: {told}"
-    assert set(told.values()) == {NetworkUnreachable.__name__}, f"told: {told}"
+    assert {"install", "pull"} <= set(failures), f"only these were shown: {failures}"
+    assert set(failures.values()) == {NetworkUnreachable.__name__}, f"shown: {failures}"
     assert status() is not None, "the host does not go on"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt"])
-def test_a_damaged_archive_is_told_and_never_run(
+def test_a_damaged_archive_is_an_error_and_never_run(
     home: Home, world: Endpoints, damage: str
 ) -> None:
     """A wrong checksum, twice, ends the install; no file of it is placed."""
@@ -183,7 +189,7 @@ def test_a_damaged_archive_is_told_and_never_run(
     assert not placed, f"a damaged engine was placed: {placed}"
 
 
-def test_a_disk_too_small_for_the_model_is_told_before_the_first_byte(
+def test_a_disk_too_small_for_the_model_is_an_error_before_the_first_byte(
     home: Home, world: Endpoints
 ) -> None:
     """The manifest's sizes are held against the disk."""
@@ -194,7 +200,7 @@ def test_a_disk_too_small_for_the_model_is_told_before_the_first_byte(
     assert not any("/blobs/" in path for path in asked), "bytes were fetched"
 
 
-def test_a_port_that_is_taken_is_told(home: Home) -> None:
+def test_a_port_in_use_is_an_error(home: Home) -> None:
     """`--port` of another program."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -211,7 +217,7 @@ def test_a_port_that_is_taken_is_told(home: Home) -> None:
     ],
     ids=["too old", "broken", "silent"],
 )
-def test_an_agent_that_cannot_be_used_is_told(
+def test_an_agent_that_cannot_be_used_is_an_error(
     home: Home, world: Endpoints, tmp_path: Path, script: str, kind: type[AvocadoError]
 ) -> None:
     """An old, broken or silent ngrok program."""
@@ -262,8 +268,8 @@ def test_an_interrupt_takes_back_what_up_began(home: Home) -> None:
     assert not home.wait_no_processes()
 
 
-def test_a_host_of_another_protocol_is_told_and_can_be_replaced(home: Home) -> None:
-    """After an upgrade the running host cannot be talked to; --restart mends it."""
+def test_a_host_of_another_protocol_is_an_error_and_can_be_replaced(home: Home) -> None:
+    """An upgraded client cannot use the running host; --restart replaces it."""
     avocado = home.up("tiny")
     key = avocado.api_key
     folder = StateFolder.find(rehearsal=True)
@@ -331,8 +337,8 @@ def _other_host(home: Home, world: Endpoints) -> Iterator[None]:
         "from spicy_avocado_magic.config.options import build_up_request\n"
         "from spicy_avocado_magic.config.settings import Endpoints\n"
         "sources = from_json(Endpoints, json.loads(sys.argv[1]))\n"
-        "wish = build_up_request({'models': ('tiny',), 'token': sys.argv[2]})\n"
-        "run_up(wish, show=lambda s: None, sources=sources)\n"
+        "request = build_up_request({'models': ('tiny',), 'token': sys.argv[2]})\n"
+        "run_up(request, show=lambda s: None, sources=sources)\n"
         "print('up', flush=True)\n"
         "sys.stdin.read()\n"
         "down()\n"
@@ -395,8 +401,8 @@ def _damaged_releases(damage: str) -> Iterator[str]:
         name = path.rsplit("/", 1)[-1]
         if name == "sha256sum.txt":
             lines = [
-                f"{hashlib.sha256(build_archive('0.34.1', one)).hexdigest()}  ./{one}"
-                for one in asset_names("0.34.1")
+                f"{hashlib.sha256(build_archive('0.34.1', name)).hexdigest()}  ./{name}"
+                for name in asset_names("0.34.1")
             ]
             return 200, "\n".join(lines).encode()
         whole = build_archive("0.34.1", name)

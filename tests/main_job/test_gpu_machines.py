@@ -1,4 +1,4 @@
-"""What is installed on machines with a GPU, told by a stand-in ``nvidia-smi``."""
+"""Libraries installed for the GPU that a stand-in ``nvidia-smi`` reports."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .home import Home
 @pytest.fixture
 def card(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the file that says what card this machine has."""
-    told, program = tmp_path / "card", tmp_path / "bin" / "nvidia-smi"
+    output, program = tmp_path / "card", tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\n# A stand-in for NVIDIA's tool.\ncat '{told}'\n")
+    program.write_text(f"#!/bin/sh\n# A stand-in for NVIDIA's tool.\ncat '{output}'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    return told
+    return output
 
 
 def libraries(flavour: str) -> set[str]:
@@ -33,17 +33,17 @@ def libraries(flavour: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("told", "folder"),
+    ("output", "folder"),
     [
         ("Tesla T4, 550.54.15, 7.5, 15360, 15000", "cuda_v12"),
         ("NVIDIA GB10, 580.1, 12.1, 15360, 15000", "cuda_v13"),
     ],
 )
 def test_a_gpu_gets_its_libraries_and_no_others(
-    home: Home, world: Endpoints, card: Path, told: str, folder: str
+    home: Home, world: Endpoints, card: Path, output: str, folder: str
 ) -> None:
     """One folder for the card; vulkan and the other one are left out."""
-    card.write_text(told)
+    card.write_text(output)
     avocado = home.up("tiny", sources=world, local=True)
     state = avocado.status()
     assert state is not None
@@ -53,7 +53,7 @@ def test_a_gpu_gets_its_libraries_and_no_others(
     assert libraries(f"{OLLAMA_VERSION}-{folder}") == {folder}
 
 
-def test_a_driver_that_is_too_old_is_told_before_anything_is_fetched(
+def test_a_driver_that_is_too_old_is_an_error_before_any_download(
     home: Home, world: Endpoints, card: Path
 ) -> None:
     """The warning says what works instead, and stays; no library is installed."""
@@ -61,7 +61,7 @@ def test_a_driver_that_is_too_old_is_told_before_anything_is_fetched(
     seen: list[State] = []
     avocado = home.up("tiny", sources=world, local=True, show=seen.append)
     fetched = [s for s in seen for p in s.stages if p.name == "install" and p.progress]
-    assert fetched, "nothing was told of the archive"
+    assert fetched, "the archive was not shown"
     assert all("--ollama-version 0.24.0" in s.warnings[0] for s in fetched), "too late"
     state = avocado.status()
     assert state is not None

@@ -92,7 +92,7 @@ def test_down_sweeps_when_host_and_guard_were_killed(home: Home) -> None:
 def test_status_sweeps_and_finds_nothing_when_host_and_guard_were_killed(
     home: Home,
 ) -> None:
-    """`status` tells that nothing runs, and makes it true."""
+    """`status` says that nothing runs, and ends what is left."""
     avocado = home.up("tiny")
     pid = _state(avocado).pid
     os.kill(_guards(home)[0].pid, signal.SIGKILL)
@@ -116,7 +116,7 @@ def test_a_killed_child_comes_back_with_url_key_and_models(
 
 
 def test_a_killed_guard_is_replaced(home: Home) -> None:
-    """The host never lives without one."""
+    """A host always has one."""
     home.up("tiny", policy=Timeouts(heartbeat_s=0.1))
     (old,) = _guards(home)
     os.kill(old.pid, signal.SIGKILL)

@@ -57,10 +57,10 @@ def _names(avocado: Avocado) -> list[str]:
 
 def _chat(avocado: Avocado, key: str) -> requests.Response:
     """Ask through the public URL, as a program without a client library does."""
-    said = [{"role": "user", "content": "Say avocado"}]
+    messages = [{"role": "user", "content": "Say avocado"}]
     return requests.post(
         f"{avocado.url}/v1/chat/completions",
-        json={"model": "tiny", "messages": said, "stream": True},
+        json={"model": "tiny", "messages": messages, "stream": True},
         headers={"Authorization": f"Bearer {key}"},
         timeout=scaled(20),
     )
@@ -70,9 +70,9 @@ def _code(response: requests.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-def _wait_for(what: Any, within_s: float = scaled(10.0)) -> None:
+def _wait_for(is_so: Any, within_s: float = scaled(10.0)) -> None:
     deadline = time.monotonic() + within_s
-    while not what():
+    while not is_so():
         assert time.monotonic() < deadline, "what was waited for did not come about"
         time.sleep(0.02)
 
@@ -95,9 +95,9 @@ def lent(running: Avocado) -> Iterator[Avocado]:
 
 
 def _written(name: str) -> int:
-    """Return the tokens of answers that the counts on disk tell of a key."""
+    """Return a key's count of answer tokens on disk."""
     text = _folder().usage.read_text() if _folder().usage.exists() else "[]"
-    counts = {one["name"]: one["tokens_out"] for one in json.loads(text)}
+    counts = {count["name"]: count["tokens_out"] for count in json.loads(text)}
     return int(counts.get(name, 0))
 
 
@@ -109,10 +109,10 @@ def test_a_key_opens_until_it_is_taken_back_and_the_url_stays(lent: Avocado) -> 
     assert stream_chat(lent.url, lent.api_key), "the owner's key stopped opening"
     ann, owner = _key(lent, "ann"), _key(lent, "owner")
     assert (ann.requests, owner.requests - asked) == (1, 1), (
-        "use is told of the wrong key"
+        "use is counted for the wrong key"
     )
     assert ann.tokens_out > 0, "the tokens of the chat were not counted"
-    assert ann.idle_s is not None, "when it was last used is not told"
+    assert ann.idle_s is not None, "when it was last used is missing"
     lent.revoke_key("ann")
     with pytest.raises(openai.AuthenticationError):
         stream_chat(lent.url, key)
@@ -124,7 +124,7 @@ def test_a_key_opens_until_it_is_taken_back_and_the_url_stays(lent: Avocado) -> 
 
 
 def test_a_key_is_bounded_in_requests_a_minute(lent: Avocado) -> None:
-    """The one too many is told when the next is free; others are not held up."""
+    """One too many gets the time of the next free one; other keys are not delayed."""
     key = lent.add_key("ann", rpm=2).get_secret_value()
     tags = f"{lent.local_url}/api/tags"
     head = {"x-api-key": key}
@@ -163,10 +163,10 @@ def test_a_key_is_bounded_to_its_models(home: Home) -> None:
 
 
 @pytest.mark.alone
-def test_a_key_that_expires_lets_nobody_in_and_makes_room_for_another(
+def test_a_key_that_expires_opens_nothing_and_frees_its_name(
     lent: Avocado,
 ) -> None:
-    """It ends a stream that is open, is told as expired, and its name is free."""
+    """It ends an open stream, is listed as expired, and its name is free."""
     key = lent.add_key("ann", expires=1.5).get_secret_value()
     assert stream_chat(lent.url, key), "it does not open before its time"
     began = time.monotonic()
@@ -178,14 +178,14 @@ def test_a_key_that_expires_lets_nobody_in_and_makes_room_for_another(
         stream_chat(lent.url, key)
     expires_in_s = _key(lent, "ann").expires_in_s
     assert expires_in_s is not None
-    assert expires_in_s <= 0, "it is not told as expired"
+    assert expires_in_s <= 0, "it is not listed as expired"
     again = lent.add_key("ann").get_secret_value()
     assert stream_chat(lent.url, again)
     assert _names(lent) == ["owner", "ann"]
 
 
 def _words(avocado: Avocado, key: str, url: str = "") -> Iterator[str]:
-    """Yield what is said to a long prompt, as long as it is said."""
+    """Yield the words of the answer to a long prompt."""
     base = f"{url or avocado.url}/v1"
     with (
         openai.OpenAI(base_url=base, api_key=key, max_retries=0) as client,
@@ -201,21 +201,21 @@ def _words(avocado: Avocado, key: str, url: str = "") -> Iterator[str]:
 def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> None:
     """A stream with that key ends with an error; one with another key goes on."""
     avocado = home.up("tiny", engine_env=(("OLLAMA_NUM_PARALLEL", "2"),))
-    keys = {one: avocado.add_key(one).get_secret_value() for one in ("ann", "bob")}
+    keys = {name: avocado.add_key(name).get_secret_value() for name in ("ann", "bob")}
     errors: dict[str, tuple[float, Exception]] = {}
-    said = {one: threading.Event() for one in keys}
+    streaming = {name: threading.Event() for name in keys}
 
-    def listen(one: str) -> None:
+    def listen(name: str) -> None:
         try:
-            for _ in _words(avocado, keys[one]):
-                said[one].set()
+            for _ in _words(avocado, keys[name]):
+                streaming[name].set()
         except openai.APIError as error:
-            errors[one] = (time.monotonic(), error)
+            errors[name] = (time.monotonic(), error)
 
-    threads = {one: threading.Thread(target=listen, args=(one,)) for one in keys}
+    threads = {name: threading.Thread(target=listen, args=(name,)) for name in keys}
     for thread in threads.values():
         thread.start()
-    for event in said.values():
+    for event in streaming.values():
         assert event.wait(scaled(10)), "a stream did not begin"
     began = time.monotonic()
     avocado.revoke_key("ann")
@@ -223,9 +223,9 @@ def test_taking_a_key_back_ends_its_open_streams_within_a_second(home: Home) -> 
     assert "ann" in errors, "the stream went on after its key was taken back"
     at, error = errors["ann"]
     assert at - began < 1, f"it ended only after {at - began:.2f} s"
-    assert "no longer valid" in str(error), f"its holder was told: {error}"
-    said["bob"].clear()
-    assert said["bob"].wait(scaled(5)), "a stream with another key was ended too"
+    assert "no longer valid" in str(error), f"its holder got: {error}"
+    streaming["bob"].clear()
+    assert streaming["bob"].wait(scaled(5)), "a stream with another key was ended too"
     avocado.revoke_key("bob")
     threads["bob"].join(scaled(5))
 
@@ -257,11 +257,11 @@ def test_keys_and_what_they_used_outlive_a_killed_host(home: Home) -> None:
     assert now.idle_s < 60, f"it was last used {now.idle_s} s ago"
     with pytest.raises(openai.AuthenticationError):
         stream_chat(again.url, gone)
-    assert _code(_chat(again, key)) == (429, "insufficient_quota"), "it starts anew"
+    assert _code(_chat(again, key)) == (429, "insufficient_quota"), "it starts again"
     assert stream_chat(again.url, other), "a key that was never used is lost"
     expires_in_s = _key(again, "carl").expires_in_s
     assert expires_in_s is not None
-    assert 3000 < expires_in_s < 3600, "the time until it expires began anew"
+    assert 3000 < expires_in_s < 3600, "the time until it expires began again"
 
 
 def test_a_new_key_of_an_old_name_starts_at_zero_after_a_crash(home: Home) -> None:

@@ -33,7 +33,7 @@ WAIT_S = scaled(20.0)
 
 @pytest.fixture(scope="module")
 def real(real_ollama: Path, same_home: Home) -> Iterator[Avocado]:
-    """A service with a real engine, of whose models none is of a made name."""
+    """A service with a real engine that has no model of a made name."""
     with pytest.MonkeyPatch.context() as patch:
         path = os.pathsep.join((str(real_ollama.parent), os.environ["PATH"]))
         patch.setenv("PATH", path)
@@ -81,7 +81,7 @@ def test_the_same_name_again_replaces_the_model(real: Avocado) -> None:
 def test_a_model_that_is_not_here_is_pulled_first(
     real: Avocado, same_home: Home
 ) -> None:
-    """By the engine, from where this service has its models; and it is said."""
+    """By the engine, from this service's registry, and this is printed."""
     folder = StateFolder.find(rehearsal=True)
     pulled = create_model(folder, "of-another", "FROM another:7b\n")
     assert pulled == ("another:7b",)
@@ -102,7 +102,7 @@ def test_a_file_beside_the_notebook_is_found(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("FROM tiny\nSTOP x\n", "Line 3 of this cell, 'STOP x'"),
         ("FROM tiny\nSTOP\n", "Line 3 of this cell, 'STOP'"),
@@ -113,13 +113,13 @@ def test_a_file_beside_the_notebook_is_found(
         ('FROM tiny\nSYSTEM """never closed\n', "unexpected EOF"),
     ],
 )
-def test_a_real_engines_mistakes_are_told_with_the_line(
-    real: Avocado, text: str, told: str
+def test_a_mistake_found_by_a_real_engine_names_the_line(
+    real: Avocado, text: str, message: str
 ) -> None:
     """In the engine's words, old and new."""
     with pytest.raises(UsageError) as caught:
         real.create_model("bad", text)
-    assert told in caught.value.problem
+    assert message in caught.value.problem
     assert "bad:latest" not in served(real)
 
 
@@ -161,7 +161,7 @@ def test_a_rehearsal_makes_models_too(home: Home) -> None:
 def hanging(
     home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[tuple[Avocado, threading.Thread]]:
-    """A service whose ``ollama create`` never ends, and a cell that waits for it."""
+    """A service with an ``ollama create`` that never ends, and a waiting cell."""
     program = tmp_path / "bin" / "ollama"
     program.parent.mkdir()
     stand_in = tmp_path / "stand-in"

@@ -65,7 +65,7 @@ def test_a_scraper_reads_what_went_through_with_its_own_token(
     before = avocado.url
     avocado = home.up(metrics_port=f"127.0.0.1:{unused_tcp_port}")
     assert avocado.has_new_token, "the token would never be shown"
-    assert avocado.url == before, "the tunnel was begun anew"
+    assert avocado.url == before, "the tunnel was started again"
     stream_chat(avocado.url, avocado.api_key)
     url, token = opened(avocado), avocado.metrics_token
     assert url == f"http://127.0.0.1:{unused_tcp_port}/metrics"
@@ -93,7 +93,7 @@ def test_a_scraper_reads_what_went_through_with_its_own_token(
         scrape(url, token)
 
 
-def test_the_state_tells_use_by_key_and_by_model(home: Home) -> None:
+def test_the_state_has_use_by_key_and_by_model(home: Home) -> None:
     """What a chat through the public URL has cost is in the status."""
     avocado = home.up("tiny")
     stream_chat(avocado.url, avocado.api_key)

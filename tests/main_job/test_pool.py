@@ -146,9 +146,9 @@ def _wait_for(
     within_s: float = scaled(15),
 ) -> None:
     deadline = time.monotonic() + within_s
-    while not all(is_there(one.state()) for one in notebooks):
-        told = [status_text(one.state()) for one in notebooks]
-        assert time.monotonic() < deadline, "\n\n".join(told)
+    while not all(is_there(notebook.state()) for notebook in notebooks):
+        shown = [status_text(notebook.state()) for notebook in notebooks]
+        assert time.monotonic() < deadline, "\n\n".join(shown)
         time.sleep(0.05)
 
 
@@ -162,10 +162,10 @@ def test_three_share_the_work_and_serve_on_when_one_is_killed(
         for _ in range(2):
             members.append(notebook())
             assert members[-1].up("tiny").url == url, "it is not behind the one URL"
-        states = [one.state() for one in members]
+        states = [member.state() for member in members]
         before = {state.members[0].id: state.requests for state in states}
         answered_before = load.count()
-        load.wait(lambda: all(load.answered[one] >= 20 for one in before))
+        load.wait(lambda: all(load.answered[id_] >= 20 for id_ in before))
         assert not load.failed, f"failed though nothing was killed: {load.failed}"
         killed = members.pop()
         killed_id = killed.state().members[0].id
@@ -173,13 +173,15 @@ def test_three_share_the_work_and_serve_on_when_one_is_killed(
         os.kill(killed.state().pid, signal.SIGKILL)
         assert not killed.home.wait_no_processes(), "the kill left something"
         over_at = time.monotonic()
-        enough = {one: load.answered[one] + 20 for one in before if one != killed_id}
-        load.wait(lambda: all(load.answered[one] >= n for one, n in enough.items()))
-    outside = [one for one in load.failed if not killed_at - 1 < one[0] < over_at]
+        enough = {id_: load.answered[id_] + 20 for id_ in before if id_ != killed_id}
+        load.wait(lambda: all(load.answered[id_] >= n for id_, n in enough.items()))
+    outside = [
+        failed for failed in load.failed if not killed_at - 1 < failed[0] < over_at
+    ]
     assert not outside, f"{outside} beside {load.answered}"
-    for one in members:
-        member = one.state().members[0].id
-        served = one.state().requests - before[member]
+    for own in members:
+        member = own.state().members[0].id
+        served = own.state().requests - before[member]
         known = load.answered[member] - answered_before[member]
         # Some were under way when the counting began, or when the kill cut them.
         spare = len(load.clients) + len(load.failed)
@@ -189,18 +191,18 @@ def test_three_share_the_work_and_serve_on_when_one_is_killed(
 def test_members_know_each_other(notebook: Notebooks) -> None:
     """Each shows all, with their models; those that are alike are no warning."""
     members = [notebook(), notebook()]
-    for one in members:
-        one.up("tiny")
+    for own in members:
+        own.up("tiny")
     _wait_for(
         members, lambda state: [m.models for m in state.members] == [("tiny",)] * 2
     )
-    ids = [[member.id for member in one.state().members] for one in members]
+    ids = [[member.id for member in own.state().members] for own in members]
     assert ids[0] == ids[1][::-1], "each is not the first in its own list"
-    assert not any(one.state().warnings for one in members), "equal members differ"
+    assert not any(own.state().warnings for own in members), "equal members differ"
 
 
 def test_status_warns_where_models_differ(notebook: Notebooks) -> None:
-    """Each of the two tells it, and both members with their models."""
+    """Each of the two warns, and shows both members with their models."""
     members = [notebook(), notebook()]
     members[0].up("tiny")
     members[1].up("other")
@@ -214,18 +216,20 @@ def test_status_warns_where_models_differ(notebook: Notebooks) -> None:
 
 
 def test_another_key_is_refused_and_nobody_is_disturbed(notebook: Notebooks) -> None:
-    """The notebook that comes with it is told, and leaves the URL again."""
+    """The notebook with it gets an error, and leaves the URL again."""
     first, second = notebook(), notebook()
     avocado = first.up("tiny")
     with pytest.raises(EndpointUnavailable, match="different key"):
         second.up("tiny", api_key="quite-another-key-than-theirs")
-    assert first.state().is_ready, "the pool fell with the stranger"
+    assert first.state().is_ready, "the pool fell with the notebook of another key"
     with Load(avocado.url) as load:
         load.wait(lambda: load.answered.total() >= 20)
-    assert not load.failed, "the stranger is still behind the URL"
+    assert not load.failed, "the notebook of another key is still behind the URL"
 
 
-def test_who_does_not_pool_is_told_how_to_share_the_url(notebook: Notebooks) -> None:
+def test_a_second_up_without_pool_says_how_to_share_the_url(
+    notebook: Notebooks,
+) -> None:
     """The service's 334 names both ways out; it holds in either order."""
     first, second = notebook(), notebook()
     first.up("tiny")
@@ -236,7 +240,7 @@ def test_who_does_not_pool_is_told_how_to_share_the_url(notebook: Notebooks) -> 
     assert first.state().is_ready
 
 
-def test_a_plan_without_pooling_is_told(notebook: Notebooks) -> None:
+def test_a_plan_without_pooling_is_an_error(notebook: Notebooks) -> None:
     """The service's own refusal becomes a sentence with a way out."""
     with pytest.raises(EndpointUnavailable, match="18019") as refused:
         notebook().up("tiny", token="unpooled-account-of-the-edge-001")

@@ -28,7 +28,7 @@ from tests.machine_speed import scaled
 from .home import PACKAGE_PARENT
 
 UID: Final = 54321
-"""Nobody's number: no name and no home in the system's list of users."""
+"""A user number without a name and a home in the system's list of users."""
 TOOLS: Final = ("mount", "setpriv", "sh", "unshare")
 MAIN_JOB: Final = """
 import os, shutil, sys
@@ -113,7 +113,7 @@ class Machine:
     def run(self) -> str:
         """Run the main job there, and return what it printed.
 
-        What it runs from may lie where only root may look, so it is mounted anew.
+        What it runs from may lie where only root may look, so it is mounted again.
         """
         ran = subprocess.run(
             [tool("unshare"), "-m", tool("sh"), "-ec", self._script(), "sh", MAIN_JOB],
@@ -161,14 +161,14 @@ def tool(name: str) -> str:
 
 def expect_the_main_job(machine: Machine) -> str:
     """Run it, and see that it was done there, to its end."""
-    told = machine.run()
-    assert f"uid {machine.uid} shm {64 * 2**20}\n" in told, told
-    assert "programs []" in told, told
-    assert "answer True" in told, told
-    assert "ended ['agent', 'engine', 'host', 'rehearsal']" in told, told
+    output = machine.run()
+    assert f"uid {machine.uid} shm {64 * 2**20}\n" in output, output
+    assert "programs []" in output, output
+    assert "answer True" in output, output
+    assert "ended ['agent', 'engine', 'host', 'rehearsal']" in output, output
     left = [process.name() for process in still_running(machine.place)]
     assert not left, f"still running after down: {left}"
-    return told
+    return output
 
 
 def test_somebody_without_root_and_without_programs_is_served(place: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_home_that_cannot_be_written_is_no_hindrance(place: Path) -> None:
 
 
 def test_a_home_of_somebody_else_is_no_hindrance(place: Path) -> None:
-    """As in a container whose ``HOME`` is root's and whose user is not root."""
+    """As in a container with root's ``HOME`` and another user."""
     (place / "locked").mkdir(mode=0o700)
     machine = Machine(place, home="locked")
     assert "home: Permission denied" in expect_the_main_job(machine)

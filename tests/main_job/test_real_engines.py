@@ -48,7 +48,7 @@ def test_the_whole_path_works_on_a_real_engine(
     same_home: Home, avocado: Avocado
 ) -> None:
     """Up, a streamed chat, all stages ready with facts."""
-    assert stream_chat(avocado.url, avocado.api_key), "the model said nothing"
+    assert stream_chat(avocado.url, avocado.api_key), "the model gave no answer"
     state = avocado.status()
     assert state is not None
     (model,) = state.models
@@ -64,12 +64,12 @@ def test_stock_clients_work_with_url_and_key_alone(avocado: Avocado) -> None:
     """`ollama` for Python, `anthropic`, and curl."""
     headers = {"Authorization": f"Bearer {avocado.api_key}"}
     with ollama.Client(host=avocado.url, headers=headers) as client:
-        said = client.chat(
+        answer = client.chat(
             model="tiny",
             messages=[{"role": "user", "content": "hi"}],
             options={"num_predict": 4},
         )
-    assert said.done, "ollama for Python got no whole answer"
+    assert answer.done, "ollama for Python got no whole answer"
     if _is_older(avocado):
         with pytest.raises(UserActionRequired, match="and later have it"):
             avocado.anthropic()
@@ -98,7 +98,7 @@ def test_no_code_is_handed_over_that_the_engine_does_not_understand(
     status = requests.post(
         url, json=body, headers=headers, timeout=scaled(60)
     ).status_code
-    codes = {one.title: one.code for one in avocado.snippets()}
+    codes = {snippet.title: snippet.code for snippet in avocado.snippets()}
     for title in ("anthropic (Python)", "Claude Code"):
         is_warned = "--ollama-version" in codes[title]
         assert is_warned is (status not in (200, 400)), f"{status}: {codes[title]}"

@@ -65,15 +65,15 @@ def test_a_purge_frees_the_engine_of_a_rehearsal_that_was_killed(home: Home) -> 
     assert state is not None
     os.kill(state.pid, signal.SIGKILL)
     assert not home.wait_no_processes()
-    *_, told = down(rehearse=True, purge=True)
-    assert told.purged is not None
-    assert told.purged.freed_bytes > 100_000
+    *_, ended = down(rehearse=True, purge=True)
+    assert ended.purged is not None
+    assert ended.purged.freed_bytes > 100_000
     assert not engines_folder(rehearsal=True).exists()
     assert list(models_folder("", rehearsal=True).rglob("sha256-*")), "models are gone"
     down(rehearse=True)
 
 
-def test_every_stage_tells_what_it_did_and_how_long_it_took(running: Avocado) -> None:
+def test_every_stage_shows_its_detail_and_its_duration(running: Avocado) -> None:
     """All seven stages end ready, with a detail and a duration."""
     state = running.status()
     assert state is not None
@@ -218,7 +218,7 @@ def test_a_port_and_a_domain_are_used(home: Home) -> None:
 
 
 def test_engine_settings_restart_the_engine_alone(home: Home) -> None:
-    """`--context` starts the engine anew; URL and key stay."""
+    """`--context` restarts the engine; URL and key stay."""
     avocado = home.up("tiny")
     url, key = avocado.url, avocado.api_key
     assert home.up(context=512).outcome == "changed"
@@ -248,14 +248,16 @@ def test_a_models_folder_that_outlives_the_session_is_used_again(
     assert "already on disk" in details[1], "the second session pulled again"
 
 
-def test_a_models_folder_that_takes_nothing_is_told(home: Home, tmp_path: Path) -> None:
+def test_a_models_folder_that_cannot_be_written_is_an_error(
+    home: Home, tmp_path: Path
+) -> None:
     """The error names the folder and the option."""
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="--models-dir"):
         home.up("tiny", models_dir=str(tmp_path / "file" / "models"), local=True)
 
 
-def test_every_model_tells_what_is_expected_of_its_memory(running: Avocado) -> None:
+def test_every_model_shows_the_memory_that_it_needs(running: Avocado) -> None:
     """The verdict stands in the state, with the context that it is for."""
     state = running.status()
     assert state is not None
@@ -288,7 +290,7 @@ def test_background_returns_before_all_is_ready(home: Home) -> None:
 
 
 def test_time_to_live_ends_everything(home: Home) -> None:
-    """`--ttl` ends the host with all that belongs to it; it can be given anew."""
+    """`--ttl` ends the host with all that belongs to it; it can be changed."""
     state = home.up("tiny", ttl_s=3600.0).status()
     assert state is not None
     assert state.ends_in_s is not None
@@ -347,9 +349,9 @@ def test_two_launches_in_the_same_instant_become_one_host(home: Home) -> None:
         )
         for _ in range(2)
     ]
-    said = [run.communicate(timeout=scaled(30))[0].split() for run in runs]
-    assert said[0][1:] == said[1][1:], f"two hosts: {said}"
-    assert "launched" in (said[0][0], said[1][0])
+    results = [run.communicate(timeout=scaled(30))[0].split() for run in runs]
+    assert results[0][1:] == results[1][1:], f"two hosts: {results}"
+    assert "launched" in (results[0][0], results[1][0])
 
 
 def test_python_up_names_the_nearest_option(home: Home) -> None:

@@ -29,7 +29,9 @@ def avocado(same_home: Home) -> Avocado:
 def code_for(avocado: Avocado, title: str, *, hides: bool) -> str:
     """Return the code for one client; the key is in it unless it is hidden."""
     code = next(
-        one.code for one in avocado.snippets(show_key=not hides) if one.title == title
+        snippet.code
+        for snippet in avocado.snippets(show_key=not hides)
+        if snippet.title == title
     )
     assert (avocado.api_key in code) is not hides
     return code
@@ -57,10 +59,10 @@ def run(
 def test_curl(avocado: Avocado, hides: bool) -> None:
     """One line of a shell."""
     code = code_for(avocado, "curl", hides=hides)
-    said = run(
+    output = run(
         ["/bin/sh", "-c", code.replace("curl", "curl -sSf", 1)], avocado, hides=hides
     )
-    assert "Hello!" in said
+    assert "Hello!" in output
 
 
 @HIDES
@@ -68,8 +70,8 @@ def test_curl(avocado: Avocado, hides: bool) -> None:
 def test_python_clients(avocado: Avocado, client: str, hides: bool) -> None:
     """Each prints what the model says: in a rehearsal, the question."""
     code = code_for(avocado, f"{client} (Python)", hides=hides)
-    said = run([sys.executable, "-c", code], avocado, hides=hides)
-    assert "Hello!" in said
+    output = run([sys.executable, "-c", code], avocado, hides=hides)
+    assert "Hello!" in output
 
 
 @HIDES
@@ -78,8 +80,8 @@ def test_the_ollama_program(avocado: Avocado, real_ollama: Path, hides: bool) ->
     code = code_for(avocado, "ollama (program)", hides=hides)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{real_ollama.parent}{os.pathsep}{os.environ['PATH']}")
-        said = run(["/bin/sh", "-c", code], avocado, hides=hides)
-    assert "Hello!" in said
+        output = run(["/bin/sh", "-c", code], avocado, hides=hides)
+    assert "Hello!" in output
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +112,5 @@ def test_openai_for_javascript(
     """The real package from npm."""
     script = node_folder / "snippet.mjs"
     script.write_text(code_for(avocado, "openai (JavaScript)", hides=hides))
-    said = run(["node", script.name], avocado, hides=hides, folder=node_folder)
-    assert "Hello!" in said
+    output = run(["node", script.name], avocado, hides=hides, folder=node_folder)
+    assert "Hello!" in output

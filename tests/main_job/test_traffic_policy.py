@@ -118,7 +118,7 @@ def test_a_plan_without_traffic_policy_has_its_tunnel_and_one_warning(
     state = _state(avocado)
     assert len(state.warnings) == 1, state.warnings
     assert "15004" in state.warnings[0]
-    assert status_text(state).count("15004") == 1, "it is told more than once"
+    assert status_text(state).count("15004") == 1, "it is shown more than once"
     assert stream_chat(avocado.url, avocado.api_key)
     denied = requests.post(f"{avocado.url}/api/chat", json=CHAT, timeout=scaled(10))
     assert denied.status_code == 401

@@ -171,7 +171,8 @@ def test_down_prints_what_it_stopped(session: Session, service: Service) -> None
     service.state = READY
     session.run("%avocado_down")
     printed = session.printed()
-    assert printed.startswith("Stopped in 1.2 s: host, engine. Nothing is left")
+    assert printed.startswith("Stopped in 1.2 s (host, engine). The URL and its keys")
+    assert "Nothing is left: no process" in printed
     assert printed.count("\n") == 1
 
 

@@ -48,7 +48,7 @@ class EngineComponent:
     @property
     def api(self) -> OllamaApi:
         """A client of the running engine; its calls fail while there is none."""
-        return OllamaApi(self.base_url, self._context.policy)
+        return OllamaApi(self.base_url, self._context.timeouts)
 
     @property
     def base_url(self) -> str:
@@ -61,17 +61,17 @@ class EngineComponent:
         self._gateway.set_upstream(None)
         installed = await self._install()
         self.executable = installed.path
-        context.board.stage("serve", Phase.STARTING, "starting the engine")
+        context.store.stage("serve", Phase.STARTING, "starting the engine")
         server = OllamaProcess(
             executable=installed.path,
             models_dir=context.models_folder,
             log=self.log,
             settings=context.settings,
-            timeouts=context.policy,
+            timeouts=context.timeouts,
             on_spawn=self._on_spawn,
             library_path=self._library_path(),
         )
-        grace_s = context.policy.engine_stop_s
+        grace_s = context.timeouts.engine_stop_s
         try:
             await server.start()
             self._server = server
@@ -81,7 +81,7 @@ class EngineComponent:
             await first_completed(_until_ended(server), self._until_hung(server))
         except _Hung as hung:
             grace_s = 0.0  # it would not hear that it is to end
-            context.board.fail("engine", hung.error, again=True)
+            context.store.fail("engine", hung.error, again=True)
             raise hung.error from None
         finally:
             ready.set_unready()
@@ -98,7 +98,7 @@ class EngineComponent:
         return (path,) if path and Path(path).is_dir() else ()
 
     async def _install(self) -> OllamaInstall:
-        board, settings = self._context.board, self._context.settings
+        board, settings = self._context.store, self._context.settings
         board.stage("install", Phase.STARTING, "looking for ollama")
         self._warnings = ()
         installed = None
@@ -117,8 +117,8 @@ class EngineComponent:
 
     async def _install_release(self) -> OllamaInstall:
         """Install a release with what this machine's GPU can use of it."""
-        board, settings = self._context.board, self._context.settings
-        releases_url, policy = settings.sources.releases_url, self._context.policy
+        board, settings = self._context.store, self._context.settings
+        releases_url, policy = settings.sources.releases_url, self._context.timeouts
         number = await resolve_version(settings.ollama_version, releases_url, policy)
         gpus = await asyncio.to_thread(list_nvidia_gpus)
         libraries = select_gpu_libraries(gpus, number)
@@ -136,7 +136,7 @@ class EngineComponent:
         )
 
     def _describe(self, installed: OllamaInstall, server: OllamaProcess) -> None:
-        board, compute = self._context.board, server.detected_devices()
+        board, compute = self._context.store, server.detected_devices()
         board.update(
             engine=f"Ollama {installed.version}",
             compute=compute.text or "CPU",
@@ -147,7 +147,7 @@ class EngineComponent:
 
     async def _until_hung(self, server: OllamaProcess) -> None:
         raise _Hung(
-            await wait_until_unresponsive(server, self._gateway, self._context.policy)
+            await wait_until_unresponsive(server, self._gateway, self._context.timeouts)
         )
 
 

@@ -25,16 +25,16 @@ class GatewayComponent:
         self._context = context
         self._access_log = AccessLog(
             context.folder.log("access"),
-            flush_every_s=context.policy.access_log_every_s,
+            flush_every_s=context.timeouts.access_log_every_s,
         )
         self.gateway = Gateway(
             access=access_of(context.settings),
-            timeouts=context.policy,
+            timeouts=context.timeouts,
             probe_secret=context.probe_secret,
             log=self._access_log,
             limits=self._limits(),
         )
-        context.board.live_fields = self._counts
+        context.store.live_fields = self._counts
 
     def refresh(self) -> None:
         """Let the present settings decide from the next request on."""
@@ -48,11 +48,13 @@ class GatewayComponent:
             [key.name for key in self._context.settings.keys]
         )
         self.gateway.limits = Limits.from_timeouts(
-            self._context.policy, self._context.settings.limits
+            self._context.timeouts, self._context.settings.limits
         )
 
     def _limits(self) -> Limits:
-        return Limits.from_timeouts(self._context.policy, self._context.settings.limits)
+        return Limits.from_timeouts(
+            self._context.timeouts, self._context.settings.limits
+        )
 
     def serve(self, models: tuple[str, ...]) -> None:
         """Let clients use exactly these models."""
@@ -63,21 +65,21 @@ class GatewayComponent:
         access = replace(self.gateway.access, public_host=public_host)
         self.gateway.access = access
 
-    async def live(self, ready: Readiness) -> None:
+    async def run(self, ready: Readiness) -> None:
         """Open the port, and keep it open until cancelled."""
         context = self._context
-        context.board.stage("gateway", Phase.STARTING, "opening its port")
+        context.store.stage("gateway", Phase.STARTING, "opening its port")
         try:
             local_url = await self.gateway.start(context.settings.port)
             guarded = "no key" if context.settings.no_auth else "key required"
-            context.board.update(local_url=local_url)
-            context.board.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
+            context.store.update(local_url=local_url)
+            context.store.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
             ready.set_ready()
             while True:
                 self.gateway.metrics.tick()
-                await asyncio.sleep(context.policy.metrics_every_s)
+                await asyncio.sleep(context.timeouts.metrics_every_s)
         finally:
-            await self.gateway.stop(context.policy.gateway_stop_s)
+            await self.gateway.stop(context.timeouts.gateway_stop_s)
             self._access_log.flush()
 
     def _counts(self) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class MetricsEndpoint:
             while True:
                 self._changed.clear()
                 is_done = await self._become_wanted()
-                wait_s = None if is_done else self._context.policy.metrics_retry_s
+                wait_s = None if is_done else self._context.timeouts.metrics_retry_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._changed.wait()
@@ -59,7 +59,7 @@ class MetricsEndpoint:
                     why = "cannot be had"
                 mend = "Choose another with --metrics-port N; the rest goes on."
                 warnings = [f"No metrics: {settings.metrics_port} {why}. {mend}"]
-        self._context.board.warn("metrics", *warnings)
+        self._context.store.warn("metrics", *warnings)
         if not warnings:
             self._open_with = wanted
         return not warnings
@@ -67,15 +67,15 @@ class MetricsEndpoint:
     async def _open(self, address: str, token: str) -> None:
         host, _, number = address.rpartition(":")
         page = MetricsCollector(self._gateway.metrics, self._gateway.queue)
-        limits = Limits.from_timeouts(self._context.policy)
+        limits = Limits.from_timeouts(self._context.timeouts)
         port = MetricsServer(page.page, Secret(token), limits)
         url = await port.start(host, int(number))
         self._port = port
-        self._context.board.update(metrics_url=url)
+        self._context.store.update(metrics_url=url)
         self._context.log(f"metrics: {url}")
 
     async def _close(self) -> None:
         port, self._port, self._open_with = self._port, None, None
         if port is not None:
-            self._context.board.update(metrics_url="")
-            await port.stop(self._context.policy.gateway_stop_s)
+            self._context.store.update(metrics_url="")
+            await port.stop(self._context.timeouts.gateway_stop_s)

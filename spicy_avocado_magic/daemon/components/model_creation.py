@@ -25,7 +25,7 @@ from ..context import DaemonContext
 from .engine import EngineComponent
 
 _CHILD: Final = "create"
-_Tell = Callable[[str], None]
+_ShowProgress = Callable[[str], None]
 
 
 class ModelBuilder:
@@ -36,7 +36,7 @@ class ModelBuilder:
         self._one = asyncio.Lock()
 
     async def create(
-        self, name: str, text: str, folder: Path, tell: _Tell
+        self, name: str, text: str, folder: Path, tell: _ShowProgress
     ) -> tuple[str, ...]:
         """Make a model; a cancel ends what was begun.
 
@@ -72,11 +72,11 @@ class ModelBuilder:
         folder = self._context.models_folder
         return bool(await asyncio.to_thread(installed_manifest, base, folder))
 
-    async def _bring(self, base: ModelName, tell: _Tell) -> None:
+    async def _bring(self, base: ModelName, tell: _ShowProgress) -> None:
         """Let the engine pull what a model is made from."""
         context = self._context
-        api = OllamaApi(self._base_url(), context.policy)
-        if context.board.snapshot().component("models") is not Phase.READY:
+        api = OllamaApi(self._base_url(), context.timeouts)
+        if context.store.snapshot().component("models") is not Phase.READY:
             # Two pulls of one digest at once break each other.
             raise UsageError(
                 f"{base.short} is not here, and other models are still on their way.",
@@ -85,7 +85,7 @@ class ModelBuilder:
         sources, tally = context.settings.sources, DownloadProgress()
         source = resolve_source(base, sources.registry, for_all=sources.rehearsal)
 
-        def tell_progress(digest: str, done: int, size: int) -> None:
+        def report_progress(digest: str, done: int, size: int) -> None:
             tally.expect(digest, size)
             tally.record(digest, done)
             done_text, total_text = map(
@@ -98,13 +98,13 @@ class ModelBuilder:
             api,
             source,
             insecure=source.is_insecure,
-            timeouts=context.policy,
-            on_progress=tell_progress,
+            timeouts=context.timeouts,
+            on_progress=report_progress,
         )
         if source != base:
             await api.rename_model(source, base)
 
-    async def _run(self, name: str, text: str, tell: _Tell) -> None:
+    async def _run(self, name: str, text: str, tell: _ShowProgress) -> None:
         context, executable = self._context, self._engine.executable
         port = int(self._base_url().rpartition(":")[2])
         if executable is None:

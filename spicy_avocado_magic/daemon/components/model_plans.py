@@ -112,7 +112,7 @@ async def _look_up(context: DaemonContext, text: str) -> ModelPlan:
     source = resolve_source(name, sources.registry, for_all=sources.rehearsal)
     folder = context.models_folder
     present = await asyncio.to_thread(installed_manifest, name, folder)
-    manifest = present or await read_manifest(source, timeouts=context.policy)
+    manifest = present or await read_manifest(source, timeouts=context.timeouts)
     plan = ModelPlan(
         text=text,
         name=name,
@@ -137,10 +137,10 @@ async def _expect(
     weights_bytes = sum(layer.size_bytes for layer in plan.manifest.weights)
     if not weights_bytes:
         return None
-    folder, policy = context.models_folder, context.policy
+    folder, policy = context.models_folder, context.timeouts
     shape = await read_model_architecture(plan.manifest, folder, timeouts=policy)
     fit = estimate_placement(weights_bytes, shape, memory, demand_of(context.settings))
-    context.board.model(plan.text, fit=fit.text)
+    context.store.model(plan.text, fit=fit.text)
     if fit.verdict is Placement.CANNOT and not plan.is_installed:
         raise insufficient_memory_error(plan.name, fit)
     return fit

@@ -47,9 +47,9 @@ class ModelsComponent:
         self._layers: dict[str, tuple[int, int] | None] = {}
         """Layers on the GPU, and of how many, by model key, as the log told."""
 
-    async def live(self, ready: Readiness) -> None:
+    async def run(self, ready: Readiness) -> None:
         """Fetch, adopt and warm, then rest until the engine falls."""
-        self._context.board.stage("pull", Phase.STARTING, "reading manifests")
+        self._context.store.stage("pull", Phase.STARTING, "reading manifests")
         plans = await plan_models(self._context, held=self._held())
         # What was served may have been deleted meanwhile.
         self._serve_adopted(plans)
@@ -61,7 +61,7 @@ class ModelsComponent:
 
     def _held(self) -> AvailableMemory:
         """Return what our own engine has in memory."""
-        models = self._context.board.snapshot().models
+        models = self._context.store.snapshot().models
         if not self._engine_ready.is_up:
             return AvailableMemory()
         return AvailableMemory(
@@ -71,7 +71,7 @@ class ModelsComponent:
 
     async def _fetch_all(self, plans: Sequence[ModelPlan]) -> None:
         """Bring the blobs of one model after the other, the first one first."""
-        context, board = self._context, self._context.board
+        context, board = self._context, self._context.store
         for plan in plans:
             if plan.is_installed:
                 continue
@@ -82,8 +82,8 @@ class ModelsComponent:
             has_all = await fetch_blobs(
                 plan.manifest,
                 context.models_folder,
-                timeouts=context.policy,
-                on_progress=self._tell_progress,
+                timeouts=context.timeouts,
+                on_progress=self._report_progress,
             )
             plan.arrived.set()
             if not has_all:
@@ -95,7 +95,7 @@ class ModelsComponent:
             board.stage("pull", Phase.STARTING, f"{how}, waiting for Ollama")
         await asyncio.Event().wait()
 
-    def _tell_progress(self, digest: str, done: int, size: int | None = None) -> None:
+    def _report_progress(self, digest: str, done: int, size: int | None = None) -> None:
         if size is not None:
             self._tally.expect(digest, size)
         self._tally.record(digest, done)
@@ -104,7 +104,7 @@ class ModelsComponent:
     def _show_progress(self) -> None:
         done, total = self._tally.done_bytes, self._tally.total_bytes
         if total:
-            self._context.board.progress("pull", done, total)
+            self._context.store.progress("pull", done, total)
 
     async def _serve_while_up(
         self, plans: Sequence[ModelPlan], ready: Readiness
@@ -118,7 +118,7 @@ class ModelsComponent:
 
     async def _serve_all(self, plans: Sequence[ModelPlan], ready: Readiness) -> None:
         """Adopt and warm; the first model is usable before the others are there."""
-        board = self._context.board
+        board = self._context.store
         for plan in plans:
             if plan.adopted.is_set():
                 await self._offer(plan, plans)
@@ -133,10 +133,10 @@ class ModelsComponent:
         self._say_pulled(plans)
         ready.set_ready()
         while await self._are_on_disk(plans):
-            await asyncio.sleep(self._context.policy.engine_check_every_s)
+            await asyncio.sleep(self._context.timeouts.engine_check_every_s)
             # Whether the engine is well is for its own component to judge.
             with contextlib.suppress(EngineFailed):
-                await self._tell_memory(plans)
+                await self._warn_of_memory(plans)
 
     async def _adopt(self, plan: ModelPlan) -> None:
         api = self._engine.api
@@ -144,14 +144,14 @@ class ModelsComponent:
             api,
             plan.source,
             insecure=plan.source.is_insecure,
-            timeouts=self._context.policy,
-            on_progress=self._tell_progress,
+            timeouts=self._context.timeouts,
+            on_progress=self._report_progress,
         )
         if plan.source != plan.name:
             await api.rename_model(plan.source, plan.name)
         # The engine tells of bytes now and then only, and not of the last ones.
         for layer in (await self._on_disk(plan)).layers:
-            self._tell_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
+            self._report_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
         plan.adopted.set()
 
     async def _on_disk(self, plan: ModelPlan) -> Manifest:
@@ -170,7 +170,7 @@ class ModelsComponent:
     async def _offer(self, plan: ModelPlan, plans: Sequence[ModelPlan]) -> None:
         """Let clients use a model, beside those that they may use already."""
         size_bytes = plan.size_bytes or (await self._on_disk(plan)).size_bytes
-        self._context.board.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
+        self._context.store.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
         self._serve_adopted(plans)
 
     def _serve_adopted(self, plans: Sequence[ModelPlan]) -> None:
@@ -184,12 +184,12 @@ class ModelsComponent:
         if all(plan.is_installed for plan in plans):
             total = sum(plan.size_bytes for plan in plans)
             how = f"{format_bytes(total)}, already on disk"
-        self._context.board.stage("pull", Phase.READY, f"{here}: {how}")
+        self._context.store.stage("pull", Phase.READY, f"{here}: {how}")
         self._tally = DownloadProgress()
 
     async def _warm(self, plan: ModelPlan) -> None:
         """Load a model, and tell where it went; what is not as it should be, loudly."""
-        board, server = self._context.board, self._engine.server
+        board, server = self._context.store, self._engine.server
         logged = server.log.size() if server else 0
         loaded = await self._engine.api.load_model(plan.name)
         load_log = server.log.since(logged) if server else ""
@@ -208,9 +208,9 @@ class ModelsComponent:
             log, environ = server.log.head(), self._environ()
             self._warn(no_gpu_warning(gpus, log, environ, told))
 
-    async def _tell_memory(self, plans: Sequence[ModelPlan]) -> None:
+    async def _warn_of_memory(self, plans: Sequence[ModelPlan]) -> None:
         """Keep in step with models that requests load and the engine unloads."""
-        board, loaded = self._context.board, await self._engine.api.list_loaded()
+        board, loaded = self._context.store, await self._engine.api.list_loaded()
         for plan in plans:
             now = loaded.get(plan.name.key)
             board.model(
@@ -228,7 +228,7 @@ class ModelsComponent:
 
     def _engine_has_gpu(self) -> bool:
         # By the engine's log, which its own component has read.
-        return self._context.board.snapshot().compute != "CPU"
+        return self._context.store.snapshot().compute != "CPU"
 
     def _environ(self) -> dict[str, str]:
         """Return what of the environment decides which devices the engine sees."""
@@ -237,4 +237,4 @@ class ModelsComponent:
 
     def _warn(self, warning: str) -> None:
         """Tell this one warning, in place of an earlier one; empty for none."""
-        self._context.board.warn("models", *([warning] if warning else []))
+        self._context.store.warn("models", *([warning] if warning else []))

@@ -20,7 +20,7 @@ from ...tunnel.probe import probe_member
 from ..context import DaemonContext
 from .gateway import GatewayComponent
 
-_STRANGER: Final = (
+_NO_MEMBER: Final = (
     "Something else is behind this URL, too: a notebook with a different key, or "
     "another program. It gets requests of the pool's clients, and their keys."
 )
@@ -63,13 +63,13 @@ class PoolMembership:
             EndpointUnavailable: If at the first time a stranger is there, too.
             NetworkUnreachable, TunnelFailed, UserActionRequired: If nobody answers.
         """
-        pool, policy = self._pool, self._context.policy
+        pool, policy = self._pool, self._context.timeouts
         if pool is None:
             return False
         count = 1 if self._is_proved else policy.pool_start_probes
         answers = await self._ask_often(url, pool, count)
         if None in answers and not self._is_proved:
-            raise EndpointUnavailable(_STRANGER, _ONE_KEY)
+            raise EndpointUnavailable(_NO_MEMBER, _ONE_KEY)
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         if len(failures) == count:
             raise failures[0]
@@ -78,7 +78,7 @@ class PoolMembership:
 
     async def watch(self, url: str) -> None:
         """Ask now and then who is there, and tell all when our models change."""
-        policy, loop = self._context.policy, asyncio.get_running_loop()
+        policy, loop = self._context.timeouts, asyncio.get_running_loop()
         due = loop.time() + policy.pool_probe_every_s
         while True:
             await asyncio.sleep(policy.heartbeat_s)
@@ -95,7 +95,7 @@ class PoolMembership:
 
     def facts(self) -> dict[str, Any]:
         """Return what the state tells of the pool."""
-        pool, policy = self._pool, self._context.policy
+        pool, policy = self._pool, self._context.timeouts
         if pool is None:
             return {}
         gateway = self._gateway.gateway
@@ -105,7 +105,7 @@ class PoolMembership:
             reached=gateway.metrics.last_tunnel_request,
         )
         is_mixed = time.monotonic() - self._stranger_at <= policy.pool_member_s
-        warnings = (f"{_STRANGER} {_ONE_KEY}",) if is_mixed else ()
+        warnings = (f"{_NO_MEMBER} {_ONE_KEY}",) if is_mixed else ()
         return {"members": members, "warnings": (*warnings, *differences(members))}
 
     async def _ask_often(
@@ -113,7 +113,7 @@ class PoolMembership:
     ) -> list[MemberInfo | BaseException | None]:
         """Ask at once as often as told; each question reaches any member."""
         self._told = self._gateway.gateway.access.models
-        deadline_s = self._context.policy.probe_s
+        deadline_s = self._context.timeouts.probe_s
         answers = await asyncio.gather(
             *(
                 probe_member(

@@ -50,15 +50,15 @@ class TunnelComponent:
         self._gateway_ready, self._models_ready = gateway_ready, models_ready
         self._session = Readiness()
         self._pool = PoolMembership(context, gateway)
-        counts = context.board.live_fields
-        context.board.live_fields = lambda: {**counts(), **self._facts()}
+        counts = context.store.live_fields
+        context.store.live_fields = lambda: {**counts(), **self._facts()}
         self._without_rule = ""
         self._agent_log = RedactedLog(context.folder.log("agent"), context.redact)
 
-    async def live(self, ready: Readiness) -> None:
+    async def run(self, ready: Readiness) -> None:
         """Fetch the agent, connect, prove the URL, and watch all three."""
         context = self._context
-        board, settings, policy = context.board, context.settings, context.policy
+        board, settings, policy = context.store, context.settings, context.timeouts
         await self._pool.join()
         if settings.local:
             await self._stay_off(ready)
@@ -124,7 +124,7 @@ class TunnelComponent:
         return await self._connect(agent, version, "")
 
     async def _connect(self, agent: Tunnel, version: str, traffic_policy: str) -> str:
-        board, settings = self._context.board, self._context.settings
+        board, settings = self._context.store, self._context.settings
         url = await agent.connect(
             board.snapshot().local_url,
             domain=settings.domain,
@@ -143,19 +143,19 @@ class TunnelComponent:
         return {**facts, "warnings": (*warnings, *facts.get("warnings", ()))}
 
     async def _stay_off(self, ready: Readiness) -> None:
-        self._context.board.update(url="")
+        self._context.store.update(url="")
         for stage in ("tunnel", "probe"):
-            self._context.board.stage(stage, Phase.OFF, "not wanted (--local)")
+            self._context.store.stage(stage, Phase.OFF, "not wanted (--local)")
         ready.set_ready()
         await asyncio.Event().wait()
 
     async def _prove(self, url: str) -> None:
-        board = self._context.board
+        board = self._context.store
         board.stage("probe", Phase.STARTING, f"calling {url}")
         if await self._pool.prove(url):
             board.stage("probe", Phase.READY, f"{url} leads to the pool")
             return
-        await self._call(url, self._context.policy.probe_s)
+        await self._call(url, self._context.timeouts.probe_s)
         board.stage("probe", Phase.READY, f"{url} leads here")
 
     async def _call(self, url: str, within_s: float) -> None:
@@ -165,7 +165,7 @@ class TunnelComponent:
         await probe(url, provider, nonce=nonce, expect=expect, deadline_s=within_s)
 
     async def _watch_health(self, agent: Tunnel, url: str) -> None:
-        metrics, policy = self._gateway.gateway.metrics, self._context.policy
+        metrics, policy = self._gateway.gateway.metrics, self._context.timeouts
         prove = partial(self._call, url)
         raise _Hung(await wait_until_unresponsive(agent, metrics, prove, policy))
 
@@ -179,7 +179,7 @@ class TunnelComponent:
 
     async def _watch_session(self, url: str) -> None:
         """Prove the URL again after each reconnect, and after long silence."""
-        policy, board = self._context.policy, self._context.board
+        policy, board = self._context.timeouts, self._context.store
         while True:
             if self._session.is_up:
                 await self._idle_or_lost(policy.probe_idle_s)

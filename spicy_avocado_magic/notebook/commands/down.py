@@ -33,6 +33,7 @@ def down_text(result: DownResult) -> str:
     if not result.was_running:
         return f"Cleaned up after a service that had crashed: {processes}."
     return (
-        f"Stopped in {format_duration(result.seconds)}: {processes}. "
-        "Nothing is left: no process, no open port, no file with a secret."
+        f"Stopped in {format_duration(result.seconds)} ({processes}). The URL and its "
+        "keys no longer work; models stay on disk. Nothing is left: no process, no "
+        "open port, no file with a secret."
     )

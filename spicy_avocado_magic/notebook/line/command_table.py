@@ -177,9 +177,8 @@ LOGS: Final = CommandSpec(
         "%avocado_logs tunnel --follow",
     ),
     notes="Components are host (the service itself), engine (Ollama), models, gateway, "
-    "tunnel (ngrok) and rehearsal. Without one, all logs are merged by time. #4 is the "
-    "number of an event; later events name it as their cause. The logs can be read "
-    "without a running service, until %avocado_down deletes them.",
+    "tunnel (ngrok) and rehearsal. Without one, all logs are merged by time. The logs "
+    "can be read without a running service, until %avocado_down deletes them.",
 )
 KEYS: Final = CommandSpec(
     name="avocado_keys",

@@ -72,8 +72,8 @@ class Host:
             ),
             folder=self.folder,
             models_folder=path / "models",
-            policy=Timeouts(),
-            board=self.board,
+            timeouts=Timeouts(),
+            store=self.board,
             children=self.children,
             log=self.log.append,
         )

@@ -37,10 +37,10 @@ class Model:
         """A reference, so that garbage collection does not close it."""
 
     def ask(
-        self, state: State, question: ChatRequest, policy: Timeouts
+        self, state: State, request: ChatRequest, timeouts: Timeouts
     ) -> Generator[ChatChunk, None, None]:
         """Return the answer's generator."""
-        self.asked.append(question)
+        self.asked.append(request)
         self.open = self._answer()
         return self.open
 
