@@ -64,7 +64,7 @@ def pytest_report_header() -> str:
 def pytest_collection() -> Generator[None, object, object]:
     """Collect tests, not garbage: Python 3.11.7 may fail to parse meanwhile.
 
-    What was collected lives until the end, so no later garbage collection visits it.
+    The collected tests stay until the end, so no later garbage collection visits them.
     """
     gc.disable()
     try:
