@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config.api_keys import ANONYMOUS, OWNER, ApiKey
 from ..config.settings import Settings
-from ..gateway.metrics import Metrics, UsageCounter
+from ..gateway.counters import Metrics, UsageCounter
 from ..protocol.state import ApiKeyState, ModelUsage, TrafficStats
 from ..protocol.usage import KeyLimits, TokenUsage, UsageTotals, shared_fields
 

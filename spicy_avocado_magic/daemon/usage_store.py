@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..config.api_keys import ApiKey, key_digest
-from ..gateway.metrics import UsageCounter
+from ..gateway.counters import UsageCounter
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state_folder import read_private, write_private
 from ..protocol.usage import UsageTotals, shared_fields

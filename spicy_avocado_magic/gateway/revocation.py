@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from .authentication import KeyStore
+from .counters import Metrics
 from .error_responses import ErrorResponse, quota_used_up
-from .metrics import Metrics
 from .request_context import RequestContext
 
 _MIN_WAIT_S: Final = 0.001

@@ -19,8 +19,8 @@ from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.authorization import Authorizer
+from spicy_avocado_magic.gateway.counters import UsageCounter
 from spicy_avocado_magic.gateway.error_responses import ErrorResponse
-from spicy_avocado_magic.gateway.metrics import UsageCounter
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ...config.timeouts import Timeouts
 from ...config.tunnel import TUNNEL
 from ...errors import LOG_LINES_SHOWN, AvocadoError, TrafficPolicyRejected, TunnelFailed
-from ...gateway.metrics import Metrics
+from ...gateway.counters import Metrics
 from ...protocol.pool import gateway_proof
 from ...protocol.state import Phase
 from ...system.processes import Identity
