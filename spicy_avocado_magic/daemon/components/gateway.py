@@ -1,4 +1,4 @@
-"""The gateway as a component, and what it lets in as settings change."""
+"""Gateway component, and its access rules from the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..traffic import traffic_fields
 
 
 class GatewayComponent:
-    """Opens the gateway and keeps its access rules in step with the settings."""
+    """Runs the gateway and updates its access rules when settings change."""
 
     def __init__(self, context: DaemonContext) -> None:
         self._context = context
@@ -37,7 +37,7 @@ class GatewayComponent:
         context.store.live_fields = self._counts
 
     def refresh(self) -> None:
-        """Let the present settings decide from the next request on."""
+        """Apply the present settings from the next request on."""
         now = self.gateway.access
         self.gateway.access = replace(
             access_of(self._context.settings),
@@ -47,9 +47,7 @@ class GatewayComponent:
         self.gateway.metrics.retain_keys(
             [key.name for key in self._context.settings.keys]
         )
-        self.gateway.limits = Limits.from_timeouts(
-            self._context.timeouts, self._context.settings.limits
-        )
+        self.gateway.limits = self._limits()
 
     def _limits(self) -> Limits:
         return Limits.from_timeouts(
@@ -66,7 +64,7 @@ class GatewayComponent:
         self.gateway.access = access
 
     async def run(self, ready: Readiness) -> None:
-        """Open the port, and keep it open until cancelled."""
+        """Open the port and serve until cancelled."""
         context = self._context
         context.store.stage("gateway", Phase.STARTING, "opening its port")
         try:
@@ -93,7 +91,7 @@ class GatewayComponent:
 
 
 def access_of(settings: Settings) -> AccessPolicy:
-    """Return the access rules that the settings ask for."""
+    """Return the access rules of the settings."""
     return AccessPolicy(
         key=None if settings.no_auth else Secret(settings.api_key),
         path_key=settings.path_key,

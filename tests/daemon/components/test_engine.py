@@ -26,6 +26,6 @@ async def test_a_new_life_is_waited_for_from_its_beginning(tmp_path: Path) -> No
         folder=StateFolder(tmp_path),
         store=StateStore(State()),
     )
-    with pytest.raises(EngineFailed, match="no ollama"):
+    with pytest.raises(EngineFailed, match="not an Ollama program"):
         await EngineComponent(context, gateway).run(Readiness())
     assert told == [None]

@@ -153,7 +153,7 @@ async def test_an_address_of_another_machine_is_told(bench: Bench) -> None:
     """What cannot be had is no reason to end."""
     bench.want("192.0.2.1:9464")
     state = await bench.until(lambda state: bool(state.warnings))
-    assert "192.0.2.1:9464 cannot be had" in state.warnings[0]
+    assert "192.0.2.1:9464 cannot be opened" in state.warnings[0]
 
 
 async def test_the_end_closes_the_port(bench: Bench, unused_tcp_port: int) -> None:
