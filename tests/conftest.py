@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Generator
 from typing import Final
 
@@ -64,7 +65,7 @@ def pytest_report_header() -> str:
 def pytest_collection() -> Generator[None, object, object]:
     """Collect tests, not garbage: Python 3.11.7 may fail to parse meanwhile.
 
-    What was collected lives until the end, so no later garbage collection visits it.
+    The collected tests stay until the end, so no later garbage collection visits them.
     """
     gc.disable()
     try:
@@ -72,6 +73,16 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Save measured coverage before xdist kills workers that end too slowly."""
+    if (coverage := sys.modules.get("coverage")) is None:
+        return
+    if (measured := coverage.Coverage.current()) is not None:
+        measured.stop()
+        measured.save()
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], uvloop.Loop]]:

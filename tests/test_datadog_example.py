@@ -14,7 +14,7 @@ from spicy_avocado_magic.config.limits import Limits
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.config.validators import validate_address
 from spicy_avocado_magic.gateway.admission import AdmissionQueue
-from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.counters import Metrics
 from spicy_avocado_magic.gateway.openmetrics import PATH, MetricsCollector
 
 FOLDER: Final = Path(__file__).parents[1] / "examples" / "datadog"

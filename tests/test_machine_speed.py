@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the session measure anew; return the list of measured factors."""
+    """Let the session measure again; return the list of measured factors."""
     factors: list[float] = []
 
     def measure() -> float:

@@ -90,9 +90,9 @@ async def _run(folder: StateFolder, request: LaunchRequest, redact: Redactor) ->
     context = DaemonContext(
         settings=settings,
         folder=folder,
-        policy=timeouts,
+        timeouts=timeouts,
         platform=detect_platform(),
-        board=StateStore(
+        store=StateStore(
             State(
                 rehearsal=settings.sources.rehearsal,
                 version=__version__,
@@ -129,7 +129,7 @@ async def _run(folder: StateFolder, request: LaunchRequest, redact: Redactor) ->
         reaper.stop()
         kept = folder.restart_files if supervisor.keep_desired_state else ()
         folder.remove(keep=(*kept, *folder.logs))
-        log.record("host", ENDED, supervisor.why or "after an internal error")
+        log.record("host", ENDED, supervisor.reason or "after an internal error")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Keys for others: made, checked and taken back, as values; and what each has used."""
+"""Named API keys of the running daemon: created, checked, revoked and listed."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _ID_BYTES: Final = 8
 
 
 def new_secret(prefix: str = "avocado-") -> str:
-    """Return a key that nobody can guess."""
+    """Return a random key."""
     return prefix + secrets.token_urlsafe(KEY_BYTES)
 
 
 def add_api_key(
     settings: Settings, grant: ApiKeyRequest, now: float
 ) -> tuple[Settings, ApiKey]:
-    """Return settings with one key more, and that key.
+    """Return settings with a new key, and that key.
 
-    An expired key of the same name makes room for it.
+    It replaces an expired key of the same name.
 
     Args:
-        settings: Those of now.
+        settings: The present settings.
         grant: What the new key may do.
         now: Seconds since the epoch.
 
     Raises:
-        UsageError: If there can be no such key.
+        UsageError: If the key is not allowed.
     """
     kept = tuple(
         key
@@ -65,7 +65,7 @@ def remove_api_key(settings: Settings, name: str) -> Settings:
     """Return settings without the key of this name.
 
     Raises:
-        UsageError: If there is none, with the nearest match.
+        UsageError: If there is none, with the closest name.
     """
     names = [key.name for key in settings.keys]
     if name not in names:
@@ -79,83 +79,83 @@ def remove_api_key(settings: Settings, name: str) -> Settings:
 def _check(settings: Settings, grant: ApiKeyRequest) -> None:
     if settings.no_auth:
         raise UsageError(
-            "Under --no-auth anybody is let in, so keys have no use.",
-            "Ask for keys first: %avocado_up --no-auth=false",
+            "With --no-auth no key is needed, so a named key has no effect.",
+            "Require keys first: %avocado_up --no-auth=false",
         )
     if grant.name in [key.name for key in settings.keys]:
         raise UsageError(
-            f"There is a key named {grant.name!r} already.",
-            "Choose another name, or take that key back with %avocado_keys revoke.",
+            f"A key named {grant.name!r} exists already.",
+            "Choose another name, or revoke that key with %avocado_keys revoke.",
         )
     if len(settings.keys) >= MAX_NAMED_KEYS:
         raise UsageError(
-            f"There are {MAX_NAMED_KEYS} named keys, which is the most.",
-            "Take one back with %avocado_keys revoke.",
+            f"There are {MAX_NAMED_KEYS} named keys already, and no more are allowed.",
+            "Revoke one with %avocado_keys revoke.",
         )
     if grant.manage and not settings.manage:
         raise UsageError(
-            "Managing models is switched off here, for every key.",
+            "Managing models is switched off for every key.",
             "Switch it on first: %avocado_up --manage",
         )
     if not settings.any_model:
         _check_models(settings.models, grant.models)
 
 
-def _check_models(served: tuple[str, ...], asked: tuple[str, ...]) -> None:
-    """Refuse a model that the key could not use.
+def _check_models(served: tuple[str, ...], requested: tuple[str, ...]) -> None:
+    """Check that the key's models are served.
 
     Raises:
-        UsageError: With the nearest one that is served.
+        UsageError: For one that is not, with the closest served name.
     """
     known = {ModelName.parse(name).key: name for name in served}
-    for name in asked:
+    for name in requested:
         if ModelName.parse(name).key not in known:
             hint = did_you_mean(name, served, f"Served: {', '.join(served)}.")
             raise UsageError(
-                f"{name} is not served, so the key could not use it.",
+                f"The model {name} is not served, so the key could not use it.",
                 f"{hint} Serve more with %avocado_up MODEL, or --any-model.",
             )
 
 
 class ApiKeyManager:
-    """Changes the named keys of a running host, and nothing besides."""
+    """Changes of the named keys of a running daemon."""
 
     def __init__(self, context: DaemonContext, gateway: GatewayComponent) -> None:
         self._context, self._gateway = context, gateway
 
     async def watch(self) -> None:
-        """Hold what several requests use together against their key's bound."""
+        """Cancel requests of keys whose parallel requests exceed the quota together."""
         while True:
-            await asyncio.sleep(self._context.policy.overdraft_every_s)
+            await asyncio.sleep(self._context.timeouts.overdraft_every_s)
             cancel_over_quota(self._gateway.gateway.metrics)
 
     def states(self) -> tuple[ApiKeyState, ...]:
-        """Return every key with its limits and use; no secret is in it."""
+        """Return every key with its limits and usage, without secrets."""
         metrics = self._gateway.gateway.metrics
         return api_key_states(self._context.settings, metrics, time.time())
 
     def add(self, grant: ApiKeyRequest) -> str:
-        """Let somebody in from now on; return the secret of the new key.
+        """Create a key, valid from now on, and return its secret.
 
         Raises:
-            UsageError: If there can be no such key.
+            UsageError: If the key is not allowed.
         """
         settings, key = add_api_key(self._context.settings, grant, time.time())
-        self._become(settings, key.name)
-        self._context.log(f"a key was given to {key.name}")
+        self._apply(settings, key.name)
+        self._context.log(f"created the key of {key.name}")
         return key.secret
 
     def revoke(self, name: str) -> None:
-        """Let a key in no more, and end what is open with it.
+        """Revoke a key, and cancel its requests in flight.
 
         Raises:
-            UsageError: If there is none of that name.
+            UsageError: If no key has this name.
         """
-        self._become(remove_api_key(self._context.settings, name), name)
-        self._context.log(f"the key of {name} was taken back")
+        self._apply(remove_api_key(self._context.settings, name), name)
+        self._context.log(f"revoked the key of {name}")
 
-    def _become(self, settings: Settings, name: str) -> None:
-        # Stored first: what a full disk does not take must not hold either.
+    def _apply(self, settings: Settings, name: str) -> None:
+        # Stored first: a change that a full disk loses must not take effect.
         save_desired_state(self._context, settings)
         self._context.settings = settings
         self._gateway.refresh()

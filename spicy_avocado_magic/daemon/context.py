@@ -1,4 +1,4 @@
-"""What all lives of one host share: settings, folders, the board and the children."""
+"""Context that all components share: settings, folders, state, child processes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .state_store import StateStore
 
 
 class RedactedLog:
-    """What a child says to us, line by line: stamped, redacted and bounded."""
+    """Log of a child's lines: with a time, redacted, of bounded size."""
 
     def __init__(self, path: Path, redact: Redactor) -> None:
         self._file, self._redact = RotatingFile(path), redact
 
     def __call__(self, text: str) -> None:
-        """Append its lines; they are lost where the disk is full."""
+        """Append lines; they are lost if the disk is full."""
         stamp = utc_text(time.time())
         self._file.append([f"{stamp} {x}" for x in self._redact(text).splitlines()])
 
@@ -40,46 +40,45 @@ class RedactedLog:
 
 
 class ChildProcesses:
-    """The process groups that the host started: on record, and under guard."""
+    """The process groups that the daemon started, recorded and known to the reaper."""
 
     def __init__(
-        self, folder: StateFolder, record: DaemonRecord, guard: Reaper
+        self, folder: StateFolder, record: DaemonRecord, reaper: Reaper
     ) -> None:
-        self._folder, self._record, self._guard = folder, record, guard
+        self._folder, self._record, self._reaper = folder, record, reaper
         self._children: dict[str, Identity] = {}
         self.is_on_record = True
-        """Whether the record tells of all of them."""
+        """Whether the record on disk has all of them."""
         self.warn: Callable[..., None] = lambda *_: None
-        """Told what is wrong with the record; nothing if all is well."""
+        """Called with a problem of the record, or with nothing once it is solved."""
 
     def add(self, name: str, identity: Identity) -> None:
-        """Put a group on record before anything else happens with it."""
+        """Record a group before it is used."""
         self._children[name] = identity
-        self._guard.add(name, identity)
+        self._reaper.add(name, identity)
         self.publish()
 
     def remove(self, name: str) -> None:
-        """Take a group that has ended off the record."""
+        """Remove a group that has ended."""
         self._children.pop(name, None)
-        self._guard.done(name)
+        self._reaper.done(name)
         self.publish()
 
     def all(self) -> dict[str, Identity]:
-        """Return the groups that are on record now, by name."""
+        """Return the recorded groups by name."""
         return dict(self._children)
 
     async def republish_periodically(self, every_s: float) -> None:
-        """Write the record once the disk takes it again, until cancelled."""
+        """Write the record again once the disk allows it, until cancelled."""
         while True:
             await asyncio.sleep(every_s)
             if not self.is_on_record:
                 self.publish()
 
     def publish(self) -> None:
-        """Write the record, by which kernels find the host.
+        """Write the record by which kernels find the daemon.
 
-        Where the disk takes nothing more, the last one stays: the guard knows the
-        children all the same.
+        On a full disk the previous record stays; the reaper knows the children anyway.
         """
         children = tuple(
             Child(name=name, identity=identity)
@@ -90,7 +89,7 @@ class ChildProcesses:
             self._folder.write_record(record)
         except OSError as error:
             self.is_on_record = False
-            self.warn(f"Nothing can be written to {self._folder.path}: {error}.")
+            self.warn(f"The folder {self._folder.path} cannot be written: {error}.")
         else:
             self.is_on_record = True
             self.warn()
@@ -98,13 +97,13 @@ class ChildProcesses:
 
 @dataclass(slots=True, kw_only=True)
 class DaemonContext:
-    """Handed to every life; ``settings`` is replaced when they change."""
+    """The context of every component; ``settings`` is replaced by each change."""
 
     settings: Settings
     folder: StateFolder
-    policy: Timeouts
+    timeouts: Timeouts
     platform: Platform
-    board: StateStore
+    store: StateStore
     children: ChildProcesses
     log: EventLog
     redact: Redactor
@@ -121,7 +120,7 @@ class DaemonContext:
 
     @property
     def engines_folder(self) -> Path:
-        """Where engines are kept; what was chosen once stays, or all comes again."""
+        """The folder of engines; chosen once, so that nothing is downloaded twice."""
         if self._engines_choice is None:
             is_rehearsal = self.settings.sources.rehearsal
             self._engines_choice = engines_folder(rehearsal=is_rehearsal)
@@ -129,19 +128,19 @@ class DaemonContext:
 
     @property
     def models_folder(self) -> Path:
-        """Where models are kept; what was chosen once stays, or the engine's differs.
+        """The folder of models; chosen once, so that the engine has the same.
 
         Raises:
-            UsageError: If that is on a drive that is not mounted.
+            UsageError: If it is on a drive that is not mounted.
         """
-        asked = self.settings.models_dir
-        if self._models_choice is None or self._models_choice[0] != asked:
+        models_dir = self.settings.models_dir
+        if self._models_choice is None or self._models_choice[0] != models_dir:
             chosen = models_folder(
-                asked,
+                models_dir,
                 rehearsal=self.settings.sources.rehearsal,
                 scratch=self.platform.scratch,
             )
-            self._models_choice = (asked, chosen)
+            self._models_choice = (models_dir, chosen)
         folder = self._models_choice[1]
         require_drive_mounted(folder, self.platform)
         return folder

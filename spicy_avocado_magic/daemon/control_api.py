@@ -86,7 +86,7 @@ class ControlServer:
         return to_failure(known, self._context.redact)
 
     async def _state(self, _request: web.Request) -> web.Response:
-        return _reply(self._context.board.snapshot())
+        return _reply(self._context.store.snapshot())
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -99,7 +99,7 @@ class ControlServer:
         return response
 
     async def _follow(self, after: int) -> AsyncIterator[StateMessage]:
-        board = self._context.board
+        board = self._context.store
         while not self._supervisor.ending.is_set():
             version, state = board.version, board.snapshot()
             news = [event for event in board.events if event.sequence > after]
@@ -112,7 +112,7 @@ class ControlServer:
     async def _rest(self, board: StateStore, sequence: int) -> None:
         """Wait before the next message, but not if a transition occurs."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._context.policy.state_every_s):
+            async with asyncio.timeout(self._context.timeouts.state_every_s):
                 while board.sequence == sequence:
                     await board.wait_change()
 
@@ -123,7 +123,7 @@ class ControlServer:
         ]
         _, pending = await asyncio.wait(
             waits,
-            timeout=self._context.policy.heartbeat_s,
+            timeout=self._context.timeouts.heartbeat_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
         for task in pending:
@@ -148,16 +148,16 @@ class ControlServer:
         return _reply(Acknowledged())
 
     async def _keys(self, _request: web.Request) -> web.Response:
-        return _reply(KeysReply(keys=tuple(self._supervisor.sharing.states())))
+        return _reply(KeysReply(keys=tuple(self._supervisor.api_keys.states())))
 
     async def _add_key(self, request: web.Request) -> web.Response:
         message = from_json(AddKeyMessage, await request.json())
         grant = from_json(ApiKeyRequest, message.grant)
-        return _reply(AddKeyReply(secret=self._supervisor.sharing.add(grant)))
+        return _reply(AddKeyReply(secret=self._supervisor.api_keys.add(grant)))
 
     async def _revoke_key(self, request: web.Request) -> web.Response:
         message = from_json(RevokeKeyMessage, await request.json())
-        self._supervisor.sharing.revoke(message.name)
+        self._supervisor.api_keys.revoke(message.name)
         return _reply(Acknowledged())
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
@@ -165,7 +165,7 @@ class ControlServer:
         message = from_json(CreateMessage, await request.json())
         lines = [""]
         creation = asyncio.create_task(
-            self._supervisor.creating.create(
+            self._supervisor.model_builder.create(
                 message.name, message.modelfile, Path(message.folder), lines.append
             )
         )
@@ -187,7 +187,7 @@ class ControlServer:
         lines: list[str],
     ) -> None:
         while not creation.done():
-            await asyncio.wait([creation], timeout=self._context.policy.state_every_s)
+            await asyncio.wait([creation], timeout=self._context.timeouts.state_every_s)
             del lines[:-1]
             text = self._context.redact(lines[-1])
             await _write(response, CreateEvent(text=text))

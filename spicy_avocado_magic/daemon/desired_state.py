@@ -1,4 +1,4 @@
-"""What is wanted, on disk: by it a host that was killed is started anew."""
+"""Desired state on disk, from which a killed daemon is started again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .context import DaemonContext
 
 
 def save_desired_state(context: DaemonContext, settings: Settings) -> None:
-    """Write settings down, keys included, and let none of their secrets be seen.
+    """Write the settings with their keys, and add their secrets to the redactor.
 
-    The tunnel's token is in the agent's config already.
+    The tunnel's token is in the agent's config instead.
     """
     context.redact.add(*secrets_of(settings))
     stored = to_json(replace(settings, token=""))
@@ -24,19 +24,19 @@ def save_desired_state(context: DaemonContext, settings: Settings) -> None:
 
 
 def public_settings(settings: Settings) -> dict[str, Any]:
-    """Return what differs from the defaults, without what must never be seen."""
-    told = {
+    """Return the settings that differ from the defaults, without secrets."""
+    shown = {
         part.name: to_json(getattr(settings, part.name))
         for part in fields(settings)
-        # Fields with secrets are left out of ``repr``, too.
+        # Fields with secrets are not in ``repr`` either.
         if part.repr and getattr(settings, part.name) != part.default
     }
-    told.pop("sources", None)
-    return told | {"keys": [key.name for key in settings.keys]}
+    shown.pop("sources", None)
+    return shown | {"keys": [key.name for key in settings.keys]}
 
 
 def secrets_of(settings: Settings) -> tuple[str, ...]:
-    """Return all that must never be seen."""
+    """Return every secret in the settings."""
     return (
         settings.token,
         settings.api_key,

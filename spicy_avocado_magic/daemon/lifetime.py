@@ -1,4 +1,4 @@
-"""How long the host lives: with its owner, and for its time to live."""
+"""Lifetime of the daemon: its owner, and ``--ttl``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..system.processes import Identity
 from .context import DaemonContext
 
 _END_IS_NEAR: Final = (
-    "It will soon end by itself (--ttl); %avocado_up --ttl 4h keeps it for 4 hours."
+    "The service will soon end (--ttl); %avocado_up --ttl 4h keeps it for 4 hours."
 )
 
 
 class Lifetime:
-    """Ends the host when nobody owns it any more, or when its time has run out.
+    """Watch that stops the daemon after its owner has ended, or after ``--ttl``.
 
     Args:
-        context: What the host knows; ``board.ends_at`` is when its time runs out.
-        owner: The notebook server or program; None where there is none to outlive.
-        end: Told why the host has to end.
+        context: The context; ``store.ends_at`` is when the time runs out.
+        owner: The notebook server or program; None for none.
+        end: Called with the reason of the stop.
     """
 
     def __init__(
@@ -30,42 +30,42 @@ class Lifetime:
         self._is_end_near = False
 
     def watches(self) -> dict[str, Coroutine[Any, Any, None]]:
-        """Return what has to run as long as the host does, by name."""
+        """Return the coroutines that run as long as the daemon, by name."""
         return {"owner": self._watch_owner(), "ttl": self._watch_ttl()}
 
     def restart(self, ttl_s: float) -> None:
-        """Let the host live for so long (seconds) from now on; 0 is without limit."""
+        """Set the time to live in seconds from now on; 0 means no limit."""
         now = asyncio.get_running_loop().time()
-        self._context.board.ends_at = now + ttl_s if ttl_s else None
+        self._context.store.ends_at = now + ttl_s if ttl_s else None
         self._warn_of_end()
 
     async def _watch_owner(self) -> None:
-        policy = self._context.policy
+        timeouts = self._context.timeouts
         gone_s = 0.0
         while True:
-            await asyncio.sleep(policy.owner_check_every_s)
+            await asyncio.sleep(timeouts.owner_check_every_s)
             is_owned = self._owner is None or self._owner.is_alive
             if is_owned or self._context.settings.detach:
                 gone_s = 0.0
                 continue
-            gone_s += policy.owner_check_every_s
-            if gone_s >= policy.owner_gone_s:
-                self._end("its owner, the notebook server or program, has gone")
+            gone_s += timeouts.owner_check_every_s
+            if gone_s >= timeouts.owner_gone_s:
+                self._end("its owner, the notebook server or program, has ended")
 
     async def _watch_ttl(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._context.policy.heartbeat_s)
+            await asyncio.sleep(self._context.timeouts.heartbeat_s)
             self._warn_of_end()
-            ends_at = self._context.board.ends_at
+            ends_at = self._context.store.ends_at
             if ends_at is not None and loop.time() >= ends_at:
-                self._end("its time to live ran out")
+                self._end("the time of --ttl is over")
 
     def _warn_of_end(self) -> None:
-        """Warn of the end by ``--ttl`` once it is near, and only then."""
-        board, warn_s = self._context.board, self._context.policy.ttl_warn_s
+        """Warn once the end by ``--ttl`` is near, and only then."""
+        store, warn_s = self._context.store, self._context.timeouts.ttl_warn_s
         now = asyncio.get_running_loop().time()
-        is_near = board.ends_at is not None and board.ends_at - now <= warn_s
+        is_near = store.ends_at is not None and store.ends_at - now <= warn_s
         if is_near != self._is_end_near:
             self._is_end_near = is_near
-            board.warn("ttl", *([_END_IS_NEAR] if is_near else []))
+            store.warn("ttl", *([_END_IS_NEAR] if is_near else []))

@@ -1,8 +1,8 @@
-"""The guard: ends the host's children when the host dies by any cause.
+"""Reaper: a tiny process that ends the daemon's children when the daemon dies.
 
-A tiny process at the other end of a pipe. The host tells it of each group that it
-starts; when the pipe closes, the guard ends them, the agent first, so that no
-tunnel outlives the gateway and no stranger can slip behind the public URL.
+The daemon sends it each process group over a pipe. When the pipe closes, the reaper
+kills the groups, the agent first, so that the tunnel never outlives the gateway and
+the public URL never leads to another program.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOOK_S: Final = 0.002
 
 
 def main(lines: Iterable[str]) -> None:
-    """Follow the host's lines, then end all that is still listed."""
+    """Read the daemon's lines; at their end kill every group that is still listed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: dict[str, Identity] = {}
@@ -46,10 +46,10 @@ def main(lines: Iterable[str]) -> None:
     for name in sorted(groups, key=lambda name: name != "agent"):
         _kill(groups[name])
         _wait_gone(groups[name])
-    # An agent that was being started when the host died is not listed yet.
+    # An agent that was starting when the daemon died is not listed yet.
     for orphan in find_by_argument(agent_config) if agent_config else ():
         _kill(orphan)
-    # Last of all: nothing may delay the end of what is exposed.
+    # Last, since nothing may delay the end of what is exposed.
     record_death(flight, groups, by=GUARD)
 
 
@@ -60,14 +60,14 @@ def _kill(identity: Identity) -> None:
 
 
 def _wait_gone(identity: Identity) -> None:
-    """Return once a killed process has gone, so that the next goes after it."""
+    """Return once a killed process is gone, so that the order is kept."""
     deadline = time.monotonic() + _GONE_S
     while identity.is_alive and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
 
 
 class Reaper:
-    """The host's end of the pipe; starts a guard and replaces one that died."""
+    """The daemon's end of the pipe; starts a reaper and replaces one that died."""
 
     def __init__(self, agent_config: Path, log: Path) -> None:
         self._agent_config, self._log = agent_config, log
@@ -76,59 +76,59 @@ class Reaper:
 
     @property
     def identity(self) -> Identity | None:
-        """The guard's own process."""
+        """The reaper's own process."""
         return identify(self._process.pid) if self._process else None
 
     def start(self) -> None:
-        """Start a guard and tell it all that it must know."""
-        self._let_go()
+        """Start a reaper and send it every group."""
+        self._close()
         command = [sys.executable, "-P", "-m", "spicy_avocado_magic.daemon.reaper"]
         with self._log.open("ab") as log:
             self._process = spawn(command, log=log, stdin=subprocess.PIPE)
         flight = self._agent_config.with_name(FILE_NAME)
-        self._tell("config", str(self._agent_config), str(flight))
+        self._send("config", str(self._agent_config), str(flight))
         for name, identity in self._groups.items():
-            self._tell("add", name, str(identity.pid), identity.start)
+            self._send("add", name, str(identity.pid), identity.start)
 
     async def keep(self, every_s: float) -> None:
-        """Replace the guard whenever it is found dead."""
+        """Replace the reaper whenever it has died."""
         while True:
             await asyncio.sleep(every_s)
             if self._process is None or self._process.poll() is not None:
                 self.start()
 
     def add(self, name: str, identity: Identity) -> None:
-        """Have this group ended should the host die."""
+        """Add a group to end if the daemon dies."""
         self._groups[name] = identity
-        self._tell("add", name, str(identity.pid), identity.start)
+        self._send("add", name, str(identity.pid), identity.start)
 
     def done(self, name: str) -> None:
-        """Forget a group that the host has ended itself."""
+        """Remove a group that the daemon has ended itself."""
         if self._groups.pop(name, None) is not None:
-            self._tell("done", name)
+            self._send("done", name)
 
     def stop(self) -> None:
-        """Let the guard go; everything that it watched has ended."""
-        self._tell("stand-down", "")
-        self._let_go()
+        """Stop the reaper, once every group has ended."""
+        self._send("stand-down", "")
+        self._close()
 
-    def _let_go(self) -> None:
-        """Close the pipe, if there is one, and wait for the guard's end."""
+    def _close(self) -> None:
+        """Close the pipe, if there is one, and wait for the reaper's end."""
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
-            # A dead guard's pipe may still hold a line that nobody reads.
+            # A dead reaper's pipe may still hold an unread line.
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             process.wait()
 
-    def _tell(self, *words: str) -> None:
+    def _send(self, *words: str) -> None:
         pipe = self._process.stdin if self._process else None
         if pipe is not None and not pipe.closed:
             try:
                 pipe.write(("\t".join(words) + "\n").encode())
                 pipe.flush()
             except BrokenPipeError:
-                return  # ``keep`` starts another, which is told everything
+                return  # ``keep`` starts another and sends it everything
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one place that knows the rehearsal: starts its world and points at it."""
+"""Process of the rehearsal's loopback world, started by the daemon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def start_world(folder: Path, log: Path, *, ready_s: float) -> RehearsalPr
     """Start the loopback world; it ends when its standard input closes.
 
     Raises:
-        ComponentFailed: If it does not say where it listens in time.
+        ComponentFailed: If it does not send its addresses within ``ready_s`` seconds.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "spicy_avocado_magic.rehearsal", str(folder)]
@@ -52,7 +52,7 @@ def _no_world() -> ComponentFailed:
 
 
 class RehearsalProcess:
-    """The rehearsal's process, as its host sees it."""
+    """A running loopback world and its addresses."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self._process, self._folder = process, folder
@@ -60,11 +60,11 @@ class RehearsalProcess:
 
     @property
     def identity(self) -> Identity | None:
-        """Its process group's leader."""
+        """The leader of its process group."""
         return identify(self._process.pid)
 
     async def stop(self) -> None:
-        """End it, and remove all that the rehearsal wrote to disk."""
+        """End it, and remove everything that the rehearsal wrote to disk."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

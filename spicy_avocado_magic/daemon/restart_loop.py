@@ -1,4 +1,4 @@
-"""Keeps one component true: life after life, with backoff, until told to end."""
+"""Restart loop of one component, with backoff and a limit on crashes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ RunComponent = Callable[["Readiness"], Awaitable[None]]
 
 
 class RestartRequested(Exception):
-    """A life was ended on purpose, so that the next begins with new settings."""
+    """A run was cancelled on purpose, so that the next one uses new settings."""
 
 
 class Readiness:
-    """Whether a component is up, to be awaited both ways."""
+    """Readiness of a component, which can be awaited either way."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._down.set()
         self._clock = clock
-        self.risen_at: float | None = None
-        """When it became ready in this life, however it fell; None if it did not."""
+        self.ready_at: float | None = None
+        """When this run became ready, in seconds of the clock; None if it did not."""
 
     @property
     def was_ready(self) -> bool:
-        """Whether it was ready at any time in this life."""
-        return self.risen_at is not None
+        """Whether it was ready at any time in this run."""
+        return self.ready_at is not None
 
     @property
     def is_up(self) -> bool:
@@ -43,13 +43,13 @@ class Readiness:
         return self._up.is_set()
 
     def set_ready(self) -> None:
-        """Say that it is ready."""
-        self.risen_at = self._clock()
+        """Mark it as ready."""
+        self.ready_at = self._clock()
         self._down.clear()
         self._up.set()
 
     def set_unready(self) -> None:
-        """Say that it is not ready any more."""
+        """Mark it as not ready."""
         self._up.clear()
         self._down.set()
 
@@ -62,28 +62,28 @@ class Readiness:
         await self._down.wait()
 
 
-def backoff_delay_s(policy: Timeouts, failures: int, chance: float) -> float:
-    """Return the seconds before another try: doubled each time, with jitter."""
-    longest = policy.backoff_first_s * 2.0 ** min(failures - 1, 32)
-    jitter_s = policy.backoff_jitter_s
-    return min(policy.backoff_max_s - jitter_s, longest) + chance * jitter_s
+def backoff_delay_s(timeouts: Timeouts, failures: int, chance: float) -> float:
+    """Return the seconds before the next run: doubled each time, with jitter."""
+    longest = timeouts.backoff_first_s * 2.0 ** min(failures - 1, 32)
+    jitter_s = timeouts.backoff_jitter_s
+    return min(timeouts.backoff_max_s - jitter_s, longest) + chance * jitter_s
 
 
 class RestartLoop:
-    """Runs lives of one component.
+    """A loop that runs a component again whenever it has ended.
 
-    A life is a coroutine: bring up, ``rise``, watch. Returning means that
-    something it depends on fell, and is followed by the next life at once; an
-    error is a failed life, followed by backoff or, when pointless, by giving up.
-    One that was ready for long is tried again almost at once, the first time.
+    A run is a coroutine: bring up, set ready, watch. One that returns lost something
+    that it depends on, and the next run follows at once. An error is a crash, followed
+    by backoff, or by giving up where no delay can help. After a long time of being
+    ready, the first restart follows almost at once.
     """
 
     def __init__(
         self,
         name: str,
-        live: RunComponent,
-        board: StateStore,
-        policy: Timeouts,
+        run: RunComponent,
+        store: StateStore,
+        timeouts: Timeouts,
         *,
         log: Callable[[str], None],
         on_given_up: Callable[[], None] = lambda: None,
@@ -92,129 +92,129 @@ class RestartLoop:
         self.name = name
         self._on_given_up = on_given_up
         self.ready = Readiness(clock)
-        self._live, self._board, self._policy = live, board, policy
+        self._component, self._store, self._timeouts = run, store, timeouts
         self._log, self._clock = log, clock
         self._failures: list[tuple[float, AvocadoError]] = []
-        """Those that are not forgotten, each with when it was."""
+        """The crashes within the window, each with its time."""
         self._was_ready = False
         self._was_stable = False
-        """Whether the last life was ready for long."""
-        self._life: asyncio.Task[None] | None = None
-        self._renewal = asyncio.Event()
+        """Whether the last run was ready for at least ``stable_s``."""
+        self._task: asyncio.Task[None] | None = None
+        self._restart_requested = asyncio.Event()
 
     def restart(self, *, with_new_settings: bool = False) -> None:
-        """Begin a new life now, with failures forgotten; ends a running one.
+        """Start a new run now and forget crashes; a present run is cancelled.
 
-        With settings that have never worked it is as new: what then fails is told
-        after a few tries, to whoever asked for them.
+        New settings have never worked, so they get only as many tries as a first
+        start, and whoever asked for them soon sees the error.
         """
         self._failures.clear()
         if with_new_settings:
-            # The life that is ended here must not count for the new settings.
-            self._was_ready, self.ready.risen_at = False, None
-        self._board.reset(self.name)
-        self._renewal.set()
-        if self._life is not None:
-            self._life.cancel()
+            # The run that is cancelled here must not count for the new settings.
+            self._was_ready, self.ready.ready_at = False, None
+        self._store.reset(self.name)
+        self._restart_requested.set()
+        if self._task is not None:
+            self._task.cancel()
 
     async def run(self) -> None:
-        """Run lives until cancelled; a component given up waits for ``renew``."""
+        """Run the component until cancelled; after giving up, wait for ``restart``."""
         while True:
             try:
-                await self._tries()(self._one_life)
+                await self._retrying()(self._run_once)
             except RestartRequested:
                 continue
             except AvocadoError as error:
-                self._log(f"{self.name}: given up: {error}")
+                self._log(f"{self.name}: gave up: {error}")
                 self._on_given_up()
-                self._board.fail(self.name, error, again=False)
-                await self._renewal.wait()
+                self._store.fail(self.name, error, again=False)
+                await self._restart_requested.wait()
 
-    def _tries(self) -> AsyncRetrying:
+    def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
-            retry=retry_if_exception(self._is_worth_another_try),
+            retry=retry_if_exception(self._is_retryable),
             wait=lambda _: self._delay_s(),
-            before_sleep=self._say_backoff,
+            before_sleep=self._report_backoff,
             sleep=self._sleep,
             reraise=True,
         )
 
     def _delay_s(self) -> float:
         if self._was_stable:
-            return self._policy.stable_pause_s
+            return self._timeouts.stable_pause_s
         chance = random.random()  # noqa: S311  (jitter needs no cryptographic chance)
-        return backoff_delay_s(self._policy, len(self._failures), chance)
+        return backoff_delay_s(self._timeouts, len(self._failures), chance)
 
-    def _is_worth_another_try(self, error: BaseException) -> bool:
+    def _is_retryable(self, error: BaseException) -> bool:
         if not isinstance(error, AvocadoError):
             return False
-        # After a lost network the service may take our old session for another's.
+        # After a network loss the service may count our old session as another's.
         is_passing = isinstance(error, EndpointInUse) and self._was_ready
         if error.permanent and not is_passing:
             return False
-        tries = self._policy.restart_tries
+        tries = self._timeouts.restart_tries
         if not self._was_ready:
-            tries = self._policy.first_start_tries
+            tries = self._timeouts.first_start_tries
         crashes = [
             e for _, e in self._failures if not isinstance(e, NetworkUnreachable)
         ]
         return len(crashes) < tries
 
-    def _say_backoff(self, attempt: RetryCallState) -> None:
+    def _report_backoff(self, attempt: RetryCallState) -> None:
         error = attempt.outcome.exception() if attempt.outcome else None
         if isinstance(error, AvocadoError):
-            self._log(f"{self.name}: failed life {len(self._failures)}: {error}")
-            self._board.fail(self.name, error, again=True)
+            self._log(f"{self.name}: crash {len(self._failures)}: {error}")
+            self._store.fail(self.name, error, again=True)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._renewal.wait()
+                await self._restart_requested.wait()
 
-    async def _one_life(self) -> None:
-        self._renewal.clear()
-        self.ready.risen_at = None
-        self._life = asyncio.create_task(self._whole_life(), name=self.name)
+    async def _run_once(self) -> None:
+        self._restart_requested.clear()
+        self.ready.ready_at = None
+        self._task = asyncio.create_task(self._run_component(), name=self.name)
         try:
-            await self._life
+            await self._task
         except asyncio.CancelledError:
-            _raise_own_cancel()
+            _raise_if_cancelled()
             raise RestartRequested from None
         except Exception as error:
-            _raise_own_cancel()
-            raise self._remembered(as_avocado_error(error)) from error
+            _raise_if_cancelled()
+            raise self._record_failure(as_avocado_error(error)) from error
         finally:
             self._was_ready = self._was_ready or self.ready.was_ready
             self.ready.set_unready()
-        _raise_own_cancel()
+        _raise_if_cancelled()
         raise RestartRequested
 
-    def _remembered(self, error: AvocadoError) -> AvocadoError:
-        """Count a failure; old ones are forgotten, unless it never was ready since."""
-        now, risen_at = self._clock(), self.ready.risen_at
-        was_ready_s = 0.0 if risen_at is None else now - risen_at
-        self._was_stable = was_ready_s >= self._policy.stable_s
-        if risen_at is not None:
-            oldest = now - self._policy.crash_window_s
-            self._failures = [one for one in self._failures if one[0] > oldest]
+    def _record_failure(self, error: AvocadoError) -> AvocadoError:
+        """Count a crash; old ones are dropped if the run had become ready."""
+        now, ready_at = self._clock(), self.ready.ready_at
+        was_ready_s = 0.0 if ready_at is None else now - ready_at
+        self._was_stable = was_ready_s >= self._timeouts.stable_s
+        if ready_at is not None:
+            oldest = now - self._timeouts.crash_window_s
+            self._failures = [crash for crash in self._failures if crash[0] > oldest]
         self._failures.append((now, error))
         return error
 
-    async def _whole_life(self) -> None:
-        await self._live(self.ready)
+    async def _run_component(self) -> None:
+        await self._component(self.ready)
 
 
-def _raise_own_cancel() -> None:
-    """Go on with a cancel of the keeper itself, however its life took it."""
+def _raise_if_cancelled() -> None:
+    """Raise the cancellation of this loop itself, whatever its run made of it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
 async def first_completed(*contenders: Coroutine[Any, Any, Any]) -> int:
-    """Return the index of the first to finish; the others are cancelled.
+    """Return the index of the first coroutine that finishes; cancel the others.
 
-    An error of the first is raised.
+    If the first one raised, its error is raised.
     """
     tasks = [asyncio.ensure_future(contender) for contender in contenders]
     try:

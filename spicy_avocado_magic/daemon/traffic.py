@@ -1,4 +1,4 @@
-"""What went through the gateway, as the state tells it."""
+"""Traffic statistics of the gateway as fields of the state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config.api_keys import ANONYMOUS, OWNER, ApiKey
 from ..config.settings import Settings
-from ..gateway.metrics import Metrics, UsageCounter
+from ..gateway.counters import Metrics, UsageCounter
 from ..protocol.state import ApiKeyState, ModelUsage, TrafficStats
 from ..protocol.usage import KeyLimits, TokenUsage, UsageTotals, shared_fields
 
@@ -16,13 +16,13 @@ from ..protocol.usage import KeyLimits, TokenUsage, UsageTotals, shared_fields
 def traffic_fields(
     metrics: Metrics, settings: Settings, *, queued: int, lost_lines: int = 0
 ) -> dict[str, Any]:
-    """Return the facts of the state that change with every request.
+    """Return the fields of the state that change with every request.
 
     Args:
-        metrics: Of the gateway.
-        settings: Which keys there are.
-        queued: Requests that wait for a place before the engine.
-        lost_lines: Of the access log.
+        metrics: The metrics of the gateway.
+        settings: The settings with the API keys.
+        queued: Number of requests that wait for the engine.
+        lost_lines: Number of access-log lines that could not be written.
     """
     return {
         "requests": metrics.requests,
@@ -55,7 +55,7 @@ def _traffic(metrics: Metrics, queued: int, lost_lines: int) -> TrafficStats:
 def api_key_states(
     settings: Settings, metrics: Metrics, now: float
 ) -> tuple[ApiKeyState, ...]:
-    """Return every key with its use, the owner's first; no secret is in it."""
+    """Return every key with its usage, the owner's first, without secrets."""
     if settings.no_auth:
         return (_state(ApiKey(name=ANONYMOUS, secret=""), metrics, now),)
     owner = ApiKey(name=OWNER, secret="", manage=settings.manage)

@@ -1,4 +1,4 @@
-"""What each named key has used, kept on disk so that it outlives a killed host."""
+"""Usage of each named key on disk, so that it outlives a killed daemon."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..config.api_keys import ApiKey, key_digest
-from ..gateway.metrics import UsageCounter
+from ..gateway.counters import UsageCounter
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state_folder import read_private, write_private
 from ..protocol.usage import UsageTotals, shared_fields
@@ -20,19 +20,19 @@ from .context import DaemonContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry(UsageTotals):
-    """The use of one key, by its name and id: a new key of that name starts anew."""
+    """Usage of one key, by name and id: a new key of the same name starts at zero."""
 
     name: str
     id: str
     last_at: float | None = None
-    """Seconds since the epoch; of the last request."""
+    """Time of the last request, in seconds since the epoch."""
 
 
 class UsageStore:
-    """Writes the counts of the gateway down, and gives them back to the next one.
+    """Saved counts of the gateway, restored by the next daemon.
 
-    What was used in the seconds before a host is killed may be lost. There is no
-    secret in the file.
+    The usage of the seconds before a daemon is killed may be lost. The file holds no
+    secret.
     """
 
     def __init__(self, context: DaemonContext, gateway: GatewayComponent) -> None:
@@ -40,10 +40,10 @@ class UsageStore:
         self._written = ""
 
     def restore(self) -> None:
-        """Count on from what a host of before has left."""
+        """Continue from the counts of an earlier daemon."""
         metrics = self._gateway.gateway.metrics
         keys = {(key.name, key.id): key for key in self._context.settings.keys}
-        # Seconds of the two clocks differ by the same amount all the time.
+        # The difference between the two clocks is constant.
         ago_s = time.time() - time.monotonic()
         for entry in self._read():
             key = keys.get((entry.name, entry.id))
@@ -56,20 +56,20 @@ class UsageStore:
             )
 
     def _read(self) -> list[_Entry]:
-        # What cannot be read is what a full disk cut short.
+        # A file that is unreadable was cut short by a full disk.
         with contextlib.suppress(ValueError, TypeError):
-            plain = json.loads(read_private(self._context.folder.usage) or "[]")
-            return [from_json(_Entry, item) for item in plain]
+            entries = json.loads(read_private(self._context.folder.usage) or "[]")
+            return [from_json(_Entry, entry) for entry in entries]
         return []
 
     async def save_periodically(self) -> None:
-        """Save at every turn, until cancelled."""
+        """Save every ``usage_every_s`` seconds, until cancelled."""
         while True:
-            await asyncio.sleep(self._context.policy.usage_every_s)
+            await asyncio.sleep(self._context.timeouts.usage_every_s)
             self.save()
 
     def save(self) -> None:
-        """Write down what has changed, in one step."""
+        """Write the file in one step, if anything has changed."""
         keys, used = self._context.settings.keys, self._gateway.gateway.metrics.keys
         text = json.dumps([to_json(entry) for entry in _entries(keys, used)])
         if text == self._written:
@@ -77,7 +77,7 @@ class UsageStore:
         try:
             write_private(self._context.folder.usage, text)
         except OSError as error:
-            self._context.log(f"the use of keys could not be saved: {error}")
+            self._context.log(f"could not save the usage of keys: {error}")
             return
         self._written = text
 

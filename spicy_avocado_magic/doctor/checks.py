@@ -7,7 +7,7 @@ from typing import Final
 
 from ..config.tunnel import TUNNEL
 from ..system.network import INTERNET
-from . import folders, leftovers, machine, network, programs, service, token
+from . import folders, machine, network, ports_and_processes, programs, service, token
 from .runner import Check
 
 _remote = partial(Check, is_remote=True, timeout_remedy=INTERNET)
@@ -31,7 +31,7 @@ CHECKS: Final = (
     _remote("agent host", network.check_agent_download, needs_tunnel=True),
     _remote(TUNNEL.name, network.check_edge, needs_tunnel=True),
     Check("clock", network.check_clock, is_remote=True),
-    Check("ports", leftovers.check_ports),
-    Check("remains", leftovers.check_leftovers),
+    Check("ports", ports_and_processes.check_ports),
+    Check("remains", ports_and_processes.check_leftovers),
     Check("service", service.check_service),
 )

@@ -28,10 +28,10 @@ from .authentication import Caller, RateLimiter
 from .authorization import AccessPolicy, Authorizer
 from .connection import Connection, ConnectionTable
 from .cors import preflight_headers
+from .counters import Metrics
 from .error_responses import SERVER_NAME, ErrorResponse, quota_exhausted
 from .forwarder import Forwarder
 from .handler import ProxyHandler
-from .metrics import Metrics
 from .request_context import CLIENT_CLOSED_REQUEST, RequestContext
 from .response import fail_stream
 from .revocation import cancel_at_expiry, cancel_revoked

@@ -18,8 +18,8 @@ from ..protocol.error_shapes import ApiDialect
 from ..system.redaction import Secret
 from .admission import AdmissionQueue
 from .connection import Connection
+from .counters import FIRST_TOKEN_BOUNDS_S, Metrics, TimeToFirstToken, UsageCounter
 from .error_responses import SERVER_NAME, ErrorResponse
-from .metrics import FIRST_TOKEN_BOUNDS_S, Metrics, TimeToFirstToken, UsageCounter
 from .server import HttpServer
 
 if TYPE_CHECKING:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from .authentication import Caller, KeyStore
+from .authentication import KeyStore
+from .counters import Metrics
 from .error_responses import ErrorResponse, quota_used_up
-from .metrics import Metrics
 from .request_context import RequestContext
 
 _MIN_WAIT_S: Final = 0.001
@@ -60,16 +59,14 @@ def cancel_over_quota(metrics: Metrics) -> None:
     Each request stops at the tokens that were left when it began; only this function
     adds up those that run in parallel.
     """
-    running: Counter[Caller] = Counter()
-    for context in metrics.open:
-        caller = context.caller
-        if caller is not None and caller.tokens and context.is_counted:
-            running[caller] += context.tokens.event_count
-    over = {
-        caller
-        for caller, events in running.items()
-        if events and metrics.tokens_of(caller) >= caller.tokens
+    running = {
+        context.caller
+        for context in metrics.open
+        if context.caller is not None
+        and context.is_counted
+        and context.tokens.event_count
     }
+    over = {key for key in running if 0 < key.tokens <= metrics.tokens_of(key)}
     for context in list(metrics.open):
         if context.caller in over:
             context.cancel(quota_used_up())

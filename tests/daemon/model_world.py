@@ -209,9 +209,9 @@ class Session:
                 sources=Endpoints(registry=registry, rehearsal=rehearsal),
             ),
             folder=StateFolder(folder),
-            policy=POLICY,
+            timeouts=POLICY,
             platform=PLATFORMS[-1],
-            board=self.board,
+            store=self.board,
             children=cast("Any", None),
             log=EventLog(folder / "flight.log", redact),
             redact=redact,
@@ -223,7 +223,7 @@ class Session:
             self.context, self._gateway, cast("Any", engine), self.engine_ready
         )
         self.keeper = RestartLoop(
-            "models", life.live, self.board, POLICY, log=self.context.log
+            "models", life.run, self.board, POLICY, log=self.context.log
         )
         self.ready = self.keeper.ready
         self._url = ""

@@ -14,7 +14,7 @@ from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.daemon.api_keys import add_api_key, new_secret, remove_api_key
 from spicy_avocado_magic.daemon.traffic import api_key_states
 from spicy_avocado_magic.errors import UsageError
-from spicy_avocado_magic.gateway.metrics import Metrics, UsageCounter
+from spicy_avocado_magic.gateway.counters import Metrics, UsageCounter
 
 NOW = 1_000_000.0
 ANN = ApiKey(name="ann", secret="avocado-ann", id="1", expires_at=NOW + 60)

@@ -19,8 +19,8 @@ from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.state_store import StateStore
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.authorization import Authorizer
+from spicy_avocado_magic.gateway.counters import UsageCounter
 from spicy_avocado_magic.gateway.error_responses import ErrorResponse
-from spicy_avocado_magic.gateway.metrics import UsageCounter
 from spicy_avocado_magic.protocol.state import State
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from spicy_avocado_magic.system.redaction import Redactor
@@ -37,8 +37,8 @@ class Host:
         self.context: Any = SimpleNamespace(
             settings=Settings(models=("tiny",), api_key="avocado-owner", token="tok"),
             folder=StateFolder(path),
-            policy=Timeouts(overdraft_every_s=0.001),
-            board=StateStore(State()),
+            timeouts=Timeouts(overdraft_every_s=0.001),
+            store=StateStore(State()),
             probe_secret=b"secret",
             log=self.log.append,
             redact=self.redact,
@@ -61,14 +61,14 @@ async def test_a_key_holds_at_once_is_stored_and_never_seen(tmp_path: Path) -> N
     secret = host.sharing.add(ApiKeyRequest(name="ann"))
     assert host.opens(secret)
     assert host.opens("avocado-owner"), "the owner is shut out"
-    stored = json.loads(host.context.folder.wanted.read_text())
+    stored = json.loads(host.context.folder.desired_state.read_text())
     assert [key["secret"] for key in stored["keys"]] == [secret]
     assert stored["token"] == "", "the token is in two files"
     assert secret not in host.redact(f"it says {secret}")
     assert secret not in " ".join(host.log)
     host.sharing.revoke("ann")
     assert not host.opens(secret)
-    assert secret not in host.context.folder.wanted.read_text()
+    assert secret not in host.context.folder.desired_state.read_text()
 
 
 async def test_a_key_that_cannot_be_stored_does_not_hold(

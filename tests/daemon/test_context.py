@@ -87,9 +87,9 @@ def test_folders_that_were_chosen_stay_until_others_are_asked_for(
     context = DaemonContext(
         settings=Settings(sources=Endpoints()),
         folder=folder,
-        policy=Timeouts(),
+        timeouts=Timeouts(),
         platform=PLATFORMS[-1],
-        board=StateStore(State()),
+        store=StateStore(State()),
         children=ChildProcesses(
             folder, DaemonRecord(host=me), Reaper(tmp_path, tmp_path)
         ),

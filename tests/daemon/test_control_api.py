@@ -86,12 +86,12 @@ class Listener:
         self.log: list[str] = []
         self.changes: list[tuple[Mapping[str, Any], bool]] = []
         self.error: Exception | None = None
-        self.sharing = Sharing()
-        self.creating = Maker()
+        self.api_keys = Sharing()
+        self.model_builder = Maker()
         self.context = SimpleNamespace(
             redact=Redactor(),
-            board=StateStore(State()),
-            policy=Timeouts().scaled(20),
+            store=StateStore(State()),
+            timeouts=Timeouts().scaled(20),
             log=self.log.append,
         )
 
@@ -152,7 +152,7 @@ async def test_the_state_is_the_boards(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """A kernel reads everything at once."""
-    listener.context.board.update(url="https://x.example")
+    listener.context.store.update(url="https://x.example")
     async with kernel.get("/state") as response:
         state = from_json(State, await response.json())
     assert state.url == "https://x.example"
@@ -162,8 +162,8 @@ async def test_a_transition_is_told_at_once_and_progress_is_not(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """What has become ready is shown then, not when a quarter of a second is over."""
-    listener.context.policy = replace(listener.context.policy, state_every_s=3600.0)
-    board = listener.context.board
+    listener.context.timeouts = replace(listener.context.timeouts, state_every_s=3600.0)
+    board = listener.context.store
     async with asyncio.timeout(scaled(5)), kernel.get("/events?after=0") as response:
         await response.content.readline()
         board.progress("install", 1, 10)
@@ -188,7 +188,7 @@ async def test_a_follower_that_leaves_is_no_mistake(
         await response.content.readline()
         response.close()
     with pytest.raises(TimeoutError):  # ten heartbeats, none of which can be sent
-        async with asyncio.timeout(10 * listener.context.policy.heartbeat_s):
+        async with asyncio.timeout(10 * listener.context.timeouts.heartbeat_s):
             await noted.wait()
 
 
@@ -196,7 +196,7 @@ async def test_a_follower_gets_what_is_new_and_a_heartbeat(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """Events after the number that was given, each once, and the end of the host."""
-    board = listener.context.board
+    board = listener.context.store
     board.stage("serve", Phase.STARTING, "one")
     board.stage("serve", Phase.STARTING, "two")
     async with asyncio.timeout(scaled(5)), kernel.get("/events?after=1") as response:
@@ -249,7 +249,7 @@ async def test_keys_are_given_listed_and_taken_back(
     grant = ApiKeyRequest(name="ann", rpm=3, models=("tiny",), expires_s=60.0)
     async with kernel.post("/keys", json={"grant": to_json(grant)}) as response:
         assert await response.json() == {"secret": "secret of ann"}
-    assert listener.sharing.grants == [grant]
+    assert listener.api_keys.grants == [grant]
     async with kernel.get("/keys") as response:
         listed = await response.json()
     assert from_json(ApiKeyState, listed["keys"][0]) == ApiKeyState(name="ann")
@@ -266,7 +266,7 @@ async def test_a_grant_that_cannot_be_is_refused(
     for grant in ({"name": "an\nn"}, {"name": "ann", "rpm": "x"}, {}):
         async with kernel.post("/keys", json={"grant": grant}) as response:
             assert response.status == 400
-    assert listener.sharing.grants == []
+    assert listener.api_keys.grants == []
 
 
 MAKE = {"name": "mine", "modelfile": "FROM tiny", "folder": "/somewhere"}
@@ -283,18 +283,18 @@ async def test_a_model_is_made_while_the_kernel_listens(
         for _ in range(2):
             event = json.loads(await response.content.readline())
             assert event["text"] == "two", "what a terminal obeys got through"
-        listener.creating.go_on.set()
+        listener.model_builder.go_on.set()
         *_, last = (await response.content.read()).splitlines()
     assert json.loads(last)["pulled"] == ["tiny:latest"]
-    assert listener.creating.asked == [("mine", "FROM tiny", Path("/somewhere"))]
+    assert listener.model_builder.asked == [("mine", "FROM tiny", Path("/somewhere"))]
 
 
 async def test_a_model_that_cannot_be_made_is_told_with_why(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """After the stream has begun, so in its last line."""
-    listener.creating.error = UsageError("No.", "Yes.")
-    listener.creating.go_on.set()
+    listener.model_builder.error = UsageError("No.", "Yes.")
+    listener.model_builder.go_on.set()
     async with (
         asyncio.timeout(scaled(5)),
         kernel.post("/create", json=MAKE) as response,
@@ -313,9 +313,9 @@ async def test_a_kernel_that_listens_no_more_ends_the_making(
         await response.content.readline()
         response.close()
     async with asyncio.timeout(scaled(5)):
-        await listener.creating.was_cancelled.wait()
+        await listener.model_builder.was_cancelled.wait()
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(10 * listener.context.policy.heartbeat_s):
+        async with asyncio.timeout(10 * listener.context.timeouts.heartbeat_s):
             await noted.wait()
 
 

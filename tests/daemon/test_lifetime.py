@@ -50,7 +50,7 @@ class Host:
         self.whys: list[str] = []
         self.ended = asyncio.Event()
         context: Any = SimpleNamespace(
-            board=self.board, policy=POLICY, settings=Settings(detach=detach)
+            store=self.board, timeouts=POLICY, settings=Settings(detach=detach)
         )
         identity: Any = owner
         self.lifetime = Lifetime(context, identity, self.end)
@@ -116,7 +116,7 @@ async def test_a_host_ends_when_its_time_has_run_out() -> None:
         ends_at = host.board.ends_at
         assert ends_at is not None
         assert any("--ttl 4h" in text for text in host.board.snapshot().warnings)
-        assert "time to live" in await host.why()
+        assert "--ttl" in await host.why()
         assert asyncio.get_running_loop().time() >= ends_at
 
 

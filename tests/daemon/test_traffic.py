@@ -10,7 +10,7 @@ from spicy_avocado_magic.config.api_keys import ANONYMOUS, OWNER, ApiKey
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.daemon.traffic import traffic_fields
 from spicy_avocado_magic.gateway.authentication import Caller
-from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.counters import Metrics
 from spicy_avocado_magic.protocol.json_codec import from_json, to_json
 from spicy_avocado_magic.protocol.state import State
 

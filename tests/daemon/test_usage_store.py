@@ -19,7 +19,7 @@ from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.components.gateway import GatewayComponent
 from spicy_avocado_magic.daemon.context import DaemonContext
 from spicy_avocado_magic.daemon.usage_store import UsageStore
-from spicy_avocado_magic.gateway.metrics import Metrics, UsageCounter
+from spicy_avocado_magic.gateway.counters import Metrics, UsageCounter
 from spicy_avocado_magic.protocol.state_folder import StateFolder
 from tests.machine_speed import scaled
 
@@ -36,7 +36,7 @@ class Host:
         self.context: Any = SimpleNamespace(
             settings=Settings(keys=keys),
             folder=self.folder,
-            policy=Timeouts(usage_every_s=0.001),
+            timeouts=Timeouts(usage_every_s=0.001),
             log=self.log.append,
         )
         gateway: Any = SimpleNamespace(gateway=SimpleNamespace(metrics=self.metrics))

@@ -21,7 +21,12 @@ PROMISED: Final = {
     "kaggle": ("on the GPU", "Hello"),
     "own-model": ("How do I tell when", "pirate:latest"),
     "quickstart": ("Hello", "http://127.0.0.1:"),
-    "sharing": ("A key for ann", "bob:  401", "cleo: 200", "member"),
+    "sharing": (
+        "New key for ann. It is shown only this once:",
+        "bob:  401",
+        "cleo: 200",
+        "member",
+    ),
 }
 """What a notebook shows that it was written to show."""
 

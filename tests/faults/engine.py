@@ -134,7 +134,7 @@ ROWS = (
         part="engine",
         detect_s=_HANG_S,
         # By its health check, or by the requests that wait: whichever sees it first.
-        user_sees=("It is started again; requests that were running are lost",),
+        user_sees=("It is restarted automatically; requests in progress are lost",),
         engine=Engine.EITHER,
     ),
     Fault(

@@ -143,7 +143,7 @@ def _ended_by_down(service: Service) -> Timing:
 
 def _ended_by_ttl(service: Service) -> Timing:
     def is_warned(state: State) -> bool:
-        return any("soon end by itself" in text for text in texts(state))
+        return any("will soon end" in text for text in texts(state))
 
     assert not is_warned(service.state()), "warned an hour before the end"
     near_s = service.timeouts.ttl_warn_s - 1.0

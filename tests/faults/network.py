@@ -142,7 +142,7 @@ def _up_once_it_is_there(
 def _tries(service: Service, component: str) -> int:
     """Return how often a component has failed, by the event log."""
     entries = read_tail(service.folder.path, 10_000)
-    return sum(e.component == component and "failed life" in e.text for e in entries)
+    return sum(e.component == component and ": crash " in e.text for e in entries)
 
 
 def _as_it_was_brought_up(service: Service) -> Timing:

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from spicy_avocado_magic.config.api_keys import ApiKey
 from spicy_avocado_magic.gateway.admission import AdmissionQueue
 from spicy_avocado_magic.gateway.app import Gateway
-from spicy_avocado_magic.gateway.metrics import Metrics, UsageCounter
+from spicy_avocado_magic.gateway.counters import Metrics, UsageCounter
 from spicy_avocado_magic.gateway.openmetrics import MetricsCollector
 
 from .conftest import PUBLIC_HOST, WITH_KEY, Engine, Open, bounds

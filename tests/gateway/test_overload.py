@@ -179,7 +179,7 @@ class Polite:
 
     async def chat(self) -> str:
         """Return why a request failed; empty if it did not."""
-        statuses = ""
+        failures = ""
         for number in range(self._tries):
             await asyncio.sleep(0.3 * number)
             try:
@@ -187,17 +187,17 @@ class Polite:
                 async with self.client.post(self._url, json=sent) as reply:
                     if reply.status == 200:
                         return ""
-                    statuses += f"{reply.status} {await reply.text()}; "
+                    failures += f"{reply.status} {await reply.text()}; "
             except (aiohttp.ClientError, TimeoutError) as error:
-                statuses += f"{error!r}; "
-        return statuses
+                failures += f"{error!r}; "
+        return failures
 
     async def chats(self, until: Callable[[], bool]) -> list[str]:
         """Return what failed of ever more requests."""
-        statuses = [await self.chat() for _ in range(POLITE)]
+        failures = [await self.chat() for _ in range(POLITE)]
         while not until():
-            statuses.append(await self.chat())
-        return [failure for failure in statuses if failure]
+            failures.append(await self.chat())
+        return [failure for failure in failures if failure]
 
 
 async def _watched(lone: Lone, done: asyncio.Event) -> int:

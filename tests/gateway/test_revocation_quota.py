@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from spicy_avocado_magic.gateway.authentication import Caller
-from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.counters import Metrics
 from spicy_avocado_magic.gateway.request_context import RequestContext
 from spicy_avocado_magic.gateway.revocation import cancel_over_quota
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from spicy_avocado_magic.config.api_keys import ApiKey
 from spicy_avocado_magic.gateway.authentication import Caller
 from spicy_avocado_magic.gateway.authorization import AccessPolicy
-from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.counters import Metrics
 from tests.machine_speed import scaled
 
 from .conftest import OWNER, Engine, Open, exchange

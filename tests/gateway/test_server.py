@@ -234,7 +234,7 @@ async def test_stopping_cuts_open_streams_within_the_grace(
     await reader.readuntil(b"first\n")
     started = time.monotonic()
     await front.gateway.stop(0.1)
-    assert time.monotonic() - started < 1, "stopping took longer than its grace"
+    assert time.monotonic() - started < scaled(1), "stopping took longer than its grace"
     async with asyncio.timeout(scaled(1)):
         await engine.left.wait()
     try:
@@ -273,7 +273,7 @@ async def test_stopping_lets_short_answers_arrive(front: Front, engine: Engine) 
     assert len(engine.seen) == 1, "a new request was begun"
     started = time.monotonic()
     await stop
-    assert time.monotonic() - started < 1, "it waited though nobody was left"
+    assert time.monotonic() - started < scaled(1), "it waited though nobody was left"
     async with asyncio.timeout(scaled(1)):
         assert await idle_reader.read() == b"", "a kept connection was still served"
     for each in (writer, idle_writer):

@@ -134,7 +134,7 @@ def test_a_models_folder_on_a_drive_makes_the_next_session_pull_nothing(
         assert state is not None
         details.append(state.stage("pull").detail)
         down()
-    assert "fetched" in details[0]
+    assert "downloaded" in details[0]
     assert "already on disk" in details[1], "the second session pulled again"
 
 

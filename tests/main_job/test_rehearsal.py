@@ -244,7 +244,7 @@ def test_a_models_folder_that_outlives_the_session_is_used_again(
         assert state is not None
         details.append(state.stage("pull").detail)
         down()
-    assert "fetched" in details[0]
+    assert "downloaded" in details[0]
     assert "already on disk" in details[1], "the second session pulled again"
 
 

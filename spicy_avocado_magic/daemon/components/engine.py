@@ -1,4 +1,4 @@
-"""The engine as a component: installed, served, and watched."""
+"""Engine component: installs, starts and watches the Ollama server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..restart_loop import Readiness, first_completed
 
 
 class EngineComponent:
-    """Brings the engine up; while it is down the gateway says so."""
+    """Runs the engine, and sets it as the gateway's upstream while it is up."""
 
     def __init__(self, context: DaemonContext, gateway: Gateway) -> None:
         self._context = context
@@ -36,42 +36,42 @@ class EngineComponent:
         self.log = ProcessLog(context.folder.log("engine"))
         self._server: OllamaProcess | None = None
         self.executable: Path | None = None
-        """The engine's program, by which models can be made; None before the first."""
+        """The engine's program, which also creates models; None before a start."""
         self._warnings: tuple[str, ...] = ()
-        """What was known of the GPU before the engine looked for it."""
+        """Warnings about the GPU from before the engine looked for it."""
 
     @property
     def server(self) -> OllamaProcess | None:
-        """The engine that runs; None while there is none."""
+        """The running engine, or None."""
         return self._server
 
     @property
     def api(self) -> OllamaApi:
-        """A client of the running engine; its calls fail while there is none."""
-        return OllamaApi(self.base_url, self._context.policy)
+        """A client of the running engine; without one its calls fail."""
+        return OllamaApi(self.base_url, self._context.timeouts)
 
     @property
     def base_url(self) -> str:
-        """Where the running engine answers; empty while there is none."""
+        """The URL of the running engine, or empty."""
         return self._server.base_url if self._server else ""
 
     async def run(self, ready: Readiness) -> None:
-        """Install, serve, and watch until the engine exits or hangs."""
+        """Install and start the engine, and watch it until it exits or hangs."""
         context = self._context
         self._gateway.set_upstream(None)
         installed = await self._install()
         self.executable = installed.path
-        context.board.stage("serve", Phase.STARTING, "starting the engine")
+        context.store.stage("serve", Phase.STARTING, "starting the engine")
         server = OllamaProcess(
             executable=installed.path,
             models_dir=context.models_folder,
             log=self.log,
             settings=context.settings,
-            timeouts=context.policy,
+            timeouts=context.timeouts,
             on_spawn=self._on_spawn,
             library_path=self._library_path(),
         )
-        grace_s = context.policy.engine_stop_s
+        grace_s = context.timeouts.engine_stop_s
         try:
             await server.start()
             self._server = server
@@ -80,8 +80,8 @@ class EngineComponent:
             ready.set_ready()
             await first_completed(_until_ended(server), self._until_hung(server))
         except _Hung as hung:
-            grace_s = 0.0  # it would not hear that it is to end
-            context.board.fail("engine", hung.error, again=True)
+            grace_s = 0.0  # it would not react to SIGTERM
+            context.store.fail("engine", hung.error, again=True)
             raise hung.error from None
         finally:
             ready.set_unready()
@@ -98,61 +98,63 @@ class EngineComponent:
         return (path,) if path and Path(path).is_dir() else ()
 
     async def _install(self) -> OllamaInstall:
-        board, settings = self._context.board, self._context.settings
-        board.stage("install", Phase.STARTING, "looking for ollama")
+        store, settings = self._context.store, self._context.settings
+        store.stage("install", Phase.STARTING, "looking for ollama")
         self._warnings = ()
         installed = None
         if settings.sources.engine_path:
             path = Path(settings.sources.engine_path)
             installed = await asyncio.to_thread(read_version, path, origin="given")
             if installed is None:
-                raise EngineFailed(f"{path} is no ollama.", "Name another program.")
+                raise EngineFailed(
+                    f"{path} is not an Ollama program.", "Name another program."
+                )
         elif not settings.ollama_version:
             installed = await asyncio.to_thread(find_on_path)
         if installed is None:
             installed = await self._install_release()
         origin = f"Ollama {installed.version}, {installed.origin}"
-        board.stage("install", Phase.READY, origin)
+        store.stage("install", Phase.READY, origin)
         return installed
 
     async def _install_release(self) -> OllamaInstall:
-        """Install a release with what this machine's GPU can use of it."""
-        board, settings = self._context.board, self._context.settings
-        releases_url, policy = settings.sources.releases_url, self._context.policy
-        number = await resolve_version(settings.ollama_version, releases_url, policy)
+        """Install a release with the libraries that this machine's GPU can use."""
+        store, settings = self._context.store, self._context.settings
+        releases_url, timeouts = settings.sources.releases_url, self._context.timeouts
+        number = await resolve_version(settings.ollama_version, releases_url, timeouts)
         gpus = await asyncio.to_thread(list_nvidia_gpus)
         libraries = select_gpu_libraries(gpus, number)
         if libraries.warning:
             self._warnings = (libraries.warning,)
-            board.warn("engine", *self._warnings)
+            store.warn("engine", *self._warnings)
         return await install(
             number,
             releases_url=releases_url,
             engines=self._context.engines_folder,
-            timeouts=policy,
+            timeouts=timeouts,
             gpu_libraries=libraries.folders,
-            on_progress=lambda done, all_: board.progress("install", done, all_),
-            on_detail=lambda text: board.stage("install", Phase.STARTING, text),
+            on_progress=lambda done, total: store.progress("install", done, total),
+            on_detail=lambda text: store.stage("install", Phase.STARTING, text),
         )
 
     def _describe(self, installed: OllamaInstall, server: OllamaProcess) -> None:
-        board, compute = self._context.board, server.detected_devices()
-        board.update(
+        store, compute = self._context.store, server.detected_devices()
+        store.update(
             engine=f"Ollama {installed.version}",
             compute=compute.text or "CPU",
         )
-        board.warn("engine", *self._warnings, *compute.warnings)
-        what = f"Ollama {installed.version} on {compute.text or 'CPU'}"
-        board.stage("serve", Phase.READY, what)
+        store.warn("engine", *self._warnings, *compute.warnings)
+        detail = f"Ollama {installed.version} on {compute.text or 'CPU'}"
+        store.stage("serve", Phase.READY, detail)
 
     async def _until_hung(self, server: OllamaProcess) -> None:
         raise _Hung(
-            await wait_until_unresponsive(server, self._gateway, self._context.policy)
+            await wait_until_unresponsive(server, self._gateway, self._context.timeouts)
         )
 
 
 class _Hung(Exception):
-    """The engine runs, and does not do its work."""
+    """The engine runs but does not work."""
 
     def __init__(self, error: EngineFailed) -> None:
         super().__init__(error)
@@ -163,56 +165,58 @@ async def _until_ended(server: OllamaProcess) -> None:
     await server.wait_exit()
     raise EngineFailed(
         f"The engine ended by itself ({server.exit_text}).",
-        "It is started again; if it keeps ending, try a smaller model.",
+        "It is restarted automatically; if it keeps ending, try a smaller model.",
         log_tail=server.log_tail(LOG_LINES_SHOWN),
     )
 
 
-_REMEDY: Final = "It is started again; requests that were running are lost."
+_REMEDY: Final = "It is restarted automatically; requests in progress are lost."
 
 
 async def wait_until_unresponsive(
-    server: OllamaProcess, gateway: Gateway, policy: Timeouts
+    server: OllamaProcess, gateway: Gateway, timeouts: Timeouts
 ) -> EngineFailed:
-    """Return why the engine must be taken for hung, as soon as it must."""
-    silent = _until_silent(server, policy)
-    stuck = _until_stuck(server, gateway, policy)
+    """Return an error once the engine counts as hung."""
+    silent = _until_silent(server, timeouts)
+    stuck = _until_stuck(server, gateway, timeouts)
     if await first_completed(silent, stuck) == 0:
-        misses = policy.engine_misses
+        misses = timeouts.engine_misses
         problem = f"The engine has not answered {misses} times in a row."
     else:
-        problem = "The engine answers no request: what runs the model does nothing."
+        problem = (
+            "The engine answers no request: the process that runs the model is idle."
+        )
     tail = server.log_tail(LOG_LINES_SHOWN)
     return EngineFailed(problem, _REMEDY, log_tail=tail)
 
 
-async def _until_silent(server: OllamaProcess, policy: Timeouts) -> None:
-    """Return after misses in a row; after a first one it is asked again at once."""
-    missed, pause_s = 0, policy.engine_check_every_s
-    while missed < policy.engine_misses:
+async def _until_silent(server: OllamaProcess, timeouts: Timeouts) -> None:
+    """Return after ``engine_misses`` failed health checks in a row."""
+    missed, pause_s = 0, timeouts.engine_check_every_s
+    while missed < timeouts.engine_misses:
         await asyncio.sleep(pause_s)
         began = time.monotonic()
         missed = 0 if await server.is_healthy() else missed + 1
         took_s = time.monotonic() - began
-        pause_s = policy.engine_check_every_s
+        pause_s = timeouts.engine_check_every_s
         if missed:
-            pause_s = max(0.0, policy.engine_check_timeout_s - took_s)
+            pause_s = max(0.0, timeouts.engine_check_timeout_s - took_s)
 
 
 async def _until_stuck(
-    server: OllamaProcess, gateway: Gateway, policy: Timeouts
+    server: OllamaProcess, gateway: Gateway, timeouts: Timeouts
 ) -> None:
-    """Return once requests wait, nothing comes, and no runner does anything."""
+    """Return once requests wait, no byte arrives, and no runner is active."""
     loop = asyncio.get_running_loop()
     before: tuple[object, ...] = ()
     since = loop.time()
     while True:
-        await asyncio.sleep(policy.engine_check_every_s)
+        await asyncio.sleep(timeouts.engine_check_every_s)
         effort: tuple[object, ...] = ()
         if server.identity is not None and gateway.is_blocked_on_engine:
             effort = await asyncio.to_thread(runner_activity, server.identity.pid)
         now = (effort, gateway.metrics.bytes_out)
         if not effort or now != before:
             before, since = now, loop.time()
-        elif loop.time() - since >= policy.engine_stuck_s:
+        elif loop.time() - since >= timeouts.engine_stuck_s:
             return

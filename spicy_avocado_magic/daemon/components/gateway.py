@@ -1,4 +1,4 @@
-"""The gateway as a component, and what it lets in as settings change."""
+"""Gateway component, and its access rules from the settings."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from ..traffic import traffic_fields
 
 
 class GatewayComponent:
-    """Opens the gateway and keeps its access rules in step with the settings."""
+    """Runs the gateway and updates its access rules when settings change."""
 
     def __init__(self, context: DaemonContext) -> None:
         self._context = context
         self._access_log = AccessLog(
             context.folder.log("access"),
-            flush_every_s=context.policy.access_log_every_s,
+            flush_every_s=context.timeouts.access_log_every_s,
         )
         self.gateway = Gateway(
             access=access_of(context.settings),
-            timeouts=context.policy,
+            timeouts=context.timeouts,
             probe_secret=context.probe_secret,
             log=self._access_log,
             limits=self._limits(),
         )
-        context.board.live_fields = self._counts
+        context.store.live_fields = self._counts
 
     def refresh(self) -> None:
-        """Let the present settings decide from the next request on."""
+        """Apply the present settings from the next request on."""
         now = self.gateway.access
         self.gateway.access = replace(
             access_of(self._context.settings),
@@ -47,12 +47,12 @@ class GatewayComponent:
         self.gateway.metrics.retain_keys(
             [key.name for key in self._context.settings.keys]
         )
-        self.gateway.limits = Limits.from_timeouts(
-            self._context.policy, self._context.settings.limits
-        )
+        self.gateway.limits = self._limits()
 
     def _limits(self) -> Limits:
-        return Limits.from_timeouts(self._context.policy, self._context.settings.limits)
+        return Limits.from_timeouts(
+            self._context.timeouts, self._context.settings.limits
+        )
 
     def serve(self, models: tuple[str, ...]) -> None:
         """Let clients use exactly these models."""
@@ -63,21 +63,21 @@ class GatewayComponent:
         access = replace(self.gateway.access, public_host=public_host)
         self.gateway.access = access
 
-    async def live(self, ready: Readiness) -> None:
-        """Open the port, and keep it open until cancelled."""
+    async def run(self, ready: Readiness) -> None:
+        """Open the port and serve until cancelled."""
         context = self._context
-        context.board.stage("gateway", Phase.STARTING, "opening its port")
+        context.store.stage("gateway", Phase.STARTING, "opening its port")
         try:
             local_url = await self.gateway.start(context.settings.port)
             guarded = "no key" if context.settings.no_auth else "key required"
-            context.board.update(local_url=local_url)
-            context.board.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
+            context.store.update(local_url=local_url)
+            context.store.stage("gateway", Phase.READY, f"{local_url}, {guarded}")
             ready.set_ready()
             while True:
                 self.gateway.metrics.tick()
-                await asyncio.sleep(context.policy.metrics_every_s)
+                await asyncio.sleep(context.timeouts.metrics_every_s)
         finally:
-            await self.gateway.stop(context.policy.gateway_stop_s)
+            await self.gateway.stop(context.timeouts.gateway_stop_s)
             self._access_log.flush()
 
     def _counts(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class GatewayComponent:
 
 
 def access_of(settings: Settings) -> AccessPolicy:
-    """Return the access rules that the settings ask for."""
+    """Return the access rules of the settings."""
     return AccessPolicy(
         key=None if settings.no_auth else Secret(settings.api_key),
         path_key=settings.path_key,

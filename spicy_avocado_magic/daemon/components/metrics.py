@@ -1,6 +1,6 @@
-"""The port for scrapers, opened, moved and closed as the settings say.
+"""Endpoint for scrapers of metrics, which follows ``--metrics-port``.
 
-It is no component: whatever happens to it, gateway and tunnel go on.
+It has no restart loop: its failures are warnings, and gateway and tunnel go on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..context import DaemonContext
 
 
 class MetricsEndpoint:
-    """Keeps the port for scrapers in step with the settings."""
+    """The metrics server, reopened when the settings change."""
 
     def __init__(self, context: DaemonContext, gateway: Gateway) -> None:
         self._context, self._gateway = context, gateway
@@ -26,24 +26,24 @@ class MetricsEndpoint:
         self._port: MetricsServer | None = None
 
     def refresh(self) -> None:
-        """Let the present settings decide; must be told of every change."""
+        """Apply the present settings; call it after every change."""
         self._changed.set()
 
     async def run(self) -> None:
-        """Open what is wanted, until cancelled; then close it."""
+        """Serve as the settings say until cancelled, then close."""
         try:
             while True:
                 self._changed.clear()
-                is_done = await self._become_wanted()
-                wait_s = None if is_done else self._context.policy.metrics_retry_s
+                is_done = await self._apply()
+                wait_s = None if is_done else self._context.timeouts.metrics_retry_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._changed.wait()
         finally:
             await self._close()
 
-    async def _become_wanted(self) -> bool:
-        """Return whether things are as wanted; what is in the way is told."""
+    async def _apply(self) -> bool:
+        """Apply the settings; return whether it worked, else set a warning."""
         settings = self._context.settings
         wanted = (settings.metrics_port, settings.metrics_token)
         if wanted == self._open_with:
@@ -54,12 +54,13 @@ class MetricsEndpoint:
             try:
                 await self._open(*wanted)
             except AvocadoError as error:
-                why = "is in use by another program"
-                if not isinstance(error, PortInUse):
-                    why = "cannot be had"
-                mend = "Choose another with --metrics-port N; the rest goes on."
-                warnings = [f"No metrics: {settings.metrics_port} {why}. {mend}"]
-        self._context.board.warn("metrics", *warnings)
+                is_in_use = isinstance(error, PortInUse)
+                reason = (
+                    "is in use by another program" if is_in_use else "cannot be opened"
+                )
+                remedy = "Choose another with --metrics-port N; the service goes on."
+                warnings = [f"No metrics: {settings.metrics_port} {reason}. {remedy}"]
+        self._context.store.warn("metrics", *warnings)
         if not warnings:
             self._open_with = wanted
         return not warnings
@@ -67,15 +68,15 @@ class MetricsEndpoint:
     async def _open(self, address: str, token: str) -> None:
         host, _, number = address.rpartition(":")
         page = MetricsCollector(self._gateway.metrics, self._gateway.queue)
-        limits = Limits.from_timeouts(self._context.policy)
+        limits = Limits.from_timeouts(self._context.timeouts)
         port = MetricsServer(page.page, Secret(token), limits)
         url = await port.start(host, int(number))
         self._port = port
-        self._context.board.update(metrics_url=url)
+        self._context.store.update(metrics_url=url)
         self._context.log(f"metrics: {url}")
 
     async def _close(self) -> None:
         port, self._port, self._open_with = self._port, None, None
         if port is not None:
-            self._context.board.update(metrics_url="")
-            await port.stop(self._context.policy.gateway_stop_s)
+            self._context.store.update(metrics_url="")
+            await port.stop(self._context.timeouts.gateway_stop_s)

@@ -1,4 +1,4 @@
-"""Models made from Modelfiles on a running host, one at a time."""
+"""Creation of models from Modelfiles on a running daemon, one at a time."""
 
 from __future__ import annotations
 
@@ -25,90 +25,90 @@ from ..context import DaemonContext
 from .engine import EngineComponent
 
 _CHILD: Final = "create"
-_Tell = Callable[[str], None]
+_ShowProgress = Callable[[str], None]
 
 
 class ModelBuilder:
-    """Has our engine make models; what it makes is not served by that alone."""
+    """Creates models by ``ollama create``; serving them is a separate change."""
 
     def __init__(self, context: DaemonContext, engine: EngineComponent) -> None:
         self._context, self._engine = context, engine
-        self._one = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def create(
-        self, name: str, text: str, folder: Path, tell: _Tell
+        self, name: str, text: str, folder: Path, show: _ShowProgress
     ) -> tuple[str, ...]:
-        """Make a model; a cancel ends what was begun.
+        """Create a model; cancelling stops the creation.
 
         Args:
-            name: Of the model to be; one that is there is replaced.
+            name: Name of the new model; an existing one is replaced.
             text: The Modelfile.
-            folder: Where its relative paths lead from.
-            tell: Told what is being done, in a line.
+            folder: Where its relative paths start.
+            show: Called with a line of progress.
 
         Returns:
-            The models that it is made from and that were pulled for it.
+            The base models that were pulled for it.
 
         Raises:
-            UsageError: If name or Modelfile cannot be right, or it is too early.
-            AvocadoError: If the model it is made from cannot be had.
-            EngineFailed: If the engine does not make it.
+            UsageError: If name or Modelfile is not valid, or the engine is not ready.
+            AvocadoError: If a base model cannot be pulled.
+            EngineFailed: If the engine cannot create it.
         """
         ModelName.parse(name)
-        if self._one.locked():
+        if self._lock.locked():
             raise UsageError(
-                "Another model is just being made.", "Run this cell again after it."
+                "Another model is being created.", "Run this cell again afterwards."
             )
-        async with self._one:
+        async with self._lock:
             text = await asyncio.to_thread(with_absolute_paths, text, folder)
             bases = [b for b in base_models(text) if not await self._is_here(b)]
             for base in bases:
-                await self._bring(base, tell)
-            await self._run(name, text, tell)
-        self._context.log(f"models: {name} was made")
+                await self._pull(base, show)
+            await self._run(name, text, show)
+        self._context.log(f"models: created {name}")
         return tuple(base.short for base in bases)
 
     async def _is_here(self, base: ModelName) -> bool:
         folder = self._context.models_folder
         return bool(await asyncio.to_thread(installed_manifest, base, folder))
 
-    async def _bring(self, base: ModelName, tell: _Tell) -> None:
-        """Let the engine pull what a model is made from."""
+    async def _pull(self, base: ModelName, show: _ShowProgress) -> None:
+        """Let the engine pull a base model."""
         context = self._context
-        api = OllamaApi(self._base_url(), context.policy)
-        if context.board.snapshot().component("models") is not Phase.READY:
+        api = OllamaApi(self._base_url(), context.timeouts)
+        if context.store.snapshot().component("models") is not Phase.READY:
             # Two pulls of one digest at once break each other.
             raise UsageError(
-                f"{base.short} is not here, and other models are still on their way.",
-                "Run this cell again once %avocado_status says that all is ready.",
+                f"{base.short} is not installed, and other models are being pulled.",
+                "Run this cell again once %avocado_status shows that all is ready.",
             )
-        sources, tally = context.settings.sources, DownloadProgress()
+        sources, progress = context.settings.sources, DownloadProgress()
         source = resolve_source(base, sources.registry, for_all=sources.rehearsal)
 
-        def tell_progress(digest: str, done: int, size: int) -> None:
-            tally.expect(digest, size)
-            tally.record(digest, done)
+        def report_progress(digest: str, done: int, size: int) -> None:
+            progress.expect(digest, size)
+            progress.record(digest, done)
             done_text, total_text = map(
-                format_bytes, (tally.done_bytes, tally.total_bytes)
+                format_bytes, (progress.done_bytes, progress.total_bytes)
             )
-            tell(f"Ollama pulls {base.short}: {done_text} of {total_text}")
+            show(f"Ollama pulls {base.short}: {done_text} of {total_text}")
 
-        tell(f"Ollama pulls {base.short}, which is not here yet")
+        show(f"Ollama pulls {base.short}, which is not installed yet")
         await pull_model(
             api,
             source,
             insecure=source.is_insecure,
-            timeouts=context.policy,
-            on_progress=tell_progress,
+            timeouts=context.timeouts,
+            on_progress=report_progress,
         )
         if source != base:
             await api.rename_model(source, base)
 
-    async def _run(self, name: str, text: str, tell: _Tell) -> None:
+    async def _run(self, name: str, text: str, show: _ShowProgress) -> None:
         context, executable = self._context, self._engine.executable
         port = int(self._base_url().rpartition(":")[2])
         if executable is None:
-            raise _too_early()
+            raise _not_ready()
         environ = ollama_environ(
             context.settings,
             port=port,
@@ -118,7 +118,7 @@ class ModelBuilder:
         )
         modelfile = context.folder.path / "Modelfile"
         output = context.folder.path / "create.output"
-        tell(f"Ollama makes {name}")
+        show(f"Ollama creates {name}")
         try:
             await asyncio.to_thread(write_private, modelfile, text)
             await run_ollama_create(
@@ -131,7 +131,7 @@ class ModelBuilder:
                     output=output,
                 ),
                 on_spawn=self._on_spawn,
-                on_line=lambda line: tell(f"Ollama makes {name}: {line}"),
+                on_line=lambda line: show(f"Ollama creates {name}: {line}"),
             )
         finally:
             context.children.remove(_CHILD)
@@ -143,12 +143,12 @@ class ModelBuilder:
 
     def _base_url(self) -> str:
         if not self._engine.base_url:
-            raise _too_early()
+            raise _not_ready()
         return self._engine.base_url
 
 
-def _too_early() -> UsageError:
+def _not_ready() -> UsageError:
     return UsageError(
-        "The engine is not up, so it can make no model.",
-        "Run this cell again once %avocado_status says that it serves.",
+        "Ollama is not running yet, so it cannot create a model.",
+        "Run this cell again once %avocado_status shows that the engine is ready.",
     )

@@ -1,4 +1,4 @@
-"""What is to be done for each wanted model, found out before a byte is fetched."""
+"""Plan of each requested model, made before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -38,44 +38,44 @@ from ..context import DaemonContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:
-    """A wanted model: its names, what it consists of, and how far it is."""
+    """A requested model: its names, its layers, and how far it is."""
 
     text: str
     """As the user typed it."""
     name: ModelName
     source: ModelName
-    """Where it is pulled from."""
+    """The name under which it is pulled."""
     manifest: Manifest
     is_installed: bool
-    """Whether the engine had it before."""
+    """Whether the engine had it already."""
     fit: MemoryEstimate | None = None
-    """What is expected of it in memory; None where its size is not known."""
+    """Estimated use of memory; None if its size is unknown."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once its blobs are here, as far as we may bring them."""
+    """Set once its blobs are downloaded, as far as we may download them."""
     adopted: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the engine has it."""
+    """Set once the engine lists it."""
 
     @property
     def size_bytes(self) -> int:
-        """Of all its layers; 0 if not known."""
+        """Size of all its layers; 0 if unknown."""
         return self.manifest.size_bytes
 
 
 async def plan_models(
     context: DaemonContext, *, held: AvailableMemory
 ) -> list[ModelPlan]:
-    """Look up every wanted model, and whether all of them can be had here.
+    """Look up every requested model, and check disk and memory for all of them.
 
     Args:
-        context: Settings, folders and the board, which is told what is expected.
-        held: What our own engine has in memory now; it makes room if it must.
+        context: Settings, folders and the state, which gets the estimates.
+        held: Memory that our own engine uses now, and frees if needed.
 
     Raises:
-        ModelUnavailable, NetworkUnreachable, DownloadFailed: If one cannot be had.
-        DiskTooSmall, UsageError: If they have no room in the models folder.
-        MemoryTooSmall: If one to be fetched can never be loaded.
+        ModelUnavailable, NetworkUnreachable, DownloadFailed: If one is not available.
+        DiskTooSmall, UsageError: If they do not fit into the models folder.
+        MemoryTooSmall: If one to be downloaded can never be loaded.
     """
-    # A driver that sleeps takes seconds to answer, so it is asked meanwhile.
+    # A sleeping driver takes seconds to answer, so both run at once.
     looking_up = (_look_up(context, text) for text in context.settings.models)
     plans, gpus = await asyncio.gather(
         asyncio.gather(*looking_up), asyncio.to_thread(list_gpus)
@@ -92,12 +92,12 @@ async def plan_models(
         gpus=free.gpus,
         ram_free=free.ram_free + held.ram_free,
     )
-    fits = await asyncio.gather(*(_expect(context, plan, memory) for plan in plans))
+    fits = await asyncio.gather(*(_estimate(context, plan, memory) for plan in plans))
     return [replace(plan, fit=fit) for plan, fit in zip(plans, fits, strict=True)]
 
 
 def _oldest_engine(context: DaemonContext) -> str:
-    """Return the version of the engine to be; the oldest where that is not known."""
+    """Return the version of the future engine; the oldest if that is unknown."""
     settings = context.settings
     if settings.ollama_version == "latest":
         return OLLAMA_VERSION
@@ -112,7 +112,7 @@ async def _look_up(context: DaemonContext, text: str) -> ModelPlan:
     source = resolve_source(name, sources.registry, for_all=sources.rehearsal)
     folder = context.models_folder
     present = await asyncio.to_thread(installed_manifest, name, folder)
-    manifest = present or await read_manifest(source, timeouts=context.policy)
+    manifest = present or await read_manifest(source, timeouts=context.timeouts)
     plan = ModelPlan(
         text=text,
         name=name,
@@ -126,41 +126,41 @@ async def _look_up(context: DaemonContext, text: str) -> ModelPlan:
     return plan
 
 
-async def _expect(
+async def _estimate(
     context: DaemonContext, plan: ModelPlan, memory: AvailableMemory
 ) -> MemoryEstimate | None:
-    """Judge a model's memory and say so; None where its size is not known.
+    """Estimate a model's memory and publish it; None if its size is unknown.
 
     Raises:
-        MemoryTooSmall: If it is not here yet and can never be loaded.
+        MemoryTooSmall: If it is not installed and can never be loaded.
     """
     weights_bytes = sum(layer.size_bytes for layer in plan.manifest.weights)
     if not weights_bytes:
         return None
-    folder, policy = context.models_folder, context.policy
-    shape = await read_model_architecture(plan.manifest, folder, timeouts=policy)
+    folder, timeouts = context.models_folder, context.timeouts
+    shape = await read_model_architecture(plan.manifest, folder, timeouts=timeouts)
     fit = estimate_placement(weights_bytes, shape, memory, demand_of(context.settings))
-    context.board.model(plan.text, fit=fit.text)
+    context.store.model(plan.text, fit=fit.text)
     if fit.verdict is Placement.CANNOT and not plan.is_installed:
         raise insufficient_memory_error(plan.name, fit)
     return fit
 
 
 async def count_downloaded(
-    tally: DownloadProgress, plans: Sequence[ModelPlan], context: DaemonContext
+    progress: DownloadProgress, plans: Sequence[ModelPlan], context: DaemonContext
 ) -> None:
     """Count the blobs of these models, and of no others.
 
-    What earlier tries brought counts as done before the first byte comes, so that
-    it is not taken for a fast network.
+    What earlier runs downloaded counts before the first byte arrives, so that it does
+    not look like a fast network.
     """
     manifests = [plan.manifest for plan in plans]
     if all(manifest.layers for manifest in manifests):
-        tally.keep_only({layer.sha256 for one in manifests for layer in one.layers})
+        progress.keep_only({layer.sha256 for m in manifests for layer in m.layers})
     for plan in plans:
         for layer in () if plan.is_installed else plan.manifest.layers:
             here = await asyncio.to_thread(
                 downloaded_bytes, layer, context.models_folder
             )
-            tally.expect(layer.sha256, layer.size_bytes)
-            tally.record(layer.sha256, here)
+            progress.expect(layer.sha256, layer.size_bytes)
+            progress.record(layer.sha256, here)

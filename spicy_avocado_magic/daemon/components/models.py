@@ -1,4 +1,4 @@
-"""The models as a component: fetched side by side with the engine, then warmed."""
+"""Models component: downloads models while the engine installs, then loads them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .model_plans import ModelPlan, count_downloaded, plan_models
 
 
 class ModelsComponent:
-    """Brings every wanted model; blobs need no engine, so they start at once."""
+    """Downloads and loads every requested model; downloads need no engine."""
 
     def __init__(
         self,
@@ -42,26 +42,26 @@ class ModelsComponent:
     ) -> None:
         self._context, self._gateway = context, gateway
         self._engine, self._engine_ready = engine, engine_ready
-        self._tally = DownloadProgress()
-        """Over all tries until everything is here."""
+        self._progress = DownloadProgress()
+        """Progress over all runs until everything is downloaded."""
         self._layers: dict[str, tuple[int, int] | None] = {}
-        """Layers on the GPU, and of how many, by model key, as the log told."""
+        """Layers on the GPU and in all, by model key, from the engine's log."""
 
-    async def live(self, ready: Readiness) -> None:
-        """Fetch, adopt and warm, then rest until the engine falls."""
-        self._context.board.stage("pull", Phase.STARTING, "reading manifests")
+    async def run(self, ready: Readiness) -> None:
+        """Download, adopt and load the models, then wait until the engine falls."""
+        self._context.store.stage("pull", Phase.STARTING, "reading manifests")
         plans = await plan_models(self._context, held=self._held())
-        # What was served may have been deleted meanwhile.
+        # A model that was served may have been deleted.
         self._serve_adopted(plans)
-        await count_downloaded(self._tally, plans, self._context)
+        await count_downloaded(self._progress, plans, self._context)
         self._show_progress()
         await first_completed(
             self._fetch_all(plans), self._serve_while_up(plans, ready)
         )
 
     def _held(self) -> AvailableMemory:
-        """Return what our own engine has in memory."""
-        models = self._context.board.snapshot().models
+        """Return the memory that our own engine uses."""
+        models = self._context.store.snapshot().models
         if not self._engine_ready.is_up:
             return AvailableMemory()
         return AvailableMemory(
@@ -70,46 +70,46 @@ class ModelsComponent:
         )
 
     async def _fetch_all(self, plans: Sequence[ModelPlan]) -> None:
-        """Bring the blobs of one model after the other, the first one first."""
-        context, board = self._context, self._context.board
+        """Download the blobs of one model after the other, in order."""
+        context, store = self._context, self._context.store
         for plan in plans:
             if plan.is_installed:
                 continue
             expected = f", {plan.fit.verdict.value}" if plan.fit else ""
-            what = f"fetching {plan.name.short}{expected}"
-            board.stage("pull", Phase.STARTING, what)
-            board.model(plan.text, phase=Phase.STARTING, size_bytes=plan.size_bytes)
+            detail = f"downloading {plan.name.short}{expected}"
+            store.stage("pull", Phase.STARTING, detail)
+            store.model(plan.text, phase=Phase.STARTING, size_bytes=plan.size_bytes)
             has_all = await fetch_blobs(
                 plan.manifest,
                 context.models_folder,
-                timeouts=context.policy,
-                on_progress=self._tell_progress,
+                timeouts=context.timeouts,
+                on_progress=self._report_progress,
             )
             plan.arrived.set()
             if not has_all:
-                # The engine pulls it, and two pulls may want the same digest.
+                # The engine pulls the rest; two pulls of one digest break each other.
                 await plan.adopted.wait()
         if not self._engine_ready.is_up:
             is_here = all(plan.is_installed for plan in plans)
-            how = "already on disk" if is_here else "fetched"
-            board.stage("pull", Phase.STARTING, f"{how}, waiting for Ollama")
+            how = "already on disk" if is_here else "downloaded"
+            store.stage("pull", Phase.STARTING, f"{how}, waiting for Ollama")
         await asyncio.Event().wait()
 
-    def _tell_progress(self, digest: str, done: int, size: int | None = None) -> None:
+    def _report_progress(self, digest: str, done: int, size: int | None = None) -> None:
         if size is not None:
-            self._tally.expect(digest, size)
-        self._tally.record(digest, done)
+            self._progress.expect(digest, size)
+        self._progress.record(digest, done)
         self._show_progress()
 
     def _show_progress(self) -> None:
-        done, total = self._tally.done_bytes, self._tally.total_bytes
+        done, total = self._progress.done_bytes, self._progress.total_bytes
         if total:
-            self._context.board.progress("pull", done, total)
+            self._context.store.progress("pull", done, total)
 
     async def _serve_while_up(
         self, plans: Sequence[ModelPlan], ready: Readiness
     ) -> None:
-        """Serve what has arrived; a fall of the engine does not stop the fetching."""
+        """Serve models while the engine is up; its fall does not stop the downloads."""
         while not ready.was_ready:
             await self._engine_ready.wait_ready()
             await first_completed(
@@ -117,8 +117,8 @@ class ModelsComponent:
             )
 
     async def _serve_all(self, plans: Sequence[ModelPlan], ready: Readiness) -> None:
-        """Adopt and warm; the first model is usable before the others are there."""
-        board = self._context.board
+        """Adopt and load models; the first can be used before the others arrive."""
+        store = self._context.store
         for plan in plans:
             if plan.adopted.is_set():
                 await self._offer(plan, plans)
@@ -128,15 +128,15 @@ class ModelsComponent:
                 await self._adopt(plan)
                 await self._offer(plan, plans)
             if index == 0:
-                board.stage("warm", Phase.STARTING, f"loading {plan.name.short}")
+                store.stage("warm", Phase.STARTING, f"loading {plan.name.short}")
                 await self._warm(plan)
-        self._say_pulled(plans)
+        self._report_pulled(plans)
         ready.set_ready()
         while await self._are_on_disk(plans):
-            await asyncio.sleep(self._context.policy.engine_check_every_s)
-            # Whether the engine is well is for its own component to judge.
+            await asyncio.sleep(self._context.timeouts.engine_check_every_s)
+            # The engine component reports a broken engine.
             with contextlib.suppress(EngineFailed):
-                await self._tell_memory(plans)
+                await self._update_memory(plans)
 
     async def _adopt(self, plan: ModelPlan) -> None:
         api = self._engine.api
@@ -144,14 +144,14 @@ class ModelsComponent:
             api,
             plan.source,
             insecure=plan.source.is_insecure,
-            timeouts=self._context.policy,
-            on_progress=self._tell_progress,
+            timeouts=self._context.timeouts,
+            on_progress=self._report_progress,
         )
         if plan.source != plan.name:
             await api.rename_model(plan.source, plan.name)
-        # The engine tells of bytes now and then only, and not of the last ones.
+        # The engine reports bytes only now and then, and not the last ones.
         for layer in (await self._on_disk(plan)).layers:
-            self._tell_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
+            self._report_progress(layer.sha256, layer.size_bytes, layer.size_bytes)
         plan.adopted.set()
 
     async def _on_disk(self, plan: ModelPlan) -> Manifest:
@@ -168,52 +168,52 @@ class ModelsComponent:
         return True
 
     async def _offer(self, plan: ModelPlan, plans: Sequence[ModelPlan]) -> None:
-        """Let clients use a model, beside those that they may use already."""
+        """Let clients use a model, in addition to the others."""
         size_bytes = plan.size_bytes or (await self._on_disk(plan)).size_bytes
-        self._context.board.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
+        self._context.store.model(plan.text, phase=Phase.READY, size_bytes=size_bytes)
         self._serve_adopted(plans)
 
     def _serve_adopted(self, plans: Sequence[ModelPlan]) -> None:
-        here = tuple(one.text for one in plans if one.adopted.is_set())
-        self._gateway.serve(here)
+        adopted = tuple(plan.text for plan in plans if plan.adopted.is_set())
+        self._gateway.serve(adopted)
 
-    def _say_pulled(self, plans: Sequence[ModelPlan]) -> None:
+    def _report_pulled(self, plans: Sequence[ModelPlan]) -> None:
         here = ", ".join(plan.name.short for plan in plans)
-        total = self._tally.total_bytes
-        how = f"{format_bytes(total)} fetched"
+        total = self._progress.total_bytes
+        how = f"{format_bytes(total)} downloaded"
         if all(plan.is_installed for plan in plans):
             total = sum(plan.size_bytes for plan in plans)
             how = f"{format_bytes(total)}, already on disk"
-        self._context.board.stage("pull", Phase.READY, f"{here}: {how}")
-        self._tally = DownloadProgress()
+        self._context.store.stage("pull", Phase.READY, f"{here}: {how}")
+        self._progress = DownloadProgress()
 
     async def _warm(self, plan: ModelPlan) -> None:
-        """Load a model, and tell where it went; what is not as it should be, loudly."""
-        board, server = self._context.board, self._engine.server
+        """Load a model and report where it is; warn if it is not on the GPU."""
+        store, server = self._context.store, self._engine.server
         logged = server.log.size() if server else 0
         loaded = await self._engine.api.load_model(plan.name)
         load_log = server.log.since(logged) if server else ""
         self._layers[plan.name.key] = offloaded_layers(load_log)
         gpu_bytes = self._on_gpu(plan, loaded)
-        board.model(plan.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
+        store.model(plan.text, memory_bytes=loaded.memory_bytes, gpu_bytes=gpu_bytes)
         share = gpu_bytes / loaded.memory_bytes if loaded.memory_bytes else 0.0
         where = f"{share:.0%} on the GPU" if gpu_bytes else "on the CPU"
         size = format_bytes(loaded.memory_bytes)
-        board.stage("warm", Phase.READY, f"{plan.name.short}: {size}, {where}")
+        store.stage("warm", Phase.READY, f"{plan.name.short}: {size}, {where}")
         if self._engine_has_gpu():
             self._warn(partial_offload_warning(plan.name.short, loaded, gpu_bytes))
         elif server:
             gpus = await asyncio.to_thread(list_gpus)
-            told = board.snapshot().warnings
+            warnings = store.snapshot().warnings
             log, environ = server.log.head(), self._environ()
-            self._warn(no_gpu_warning(gpus, log, environ, told))
+            self._warn(no_gpu_warning(gpus, log, environ, warnings))
 
-    async def _tell_memory(self, plans: Sequence[ModelPlan]) -> None:
-        """Keep in step with models that requests load and the engine unloads."""
-        board, loaded = self._context.board, await self._engine.api.list_loaded()
+    async def _update_memory(self, plans: Sequence[ModelPlan]) -> None:
+        """Update the memory of models, which requests load and the engine unloads."""
+        store, loaded = self._context.store, await self._engine.api.list_loaded()
         for plan in plans:
             now = loaded.get(plan.name.key)
-            board.model(
+            store.model(
                 plan.text,
                 memory_bytes=now.memory_bytes if now else 0,
                 gpu_bytes=self._on_gpu(plan, now) if now else 0,
@@ -227,14 +227,14 @@ class ModelsComponent:
         )
 
     def _engine_has_gpu(self) -> bool:
-        # By the engine's log, which its own component has read.
-        return self._context.board.snapshot().compute != "CPU"
+        # The engine component has read it from the engine's log.
+        return self._context.store.snapshot().compute != "CPU"
 
     def _environ(self) -> dict[str, str]:
-        """Return what of the environment decides which devices the engine sees."""
+        """Return the environment that decides which devices the engine sees."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
         return kept | dict(self._context.settings.engine_env)
 
     def _warn(self, warning: str) -> None:
-        """Tell this one warning, in place of an earlier one; empty for none."""
-        self._context.board.warn("models", *([warning] if warning else []))
+        """Replace this component's warning; an empty one removes it."""
+        self._context.store.warn("models", *([warning] if warning else []))

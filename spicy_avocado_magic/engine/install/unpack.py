@@ -81,8 +81,8 @@ def unpack(
             _decompressed(source, name) as stream,
         ):
             reader = _ForwardReader(stream)
-            # Not extractall(filter="data"): it corrects what we refuse, and its check
-            # of links could be bypassed before Python 3.12.11 (CVE-2025-4517).
+            # Not extractall(filter="data"): it corrects what we refuse, and before
+            # Python 3.12.11 and 3.13.4 links could bypass it (CVE-2025-4517).
             with tarfile.TarFile(fileobj=reader) as tar:  # type: ignore[arg-type]  # it has the methods that are used
                 extractor = SafeExtractor(temporary, max_bytes)
                 for member in tar:

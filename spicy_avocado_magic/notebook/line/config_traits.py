@@ -90,7 +90,7 @@ def _refused(flag: str) -> OptionTrait:
 
 
 TRAITS: Final = _traits()
-OptionTraits: Any = MetaHasTraits("WithDefaults", (HasTraits,), dict(TRAITS))
+OptionTraits: Any = MetaHasTraits("OptionTraits", (HasTraits,), dict(TRAITS))
 """Base class that gives the class of the magics its traits."""
 
 

@@ -24,8 +24,8 @@ async def test_a_new_life_is_waited_for_from_its_beginning(tmp_path: Path) -> No
     context: Any = SimpleNamespace(
         settings=Settings(sources=Endpoints(engine_path=str(tmp_path / "none"))),
         folder=StateFolder(tmp_path),
-        board=StateStore(State()),
+        store=StateStore(State()),
     )
-    with pytest.raises(EngineFailed, match="no ollama"):
+    with pytest.raises(EngineFailed, match="not an Ollama program"):
         await EngineComponent(context, gateway).run(Readiness())
     assert told == [None]

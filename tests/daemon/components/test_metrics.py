@@ -46,8 +46,8 @@ class Bench:
     async def until(self, is_so: Callable[[State], bool]) -> State:
         """Return the first state that is so."""
         async with asyncio.timeout(scaled(5)):
-            while not is_so(state := self.context.board.snapshot()):
-                await self.context.board.wait_change()
+            while not is_so(state := self.context.store.snapshot()):
+                await self.context.store.wait_change()
         return state
 
     async def until_open(self, port: int) -> str:
@@ -75,9 +75,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     context = DaemonContext(
         settings=Settings(api_key="key-of-the-test-1"),
         folder=StateFolder(tmp_path),
-        policy=Timeouts(metrics_retry_s=0.05),
+        timeouts=Timeouts(metrics_retry_s=0.05),
         platform=PLATFORMS[-1],
-        board=StateStore(State()),
+        store=StateStore(State()),
         children=cast("Any", None),
         log=EventLog(tmp_path / "flight.log", redact),
         redact=redact,
@@ -146,14 +146,14 @@ async def test_a_taken_port_is_told_and_taken_once_it_is_free(bench: Bench) -> N
         assert not state.metrics_url
     url = await bench.until_open(number)
     assert await scrape(url) == 200
-    assert not bench.context.board.snapshot().warnings, "the warning stayed"
+    assert not bench.context.store.snapshot().warnings, "the warning stayed"
 
 
 async def test_an_address_of_another_machine_is_told(bench: Bench) -> None:
     """What cannot be had is no reason to end."""
     bench.want("192.0.2.1:9464")
     state = await bench.until(lambda state: bool(state.warnings))
-    assert "192.0.2.1:9464 cannot be had" in state.warnings[0]
+    assert "192.0.2.1:9464 cannot be opened" in state.warnings[0]
 
 
 async def test_the_end_closes_the_port(bench: Bench, unused_tcp_port: int) -> None:

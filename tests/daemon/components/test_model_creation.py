@@ -72,8 +72,8 @@ class Host:
             ),
             folder=self.folder,
             models_folder=path / "models",
-            policy=Timeouts(),
-            board=self.board,
+            timeouts=Timeouts(),
+            store=self.board,
             children=self.children,
             log=self.log.append,
         )
@@ -110,8 +110,8 @@ async def test_the_program_gets_our_engine_and_leaves_no_file(tmp_path: Path) ->
     assert content == f"FROM {tmp_path}/x.gguf"
     assert host.children.log == ["+create", "-create"], "the guard knows nothing of it"
     assert list(host.folder.path.iterdir()) == []
-    assert host.told[0] == "Ollama makes mine"
-    assert "mine was made" in " ".join(host.log)
+    assert host.told[0] == "Ollama creates mine"
+    assert "created mine" in " ".join(host.log)
 
 
 async def test_a_failure_leaves_no_file_either(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ async def test_one_is_made_at_a_time(tmp_path: Path) -> None:
     host = Host(tmp_path, f"cat {go_on}")
     first = asyncio.create_task(host.create())
     await asyncio.wait_for(host.children.has_some.wait(), WAIT_S)
-    with pytest.raises(UsageError, match="just being made"):
+    with pytest.raises(UsageError, match="being created"):
         await host.create()
     go_on.write_text("")
     await first
@@ -142,7 +142,7 @@ async def test_without_an_engine_it_is_too_early(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.engine.base_url = ""
     for text in ("SYSTEM hi\n", "FROM tiny\n"):
-        with pytest.raises(UsageError, match="engine is not up"):
+        with pytest.raises(UsageError, match="not running yet"):
             await host.create(text)
 
 
@@ -197,7 +197,7 @@ async def test_nothing_is_pulled_beside_models_on_their_way(
 ) -> None:
     """Two pulls of one digest at once break each other."""
     host = Host(tmp_path)
-    with pytest.raises(UsageError, match="on their way"):
+    with pytest.raises(UsageError, match="being pulled"):
         await host.create("FROM llama3\n")
     assert pulls == []
 

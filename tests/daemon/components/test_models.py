@@ -81,7 +81,7 @@ async def check_first_is_used_while_second_comes(
         assert not session.ready.is_up, "ready before all models are"
         pull = state.stage("pull")
         assert pull.phase is Phase.STARTING
-        assert pull.detail.startswith("fetching two:latest"), pull.detail
+        assert pull.detail.startswith("downloading two:latest"), pull.detail
         models.held["two"].set()
         await session.ready.wait_ready()
         for name in ("one", "two"):
@@ -120,7 +120,7 @@ async def check_next_session_pulls_nothing(
                     assert await session.chat(name) == 200, f"{name} is not usable"
         return session.board.snapshot().stage("pull").detail
 
-    assert "fetched" in await use()
+    assert "downloaded" in await use()
     assert models.weights_asked(OURS), "nothing was fetched by us"
     models.asked.clear()
     assert "already on disk" in await use()
@@ -202,7 +202,7 @@ async def test_blobs_come_before_there_is_an_engine(
     session = Session(tmp_path, engine, models.address, ("one", "two"))
     async with session.running(engine_is_up=False):
         state = await session.until(
-            lambda state: state.stage("pull").detail == "fetched, waiting for Ollama"
+            lambda state: state.stage("pull").detail == "downloaded, waiting for Ollama"
         )
         assert state.models[0].phase is Phase.STARTING, "ready without an engine"
         session.engine_ready.set_ready()

@@ -45,9 +45,9 @@ def _context(folder: Path, policy: Timeouts = POLICY) -> DaemonContext:
     return DaemonContext(
         settings=Settings(api_key=KEY, domain=DOMAIN, pool=True),
         folder=StateFolder(folder),
-        policy=policy,
+        timeouts=policy,
         platform=PLATFORMS[-1],
-        board=StateStore(State()),
+        store=StateStore(State()),
         children=cast("Any", None),
         log=EventLog(folder / "flight.log", redact),
         redact=redact,

@@ -88,9 +88,9 @@ def _context(folder: Path, **settings: Any) -> DaemonContext:
     return DaemonContext(
         settings=Settings(api_key="key-of-the-test-1", **settings),
         folder=StateFolder(folder),
-        policy=Timeouts(probe_s=0.3),
+        timeouts=Timeouts(probe_s=0.3),
         platform=PLATFORMS[-1],
-        board=StateStore(State()),
+        store=StateStore(State()),
         children=cast("Any", NoChildren()),
         log=EventLog(folder / "flight.log", redact),
         redact=redact,
@@ -148,11 +148,11 @@ async def test_a_url_that_leads_elsewhere_is_never_announced(
     try:
         with pytest.raises(TunnelFailed):
             async with asyncio.timeout(scaled(5)):
-                await life.live(ready)
+                await life.run(ready)
     finally:
         await runner.cleanup()
     assert not ready.was_ready, "the tunnel called itself ready"
-    assert context.board.snapshot().url == "", "an unproved URL was announced"
+    assert context.store.snapshot().url == "", "an unproved URL was announced"
 
 
 @pytest.mark.parametrize("denies", [True, False])
@@ -175,13 +175,13 @@ async def test_a_tunnel_comes_up_without_a_rule_that_ngrok_does_not_take(
     ready = Readiness()
     life = _life(context)
     async with serving(app) as AgentWithoutRules.url:
-        living = asyncio.create_task(life.live(ready))
+        living = asyncio.create_task(life.run(ready))
         async with asyncio.timeout(scaled(5)):
             await ready.wait_ready()
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
     assert AgentWithoutRules.asked == [require_key_policy(), ""]
-    (warning,) = context.board.snapshot().warnings
+    (warning,) = context.store.snapshot().warnings
     assert "reach this notebook" in warning
 
 
@@ -195,9 +195,9 @@ async def test_no_rule_where_clients_need_send_no_header(
     monkeypatch.setattr(AgentWithoutRules, "url", "http://127.0.0.1:9")
     life = _life(context)
     with pytest.raises(AvocadoError):
-        await life.live(Readiness())
+        await life.run(Readiness())
     assert AgentWithoutRules.asked == [""]
-    assert context.board.snapshot().warnings == ()
+    assert context.store.snapshot().warnings == ()
 
 
 class AgentThatJoins:
@@ -233,15 +233,13 @@ async def test_a_member_joins_the_pool_only_when_it_can_answer(
     _use(monkeypatch, AgentThatJoins)
     monkeypatch.setattr(AgentThatJoins, "gateway", gateway, raising=False)
     AgentThatJoins.joined_with.clear()
-    living = asyncio.create_task(
-        _life(context, gateway, models_ready).live(Readiness())
-    )
+    living = asyncio.create_task(_life(context, gateway, models_ready).run(Readiness()))
     living.add_done_callback(lambda _: tried.set())
     async with asyncio.timeout(scaled(5)):
-        while context.board.snapshot().stage("tunnel").phase is not Phase.WAITING or (
-            "pool" not in context.board.snapshot().stage("tunnel").detail
+        while context.store.snapshot().stage("tunnel").phase is not Phase.WAITING or (
+            "pool" not in context.store.snapshot().stage("tunnel").detail
         ):
-            await context.board.wait_change()
+            await context.store.wait_change()
         assert AgentThatJoins.joined_with == [], (
             "it joined before its models were there"
         )

@@ -10,7 +10,7 @@ from typing import cast
 from spicy_avocado_magic.config.timeouts import Timeouts
 from spicy_avocado_magic.daemon.components.tunnel import wait_until_unresponsive
 from spicy_avocado_magic.errors import TunnelFailed
-from spicy_avocado_magic.gateway.metrics import Metrics
+from spicy_avocado_magic.gateway.counters import Metrics
 from spicy_avocado_magic.tunnel.provider import Tunnel
 from tests.machine_speed import scaled
 

@@ -17,8 +17,8 @@ import pytest
 
 from spicy_avocado_magic.config.settings import Settings
 from spicy_avocado_magic.config.timeouts import Timeouts
-from spicy_avocado_magic.doctor import leftovers
-from spicy_avocado_magic.doctor.leftovers import check_leftovers, check_ports
+from spicy_avocado_magic.doctor import ports_and_processes
+from spicy_avocado_magic.doctor.ports_and_processes import check_leftovers, check_ports
 from spicy_avocado_magic.protocol.finding import CheckStatus
 from spicy_avocado_magic.protocol.state_folder import Child, DaemonRecord, StateFolder
 from spicy_avocado_magic.system.platforms import Platform
@@ -58,8 +58,8 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         held.bind(("127.0.0.1", 0))
         held.listen()
         number = int(held.getsockname()[1])
-        monkeypatch.setattr(leftovers, "DEFAULT_PORT", number)
-        monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
+        monkeypatch.setattr(ports_and_processes, "DEFAULT_PORT", number)
+        monkeypatch.setattr(ports_and_processes, "AGENT_PORT", 1)
         yield number
 
 
@@ -99,8 +99,8 @@ def test_a_port_used_by_a_child_of_the_daemon_is_ours(
     ) as engine:
         assert engine.stdout is not None
         port = int(engine.stdout.readline())
-        monkeypatch.setattr(leftovers, "DEFAULT_PORT", port)
-        monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
+        monkeypatch.setattr(ports_and_processes, "DEFAULT_PORT", port)
+        monkeypatch.setattr(ports_and_processes, "AGENT_PORT", 1)
         assert check_ports(new_context()).verdict is CheckStatus.WARNING, (
             "it is in no record yet"
         )
@@ -150,8 +150,8 @@ def test_free_ports_and_no_record_are_good(
     new_context: New, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is nothing to report."""
-    monkeypatch.setattr(leftovers, "DEFAULT_PORT", 1)
-    monkeypatch.setattr(leftovers, "AGENT_PORT", 1)
+    monkeypatch.setattr(ports_and_processes, "DEFAULT_PORT", 1)
+    monkeypatch.setattr(ports_and_processes, "AGENT_PORT", 1)
     assert check_ports(new_context()).verdict is CheckStatus.OK
     assert check_leftovers(new_context()).verdict is CheckStatus.OK
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from spicy_avocado_magic.config.api_keys import OWNER, ApiKey
 from spicy_avocado_magic.gateway.authentication import Caller
-from spicy_avocado_magic.gateway.metrics import (
+from spicy_avocado_magic.gateway.counters import (
     FIRST_TOKEN_BOUNDS_S,
     MOST_MODELS,
     OTHERS,
