@@ -1,4 +1,4 @@
-"""The flight recorder's lines: whole, plain, without secrets, with their cause."""
+"""The event log: whole lines without secrets or control characters."""
 
 from __future__ import annotations
 
@@ -70,28 +70,28 @@ def test_neither_secrets_nor_control_characters_get_in(tmp_path: Path) -> None:
     assert SECRET not in text, "a secret is on disk"
     assert text.isascii(), "the file holds more than ASCII"
     assert "\\u001b" not in text, "an escape sequence is kept"
-    assert len(text) < 5000, "a stranger fills the disk with one long word"
+    assert len(text) < 5000, "one long word fills the disk"
     shown = entry_text(read_tail(tmp_path, 2)[0])
     assert shown.isprintable(), "the shown line holds control characters"
     assert "red •••" in shown
 
 
-def test_a_full_disk_never_ends_the_host_and_is_told_later(tmp_path: Path) -> None:
+def test_events_lost_to_a_full_disk_are_counted_in_the_next_one(tmp_path: Path) -> None:
     """Events that cannot be written are counted in the next that can."""
     record = recorder_in(tmp_path / "absent")
     record("lost")
     record("lost, too")
     assert record.lost == 2
     (tmp_path / "absent").mkdir()
-    record("there is room")
+    record("written again")
     record("and more")
-    told, later = read_tail(tmp_path / "absent", 9)
-    assert (told.lost, later.lost) == (2, 0)
-    assert "2 earlier events are missing" in entry_text(told)
+    first, later = read_tail(tmp_path / "absent", 9)
+    assert (first.lost, later.lost) == (2, 0)
+    assert "2 earlier events are missing" in entry_text(first)
 
 
 def test_the_file_is_rotated_and_the_tail_goes_over_both(tmp_path: Path) -> None:
-    """A host that lives long does not fill the disk."""
+    """A long-running daemon does not fill the disk."""
     record = recorder_in(tmp_path, most_bytes=2000)
     for number in range(200):
         record(f"note {number}")

@@ -1,4 +1,4 @@
-"""Findings, as they are shown."""
+"""The text of the doctor's findings."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from spicy_avocado_magic.protocol.finding import (
 ALL = (
     ok("Fine.", name="first"),
     warning("So\nso.", "Look\tat it.", name="second"),
-    broken("\x1b[31mBad.", "Mend it.", name="third"),
+    broken("\x1b[31mBad.", "Repair it.", name="third"),
     unknown("Dark.", "Make light.", name="fourth"),
 )
 
 
 def test_each_finding_is_a_line_with_its_remedy_below() -> None:
-    """Marked by verdict, in columns, without what a terminal would obey."""
+    """Marked by status, in columns, without control characters."""
     assert findings_text(ALL).splitlines() == [
         "✓ first   Fine.",
         "! second  So so.",
         "          → Look at it.",
         "✗ third   Bad.",
-        "          → Mend it.",
+        "          → Repair it.",
         "? fourth  Dark.",
         "          → Make light.",
         "",
@@ -34,7 +34,7 @@ def test_each_finding_is_a_line_with_its_remedy_below() -> None:
     ]
 
 
-def test_the_summary_counts_only_what_there_is() -> None:
-    """Nothing is a summary as well."""
+def test_the_summary_leaves_out_statuses_without_findings() -> None:
+    """It also exists without any finding."""
     assert summary(ALL[:1]) == "1 check: 1 good."
     assert summary(()) == "0 checks: nothing was checked."

@@ -53,7 +53,7 @@ STATE = State(
     ids=lambda value: type(value).__name__,
 )
 def test_a_value_survives_the_way_through_json(value: Any) -> None:
-    """What a kernel reads is what the host said, types included."""
+    """A kernel reads the value that the daemon sent, with its types."""
     assert from_json(type(value), json.loads(json.dumps(to_json(value)))) == value
 
 
@@ -64,7 +64,7 @@ def test_a_newer_peer_can_be_read() -> None:
 
 
 def test_a_whole_number_of_seconds_becomes_a_float() -> None:
-    """JSON does not tell 2 from 2.0; the types do."""
+    """JSON does not distinguish 2 from 2.0; the field's type does."""
     read = from_json(State, {"uptime_s": 2})
     assert isinstance(read.uptime_s, float)
 
@@ -77,7 +77,7 @@ class Needy:
 
 
 @pytest.mark.parametrize(
-    ("kind", "plain"),
+    ("kind", "json_value"),
     [
         (Needy, {}),
         (Needy, {"count": "many"}),
@@ -91,7 +91,7 @@ class Needy:
         (Settings, {"engine_env": [["only one"]]}),
     ],
 )
-def test_json_that_does_not_fit_is_refused(kind: type[Any], plain: Any) -> None:
+def test_json_that_does_not_fit_is_refused(kind: type[Any], json_value: Any) -> None:
     """A damaged file or message never becomes a half-right value."""
     with pytest.raises((TypeError, ValueError)):
-        from_json(kind, plain)
+        from_json(kind, json_value)

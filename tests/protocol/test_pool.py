@@ -1,4 +1,4 @@
-"""What members of a pool say to each other, and remember."""
+"""Signed member info of a pool, and the list of members."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from spicy_avocado_magic.protocol.pool import (
 )
 
 SECRET = b"derived from the key"
-CARD = MemberInfo(member="0a1b", models=("tiny", "user/fine:q4"))
+INFO = MemberInfo(member="0a1b", models=("tiny", "user/fine:q4"))
 
 
 def test_key_and_domain_make_the_secret() -> None:
@@ -26,12 +26,12 @@ def test_key_and_domain_make_the_secret() -> None:
     assert secret != derive_secret(key + "x", "a.ngrok.app"), "the key does not count"
 
 
-def test_a_card_arrives_as_it_was_sealed() -> None:
+def test_member_info_arrives_as_it_was_signed() -> None:
     """As a header's value: plain ASCII without spaces."""
-    sealed = sign_member_info(SECRET, "ask", "nonce", CARD)
-    assert sealed.isascii()
-    assert sealed.split() == [sealed]
-    assert verify_member_info(SECRET, "ask", "nonce", sealed) == CARD
+    header = sign_member_info(SECRET, "ask", "nonce", INFO)
+    assert header.isascii()
+    assert header.split() == [header]
+    assert verify_member_info(SECRET, "ask", "nonce", header) == INFO
 
 
 @pytest.mark.parametrize(
@@ -41,21 +41,21 @@ def test_a_card_arrives_as_it_was_sealed() -> None:
         ".",
         "é.é",
         "no-dot",
-        sign_member_info(b"of another key", "ask", "nonce", CARD),
-        sign_member_info(SECRET, "ask", "an older nonce", CARD),
-        sign_member_info(SECRET, "answer", "nonce", CARD),
-        sign_member_info(SECRET, "ask", "nonce", CARD)[:-1],
-        "x" + sign_member_info(SECRET, "ask", "nonce", CARD),
-        sign_member_info(SECRET, "ask", "nonce", CARD).partition(".")[0] + ".",
+        sign_member_info(b"of another key", "ask", "nonce", INFO),
+        sign_member_info(SECRET, "ask", "an older nonce", INFO),
+        sign_member_info(SECRET, "answer", "nonce", INFO),
+        sign_member_info(SECRET, "ask", "nonce", INFO)[:-1],
+        "x" + sign_member_info(SECRET, "ask", "nonce", INFO),
+        sign_member_info(SECRET, "ask", "nonce", INFO).partition(".")[0] + ".",
     ],
 )
-def test_no_card_is_taken_that_a_member_did_not_seal_for_this(forged: str) -> None:
+def test_an_invalid_signature_is_refused(forged: str) -> None:
     """Another key, nonce or direction, a part of one, or none at all."""
     assert verify_member_info(SECRET, "ask", "nonce", forged) is None
 
 
 def test_two_members_meet_by_one_probe() -> None:
-    """Who asks and who answers both know the other and its models from then on."""
+    """Both sides record the other member and its models."""
     now = [100.0]
     left, right = (Pool(SECRET, clock=lambda: now[0]) for _ in range(2))
     assert left.member != right.member
@@ -70,30 +70,30 @@ def test_two_members_meet_by_one_probe() -> None:
     assert own.is_self
     assert (other.id, other.models, other.seen_s) == (right.member, ("b",), 7)
     assert not other.is_self
-    assert [one.id for one in right.members(["b"], within_s=60)] == [
+    assert [member.id for member in right.members(["b"], within_s=60)] == [
         right.member,
         left.member,
     ]
 
 
-def test_a_stranger_is_neither_answered_nor_remembered() -> None:
-    """Without the secret there is no proof to be had."""
-    member, stranger = Pool(SECRET), Pool(b"of another key")
-    assert member.answer("n", stranger.ask("n", []), ["tiny"]) is None
-    assert member.verify_answer("n", stranger.ask("n", [])) is None
+def test_a_probe_without_the_secret_is_neither_answered_nor_recorded() -> None:
+    """Without the secret nobody receives a proof."""
+    member, outsider = Pool(SECRET), Pool(b"of another key")
+    assert member.answer("n", outsider.ask("n", []), ["tiny"]) is None
+    assert member.verify_answer("n", outsider.ask("n", [])) is None
     assert len(member.members([], within_s=60)) == 1
 
 
-def test_members_are_told_by_when_they_were_last_heard_of_and_forgotten() -> None:
-    """Ourselves first, then the latest; who is silent too long is left out."""
+def test_members_are_listed_by_when_they_were_last_seen() -> None:
+    """This member is first; members not seen recently are left out."""
     now = [100.0]
     ours, second, third = (Pool(SECRET, clock=lambda: now[0]) for _ in range(3))
     ours.answer("n", second.ask("n", []), [])
     now[0] = 130.0
     ours.answer("n", third.ask("n", []), [])
     now[0] = 140.0
-    told = [(one.id, one.seen_s) for one in ours.members([], within_s=60)]
-    assert told == [(ours.member, None), (third.member, 10), (second.member, 40)]
+    listed = [(member.id, member.seen_s) for member in ours.members([], within_s=60)]
+    assert listed == [(ours.member, None), (third.member, 10), (second.member, 40)]
     assert len(ours.members([], within_s=39)) == 2, "the silent one is still there"
     ours.answer("n", second.ask("n", ["late"]), [])
     assert ours.members([], within_s=39)[1].models == ("late",)

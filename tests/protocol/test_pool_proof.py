@@ -1,4 +1,4 @@
-"""The answer to a probe."""
+"""The proof in a probe response."""
 
 from __future__ import annotations
 

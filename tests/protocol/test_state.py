@@ -1,4 +1,4 @@
-"""What a snapshot says of itself."""
+"""Derived values of a state snapshot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAILURE = Failure(kind="EngineFailed", problem="It died.", remedy="Wait.")
 
 
 def state(*phases: Phase, models: tuple[ModelState, ...] = ()) -> State:
-    """Return a state whose engine has stages in these phases."""
+    """Return a state with engine stages in these phases."""
     stages = tuple(
         Stage(name=f"stage{number}", component="engine", phase=phase)
         for number, phase in enumerate(phases)
@@ -87,15 +87,15 @@ def test_a_stage_is_found_by_its_name() -> None:
         (120, 100, 1.0, 1.0, 0.0),
     ],
 )
-def test_progress_tells_its_part_and_the_time_left(
+def test_progress_has_a_fraction_and_the_time_left(
     done: int, total: int, rate: float, fraction: float, left: float | None
 ) -> None:
-    """No division by nothing, no negative time."""
+    """No division by zero, no negative time."""
     progress = Progress(done_bytes=done, total_bytes=total, rate_bytes_s=rate)
     assert (progress.fraction, progress.left_s) == (fraction, left)
 
 
-def test_an_engine_that_has_not_come_yet_computes_on_nothing() -> None:
+def test_the_engine_text_before_and_after_the_engine_is_known() -> None:
     """``%avocado_status`` may be asked at any time."""
     assert State().engine_text == "(none yet)"
     up = State(engine="Ollama 0.34.1", compute="CPU")

@@ -1,4 +1,4 @@
-"""The state folder: private, replaced in one step, held by a lock."""
+"""The state folder: private files, atomic replacement, removal."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_record_in_bytes_that_are_no_text_is_none(folder: StateFolder) -> None
 
 @pytest.mark.parametrize("mode", [0o644, 0o620, 0o602])
 def test_a_file_open_to_others_is_not_trusted(folder: StateFolder, mode: int) -> None:
-    """Who else could write it could choose what we kill."""
+    """Another user who could write it could choose the processes that we end."""
     folder.write_record(DaemonRecord(host=ME))
     folder.record_path.chmod(mode)
     with pytest.raises(PlatformUnsupported):
@@ -120,7 +120,7 @@ def test_all_is_removed_but_the_lock_and_what_is_kept(folder: StateFolder) -> No
     assert set(folder.path.iterdir()) == {folder.lock}
 
 
-def test_what_a_killed_host_leaves_is_known_by_name(folder: StateFolder) -> None:
+def test_the_files_of_a_killed_daemon_are_listed(folder: StateFolder) -> None:
     """Settings, token and use; each text with a secret can be put back."""
     write_private(folder.desired_state, "keys")
     write_private(folder.usage, "counts")

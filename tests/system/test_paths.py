@@ -1,4 +1,4 @@
-"""Where we run, and where files go."""
+"""Runtime, cache and models folders, and the owner process."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from spicy_avocado_magic.system.paths import (
 from spicy_avocado_magic.system.platforms import PLATFORMS
 
 
-def test_windows_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One clear error in place of many odd ones."""
+def test_windows_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clear error replaces many obscure ones."""
     require_posix()
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(PlatformUnsupported, match="WSL"):
@@ -40,7 +40,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_runtime_folder_is_ours_alone(tmp_path: Path) -> None:
+def test_the_runtime_folder_is_private(tmp_path: Path) -> None:
     """It is made 0700 inside the platform's runtime folder."""
     folder = runtime_folder({"XDG_RUNTIME_DIR": str(tmp_path)})
     assert folder.parent == tmp_path
@@ -57,7 +57,7 @@ def test_without_a_runtime_folder_it_is_under_the_temp_folder(
     assert str(os.getuid()) in folder.name
 
 
-def test_a_folder_of_ours_that_is_open_is_closed(tmp_path: Path) -> None:
+def test_an_open_private_folder_is_made_private_again(tmp_path: Path) -> None:
     """An odd umask does not leave keys readable."""
     folder = tmp_path / "open"
     folder.mkdir()
@@ -66,7 +66,9 @@ def test_a_folder_of_ours_that_is_open_is_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", ["link", "dead link", "file"])
-def test_a_trap_in_place_of_the_folder_is_refused(tmp_path: Path, trap: str) -> None:
+def test_a_link_or_file_in_place_of_the_folder_is_refused(
+    tmp_path: Path, trap: str
+) -> None:
     """In a shared temp folder anybody may have put something there first."""
     folder = tmp_path / "ours"
     if trap == "file":
@@ -90,7 +92,7 @@ def test_a_folder_of_another_user_is_refused(
         private_folder(tmp_path)
 
 
-def test_a_rehearsal_has_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rehearsal_has_separate_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     """It neither uses nor fills the real ones."""
     monkeypatch.setenv("OLLAMA_MODELS", "/models/real")
     assert cache_folder(rehearsal=True) != cache_folder(rehearsal=False)
@@ -104,7 +106,7 @@ def test_a_rehearsal_has_folders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert models_folder("/mine", rehearsal=True) == Path("/mine")
 
 
-def test_a_home_that_cannot_be_written_has_a_stand_in(
+def test_an_unwritable_home_is_replaced_by_a_private_temp_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Engine, its key and models go to a folder of ours under the temp folder."""
@@ -164,7 +166,7 @@ def test_models_go_to_the_platforms_larger_disk(
     assert chosen.is_relative_to(scratch) == is_scratch
 
 
-def test_a_models_folder_once_chosen_stays_the_one(
+def test_a_models_folder_once_chosen_stays_chosen(
     tmp_path: Path, disks: dict[Path, int]
 ) -> None:
     """What was fetched is found again although it has filled its disk."""
@@ -178,7 +180,7 @@ def test_a_models_folder_once_chosen_stays_the_one(
     assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == chosen
 
 
-def test_models_that_ollama_has_already_are_used_where_they_are(
+def test_an_existing_ollama_models_folder_is_used(
     tmp_path: Path, disks: dict[Path, int]
 ) -> None:
     """A larger disk is no reason to fetch them again."""
@@ -190,7 +192,7 @@ def test_models_that_ollama_has_already_are_used_where_they_are(
     assert models_folder("", rehearsal=False, scratch=[str(scratch)]) == usual
 
 
-def test_a_scratch_folder_that_cannot_be_had_is_passed_over(
+def test_an_unwritable_scratch_folder_is_skipped(
     tmp_path: Path, disks: dict[Path, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No row of the table makes a start fail."""
@@ -208,10 +210,10 @@ def test_a_scratch_folder_that_cannot_be_had_is_passed_over(
     assert chosen.is_dir()
 
 
-def test_a_drive_that_is_not_mounted_is_told(
+def test_a_folder_on_an_unmounted_drive_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Models would land on the local disk, and be gone with the session."""
+    """Models would be stored on the local disk and lost with the session."""
     colab = replace(PLATFORMS[1], drive=str(tmp_path))
     with pytest.raises(UsageError, match="not mounted") as caught:
         require_drive_mounted(tmp_path / "MyDrive" / "models", colab)
@@ -225,7 +227,7 @@ def test_a_drive_that_is_not_mounted_is_told(
 def test_the_owner_is_the_server_of_a_kernel_else_the_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A kernel restart does not end the host; the end of a script does."""
+    """A kernel restart does not end the daemon; the end of a script does."""
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     monkeypatch.setenv("JPY_PARENT_PID", "4242")
     assert owner_pid() == os.getpid()

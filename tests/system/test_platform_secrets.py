@@ -1,4 +1,4 @@
-"""Secrets of Colab and Kaggle: handed out, absent, or withheld with a reason."""
+"""Secrets of Colab and Kaggle: returned, absent, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .. import colab_stand_in
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Be on no platform at first, and at the end again."""
+    """Remove the signs of all platforms; restore them afterwards."""
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE", raising=False)
     names = ("google", "google.colab", "google.colab.userdata")
     before = {name: sys.modules.pop(name, None) for name in names}
@@ -33,10 +33,10 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def on_colab(answer: Any) -> list[str]:
-    """Be on Colab, whose page says this; return what it was asked for."""
+    """Simulate Colab with this reply of its page; return the requested names."""
     asked: list[str] = []
 
-    def ask(key: str, _patience_s: float) -> Any:
+    def ask(key: str, _timeout_s: float) -> Any:
         asked.append(key)
         return answer
 
@@ -45,7 +45,7 @@ def on_colab(answer: Any) -> list[str]:
 
 
 def on_kaggle(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    """Be on Kaggle, whose client returns or raises this."""
+    """Simulate Kaggle with a client that returns or raises this."""
 
     class UserSecretsClient:
         def get_secret(self, _label: str) -> object:
@@ -59,14 +59,14 @@ def on_kaggle(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
 
 
-def test_elsewhere_there_is_no_store() -> None:
-    """Nothing is asked, nothing is missing."""
+def test_other_platforms_have_no_secret_store() -> None:
+    """Nothing is read and nothing raises."""
     assert not has_platform_secrets()
     assert platform_secret("NGROK_AUTHTOKEN") is None
 
 
-def test_colab_hands_out_a_secret() -> None:
-    """Once it exists and this notebook has access."""
+def test_colab_returns_a_secret() -> None:
+    """It exists and this notebook has access."""
     asked = on_colab({"exists": True, "access": True, "payload": "from colab"})
     assert has_platform_secrets()
     assert platform_secret("NGROK") == "from colab"
@@ -74,7 +74,7 @@ def test_colab_hands_out_a_secret() -> None:
 
 
 def test_a_secret_that_colab_does_not_have_is_absent() -> None:
-    """The next place is looked at."""
+    """The next source is tried."""
     on_colab({"exists": False})
     assert platform_secret("NGROK") is None
 
@@ -86,10 +86,10 @@ def test_a_secret_that_colab_does_not_have_is_absent() -> None:
         (None, "in time", "browser"),
     ],
 )
-def test_a_secret_that_colab_withholds_is_told(
+def test_a_secret_without_access_or_reply_is_an_error_with_a_remedy(
     answer: Any, problem: str, remedy: str
 ) -> None:
-    """The switch beside it is what people forget."""
+    """Users often forget to switch on the access."""
     on_colab(answer)
     with pytest.raises(SecretMissing) as caught:
         platform_secret("NGROK")
@@ -97,8 +97,8 @@ def test_a_secret_that_colab_withholds_is_told(
     assert remedy in caught.value.remedy
 
 
-def test_a_thread_does_not_ask_colab() -> None:
-    """It would wait for the page while a cell owns the page's answers."""
+def test_a_background_thread_does_not_read_colab_secrets() -> None:
+    """It would consume replies of the page to other requests."""
     asked = on_colab({"exists": True, "access": True, "payload": "x"})
     caught: list[BaseException] = []
 
@@ -111,13 +111,13 @@ def test_a_thread_does_not_ask_colab() -> None:
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
-    assert asked == [], "the page was asked from a thread"
+    assert asked == [], "a thread sent a request to the page"
     assert "foreground" in str(caught[0])
     assert "userdata.get('NGROK')" in str(caught[0])
 
 
-def test_kaggle_goes_before_colab(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its image is built on Colab's; what it has not may be there."""
+def test_kaggle_is_tried_before_colab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kaggle's image is built on Colab's, which is tried second."""
     asked = on_colab({"exists": True, "access": True, "payload": "from colab"})
     on_kaggle(monkeypatch, "from kaggle")
     assert platform_secret("NGROK") == "from kaggle"
@@ -126,8 +126,10 @@ def test_kaggle_goes_before_colab(monkeypatch: pytest.MonkeyPatch) -> None:
     assert platform_secret("NGROK") == "from colab"
 
 
-def test_kaggle_without_internet_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own words are a good signal, and everything else will fail as well."""
+def test_kaggle_without_internet_is_an_error_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything else would fail as well."""
     error = ConnectionError("Connection error trying to communicate with service.")
     on_kaggle(monkeypatch, error)
     with pytest.raises(SecretMissing, match="Switch on Internet"):

@@ -107,38 +107,46 @@ PLACES: Final = (
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: "+".join(place.rows))
-def test_a_platform_is_told_by_its_marks(place: Place) -> None:
-    """All rows that hold are found, and the one that owns the machine comes first."""
+def test_a_platform_is_detected_by_its_signs(place: Place) -> None:
+    """All matching rows are found, the most specific first."""
     found = tuple(row.name for row in detect_platforms(place.traces()))
     assert found == place.rows, f"{found} in place of {place.rows}"
     assert detect_platform(place.traces()).name == place.rows[0]
 
 
-def test_every_row_was_recreated() -> None:
-    """A row that no test decides upon is a row nobody has tried."""
+def test_every_row_has_a_test_case() -> None:
+    """Each row is the first match of at least one case."""
     first = {place.rows[0] for place in PLACES}
     assert first == {row.name for row in PLATFORMS}, "a row is never the first"
 
 
 @pytest.mark.parametrize("row", PLATFORMS[:-1], ids=lambda row: row.name)
-def test_each_mark_alone_tells_its_platform(row: Platform) -> None:
-    """So that one that goes missing there is not missed here."""
+def test_each_sign_alone_identifies_its_platform(row: Platform) -> None:
+    """A platform that drops one sign is still detected."""
     for mark in row.variables:
         alone = Place(rows=(), environ=((mark, ""),))
-        assert detect_platform(alone.traces()) is row, f"{mark} alone tells another"
+        assert detect_platform(alone.traces()) is row, (
+            f"{mark} alone identifies another"
+        )
     for mark in row.files:
         alone = Place(rows=(), files=frozenset({mark}))
-        assert detect_platform(alone.traces()) is row, f"{mark} alone tells another"
+        assert detect_platform(alone.traces()) is row, (
+            f"{mark} alone identifies another"
+        )
     for mark in row.modules:
         alone = Place(rows=(), modules=frozenset({mark}))
-        assert detect_platform(alone.traces()) is row, f"{mark} alone tells another"
+        assert detect_platform(alone.traces()) is row, (
+            f"{mark} alone identifies another"
+        )
     for mark in row.names:
         alone = Place(rows=(), names=frozenset({mark}))
-        assert detect_platform(alone.traces()) is row, f"{mark} alone tells another"
+        assert detect_platform(alone.traces()) is row, (
+            f"{mark} alone identifies another"
+        )
 
 
-def test_there_is_always_a_row_that_holds() -> None:
-    """The last one has no mark, and only that one."""
+def test_the_terminal_is_the_fallback() -> None:
+    """Only the last row has no sign."""
     assert detect_platforms(NOWHERE) == (PLATFORMS[-1],)
     for row in PLATFORMS:
         marks = (*row.variables, *row.files, *row.modules, *row.names)
@@ -163,7 +171,7 @@ def test_folders_and_libraries_hold_for_the_host_too(row: Platform) -> None:
         ("a terminal", "", (), "", ()),
     ],
 )
-def test_what_is_known_of_a_machine_is_in_its_row(
+def test_each_row_has_the_documented_paths_and_ports(
     name: str,
     library_path: str,
     scratch: tuple[str, ...],
@@ -171,7 +179,7 @@ def test_what_is_known_of_a_machine_is_in_its_row(
     ports: tuple[int, ...],
 ) -> None:
     """Folders, the driver's libraries, the drive and the ports that are taken."""
-    (row,) = (one for one in PLATFORMS if one.name == name)
+    (row,) = (row for row in PLATFORMS if row.name == name)
     assert row.library_path == library_path
     assert row.scratch == scratch
     assert row.drive == drive
@@ -191,13 +199,13 @@ def test_a_row_can_be_used_where_its_folders_are_not(
 
 
 def words(*names: str) -> tuple[str, ...]:
-    """Return what the first ``up`` says where these rows hold."""
+    """Return the first-run notices for these rows."""
     rows = {row.name: row for row in PLATFORMS}
     return first_run_notices([rows[name] for name in names])
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "text"),
     [
         ("Kaggle", "12 hours"),
         ("Kaggle", "ban many forms of tunneling"),
@@ -210,21 +218,21 @@ def words(*names: str) -> tuple[str, ...]:
         ("Binder", "not to use keys or tokens"),
     ],
 )
-def test_limits_and_policy_are_one_line_of_the_first_up(name: str, said: str) -> None:
-    """A person reads what may end the session before it does."""
+def test_limits_and_policy_are_one_line_of_the_first_up(name: str, text: str) -> None:
+    """Users read the limit before it ends their session."""
     (line,) = words(name)
-    assert said in line
+    assert text in line
     assert "\n" not in line
     assert line.endswith("."), f"no sentence: {line}"
 
 
-def test_where_nothing_is_known_nothing_is_said() -> None:
-    """Silence is no promise, and no guess either."""
+def test_a_platform_without_known_limits_has_no_notice() -> None:
+    """A notice has documented facts only."""
     for name in ("SageMaker", "JupyterHub", "VS Code", "Jupyter", "a terminal"):
         assert words(name, "Jupyter") == (), f"{name} says something"
 
 
-def test_the_row_that_decides_speaks_alone() -> None:
+def test_only_the_first_row_gives_terms() -> None:
     """Kaggle is built on Colab's image: Colab's terms are not Kaggle's."""
     (line,) = words("Kaggle", "Google Colab")
     assert "Kaggle" in line
@@ -268,8 +276,8 @@ def test_the_example_for_datadog_is_where_the_offer_says(tmp_path: Path) -> None
     ],
 )
 def test_a_row_says_where_a_token_can_be_kept(name: str, place: str) -> None:
-    """Where that is known; Binder is told to hold none."""
-    (row,) = (one for one in PLATFORMS if one.name == name)
+    """Where that is documented; Binder asks for none."""
+    (row,) = (row for row in PLATFORMS if row.name == name)
     assert place in row.secrets
     assert bool(row.secrets) == bool(place)
 
@@ -293,8 +301,8 @@ def test_what_is_seen_here_is_read_when_it_is_asked_for(
     assert after - before == {"Deepnote", "VS Code", "Google Colab"}, after
 
 
-def test_a_file_is_looked_for_on_this_machine(tmp_path: Path) -> None:
-    """Socket, file or folder: whatever is there tells."""
+def test_files_are_looked_up_on_this_machine(tmp_path: Path) -> None:
+    """A socket, a file or a folder is a sign."""
     mark = tmp_path / "metadata" / "resource.json"
     row = Platform(name="somewhere", files=(str(mark),))
     assert not PlatformSignals().matches(row)
@@ -303,8 +311,8 @@ def test_a_file_is_looked_for_on_this_machine(tmp_path: Path) -> None:
     assert PlatformSignals().matches(row)
 
 
-def test_looking_imports_nothing() -> None:
-    """A module is a mark only where somebody else has imported it."""
+def test_detection_imports_nothing() -> None:
+    """A module is a sign only if it is already imported."""
     code = (
         "import sys\n"
         "from spicy_avocado_magic.system.platforms import PLATFORMS, detect_platforms\n"

@@ -1,4 +1,4 @@
-"""The log of a child that floods: small on disk, and still telling of its life."""
+"""Rotation of a child's log: bounded on disk, head and positions kept."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def write(log: ProcessLog, text: str) -> None:
         file.write(text)
 
 
-def test_a_cut_keeps_the_end_and_the_positions(log: ProcessLog) -> None:
-    """What was asked about before a cut is answered after it."""
+def test_rotation_keeps_the_end_and_the_positions(log: ProcessLog) -> None:
+    """A position taken before a rotation is valid after it."""
     write(log, "old life\n")
     log.start_section()
     write(log, "a" * 1500 + "\n")
@@ -47,8 +47,8 @@ def test_a_cut_keeps_the_end_and_the_positions(log: ProcessLog) -> None:
     assert log.size() == position + len("loaded 5 of 9 layers\nserved\n")
 
 
-def test_the_head_of_a_life_outlives_all_cuts(log: ProcessLog) -> None:
-    """The GPU that an engine found is told in its first lines, for ever."""
+def test_the_head_of_a_section_survives_all_rotations(log: ProcessLog) -> None:
+    """The first lines name the GPU that the engine found."""
     write(log, "old life\n")
     log.start_section()
     write(log, 'msg="inference compute" library=cuda\n')
@@ -74,10 +74,10 @@ def test_the_head_is_bounded(log: ProcessLog) -> None:
     assert len(log.since(0)) <= HEAD_BYTES
 
 
-def test_a_disk_without_room_for_the_backup_is_freed_all_the_same(
+def test_a_log_is_truncated_even_if_the_backup_cannot_be_written(
     log: ProcessLog,
 ) -> None:
-    """Room matters more than old lines."""
+    """Free disk space matters more than old lines."""
     backup_path(log.path).mkdir()  # nothing can be written there
     log.start_section()
     write(log, "x" * 2000)
@@ -85,7 +85,7 @@ def test_a_disk_without_room_for_the_backup_is_freed_all_the_same(
     assert log.path.stat().st_size == 0, "the full disk stays full"
 
 
-def test_a_log_that_is_not_there_is_empty(log: ProcessLog) -> None:
+def test_a_missing_log_is_empty(log: ProcessLog) -> None:
     """`down` may have removed it."""
     log.start_section()
     log.rotate()
@@ -105,8 +105,8 @@ async def test_a_flooding_child_does_not_fill_the_disk(log: ProcessLog) -> None:
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-    assert log.path.stat().st_size < 100_000, "nobody cut the file"
+    assert log.path.stat().st_size < 100_000, "the file was not rotated"
     log.rotate()
-    assert log.size() > 150_000, "the positions forgot what was cut"
+    assert log.size() > 150_000, "the positions do not count rotated bytes"
     assert backup_path(log.path).stat().st_size <= 1000
     assert log.head().startswith("line 0\nline 1\n")

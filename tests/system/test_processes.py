@@ -1,4 +1,4 @@
-"""Children in sessions of their own, known again and ended whole."""
+"""Child processes: new sessions, identities, exits and ending of whole groups."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def wait_for(is_so: Callable[[], bool]) -> None:
     """Return once it is so; fails after five seconds."""
     deadline = time.monotonic() + scaled(5)
     while not is_so():
-        assert time.monotonic() < deadline, "it never came to be"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.005)
 
 
@@ -114,8 +114,8 @@ def test_a_process_with_an_odd_name_is_identified(tmp_path: Path, start: Start) 
     assert known(child.pid).is_alive
 
 
-def test_a_group_ends_politely(start: Start) -> None:
-    """TERM is enough for a child that heeds it."""
+def test_a_group_ends_on_term(start: Start) -> None:
+    """A child that handles TERM is not killed."""
     child = start(PAUSE)
     began = time.monotonic()
     end_group(known(child.pid), grace_s=5)
@@ -165,7 +165,7 @@ def test_a_process_is_found_by_a_whole_argument(start: Start, tmp_path: Path) ->
 
 
 def test_a_program_that_is_missing_is_an_oserror(log: Path) -> None:
-    """The caller tells what it means."""
+    """The caller explains it to the user."""
     with log.open("wb") as output, pytest.raises(OSError, match="No such file"):
         spawn(["no-such-program-anywhere"], log=output)
 
@@ -181,14 +181,14 @@ async def test_an_exit_is_waited_for_without_a_timer(
     waiting = asyncio.create_task(wait_exit(child))
     await asyncio.sleep(0.3)
     assert not waiting.done()
-    assert len(polls) == 1, "it was asked again before it ended"
+    assert len(polls) == 1, "the child was polled before it ended"
     monkeypatch.undo()
     child.kill()
     await asyncio.wait_for(waiting, scaled(5))
     assert child.returncode == -signal.SIGKILL, "it was not reaped"
 
 
-async def test_an_exit_is_seen_where_no_descriptor_tells_of_it(
+async def test_an_exit_is_polled_without_pidfd_open(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on macOS and on kernels before 5.3."""

@@ -15,7 +15,7 @@ TOKEN = "2abcDEFghiJKLmnoPQRstuVWXyz_1234567890"
 
 
 def test_a_secret_shows_nothing_of_itself() -> None:
-    """Printing, formatting or failing with it tells nothing."""
+    """Printing or formatting it does not reveal the value."""
     secret = Secret(TOKEN)
     for shown in (repr(secret), str(secret), f"{secret}", f"{[secret]}"):
         assert TOKEN[:4] not in shown
@@ -39,7 +39,7 @@ def test_secrets_compare_by_what_they_hold() -> None:
         f"{TOKEN[:9]}\x00{TOKEN[9:]}",
     ],
 )
-def test_a_known_secret_is_taken_out(text: str) -> None:
+def test_a_known_secret_is_redacted(text: str) -> None:
     """Nothing that is shown holds the token, not even in coloured pieces."""
     shown = Redactor([TOKEN])(text)
     assert TOKEN not in shown
@@ -59,7 +59,7 @@ def test_very_short_texts_are_not_redacted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "plain"),
+    ("text", "expected"),
     [
         ("\x1b[31mred\x1b[0m", "red"),
         ("\x1b]0;title\x07text", "text"),
@@ -70,9 +70,9 @@ def test_very_short_texts_are_not_redacted() -> None:
         ("ünï ✓", "ünï ✓"),
     ],
 )
-def test_what_a_terminal_would_obey_is_stripped(text: str, plain: str) -> None:
+def test_control_characters_are_stripped(text: str, expected: str) -> None:
     """A log line from outside cannot move the cursor or rewrite the screen."""
-    assert strip_control_chars(text) == plain
+    assert strip_control_chars(text) == expected
 
 
 def test_a_masked_key_shows_its_head_only_when_long() -> None:

@@ -1,4 +1,4 @@
-"""Files of lines that stay small, whole and readable from their end."""
+"""Rotating log files: bounded size, whole lines, reading from the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "some.log"
 
 
-def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
+def test_a_large_file_is_rotated_with_one_backup(path: Path) -> None:
     """The disk use is bounded, whatever comes, and the last lines are kept."""
     file = RotatingFile(path, most_bytes=100)
     for number in range(50):
@@ -39,7 +39,7 @@ def test_a_large_file_is_begun_anew_with_one_backup(path: Path) -> None:
 def test_a_full_disk_costs_lines_and_nothing_else(
     path: Path, partly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines are lost and counted; the next ones are whole when there is room."""
+    """Lost lines are counted; later lines are whole."""
     file = RotatingFile(path)
     file.append(["before"])
     write = os.write
@@ -52,7 +52,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(
     monkeypatch.setattr("spicy_avocado_magic.system.rotating_file.os.write", full)
     assert not file.append(["lost", "too"])
     monkeypatch.undo()
-    assert file.lost == 2, "nobody is told"
+    assert file.lost == 2, "lost lines are not counted"
     assert file.append(["after"])
     assert tail_lines(path, 9) == ["before", "after"], "half a line stayed"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600, "others can read it"
@@ -80,7 +80,7 @@ def test_the_tail_is_exact_over_blocks_and_the_backup(path: Path) -> None:
     assert until == ["old 2", f"0 {'x' * 1000}"], "more is read than was asked for"
 
 
-def test_the_tail_of_what_is_cut_empty_or_absent_is_told(path: Path) -> None:
+def test_the_tail_of_a_missing_empty_or_truncated_file_is_read(path: Path) -> None:
     """A file that a full disk cut short is read as far as it goes."""
     assert tail_lines(path, 5) == []
     path.touch()
