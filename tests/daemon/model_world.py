@@ -1,4 +1,4 @@
-"""A registry of several models and an engine, for lives of the models."""
+"""A registry of several models and an engine, for the models component."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ OURS = "spicy-avocado-magic"
 
 @dataclass(slots=True)
 class Models:
-    """A stand-in registry whose models differ by their last weight."""
+    """A stand-in registry of models that differ in their last weight."""
 
     held: dict[str, asyncio.Event] = field(default_factory=dict)
     """By model: its weights are not given before this is set."""
     broken: set[str] = field(default_factory=set)
-    """Models whose weights are answered with 404."""
+    """Models with weights that are answered with 404."""
     only_for_engines: bool = False
     """Whether blobs are refused to all but an engine's own pull."""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Models:
         return app
 
     def weights_asked(self, by: str) -> list[str]:
-        """Return the models whose weights were asked for whole, by User-Agent."""
+        """Return the models with weights requested whole by this User-Agent."""
         return [
             model
             for model, digest, agent in self.asked
@@ -187,7 +187,7 @@ async def running_engine(
 
 
 class Session:
-    """One host's models, with its gateway; ``keeper`` runs their lives."""
+    """One host's models, with its gateway; ``loop`` runs their component."""
 
     def __init__(
         self,
@@ -222,21 +222,21 @@ class Session:
         life = ModelsComponent(
             self.context, self._gateway, cast("Any", engine), self.engine_ready
         )
-        self.keeper = RestartLoop(
+        self.loop = RestartLoop(
             "models", life.run, self.board, POLICY, log=self.context.log
         )
-        self.ready = self.keeper.ready
+        self.ready = self.loop.ready
         self._url = ""
 
     @contextlib.asynccontextmanager
     async def running(self, *, engine_is_up: bool = True) -> AsyncIterator[Session]:
-        """Open the gateway and run lives until the block ends."""
+        """Open the gateway and run the component until the block ends."""
         gateway = self._gateway.gateway
         self._url = await gateway.start(0)
         gateway.set_upstream(self.engine.base_url)
         if engine_is_up:
             self.engine_ready.set_ready()
-        task = asyncio.create_task(self.keeper.run())
+        task = asyncio.create_task(self.loop.run())
         try:
             async with asyncio.timeout(scaled(60)):
                 yield self
@@ -276,7 +276,7 @@ class Session:
 
 
 def progress_of(states: list[State]) -> Iterator[tuple[int, int]]:
-    """Yield bytes done and in total of the pull, where a state tells them."""
+    """Yield bytes done and in total of the pull, where a state has them."""
     for state in states:
         progress = state.stage("pull").progress
         if progress is not None:

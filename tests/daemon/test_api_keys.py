@@ -85,8 +85,8 @@ def test_where_any_model_is_served_a_key_may_have_any() -> None:
     assert key.models == ("later",)
 
 
-def test_an_expired_key_makes_room_for_one_of_its_name() -> None:
-    """One that still opens does not."""
+def test_an_expired_keys_name_can_be_reused() -> None:
+    """The name of a valid key cannot."""
     settings, key = add_api_key(SHARED, ApiKeyRequest(name="ann"), NOW + 60)
     assert settings.keys == (key,)
     assert key.id != ANN.id, "the new key is taken for the old one"
@@ -109,7 +109,7 @@ def test_an_unknown_key_gets_the_nearest_match(name: str, words: str) -> None:
         remove_api_key(SHARED, name)
 
 
-def test_every_key_is_told_with_its_use_and_no_secret() -> None:
+def test_every_key_is_listed_with_its_usage_and_without_its_secret() -> None:
     """The owner's first."""
     last = time.monotonic() - 5
     metrics = Metrics()
@@ -121,7 +121,7 @@ def test_every_key_is_told_with_its_use_and_no_secret() -> None:
     assert owner.idle_s is None, "a key that was never used has a last use"
     assert (ann.requests, ann.tokens_in, ann.tokens_out) == (2, 3, 4)
     assert ann.is_estimate
-    assert ann.expires_in_s == 0, "an expired key is not told as such"
+    assert ann.expires_in_s == 0, "an expired key is not shown as expired"
     assert ann.idle_s is not None
     assert 5 <= ann.idle_s < 60
     assert "avocado-" not in f"{owner}{ann}"

@@ -88,7 +88,7 @@ async def test_a_key_that_cannot_be_stored_does_not_hold(
     assert host.context.settings.keys == ()
 
 
-async def test_a_key_of_an_old_name_is_told_with_no_use(tmp_path: Path) -> None:
+async def test_a_new_key_with_an_old_name_starts_without_usage(tmp_path: Path) -> None:
     """Before its first request, too."""
     host = Host(tmp_path)
     host.sharing.add(ApiKeyRequest(name="ann"))

@@ -30,13 +30,13 @@ def test_lines_are_stamped_plain_and_without_secrets(tmp_path: Path) -> None:
     """Each of several lines on its own, in UTC."""
     log = RedactedLog(tmp_path / "agent.log", Redactor(["token-of-somebody"]))
     log("one \x1b[31mtoken-of-somebody\ntwo")
-    one, two = log.tail(5)
-    assert one.endswith("Z one •••")
-    assert two.endswith("Z two")
+    first, second = log.tail(5)
+    assert first.endswith("Z one •••")
+    assert second.endswith("Z two")
 
 
-def test_a_full_disk_does_not_end_what_is_told_of(tmp_path: Path) -> None:
-    """The agent's words are lost, and the tunnel goes on."""
+def test_logging_to_a_full_disk_does_not_raise(tmp_path: Path) -> None:
+    """The line is lost and the tunnel keeps running."""
     log = RedactedLog(tmp_path / "absent" / "agent.log", Redactor())
     log("lost")
     assert log.tail(5) == []
@@ -52,15 +52,15 @@ def test_a_flood_does_not_fill_the_disk(tmp_path: Path) -> None:
     assert log.tail(1)[0].split()[1] == "149"
 
 
-def test_a_record_that_cannot_be_written_is_told_until_it_can(
+def test_a_record_that_cannot_be_written_is_a_warning_until_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The children are under guard all the same, and the user knows why."""
     folder, me = StateFolder(tmp_path), identify(os.getpid())
     assert me is not None
     children = ChildProcesses(folder, DaemonRecord(host=me), Reaper(tmp_path, tmp_path))
-    told: list[tuple[str, ...]] = []
-    children.warn = lambda *texts: told.append(texts)
+    warnings: list[tuple[str, ...]] = []
+    children.warn = lambda *texts: warnings.append(texts)
     with monkeypatch.context() as patch:
 
         def refuse(*_: object) -> None:
@@ -68,10 +68,10 @@ def test_a_record_that_cannot_be_written_is_told_until_it_can(
 
         patch.setattr(StateFolder, "write_record", refuse)
         children.add("engine", me)
-    assert "No space left" in told[-1][0], "a full disk is not told"
+    assert "No space left" in warnings[-1][0], "a full disk gives no warning"
     assert not children.is_on_record, "it is taken for written"
     children.publish()
-    assert told[-1] == (), "it is still told"
+    assert warnings[-1] == (), "the warning stays"
     assert children.is_on_record
     record = folder.read_record()
     assert record is not None
@@ -109,4 +109,4 @@ def test_folders_that_were_chosen_stay_until_others_are_asked_for(
     assert len(engines) == 1, "the engine would be fetched again"
     asked = str(tmp_path / "asked")
     context.settings = replace(context.settings, models_dir=asked)
-    assert context.models_folder == Path(asked), "the wish is passed over"
+    assert context.models_folder == Path(asked), "the requested folder is ignored"

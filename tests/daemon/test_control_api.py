@@ -48,12 +48,12 @@ class Sharing:
     def revoke(self, name: str) -> None:
         """Only what was given can be taken back."""
         if name not in [grant.name for grant in self.grants]:
-            raise UsageError("There is no such key.", "Look again.")
+            raise UsageError("The key is unknown.", "Look again.")
         self.grants = [grant for grant in self.grants if grant.name != name]
 
 
 class Maker:
-    """Makes models as told, in place of an engine."""
+    """Stands in for the creation of models."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, Path]] = []
@@ -64,7 +64,7 @@ class Maker:
     async def create(
         self, name: str, text: str, folder: Path, tell: Callable[[str], None]
     ) -> tuple[str, ...]:
-        """Tell two things, then wait."""
+        """Report two messages, then wait."""
         self.asked.append((name, text, folder))
         tell("one")
         tell("two\x1b[2J")
@@ -158,7 +158,7 @@ async def test_the_state_is_the_boards(
     assert state.url == "https://x.example"
 
 
-async def test_a_transition_is_told_at_once_and_progress_is_not(
+async def test_a_transition_is_sent_at_once_and_progress_is_not(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """What has become ready is shown then, not when a quarter of a second is over."""
@@ -214,7 +214,7 @@ async def test_a_follower_gets_what_is_new_and_a_heartbeat(
         await response.content.read()
 
 
-async def test_a_wish_arrives_with_the_types_of_the_settings(
+async def test_a_change_arrives_with_the_types_of_the_settings(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """JSON's lists are tuples again, and the answer names what differs."""
@@ -245,7 +245,7 @@ async def change(kernel: aiohttp.ClientSession) -> None:
 async def test_keys_are_given_listed_and_taken_back(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
-    """A grant arrives with its types, a secret is told once, by the answer to it."""
+    """A grant arrives with its types, a secret is in one response only."""
     grant = ApiKeyRequest(name="ann", rpm=3, models=("tiny",), expires_s=60.0)
     async with kernel.post("/keys", json={"grant": to_json(grant)}) as response:
         assert await response.json() == {"secret": "secret of ann"}
@@ -275,7 +275,7 @@ MAKE = {"name": "mine", "modelfile": "FROM tiny", "folder": "/somewhere"}
 async def test_a_model_is_made_while_the_kernel_listens(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
-    """What is done is told again and again, so that silence means a hung host."""
+    """Progress is repeated, so that silence means a hung daemon."""
     async with (
         asyncio.timeout(scaled(5)),
         kernel.post("/create", json=MAKE) as response,
@@ -289,7 +289,7 @@ async def test_a_model_is_made_while_the_kernel_listens(
     assert listener.model_builder.asked == [("mine", "FROM tiny", Path("/somewhere"))]
 
 
-async def test_a_model_that_cannot_be_made_is_told_with_why(
+async def test_a_failed_model_creation_ends_with_its_error(
     listener: Listener, kernel: aiohttp.ClientSession
 ) -> None:
     """After the stream has begun, so in its last line."""
@@ -333,7 +333,7 @@ async def test_down_ends_the_host(
     ("error", "kind"),
     [(UsageError("No.", "Yes."), "UsageError"), (OSError("disk"), "InternalError")],
 )
-async def test_an_error_is_told_to_the_kernel_and_to_the_log(
+async def test_an_error_is_sent_to_the_kernel_and_logged(
     listener: Listener, kernel: aiohttp.ClientSession, error: Exception, kind: str
 ) -> None:
     """The cell fails with the host's own words."""

@@ -1,4 +1,4 @@
-"""What is wanted, on disk and in the flight recorder."""
+"""The desired state on disk and in the event log."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SECRETS = Settings(
 )
 
 
-def test_settings_are_told_without_their_secrets() -> None:
+def test_public_settings_have_no_secrets() -> None:
     """What differs from the defaults, and of keys their names."""
-    told = public_settings(SECRETS)
-    assert told == {"models": ["tiny"], "domain": "a.ngrok.app", "keys": ["ann"]}
+    public = public_settings(SECRETS)
+    assert public == {"models": ["tiny"], "domain": "a.ngrok.app", "keys": ["ann"]}
     assert public_settings(Settings()) == {"keys": []}
 
 

@@ -43,11 +43,11 @@ class Owner:
 
 
 class Host:
-    """Stands in for a host that notes why it was told to end."""
+    """Stands in for a daemon that records the reason for its end."""
 
     def __init__(self, owner: Owner | None, *, detach: bool = False) -> None:
         self.board = StateStore(State())
-        self.whys: list[str] = []
+        self.reasons: list[str] = []
         self.ended = asyncio.Event()
         context: Any = SimpleNamespace(
             store=self.board, timeouts=POLICY, settings=Settings(detach=detach)
@@ -55,16 +55,16 @@ class Host:
         identity: Any = owner
         self.lifetime = Lifetime(context, identity, self.end)
 
-    def end(self, why: str) -> None:
-        """Note it."""
-        self.whys.append(why)
+    def end(self, reason: str) -> None:
+        """Record the reason."""
+        self.reasons.append(reason)
         self.ended.set()
 
     async def why(self) -> str:
         """Return why it ended, once it does."""
         async with asyncio.timeout(scaled(20)):
             await self.ended.wait()
-        return self.whys[0]
+        return self.reasons[0]
 
 
 @contextlib.asynccontextmanager
@@ -86,14 +86,14 @@ async def test_a_host_whose_owner_has_gone_ends_after_the_grace() -> None:
     grace = round(POLICY.owner_gone_s / POLICY.owner_check_every_s)
     async with watched(host):
         await owner.looked_at(grace + 1)
-        assert not host.whys, "it ended though its owner is there"
+        assert not host.reasons, "it ended though its owner is there"
         owner.is_there = False
         await owner.looked_at(grace // 2)
         owner.is_there = True
         await owner.looked_at(1)
         owner.is_there = False
         await owner.looked_at(grace // 2 + 1)
-        assert not host.whys, "the time before its owner came back was counted"
+        assert not host.reasons, "the time before its owner came back was counted"
         assert "owner" in await host.why()
 
 
@@ -105,7 +105,7 @@ async def test_a_detached_host_outlives_its_owner() -> None:
     grace = round(POLICY.owner_gone_s / POLICY.owner_check_every_s)
     async with watched(host), watched(alone):
         await owner.looked_at(grace + 5)
-    assert (host.whys, alone.whys) == ([], [])
+    assert (host.reasons, alone.reasons) == ([], [])
 
 
 async def test_a_host_ends_when_its_time_has_run_out() -> None:

@@ -72,7 +72,7 @@ def let_host_die(guard: Reaper) -> subprocess.Popen[bytes]:
 def test_all_groups_end_within_a_second_of_the_host(
     guard: Reaper, sleeper: Sleeper
 ) -> None:
-    """However the host dies, nothing that it started lives on."""
+    """However the daemon dies, no process that it started survives."""
     children = [sleeper() for _ in range(3)]
     for number, child in enumerate(children):
         guard.add(f"part{number}", identity_of(child))
@@ -88,10 +88,10 @@ def test_an_agent_not_yet_listed_is_found_by_its_config(
 ) -> None:
     """A host that dies while it starts its agent leaves no tunnel behind."""
     orphan = sleeper("--config", str(tmp_path / "ngrok.yml"))
-    stranger = sleeper("--config", str(tmp_path / "other.yml"))
+    unrelated = sleeper("--config", str(tmp_path / "other.yml"))
     let_host_die(guard).wait(timeout=scaled(5))
     assert orphan.wait(timeout=scaled(5)) == -signal.SIGKILL
-    assert stranger.poll() is None
+    assert unrelated.poll() is None
 
 
 def test_a_guard_that_stands_down_ends_nothing(guard: Reaper, sleeper: Sleeper) -> None:
@@ -136,7 +136,7 @@ def test_the_guard_outlives_the_signals_of_a_shutdown(
 
 
 def wait_until_it_ignores(pid: int, number: int) -> None:
-    """Return once a process ignores this signal; skips where nothing tells."""
+    """Return once a process ignores this signal; skip without /proc."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         pytest.skip("needs /proc to see which signals a process ignores")
@@ -149,7 +149,7 @@ def wait_until_it_ignores(pid: int, number: int) -> None:
 
 
 def test_the_agent_is_ended_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No stranger can slip behind the public URL while the rest ends."""
+    """No other process can take over the public URL while the rest ends."""
     ended: list[int] = []
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(guard_module, "_kill", lambda who: ended.append(who.pid))
@@ -157,7 +157,7 @@ def test_the_agent_is_ended_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended == [12, 11, 13]
 
 
-async def test_a_dead_guard_is_replaced_and_told_everything(
+async def test_a_dead_reaper_is_replaced_with_all_its_entries(
     guard: Reaper, sleeper: Sleeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killing the guard does not lift its protection."""
@@ -170,11 +170,11 @@ async def test_a_dead_guard_is_replaced_and_told_everything(
     replaced = asyncio.Event()
     start = guard.start
 
-    def start_and_tell() -> None:
+    def start_and_set() -> None:
         start()
         replaced.set()
 
-    monkeypatch.setattr(guard, "start", start_and_tell)
+    monkeypatch.setattr(guard, "start", start_and_set)
     keeping = asyncio.create_task(guard.keep(0.01))
     async with asyncio.timeout(scaled(5)):
         await replaced.wait()
@@ -185,7 +185,7 @@ async def test_a_dead_guard_is_replaced_and_told_everything(
     assert first.stdin.closed, "the dead guard's pipe stays open"
 
 
-def test_telling_and_stopping_a_dead_guard_is_harmless(guard: Reaper) -> None:
+def test_updating_and_stopping_a_dead_guard_is_harmless(guard: Reaper) -> None:
     """The host does not fall over a guard that somebody killed."""
     assert guard._process is not None
     guard._process.kill()
@@ -199,7 +199,7 @@ def test_telling_and_stopping_a_dead_guard_is_harmless(guard: Reaper) -> None:
 def test_the_end_of_the_host_is_written_down(
     guard: Reaper, sleeper: Sleeper, tmp_path: Path
 ) -> None:
-    """Who asks later what happened is told when, and what was ended."""
+    """The event log has the time and the processes that were ended."""
     guard.add("engine", identity_of(sleeper()))
     process = let_host_die(guard)
     assert process.wait(timeout=scaled(5)) == 0

@@ -1,4 +1,4 @@
-"""Lives, failures, backoff and giving up, with lives that events drive."""
+"""The restart loop: runs, failures, backoff and giving up, driven by events."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fall(error: Exception, *, rises: bool = False) -> Act:
         if rises:
             ready.set_ready()
         await asyncio.sleep(0)
-        ready.set_unready()  # as real lives do, before their error is seen
+        ready.set_unready()  # as real components do, before their error is seen
         raise error
 
     return act
@@ -57,11 +57,11 @@ def fall(error: Exception, *, rises: bool = False) -> Act:
 
 @dataclass
 class Bench:
-    """A keeper with a script of lives; after the last act, it watches."""
+    """A restart loop with scripted runs; after the last one it waits."""
 
     acts: list[Act]
     policy: Timeouts = QUICK
-    lives: int = 0
+    runs: int = 0
     ended: int = 0
     now: float = 0.0
     log: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.board = StateStore(State())
-        self.keeper = RestartLoop(
+        self.loop = RestartLoop(
             "tunnel",
             self.live,
             self.board,
@@ -82,8 +82,8 @@ class Bench:
 
     async def live(self, ready: Readiness) -> None:
         """Play the next act."""
-        self.lives += 1
-        self.board.stage("tunnel", Phase.STARTING, f"life {self.lives}")
+        self.runs += 1
+        self.board.stage("tunnel", Phase.STARTING, f"life {self.runs}")
         act = self.acts.pop(0) if self.acts else watch
         try:
             await act(ready)
@@ -103,8 +103,8 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def kept(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
-    """Run the keeper for the length of a block."""
-    task = asyncio.create_task(bench.keeper.run())
+    """Run the restart loop for the length of a block."""
+    task = asyncio.create_task(bench.loop.run())
     try:
         yield task
     finally:
@@ -115,7 +115,7 @@ async def kept(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
 async def up(bench: Bench) -> None:
     """Wait for readiness, but not for ever."""
     async with asyncio.timeout(scaled(20)):
-        await bench.keeper.ready.wait_ready()
+        await bench.loop.ready.wait_ready()
 
 
 def net() -> NetworkUnreachable:
@@ -133,16 +133,16 @@ async def test_a_life_that_is_ready_is_watched_and_left_alone() -> None:
     bench = Bench([])
     async with kept(bench):
         await up(bench)
-        assert (bench.lives, bench.ended) == (1, 0)
+        assert (bench.runs, bench.ended) == (1, 0)
 
 
 @pytest.mark.parametrize("rises", [False, True])
 async def test_a_permanent_error_is_given_up_at_once(rises: bool) -> None:
-    """What only the user can mend is never tried again."""
+    """A failure that only the user can correct is not retried."""
     bench = Bench([fall(InvalidToken("No.", "Paste."), rises=rises)], SLOW)
     async with kept(bench) as task:
         await bench.phase(Phase.FAILED)
-        assert bench.lives == 1
+        assert bench.runs == 1
         assert not task.done(), "a component given up must wait for renew"
         failure = bench.board.snapshot().failure
         assert failure is not None
@@ -150,19 +150,19 @@ async def test_a_permanent_error_is_given_up_at_once(rises: bool) -> None:
 
 
 async def test_a_component_never_ready_is_given_up_after_the_first_tries() -> None:
-    """A first start that cannot work is told soon."""
+    """A first start that cannot work fails soon."""
     bench = Bench([fall(fell()) for _ in range(20)])
     async with kept(bench):
         await bench.phase(Phase.FAILED)
-    assert bench.lives == bench.policy.first_start_tries
+    assert bench.runs == bench.policy.first_start_tries
 
 
 async def test_a_component_once_ready_gets_the_restart_tries() -> None:
-    """What worked before deserves more patience, with a bound."""
+    """A component that worked before is retried longer, with a bound."""
     bench = Bench([fall(fell(), rises=True), *(fall(fell()) for _ in range(20))])
     async with kept(bench):
         await bench.phase(Phase.FAILED)
-    assert bench.lives == bench.policy.restart_tries
+    assert bench.runs == bench.policy.restart_tries
 
 
 @pytest.mark.parametrize("was_there", [False, True])
@@ -172,7 +172,7 @@ async def test_a_missing_network_is_waited_for_without_limit(was_there: bool) ->
     bench = Bench([fall(net(), rises=was_there), *(fall(net()) for _ in range(many))])
     async with kept(bench):
         async with asyncio.timeout(scaled(5)):
-            while bench.lives < many + 2:
+            while bench.runs < many + 2:
                 await bench.board.wait_change()
         await up(bench)
 
@@ -183,28 +183,28 @@ async def test_a_refused_url_is_tried_again_if_it_was_ours_before() -> None:
     bench = Bench([fall(refused, rises=True)])
     async with kept(bench):
         async with asyncio.timeout(scaled(20)):
-            while bench.lives < 2:
+            while bench.runs < 2:
                 await bench.board.wait_change()
-    assert bench.lives == 2, "the refused URL was given up"
+    assert bench.runs == 2, "the refused URL was given up"
 
 
-async def test_what_only_a_month_or_a_plan_mends_is_not_tried_again() -> None:
+async def test_a_used_up_monthly_quota_is_not_retried() -> None:
     """However long the tunnel was up before."""
     refused = EndpointUnavailable("The quota is used up (727).", "Wait for the next.")
     bench = Bench([fall(refused, rises=True)])
     async with kept(bench):
         await bench.phase(Phase.FAILED)
-    assert bench.lives == 1, "it was tried again"
+    assert bench.runs == 1, "it was tried again"
 
 
 async def test_new_settings_that_fail_are_given_up_after_the_first_tries() -> None:
-    """Whoever asked for the change is told soon, though all was well before."""
+    """A failed change is reported soon, though the component worked before."""
     bench = Bench([watch, *(fall(fell()) for _ in range(9))])
     async with kept(bench):
         await up(bench)
-        bench.keeper.restart(with_new_settings=True)
+        bench.loop.restart(with_new_settings=True)
         await bench.phase(Phase.FAILED)
-    assert bench.lives == 1 + QUICK.first_start_tries
+    assert bench.runs == 1 + QUICK.first_start_tries
 
 
 def crash_every(bench: Bench, seconds: float) -> Act:
@@ -225,7 +225,7 @@ async def test_five_crashes_in_ten_minutes_are_given_up() -> None:
     bench.acts = [crash_every(bench, 149) for _ in range(20)]
     async with kept(bench):
         await bench.phase(Phase.FAILED)
-    assert bench.lives == 5, "it was not given up at the fifth crash"
+    assert bench.runs == 5, "it was not given up at the fifth crash"
 
 
 @pytest.mark.parametrize("was_there", [False, True])
@@ -237,7 +237,7 @@ async def test_failures_of_the_network_are_not_counted_as_crashes(
     bench.acts.append(fall(fell()))
     async with kept(bench):
         async with asyncio.timeout(scaled(5)):
-            while bench.lives < 12:
+            while bench.runs < 12:
                 await bench.board.wait_change()
         await up(bench)
 
@@ -249,7 +249,7 @@ async def test_crashes_that_are_long_ago_are_forgotten() -> None:
     bench.acts = [crash_every(bench, 151) for _ in range(many)]
     async with kept(bench):
         async with asyncio.timeout(scaled(5)):
-            while bench.lives < many + 1:
+            while bench.runs < many + 1:
                 await bench.board.wait_change()
         await up(bench)
 
@@ -265,7 +265,7 @@ async def test_a_long_life_that_was_never_ready_forgets_nothing() -> None:
     bench.acts = [hung for _ in range(20)]
     async with kept(bench):
         await bench.phase(Phase.FAILED)
-    assert bench.lives == QUICK.first_start_tries
+    assert bench.runs == QUICK.first_start_tries
 
 
 async def test_a_component_that_was_ready_for_long_is_tried_again_at_once() -> None:
@@ -275,26 +275,26 @@ async def test_a_component_that_was_ready_for_long_is_tried_again_at_once() -> N
     async with kept(bench):
         await bench.phase(Phase.BACKOFF)
         await up(bench)
-    assert bench.lives == 2
+    assert bench.runs == 2
 
 
 async def test_a_component_that_falls_soon_backs_off() -> None:
-    """A loop of crashes is no run of healthy lives."""
+    """A loop of crashes does not count as stable."""
     bench = Bench([], replace(SLOW, stable_s=10.0, stable_pause_s=0.0))
     bench.acts = [crash_every(bench, 10.0), crash_every(bench, 9.0)]
     async with kept(bench):
         async with asyncio.timeout(scaled(20)):
-            while bench.lives < 2:
+            while bench.runs < 2:
                 await bench.board.wait_change()
         await bench.phase(Phase.BACKOFF)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await bench.keeper.ready.wait_ready()
-    assert bench.lives == 2
+                await bench.loop.ready.wait_ready()
+    assert bench.runs == 2
 
 
 async def test_an_unexpected_error_is_a_failed_life() -> None:
-    """A bug in a life is told as one and tried again; the keeper lives on."""
+    """A bug in a component is reported and retried; the loop continues."""
     bench = Bench([fall(RuntimeError("oops"))], SLOW)
     async with kept(bench):
         await bench.phase(Phase.BACKOFF)
@@ -309,35 +309,35 @@ async def test_renew_ends_a_running_life_and_begins_the_next() -> None:
     bench = Bench([])
     async with kept(bench):
         await up(bench)
-        bench.keeper.restart()
+        bench.loop.restart()
         assert bench.board.snapshot().stage("tunnel").phase is Phase.WAITING
         async with asyncio.timeout(scaled(20)):
-            await bench.keeper.ready.wait_unready()
+            await bench.loop.ready.wait_unready()
         await up(bench)
-        assert (bench.lives, bench.ended) == (2, 1)
+        assert (bench.runs, bench.ended) == (2, 1)
 
 
 async def test_renew_cuts_a_backoff_short() -> None:
-    """The user's next wish does not wait for the delay to pass."""
+    """The user's next change does not wait for the delay."""
     bench = Bench([fall(fell())], SLOW)
     async with kept(bench):
         await bench.phase(Phase.BACKOFF)
-        bench.keeper.restart()
+        bench.loop.restart()
         await up(bench)
-        assert bench.lives == 2
+        assert bench.runs == 2
 
 
 async def test_a_life_after_renew_backs_off_like_any_other() -> None:
-    """One wish of the user does not turn every delay off."""
+    """One change by the user does not disable later delays."""
     bench = Bench([fall(fell()), fall(fell())], SLOW)
     async with kept(bench):
         await bench.phase(Phase.BACKOFF)
-        bench.keeper.restart()
+        bench.loop.restart()
         await bench.phase(Phase.BACKOFF)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await bench.keeper.ready.wait_ready()
-        assert bench.lives == 2
+                await bench.loop.ready.wait_ready()
+        assert bench.runs == 2
 
 
 async def test_renew_revives_what_was_given_up_with_its_failures_forgotten() -> None:
@@ -346,12 +346,12 @@ async def test_renew_revives_what_was_given_up_with_its_failures_forgotten() -> 
     bench = Bench([fall(fell()) for _ in range(2 * tries)])
     async with kept(bench):
         await bench.phase(Phase.FAILED)
-        bench.keeper.restart()
+        bench.loop.restart()
         await bench.phase(Phase.FAILED)
-        assert bench.lives == 2 * tries
-        assert len(bench.given_up) == 2, "it was not told each time"
-        assert Phase.FAILED not in bench.given_up, "it was shown before it was told"
-        bench.keeper.restart()
+        assert bench.runs == 2 * tries
+        assert len(bench.given_up) == 2, "it was not reported each time"
+        assert Phase.FAILED not in bench.given_up, "it was shown before it was reported"
+        bench.loop.restart()
         await up(bench)
         assert len(bench.given_up) == 2, "what is up was given up"
 
@@ -365,7 +365,7 @@ async def test_a_life_that_returns_is_followed_by_the_next() -> None:
     bench = Bench([returns for _ in range(10)], SLOW)
     async with kept(bench):
         async with asyncio.timeout(scaled(20)):
-            while bench.lives < 11:
+            while bench.runs < 11:
                 await bench.board.wait_change()
         await up(bench)
     assert not bench.log
@@ -380,12 +380,12 @@ async def test_cancelling_ends_the_life_and_leaves_no_task() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert bench.ended == 1
-        assert not bench.keeper.ready.is_up
+        assert not bench.loop.ready.is_up
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_cancelling_works_in_backoff_and_after_giving_up() -> None:
-    """A keeper that waits can be ended, too."""
+    """A waiting restart loop can be cancelled too."""
     for act, phase in (
         (fall(fell()), Phase.BACKOFF),
         (fall(InvalidToken("No.", "Paste.")), Phase.FAILED),
@@ -402,7 +402,7 @@ async def test_cancelling_works_in_backoff_and_after_giving_up() -> None:
 async def test_cancelling_holds_though_the_life_ends_in_another_way(
     error: AvocadoError | None,
 ) -> None:
-    """A life whose clean-up fails, or which returns, does not undo a cancel."""
+    """A component that fails in its clean-up or returns does not undo a cancel."""
 
     async def stubborn(ready: Readiness) -> None:
         ready.set_ready()
@@ -417,8 +417,8 @@ async def test_cancelling_holds_though_the_life_ends_in_another_way(
         await up(bench)
         task.cancel()
         await asyncio.wait([task], timeout=1)
-        assert task.cancelled(), "the keeper runs on"
-        assert bench.lives == 1
+        assert task.cancelled(), "the loop keeps running"
+        assert bench.runs == 1
 
 
 def test_delays_double_up_to_a_bound() -> None:
@@ -442,7 +442,7 @@ async def test_readiness_can_be_awaited_both_ways() -> None:
     assert not ready.is_up
 
 
-async def test_a_race_tells_the_first_and_cancels_the_others() -> None:
+async def test_a_race_returns_the_first_and_cancels_the_others() -> None:
     """What lost a race does not run on."""
     lost = asyncio.Event()
 

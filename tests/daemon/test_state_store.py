@@ -82,9 +82,7 @@ def test_only_the_last_events_are_kept(board: StateStore) -> None:
     assert board.events[0].sequence == 6
 
 
-def test_a_stage_tells_how_long_it_takes_and_took(
-    board: StateStore, clock: Clock
-) -> None:
+def test_a_stage_has_its_elapsed_time(board: StateStore, clock: Clock) -> None:
     """The time runs through backoff, and stands still once it is ready."""
     board.stage("serve", Phase.STARTING, "starting")
     clock.now += 2
@@ -97,7 +95,9 @@ def test_a_stage_tells_how_long_it_takes_and_took(
     assert (state.stage("serve").elapsed_s, state.uptime_s) == (3, 13)
 
 
-def test_time_left_is_told_and_never_negative(board: StateStore, clock: Clock) -> None:
+def test_time_left_is_reported_and_never_negative(
+    board: StateStore, clock: Clock
+) -> None:
     """``--ttl`` counts down to nothing."""
     assert board.snapshot().ends_in_s is None
     board.ends_at = clock.now + 5
@@ -107,7 +107,7 @@ def test_time_left_is_told_and_never_negative(board: StateStore, clock: Clock) -
 
 
 def test_progress_never_runs_backwards(board: StateStore) -> None:
-    """A part that is fetched anew does not take bytes away from the user."""
+    """A part that is downloaded again does not reduce the progress."""
     board.stage("pull", Phase.STARTING, "pulling")
     board.progress("pull", 60, 100)
     board.progress("pull", 40, 100)
@@ -194,7 +194,7 @@ def test_a_ready_component_that_fails_is_not_shown_as_ready(board: StateStore) -
 
 
 def test_a_new_start_clears_the_failure(board: StateStore) -> None:
-    """What was mended is not reported any more."""
+    """A corrected failure is not reported any more."""
     board.stage("serve", Phase.STARTING, "starting")
     board.fail("engine", ERROR, again=False)
     board.stage("serve", Phase.STARTING, "starting")
@@ -217,18 +217,18 @@ def test_facts_of_one_model_leave_the_others_alone(board: StateStore) -> None:
     """Each wanted model has its own line."""
     board.models([ModelState(name="a"), ModelState(name="b")])
     board.model("b", phase=Phase.READY, size_bytes=7)
-    one, two = board.snapshot().models
-    assert one == ModelState(name="a")
-    assert (two.phase, two.size_bytes) == (Phase.READY, 7)
+    first, second = board.snapshot().models
+    assert first == ModelState(name="a")
+    assert (second.phase, second.size_bytes) == (Phase.READY, 7)
 
 
 def test_each_part_takes_back_its_own_warnings_only(board: StateStore) -> None:
-    """An engine that starts anew does not silence what others warn of."""
+    """An engine restart keeps the warnings of other components."""
     board.warn("engine", "No GPU.", "Old driver.")
     board.warn("metrics", "The port is taken.")
     board.warn("engine", "Old driver.")
-    told = board.snapshot().warnings
-    assert sorted(told) == ["Old driver.", "The port is taken."]
+    warnings = board.snapshot().warnings
+    assert sorted(warnings) == ["Old driver.", "The port is taken."]
     board.warn("metrics")
     assert board.snapshot().warnings == ("Old driver.",)
 
@@ -257,17 +257,17 @@ def test_a_failure_carries_no_secret() -> None:
     assert "token-of-somebody" not in repr(board.snapshot())
 
 
-def test_each_transition_is_told_once_with_its_error(board: StateStore) -> None:
+def test_each_transition_is_reported_once_with_its_error(board: StateStore) -> None:
     """Whoever writes down what happened misses nothing and repeats nothing."""
-    told: list[tuple[Phase, str]] = []
-    board.on_event = lambda event, failure: told.append(
+    reported: list[tuple[Phase, str]] = []
+    board.on_event = lambda event, failure: reported.append(
         (event.phase, failure.remedy if failure else "")
     )
     board.stage("serve", Phase.STARTING, "starting")
     board.stage("serve", Phase.STARTING, "starting")
     board.fail("engine", ERROR, again=True)
     board.stage("serve", Phase.READY)
-    assert told == [
+    assert reported == [
         (Phase.STARTING, ""),
         (Phase.BACKOFF, "Wait."),
         (Phase.READY, ""),

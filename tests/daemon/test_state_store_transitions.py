@@ -16,7 +16,7 @@ from spicy_avocado_magic.system.redaction import Redactor
 
 @dataclass
 class Bench:
-    """A state store whose transitions are recorded, by a clock that a test sets."""
+    """A state store with recorded transitions and a settable clock."""
 
     folder: Path
     now: float = 0.0
@@ -40,7 +40,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """Return a bench whose components are all ready."""
+    """Return a bench with all components ready."""
     made = Bench(tmp_path)
     made.bring_up()
     return made

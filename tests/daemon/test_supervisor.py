@@ -1,4 +1,4 @@
-"""Secrets that the supervisor makes where none was given."""
+"""Secrets that the supervisor generates."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PORT = "127.0.0.1:9464"
 
 def test_a_port_for_scrapers_comes_with_a_token_of_its_own() -> None:
     """Long, random, and not the key that clients send."""
-    one, two = (with_key(Settings(metrics_port=PORT)) for _ in range(2))
-    assert len(one.metrics_token) > 40, "it could be guessed"
-    assert one.metrics_token != two.metrics_token, "it is the same everywhere"
-    assert one.metrics_token != one.api_key
-    open_one = with_key(Settings(metrics_port=PORT, no_auth=True))
-    assert open_one.metrics_token, "without keys the metrics are open, too"
+    first, second = (with_key(Settings(metrics_port=PORT)) for _ in range(2))
+    assert len(first.metrics_token) > 40, "it is too short"
+    assert first.metrics_token != second.metrics_token, "it is the same everywhere"
+    assert first.metrics_token != first.api_key
+    without_keys = with_key(Settings(metrics_port=PORT, no_auth=True))
+    assert without_keys.metrics_token, "without keys the metrics are open, too"
     assert not with_key(Settings()).metrics_token, "a secret without a use"
 
 

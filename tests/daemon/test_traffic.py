@@ -1,4 +1,4 @@
-"""What the state tells of keys and traffic."""
+"""Keys and traffic in the state."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def state_of(metrics: Metrics, settings: Settings) -> State:
     return from_json(State, to_json(state))
 
 
-def test_the_state_tells_what_goes_on_now_and_went_on_before(metrics: Metrics) -> None:
+def test_the_state_has_current_and_past_traffic(metrics: Metrics) -> None:
     """Counts, tokens, waits and the use of the public URL cross to the kernel."""
     state = state_of(metrics, Settings(keys=(ALICE,)))
     traffic = state.traffic

@@ -126,10 +126,10 @@ def test_nothing_is_written_unless_something_changed(tmp_path: Path) -> None:
     assert json.loads(host.folder.usage.read_text())[0]["tokens_out"] == 401
 
 
-async def test_a_disk_that_takes_nothing_is_told_and_tried_again(
+async def test_a_failed_save_is_reported_and_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The service goes on, and counts are saved once there is room."""
+    """The service continues; counts are saved when the disk has space."""
     host = Host(tmp_path, ANN)
     host.metrics.keys["ann"] = _use()
     real, saved = Path.replace, asyncio.Event()
