@@ -1,4 +1,4 @@
-"""What one check of ``%avocado_doctor`` found, and how it reads."""
+"""Findings of ``%avocado_doctor``, and the text of a report."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from ..system.redaction import strip_control_chars
 
 
 class CheckStatus(StrEnum):
-    """How things are, by one check."""
+    """Result of one check."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, but not as well as it could, or for others as well."""
+    """The service works, with a limitation or a risk."""
     BROKEN = "broken"
     """The service cannot work, or not for long."""
     UNKNOWN = "unknown"
-    """The check could not tell."""
+    """The check has no result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check found.
+    """The finding of one check.
 
     Attributes:
-        name: Of the check; empty until the doctor adds it.
-        verdict: How things are.
-        what: What was found, in one sentence or two.
-        remedy: What to do; empty where nothing is wrong.
+        name: Name of the check; empty until the doctor adds it.
+        verdict: Status of the checked subject.
+        what: Description of the finding, in one or two sentences.
+        remedy: The action that corrects it; empty if nothing is wrong.
     """
 
     name: str
@@ -53,28 +53,28 @@ _COUNTED: Final = {
 }
 
 
-def ok(what: str, *, name: str = "") -> Finding:
+def ok(message: str, *, name: str = "") -> Finding:
     """Return a finding that nothing is wrong."""
-    return Finding(name=name, verdict=CheckStatus.OK, what=what)
+    return Finding(name=name, verdict=CheckStatus.OK, what=message)
 
 
-def warning(what: str, remedy: str, *, name: str = "") -> Finding:
+def warning(message: str, remedy: str, *, name: str = "") -> Finding:
     """Return a finding that the user should look at."""
-    return Finding(name=name, verdict=CheckStatus.WARNING, what=what, remedy=remedy)
+    return Finding(name=name, verdict=CheckStatus.WARNING, what=message, remedy=remedy)
 
 
-def broken(what: str, remedy: str, *, name: str = "") -> Finding:
+def broken(message: str, remedy: str, *, name: str = "") -> Finding:
     """Return a finding that must be corrected."""
-    return Finding(name=name, verdict=CheckStatus.BROKEN, what=what, remedy=remedy)
+    return Finding(name=name, verdict=CheckStatus.BROKEN, what=message, remedy=remedy)
 
 
-def unknown(what: str, remedy: str, *, name: str = "") -> Finding:
+def unknown(message: str, remedy: str, *, name: str = "") -> Finding:
     """Return a finding of a check without a result."""
-    return Finding(name=name, verdict=CheckStatus.UNKNOWN, what=what, remedy=remedy)
+    return Finding(name=name, verdict=CheckStatus.UNKNOWN, what=message, remedy=remedy)
 
 
 def findings_text(findings: Sequence[Finding]) -> str:
-    """Return all findings, a remedy under each that needs one, and a summary."""
+    """Return all findings with their remedies, and a summary."""
     column = max((len(finding.name) for finding in findings), default=0)
     lines = []
     for finding in findings:
@@ -86,7 +86,7 @@ def findings_text(findings: Sequence[Finding]) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return how many findings there are of each verdict, in one line."""
+    """Return the number of findings of each status, in one line."""
     counts = [
         f"{count} {word}"
         for verdict, word in _COUNTED.items()

@@ -1,8 +1,9 @@
-"""A pool: several notebooks behind one URL, that know each other by their key.
+"""Mutual authentication of the members of a pool, and proofs for the public probe.
 
-Whoever asks for a proof must give one first, so that a stranger gets nothing to try
-guesses against; and both are made with a secret that takes a while to derive, so that
-who does see them (the tunnel's service) needs as long for every guess of the key.
+A pool is several notebooks behind one URL with the same API key. A member answers a
+probe only if the probe itself has a valid proof, so outsiders get nothing to test key
+guesses against. Proofs use a secret that is slow to derive, so the tunnel's provider,
+which sees them, needs as long for each guess.
 """
 
 from __future__ import annotations
@@ -21,52 +22,54 @@ from ..errors import UsageError
 from .state import PoolMember
 
 POOL_HEADER: Final = "X-Avocado-Pool"
-"""Request header of a probe: the card of the member that asks."""
+"""Request header of a probe: signed info about the member that sends it."""
 MEMBER_HEADER: Final = "X-Avocado-Member"
 """Response header: the id of the member that answers."""
 
 POOL_KEY_CHARACTERS: Final = 20
-"""Shortest key under ``--pool``, where who sees a probe can try guesses offline."""
+"""Shortest key under ``--pool``, where an observer of probes can guess offline."""
 
 _SCRYPT: Final = {"n": 2**15, "r": 8, "p": 1, "maxmem": 2**26, "dklen": 32}
-"""32 MiB and a tenth of a second or more a guess, within a doubled bound of memory."""
+"""32 MiB and at least 0.1 s for each guess; ``maxmem`` is twice the need."""
 _MEMBER_BYTES: Final = 6
 
 
 def require_for_pool(domain: str, own_key: str) -> None:
-    """Refuse what is no pool: it needs a domain, and a key that the others have too.
+    """Check the settings that ``--pool`` needs: a domain and a shared, long key.
 
     Args:
-        domain: What all members share; empty if none was named.
-        own_key: The key that the user gave; empty if there is none or it was made.
+        domain: The domain of all members; empty if none was given.
+        own_key: The key that the user gave; empty if there is none or it is generated.
 
     Raises:
-        UsageError: With what is missing.
+        UsageError: If one is missing or the key is too short.
     """
     if not domain:
         raise UsageError(
-            "--pool puts several notebooks behind one domain, and none is named.",
+            "--pool needs --domain: it puts several notebooks behind one domain.",
             "Add --domain with one of your domains, the same in each notebook.",
         )
     if not own_key:
         raise UsageError(
-            "--pool needs a key of your own: members know each other by it.",
+            "--pool needs an API key that you choose: the notebooks authenticate each "
+            "other with it.",
             "Add --api-key $NAME, the same in each notebook, without --no-auth.",
         )
     if len(own_key) < POOL_KEY_CHARACTERS:
         raise UsageError(
-            "The --api-key is too short for --pool, where it must not be guessed.",
+            "The --api-key is too short for --pool: a short key could be found by "
+            "trial.",
             f"Use {POOL_KEY_CHARACTERS} random characters or more in each notebook "
             "(python: secrets.token_urlsafe()).",
         )
 
 
 def derive_secret(key: str, domain: str) -> bytes:
-    """Return the secret that all members of a pool share; slow on purpose.
+    """Return the secret that all members of a pool share; slow by design.
 
     Args:
-        key: Of the owner, the same for all members.
-        domain: Of the pool, so that the same key elsewhere gives another secret.
+        key: The owner's key, the same for all members.
+        domain: The pool's domain; the same key gives another secret for another one.
     """
     salt = f"spicy-avocado pool {domain}".encode()
     return hashlib.scrypt(key.encode(), salt=salt, **_SCRYPT)
@@ -74,7 +77,7 @@ def derive_secret(key: str, domain: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberInfo:
-    """What a member says of itself: its id, and the models that it serves."""
+    """A member's id and the models that it serves."""
 
     member: str
     models: tuple[str, ...] = ()
@@ -83,35 +86,38 @@ class MemberInfo:
 Role = Literal["ask", "answer"]
 
 
-def sign_member_info(secret: bytes, role: Role, nonce: str, card: MemberInfo) -> str:
-    """Return a card as a header's value, with the proof of who wrote it."""
-    plain = json.dumps([card.member, *card.models]).encode()
-    text = base64.urlsafe_b64encode(plain).decode()
+def sign_member_info(secret: bytes, role: Role, nonce: str, info: MemberInfo) -> str:
+    """Return a member's info as a signed header value."""
+    payload = json.dumps([info.member, *info.models]).encode()
+    text = base64.urlsafe_b64encode(payload).decode()
     return f"{text}.{_mac(secret, role, nonce, text)}"
 
 
 def verify_member_info(
-    secret: bytes, role: Role, nonce: str, sealed: str
+    secret: bytes, role: Role, nonce: str, header: str
 ) -> MemberInfo | None:
-    """Return the card of a header's value; None unless a member made it for this."""
-    text, _, mac = sealed.rpartition(".")
-    right = _mac(secret, role, nonce, text)
-    if not hmac.compare_digest(mac.encode(errors="replace"), right.encode()):
+    """Return the info in a header value, or None if its signature is invalid.
+
+    The signature is valid only for this role and nonce.
+    """
+    text, _, mac = header.rpartition(".")
+    expected = _mac(secret, role, nonce, text)
+    if not hmac.compare_digest(mac.encode(errors="replace"), expected.encode()):
         return None
     member, *models = json.loads(base64.urlsafe_b64decode(text))
     return MemberInfo(member=member, models=tuple(models))
 
 
 def _mac(secret: bytes, role: Role, nonce: str, text: str) -> str:
-    said = f"{role}\n{nonce}\n{text}".encode(errors="replace")
-    return hmac.new(secret, said, hashlib.sha256).hexdigest()
+    message = f"{role}\n{nonce}\n{text}".encode(errors="replace")
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()
 
 
 class Pool:
-    """One member of a pool, and what it knows of the others.
+    """One member of a pool, with a record of the other members.
 
     Attributes:
-        member: Its own id, new with each host.
+        member: Its own id, new with each daemon.
     """
 
     def __init__(
@@ -119,40 +125,40 @@ class Pool:
     ) -> None:
         self.member = secrets.token_hex(_MEMBER_BYTES)
         self._secret, self._clock = secret, clock
-        self._met: dict[str, tuple[MemberInfo, float]] = {}
+        self._seen: dict[str, tuple[MemberInfo, float]] = {}
 
     def ask(self, nonce: str, models: Sequence[str]) -> str:
-        """Return what a probe of ours carries as ``POOL_HEADER``."""
-        return sign_member_info(self._secret, "ask", nonce, self._card(models))
+        """Return the ``POOL_HEADER`` of a probe from this member."""
+        return sign_member_info(self._secret, "ask", nonce, self._own_info(models))
 
     def answer(self, nonce: str, asked: str, models: Sequence[str]) -> str | None:
-        """Return the proof for a probe; None unless a member asks."""
-        card = verify_member_info(self._secret, "ask", nonce, asked)
-        if card is None:
+        """Return the proof for a probe, or None if no member sent it."""
+        info = verify_member_info(self._secret, "ask", nonce, asked)
+        if info is None:
             return None
-        if card.member != self.member:
-            self._meet(card)
-        return sign_member_info(self._secret, "answer", nonce, self._card(models))
+        if info.member != self.member:
+            self._record(info)
+        return sign_member_info(self._secret, "answer", nonce, self._own_info(models))
 
     def verify_answer(self, nonce: str, answered: str) -> MemberInfo | None:
-        """Return who has answered our probe; None unless it is a member."""
-        card = verify_member_info(self._secret, "answer", nonce, answered)
-        if card is not None:
-            self._meet(card)
-        return card
+        """Return the member that answered our probe, or None if none did."""
+        info = verify_member_info(self._secret, "answer", nonce, answered)
+        if info is not None:
+            self._record(info)
+        return info
 
     def members(
         self, models: Sequence[str], *, within_s: float, reached: float | None = None
     ) -> tuple[PoolMember, ...]:
-        """Return ourselves, then the others, the last heard of first.
+        """Return this member, then the others, the most recently seen first.
 
         Args:
-            models: Those that we serve.
-            within_s: Others not heard of for so many seconds are left out.
-            reached: When a request last came to us by the URL, by our clock.
+            models: Models that this member serves.
+            within_s: Others last seen more than this many seconds ago are left out.
+            reached: Time of the last request through the URL, by ``clock``.
         """
         now = self._clock()
-        seen = [at for card, at in self._met.values() if card.member == self.member]
+        seen = [at for info, at in self._seen.values() if info.member == self.member]
         seen += [] if reached is None else [reached]
         own = PoolMember(
             id=self.member,
@@ -161,25 +167,25 @@ class Pool:
             is_self=True,
         )
         others = (
-            PoolMember(id=card.member, models=card.models, seen_s=now - at)
-            for card, at in self._met.values()
-            if card.member != self.member and now - at <= within_s
+            PoolMember(id=info.member, models=info.models, seen_s=now - at)
+            for info, at in self._seen.values()
+            if info.member != self.member and now - at <= within_s
         )
         return own, *sorted(others, key=lambda member: member.seen_s or 0)
 
-    def _card(self, models: Sequence[str]) -> MemberInfo:
+    def _own_info(self, models: Sequence[str]) -> MemberInfo:
         return MemberInfo(member=self.member, models=tuple(models))
 
-    def _meet(self, card: MemberInfo) -> None:
-        self._met[card.member] = (card, self._clock())
+    def _record(self, info: MemberInfo) -> None:
+        self._seen[info.member] = (info, self._clock())
 
 
 PROBE_HEADER: Final = "X-Avocado-Probe"
-"""Request header: a fresh nonce that nobody else has seen."""
+"""Request header of a probe: a fresh random nonce."""
 PROOF_HEADER: Final = "X-Avocado-Proof"
-"""Response header: what only the holder of the probe secret can answer."""
+"""Response header: the proof that the gateway has the probe secret."""
 
 
 def gateway_proof(secret: bytes, nonce: str) -> str:
-    """Return the answer to a nonce: HMAC-SHA256 under the secret, in hex."""
+    """Return the proof for a nonce: its HMAC-SHA256 with the secret, in hex."""
     return hmac.new(secret, nonce.encode(), hashlib.sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""What host and kernel say to each other: ``State`` snapshots and ``Event`` lines."""
+"""Records of the control protocol: ``State`` snapshots and ``Event`` lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from .usage import KeyLimits, TokenUsage, UsageTotals
 
 PROTOCOL: Final = 2
-"""Raised when a host and a kernel of different versions could misunderstand."""
+"""Protocol version; incremented with each change that older versions cannot read."""
 
 COMPONENTS: Final = ("engine", "models", "gateway", "tunnel")
 STAGES: Final = (
@@ -21,30 +21,30 @@ STAGES: Final = (
     ("tunnel", "tunnel"),
     ("probe", "tunnel"),
 )
-"""The stages in the order in which they are shown, each with its component."""
+"""Stages in display order, each with its component."""
 
 
 class Phase(StrEnum):
-    """Where a stage, component or model is in its life."""
+    """Lifecycle phase of a stage, component or model."""
 
     OFF = "off"
-    """Not wanted, such as the tunnel under ``--local``."""
+    """Not requested, such as the tunnel under ``--local``."""
     WAITING = "waiting"
-    """Waits for something it depends on."""
+    """A dependency is not ready."""
     STARTING = "starting"
     READY = "ready"
     BACKOFF = "backoff"
-    """It fell and will be tried again."""
+    """It failed and will be retried."""
     FAILED = "failed"
-    """It was given up; the next ``up`` tries again."""
+    """It failed and will not be retried before the next ``up``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An ``AvocadoError`` in a form that crosses processes."""
+    """An ``AvocadoError`` as a serialisable record."""
 
     kind: str
-    """Name of the error's class."""
+    """Class name of the error."""
     problem: str
     remedy: str
     log_tail: tuple[str, ...] = ()
@@ -52,21 +52,21 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a download has come."""
+    """Progress of a download."""
 
     done_bytes: int
     total_bytes: int
     rate_bytes_s: float = 0.0
-    """Over the last seconds."""
+    """Average over the last seconds, in bytes per second."""
 
     @property
     def fraction(self) -> float:
-        """Part done, 0 to 1."""
+        """Completed part, 0 to 1."""
         return min(1.0, self.done_bytes / self.total_bytes) if self.total_bytes else 0.0
 
     @property
     def left_s(self) -> float | None:
-        """Seconds left at the present rate; None while nothing moves."""
+        """Seconds left at the current rate; None while the rate is 0."""
         if self.rate_bytes_s <= 0:
             return None
         return max(0, self.total_bytes - self.done_bytes) / self.rate_bytes_s
@@ -74,73 +74,73 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One step from cell to URL."""
+    """One step on the way from the cell to the public URL."""
 
     name: str
     component: str
     phase: Phase = Phase.WAITING
     detail: str = ""
-    """What it does or did, in plain words."""
+    """Its current or last action, for users."""
     elapsed_s: float = 0.0
-    """How long it has taken so far, or took."""
+    """Seconds since it started, or its duration once it has ended."""
     progress: Progress | None = None
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelState:
-    """One wanted model."""
+    """One requested model."""
 
     name: str
     phase: Phase = Phase.WAITING
     size_bytes: int = 0
-    """On disk, all layers."""
+    """Size on disk, all layers."""
     fit: str = ""
-    """What is expected of it in memory, in plain words, before it is loaded."""
+    """Estimate of its memory use before it is loaded, for users."""
     memory_bytes: int = 0
-    """While loaded; 0 when it is not."""
+    """Memory in use while loaded, else 0."""
     gpu_bytes: int = 0
-    """The part of the memory that sits on the GPU."""
+    """The part of ``memory_bytes`` on the GPU."""
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyState(KeyLimits, UsageTotals):
-    """One key, what it may do, and what it has used since it was made."""
+    """An API key's limits and permissions, and its usage since its creation."""
 
     expires_in_s: float | None = None
-    """0 once it has expired; None if it never does."""
+    """Seconds until it expires, 0 afterwards; None if it never expires."""
     idle_s: float | None = None
-    """Since its last request; None if there was none yet."""
+    """Seconds since its last request; None before the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUsage(UsageTotals):
-    """What one model has answered since the gateway was opened."""
+    """Usage of one model since the gateway was opened."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficStats(TokenUsage):
-    """What goes through the gateway now, and went since it was opened."""
+    """Gateway traffic: requests in progress, and totals since it was opened."""
 
     in_flight: int = 0
     queued: int = 0
-    """Requests that wait for a place before the engine."""
+    """Requests in the admission queue."""
     tokens_a_second: float = 0.0
-    """Of answers, over the last ten seconds."""
+    """Output tokens, averaged over the last ten seconds."""
     first_token_p50_s: float | None = None
-    """Of the last streams; None before the first."""
+    """Median time to first token of recent streams, in seconds; None before one."""
     first_token_p95_s: float | None = None
     public_requests: int = 0
-    """Through the public URL, refused ones included: ngrok counts them all."""
+    """Requests through the public URL, refused ones too: ngrok counts them all."""
     public_bytes_out: int = 0
     statuses: tuple[tuple[int, int], ...] = ()
-    """Status codes, with how often each was answered."""
+    """Pairs of HTTP status code and number of responses."""
     models: tuple[ModelUsage, ...] = ()
     lost_lines: int = 0
-    """Of the access log: the disk did not take them."""
+    """Lines of the access log that could not be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,63 +148,63 @@ class PoolMember:
     """One notebook behind a pool's URL."""
 
     id: str
-    """Random; each of its replies carries it as ``X-Avocado-Member``."""
+    """Random id; each of its responses has it as ``X-Avocado-Member``."""
     models: tuple[str, ...] = ()
-    """Those that it serves."""
+    """Models that it serves."""
     seen_s: float | None = None
-    """Seconds since it answered or asked through the URL; None if it never did."""
+    """Seconds since it last sent or answered a probe; None before the first."""
     is_self: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """A snapshot of everything, with the sequence number of its last event."""
+    """A snapshot of the service, with the sequence number of the last event."""
 
     sequence: int = 0
     rehearsal: bool = False
     version: str = ""
-    """Of the package that the host runs."""
+    """Package version of the daemon."""
     protocol: int = PROTOCOL
     pid: int = 0
     uptime_s: float = 0.0
     url: str = ""
-    """Public URL; empty until it was probed, and under ``--local``."""
+    """Public URL; empty before the probe succeeds and under ``--local``."""
     local_url: str = ""
     api_key: str = ""
-    """What clients send; empty under ``--no-auth``."""
+    """The owner's key; empty under ``--no-auth``."""
     key_is_generated: bool = False
     hide_key: bool = False
     path_key: bool = False
     engine: str = ""
-    """Name and version of the engine: ``Ollama 0.34.1``."""
+    """Name and version of the engine, such as ``Ollama 0.34.1``."""
     compute: str = ""
-    """What the engine computes on, such as ``NVIDIA T4, 15.8 GB`` or ``CPU``."""
+    """Hardware that the engine uses, such as ``NVIDIA T4, 15.8 GB`` or ``CPU``."""
     warnings: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     models: tuple[ModelState, ...] = ()
     keys: tuple[ApiKeyState, ...] = ()
-    """The owner's first, then those given to others."""
+    """The owner's key first, then the named keys."""
     members: tuple[PoolMember, ...] = ()
-    """Of the pool, ourselves first; empty without ``--pool``."""
+    """Members of the pool, this one first; empty without ``--pool``."""
     requests: int = 0
-    """Requests with a valid key, probes left out."""
+    """Requests with a valid key, without probes."""
     refused: int = 0
-    """Requests turned away: no key, wrong key, closed route, foreign origin."""
+    """Refused requests: no key, wrong key, closed route, foreign origin."""
     bytes_out: int = 0
     traffic: TrafficStats = TrafficStats()
     metrics_url: str = ""
-    """Where a scraper gets all this; empty while there is no such port."""
+    """URL of the metrics for a scraper; empty while no metrics port is open."""
     metrics_token: str = ""
-    """What the scraper sends; empty unless ``--metrics-port`` is wanted."""
+    """Bearer token of the scraper; empty without ``--metrics-port``."""
     ends_in_s: float | None = None
-    """Seconds until ``--ttl`` ends the host."""
+    """Seconds until ``--ttl`` ends the daemon."""
     log_path: str = ""
 
     def stage(self, name: str) -> Stage:
-        """Return the stage of this name.
+        """Return the stage with this name.
 
         Raises:
-            KeyError: If there is none.
+            KeyError: If no stage has it.
         """
         for stage in self.stages:
             if stage.name == name:
@@ -212,7 +212,7 @@ class State:
         raise KeyError(name)
 
     def component(self, name: str) -> Phase:
-        """Return a component's phase: that of its stage which is worst off."""
+        """Return a component's phase: the worst one among its stages."""
         phases = [stage.phase for stage in self.stages if stage.component == name]
         order = (
             Phase.FAILED,
@@ -225,12 +225,12 @@ class State:
 
     @property
     def engine_text(self) -> str:
-        """The engine and on what it computes, such as ``Ollama 0.34.1 on CPU``."""
+        """The engine and its hardware, such as ``Ollama 0.34.1 on CPU``."""
         return f"{self.engine} on {self.compute}" if self.engine else "(none yet)"
 
     @property
     def is_ready(self) -> bool:
-        """Whether every wanted stage and model is ready."""
+        """Whether every requested stage and model is ready."""
         done = (Phase.READY, Phase.OFF)
         return (
             bool(self.stages)
@@ -240,7 +240,7 @@ class State:
 
     @property
     def failure(self) -> Failure | None:
-        """The first failure of a stage or model that was given up."""
+        """The first failure among failed models and stages, or None."""
         parts: tuple[ModelState | Stage, ...] = (*self.models, *self.stages)
         for part in parts:
             if part.phase is Phase.FAILED and part.failure is not None:
@@ -250,11 +250,11 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One transition; the host keeps the last 1,000."""
+    """One transition; the daemon keeps the last 1,000."""
 
     sequence: int
     at_s: float
-    """Seconds since the epoch, by the host's clock."""
+    """Seconds since the epoch, by the daemon's clock."""
     component: str
     stage: str
     phase: Phase

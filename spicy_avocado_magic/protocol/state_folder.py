@@ -1,4 +1,4 @@
-"""The state folder: which files are in it, who may read them, and the host's record."""
+"""The state folder: its files, their permissions, and the daemon's record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .state import PROTOCOL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A process group that the host started."""
+    """A process group that the daemon started."""
 
     name: str
     identity: Identity
@@ -29,7 +29,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonRecord:
-    """What a kernel must know to find the host, or to sweep up after it."""
+    """Identities of the daemon and its children, to find or to end them."""
 
     protocol: int = PROTOCOL
     version: str = ""
@@ -39,65 +39,65 @@ class DaemonRecord:
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """A 0700 folder on this machine with all that one host leaves on disk."""
+    """A machine-local folder, mode 0700, with all files of one daemon."""
 
     path: Path
 
     @classmethod
     def find(cls, *, rehearsal: bool) -> Self:
-        """Return this user's folder; a rehearsal has one of its own.
+        """Return this user's folder; a rehearsal has a separate one.
 
         Raises:
-            PlatformUnsupported: If it belongs to somebody else.
+            PlatformUnsupported: If it belongs to another user.
         """
         root = runtime_folder()
         return cls(private_folder(root / ("rehearsal" if rehearsal else "host")))
 
     @property
     def lock(self) -> Path:
-        """Held by ``flock`` as long as a host lives."""
+        """The file that the daemon locks with ``flock`` as long as it runs."""
         return self.path / "lock"
 
     @property
     def socket(self) -> Path:
-        """The host's control socket."""
+        """The daemon's control socket."""
         return self.path / "control.sock"
 
     @property
     def record_path(self) -> Path:
-        """The ``DaemonRecord``; holds no secret."""
+        """The ``DaemonRecord``; contains no secret."""
         return self.path / "record.json"
 
     @property
     def desired_state(self) -> Path:
-        """Settings with keys, 0600."""
+        """Settings with API keys, mode 0600."""
         return self.path / "wanted.json"
 
     @property
     def agent_config(self) -> Path:
-        """The agent's config with the tunnel's token, 0600."""
+        """The agent's configuration with the tunnel's token, mode 0600."""
         return self.path / "ngrok.yml"
 
     @property
     def secrets(self) -> tuple[Path, Path]:
-        """The two files that hold secrets; ``down`` removes them."""
+        """The two files that contain secrets; ``down`` removes them."""
         return (self.desired_state, self.agent_config)
 
     @property
     def usage(self) -> Path:
-        """What each named key has used; holds no secret."""
+        """Usage of each named key; contains no secret."""
         return self.path / "usage.json"
 
     @property
     def restart_files(self) -> tuple[Path, ...]:
-        """What a host that was killed or restarts leaves; ``down`` removes it."""
+        """Files that a restarted daemon reads again; ``down`` removes them."""
         return (*self.secrets, self.usage)
 
     def read_secrets(self) -> dict[Path, str]:
-        """Return the text of each file with secrets that is there.
+        """Return the text of each existing file with secrets.
 
         Raises:
-            PlatformUnsupported: If somebody else could have written one.
+            PlatformUnsupported: If another user could have written or read one.
         """
         found = {path: read_private(path) for path in self.secrets}
         return {path: text for path, text in found.items() if text is not None}
@@ -108,14 +108,14 @@ class StateFolder:
 
     @property
     def logs(self) -> tuple[Path, ...]:
-        """The logs that exist: of host, engine, agent, rehearsal and accesses."""
+        """The existing logs: host, engine, agent, rehearsal and access log."""
         return tuple(self.path.glob("*.log"))
 
     def read_record(self) -> DaemonRecord | None:
-        """Return the record, or None where there is none that can be read.
+        """Return the record, or None if it is missing or invalid.
 
         Raises:
-            PlatformUnsupported: If somebody else could have written it.
+            PlatformUnsupported: If another user could have written or read it.
         """
         text = read_private(self.record_path)
         if text is None:
@@ -126,11 +126,11 @@ class StateFolder:
             return None
 
     def write_record(self, record: DaemonRecord) -> None:
-        """Replace the record in one step."""
+        """Replace the record atomically."""
         write_private(self.record_path, json.dumps(to_json(record)))
 
     def remove(self, *, keep: Collection[Path] = ()) -> None:
-        """Remove what a host left, but for the lock and what is to be kept."""
+        """Remove all files except the lock and those in ``keep``."""
         for file in self.path.iterdir():
             if file != self.lock and file not in keep:
                 with contextlib.suppress(OSError):
@@ -138,7 +138,7 @@ class StateFolder:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, replacing it in one step."""
+    """Write a file with mode 0600, replacing an older one atomically."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -150,10 +150,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_private(path: Path) -> str | None:
-    """Return the text of a file that only we could have written, or None.
+    """Return the text of a private file, or None if it cannot be read.
 
     Raises:
-        PlatformUnsupported: If it is foreign-owned, or open to others.
+        PlatformUnsupported: If another user owns it or has access to it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -164,7 +164,7 @@ def read_private(path: Path) -> str | None:
         if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
             raise PlatformUnsupported(
                 f"{path} could have been written or read by others.",
-                "Remove it, and run %avocado_up again.",
+                "Remove it and run %avocado_up again.",
             )
         try:
             return file.read()

@@ -1,4 +1,4 @@
-"""What an API key may do, and what keys and models have used: shared record fields."""
+"""Shared record fields: limits of API keys, and token usage of keys and models."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """Tokens of one response, or of many."""
+    """Token counts of one or more responses."""
 
     tokens_in: int = 0
-    """Of prompts."""
+    """Prompt tokens."""
     tokens_out: int = 0
-    """Of responses."""
+    """Response tokens."""
     is_estimate: bool = False
     """Whether the gateway counted some of these tokens itself, one for each content
     event, because the engine reported none."""
@@ -21,10 +21,10 @@ class TokenUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTotals(TokenUsage):
-    """Requests, and the tokens of their responses."""
+    """Number of requests, and the tokens of their responses."""
 
     requests: int = 0
-    """Authenticated ones; probes and public routes are not counted."""
+    """Authenticated requests, without probes and public routes."""
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: ``ApiKeyState`` has two bases
@@ -32,17 +32,17 @@ class KeyLimits:
     """An API key's name, limits and permissions."""
 
     name: str
-    """By which it is listed and revoked."""
+    """Name in lists and for revocation."""
     rpm: int = 0
-    """Requests a minute; 0 is the limit of the service."""
+    """Requests a minute; 0 means the service's own limit."""
     tokens: int = 0
-    """In and out, over the key's lifetime; 0 is unlimited."""
+    """Prompt and response tokens over the key's lifetime; 0 means unlimited."""
     models: tuple[str, ...] = ()
-    """The only ones it may use; empty is all that are served."""
+    """Models it may use; empty means all that are served."""
     manage: bool = False
-    """Whether it may install, copy and delete models, where the owner's key may."""
+    """Whether it may install, copy and delete models if the owner's key may."""
 
 
 def shared_fields(record: object, base: type[TokenUsage | KeyLimits]) -> dict[str, Any]:
-    """Return a record's values of the fields of ``base``, as keyword arguments."""
+    """Return a record's values for the fields of ``base``, as keyword arguments."""
     return {field.name: getattr(record, field.name) for field in fields(base)}

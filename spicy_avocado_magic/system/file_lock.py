@@ -1,4 +1,4 @@
-"""Advisory file locks between processes, by ``flock``."""
+"""Advisory file locks between processes, with ``flock``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _POLL_S: Final = 0.02
 
 @contextlib.contextmanager
 def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[bool]:
-    """Yield whether the lock was acquired within ``wait_s``; released at the end."""
+    """Yield whether the lock was acquired within ``wait_s``; release it at the end."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + wait_s
@@ -26,11 +26,11 @@ def hold_lock(path: Path, *, wait_s: float = 0.0) -> Iterator[bool]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file without waiting; False if another process holds it.
+    """Lock an open file without waiting; return False if another process holds it.
 
-    The lock ends when the file is closed.
+    Closing the file releases the lock.
     """
-    import fcntl  # Windows has none, and is refused with a clear error
+    import fcntl  # missing on Windows, where ``require_posix`` raises first
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Network failures in the same words for every HTTP library, and loopback URLs."""
+"""Classification of network failures for every HTTP library, and loopback URLs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NetworkFailure(Enum):
 
 
 def classify_failure(error: BaseException) -> NetworkFailure:
-    """Return the kind of failure by the exceptions of Python below a library's own."""
+    """Return the kind of failure, from the built-in exceptions that caused an error."""
     causes = list(iter_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return NetworkFailure.UNTRUSTED
@@ -56,7 +56,7 @@ def classify_failure(error: BaseException) -> NetworkFailure:
 
 
 def iter_causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that led to it; urllib3 keeps them in several places."""
+    """Yield an error and all its causes; urllib3 also keeps them in ``reason``."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
@@ -69,7 +69,7 @@ def iter_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL leads to this machine."""
+    """Return whether a URL's host is a loopback address or ``localhost``."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True

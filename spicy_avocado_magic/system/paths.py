@@ -1,4 +1,4 @@
-"""Where files go: folders, the disks under them, and whose process owns them."""
+"""Paths of the runtime, cache and models folders, and the owner process."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from .platforms import Platform
 
 APP: Final = "spicy-avocado"
 ENGINES_LOCK: Final = ".lock"
-"""In the engines' folder; held by ``flock`` while one is installed or removed."""
+"""File in the engines folder; locked while an engine is installed or removed."""
 
 
 def require_posix() -> None:
-    """Refuse Windows, where sessions, groups and Unix sockets are missing.
+    """Raise on Windows, which has no POSIX sessions, process groups or ``flock``.
 
     Raises:
         PlatformUnsupported: On Windows.
     """
     if sys.platform == "win32":
         raise PlatformUnsupported(
-            "Spicy Avocado does not run on Windows itself.",
+            "Spicy Avocado does not run directly on Windows.",
             "Run the notebook in WSL 2, on Linux, macOS, Colab or Kaggle.",
         )
 
 
 def runtime_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Return the machine-local folder for sockets and records, checked and 0700.
+    """Return the machine-local folder for sockets and records, with mode 0700.
 
-    The platform's runtime folder where there is one of ours, else one under the
-    temp folder. Never a home folder: those may be shared between machines.
+    It is in the user's XDG runtime folder if that is writable, else in the temp
+    folder. It is never in the home folder, which machines may share.
 
     Raises:
-        PlatformUnsupported: If the folder belongs to somebody else.
+        PlatformUnsupported: If the folder belongs to another user.
     """
     environ = os.environ if environ is None else environ
     candidates = []
@@ -55,19 +55,19 @@ def runtime_folder(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that is ours alone, or check that an existing one is.
+    """Create a folder that only this user can enter, or check an existing one.
 
     Raises:
-        PlatformUnsupported: If it is a link, foreign-owned or cannot be made 0700.
+        PlatformUnsupported: If it is a link or belongs to another user.
     """
-    # What is no folder is refused below.
+    # The checks below also refuse a file or a link.
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PlatformUnsupported(
-            f"{folder} belongs to somebody else.",
-            "Remove it, or set XDG_RUNTIME_DIR to a folder of your own.",
+            f"{folder} is not a folder of this user.",
+            "Remove it, or set XDG_RUNTIME_DIR to a folder that you own.",
         )
     if stat.S_IMODE(found.st_mode) != 0o700:  # noqa: PLR2004
         folder.chmod(0o700)
@@ -75,12 +75,12 @@ def private_folder(folder: Path) -> Path:
 
 
 def home_folder() -> Path:
-    """Return home; where that cannot be written, one of ours under the temp folder.
+    """Return the home folder, or a private temp folder if home is not writable.
 
-    The engine keeps its key in ``~/.ollama`` and does not start without one.
+    The engine keeps its key in ``~/.ollama`` and does not start without it.
 
     Raises:
-        PlatformUnsupported: If the folder there belongs to somebody else.
+        PlatformUnsupported: If the temp folder belongs to another user.
     """
     home = Path.home()
     if _is_writable(home):
@@ -89,7 +89,7 @@ def home_folder() -> Path:
 
 
 def cache_folder(*, rehearsal: bool) -> Path:
-    """Return where engines are kept; a rehearsal has one of its own."""
+    """Return the folder for downloads; a rehearsal has a separate one."""
     import platformdirs
 
     folder = Path(platformdirs.user_cache_dir(APP, appauthor=False))
@@ -99,17 +99,18 @@ def cache_folder(*, rehearsal: bool) -> Path:
 
 
 def engines_folder(*, rehearsal: bool) -> Path:
-    """Return where installed releases of the engine are, a folder each."""
+    """Return the folder of installed engine releases, one subfolder each."""
     return cache_folder(rehearsal=rehearsal) / "ollama"
 
 
 def models_folder(
     models_dir: str, *, rehearsal: bool, scratch: Sequence[str] = ()
 ) -> Path:
-    """Return where models are kept: as asked for, else where Ollama keeps them.
+    """Return the models folder: ``models_dir`` if set, else Ollama's own.
 
-    Where Ollama has kept none yet, the roomiest of its usual place and the
-    platform's ``scratch`` folders is taken, and made, so that it stays the one.
+    If neither exists yet, choose the disk with most free space among Ollama's default
+    and the platform's ``scratch`` folders. A chosen scratch folder is created, so that
+    later calls return it again.
     """
     if models_dir:
         return Path(models_dir)
@@ -123,11 +124,11 @@ def models_folder(
         for folder in scratch
         if _is_writable(Path(folder))
     ]
-    # A folder of ours is there only if it was chosen before.
+    # A scratch folder of ours exists only if an earlier call chose it.
     for folder in (*others, usual):
         if folder.is_dir():
             return folder
-    # The first of equals is the usual one.
+    # ``max`` returns the first of equals, so that the default wins a tie.
     chosen = max((usual, *others), key=_free_bytes)
     if chosen != usual:
         chosen.mkdir(parents=True)
@@ -135,13 +136,13 @@ def models_folder(
 
 
 def require_drive_mounted(folder: Path, platform: Platform) -> None:
-    """Refuse a folder on the platform's drive while that is not mounted.
+    """Raise if a folder is on the platform's drive and the drive is not mounted.
 
-    It would be made on the local disk: gone with the session, and in the way of
-    the mount, which wants an empty folder.
+    The folder would be created on the local disk. It would be lost with the session
+    and would block the mount, which needs an empty folder.
 
     Raises:
-        UsageError: With the line that mounts it.
+        UsageError: With the line that mounts the drive.
     """
     drive = platform.drive
     if drive and folder.is_relative_to(drive) and not os.path.ismount(drive):
@@ -156,22 +157,22 @@ def _free_bytes(folder: Path) -> int:
 
 
 def nearest_existing(folder: Path) -> Path:
-    """Return a folder, or its nearest parent that exists."""
-    # Unlike Path.exists, this passes over folders of other users such as /root.
+    """Return a folder or its nearest existing parent."""
+    # Path.exists raises for paths below other users' folders, such as /root.
     return next(x for x in (folder, *folder.parents) if os.path.exists(x))  # noqa: PTH110
 
 
 def _is_writable(folder: Path) -> bool:
-    """Return whether a folder can be written, or made."""
+    """Return whether a folder can be written, or created if it is missing."""
     return os.access(nearest_existing(folder), os.W_OK | os.X_OK)
 
 
 def owner_pid() -> int:
-    """Return the process whose end ends the host.
+    """Return the id of the process that the daemon must not outlive.
 
-    In a kernel the notebook server (``JPY_PARENT_PID``), since a kernelspec may
-    wrap the kernel in a shell which dies with each restart; else the kernel's
-    parent. In a terminal or a script, the process itself.
+    In a kernel this is the notebook server (``JPY_PARENT_PID``), because a kernelspec
+    may wrap the kernel in a shell that dies with each restart; without that variable,
+    the kernel's parent. In a terminal or a script it is this process.
     """
     if "ipykernel" not in sys.modules:
         return os.getpid()

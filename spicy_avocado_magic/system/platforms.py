@@ -1,8 +1,8 @@
-"""Where we run, as one table of rows: what tells a platform, and what holds there.
+"""Notebook platforms: a table of the signs that identify each, and its properties.
 
-A row says only what is documented or was read in a source, and names it above; what
-is not known stays empty. Sources without an address are the platform's own variables
-as other programs read them (tqdm, plotly, litdata, pyngrok's users).
+Each row contains only documented facts or facts read in a source, which is named above
+the row; an unknown property stays empty. Signs without a source address are variables
+that other programs read as well (tqdm, plotly, litdata, pyngrok's users).
 """
 
 from __future__ import annotations
@@ -18,54 +18,54 @@ from . import PACKAGE_FOLDER
 
 
 def datadog_example(package: Path = PACKAGE_FOLDER) -> str:
-    """Return where the example for Datadog is: in the wheel, else in the checkout."""
+    """Return the folder of the Datadog example: in the wheel, else in the checkout."""
     installed = package / "datadog"
     return str(installed) if installed.is_dir() else "examples/datadog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """One kind of place where notebooks run; any one of its marks tells it."""
+    """A kind of environment in which notebooks run; any one sign identifies it."""
 
     name: str
     variables: tuple[str, ...] = ()
-    """Marks in the environment, which all our processes see."""
+    """Environment variables that are signs; all our processes inherit them."""
     files: tuple[str, ...] = ()
-    """Marks on disk."""
+    """Paths that are signs."""
     modules: tuple[str, ...] = ()
-    """Marks among what the kernel has imported; nothing is imported to find out."""
+    """Modules that are signs if the kernel has imported them already."""
     names: tuple[str, ...] = ()
-    """Marks among the notebook's own variables."""
+    """Variables of the notebook that are signs."""
     library_path: str = ""
-    """Where its NVIDIA driver libraries are, if the loader does not know."""
+    """Folder of the NVIDIA driver libraries, if the loader does not search it."""
     scratch: tuple[str, ...] = ()
-    """Folders that may lie on a larger disk than the home folder does."""
+    """Folders that may be on a larger disk than the home folder."""
     drive: str = ""
-    """Where a drive that outlives the session is mounted, once the user does so."""
+    """Mount point of a drive that outlives the session; the user mounts it."""
     secrets: str = ""
-    """Where a token is kept there, as the end of "add it …"."""
+    """The place for a token, as the end of "add it …"."""
     ports: tuple[int, ...] = ()
-    """Ports that the platform itself listens on."""
+    """Ports on which the platform itself listens."""
     limits: str = ""
-    """How long a session lasts, in one sentence."""
+    """The length of a session, in one sentence."""
     policy: str = ""
-    """What its terms say about services and tunnels, in one sentence."""
+    """The terms about services and tunnels, in one sentence."""
     offer: str = ""
-    """How metrics can be read by what is here, in one sentence."""
+    """A way to read metrics with a program that runs here, in one sentence."""
 
     @property
     def or_add_it(self) -> str:
-        """A clause that says where a token is kept; empty where that is not known."""
+        """A clause with the place for a token; empty if it is unknown."""
         return f", add it {self.secrets}" if self.secrets else ""
 
     @property
     def terms(self) -> str:
-        """Limits and policy in one line; empty where neither is known."""
+        """Limits and policy in one line; empty if neither is known."""
         return " ".join(text for text in (self.limits, self.policy) if text)
 
 
 PLATFORMS: Final = (
-    # Kaggle's image is built on Colab's and carries its variables: test it first.
+    # First, because Kaggle's image is built on Colab's and has its variables.
     # Kaggle/docker-python; kaggle.com/docs/notebooks (which says 20 idle minutes) and
     # …/docs/efficient-gpu-usage (which says 60)
     Platform(
@@ -74,7 +74,7 @@ PLATFORMS: Final = (
         library_path="/usr/local/nvidia/lib64",
         scratch=("/kaggle/temp",),
         secrets="under Add-ons → Secrets",
-        limits="A session lasts 12 hours at most, or 20 to 60 minutes without you.",
+        limits="A session lasts at most 12 hours; it ends after 20 to 60 idle minutes.",
         policy="Kaggle's terms ban many forms of tunneling; "
         "your account may be restricted.",
     ),
@@ -86,15 +86,15 @@ PLATFORMS: Final = (
         library_path="/usr/lib64-nvidia",
         scratch=("/content",),
         drive="/content/drive",
-        secrets="as a secret (the key symbol on the left) that this notebook may read",
+        secrets="as a secret (the key symbol on the left) with notebook access",
         ports=(8080,),
-        limits="A free session lasts about 12 hours, or 90 minutes without you.",
-        policy="Colab's terms restrict serving and remote use, above all on free "
+        limits="A free session lasts about 12 hours; it ends after 90 idle minutes.",
+        policy="Colab's terms restrict serving and remote use, especially on free "
         "runtimes; your access may be limited.",
     ),
     # docs.aws.amazon.com/sagemaker/latest/dg/studio-updated-jl-image-specifications
-    # (home is a volume of its own). Studio and notebook instances have the file; the
-    # larger instances have that disk, which is lost when they stop.
+    # (home is a separate volume). Studio and notebook instances have the file; larger
+    # instances have that disk; its content is lost when they stop.
     Platform(
         name="SageMaker",
         files=("/opt/ml/metadata/resource-metadata.json",),
@@ -115,7 +115,7 @@ PLATFORMS: Final = (
         variables=("DEEPNOTE_PROJECT_ID",),
         secrets="as an Environment variables integration",
         limits="The machine stops 15 minutes after the last run of a cell, unless "
-        "your plan says otherwise.",
+        "your plan allows more.",
     ),
     # jetbrains.com/help/datalore/environment-variables
     Platform(
@@ -135,7 +135,7 @@ PLATFORMS: Final = (
         name="Paperspace",
         variables=("PAPERSPACE_NOTEBOOK_REPO_ID",),
         secrets="as a secret of the project or team",
-        limits="A free notebook ends after 6 hours; what is in /storage outlives it.",
+        limits="A free notebook ends after 6 hours; files in /storage are kept.",
     ),
     # docs.github.com/codespaces: default environment variables; timeout period;
     # account-specific secrets
@@ -143,8 +143,8 @@ PLATFORMS: Final = (
         name="Codespaces",
         variables=("CODESPACES",),
         secrets="under Settings → Codespaces → Secrets, then restart the codespace",
-        limits="A codespace stops after 30 minutes without you, unless you have set "
-        "another time; requests do not count.",
+        limits="A codespace stops after 30 idle minutes, unless you have set another "
+        "time; requests to the URL do not count as activity.",
     ),
     # mybinder.readthedocs.io/en/latest/about/user-guidelines; variables of mybinder's
     # Helm chart. A Binder is a JupyterHub as well.
@@ -153,15 +153,15 @@ PLATFORMS: Final = (
         variables=("BINDER_LAUNCH_HOST", "BINDER_REPO_URL", "BINDER_REQUEST"),
         limits="On mybinder.org a session has 2 GB of memory and about 1 Mbit/s out, "
         "and ends after 10 idle minutes or about 6 hours.",
-        policy="mybinder.org asks you to use no keys or tokens there, and bans "
-        "repositories that send much out.",
+        policy="mybinder.org asks you not to use keys or tokens there, and bans "
+        "repositories that send out much data.",
     ),
     # jupyterhub/spawner.py, get_env
     Platform(
         name="JupyterHub",
         variables=("JUPYTERHUB_API_URL", "JUPYTERHUB_SERVICE_PREFIX"),
     ),
-    # tqdm and plotly tell it by the variable; its Jupyter extension sets the name
+    # tqdm and plotly read the variable; its Jupyter extension sets the name
     Platform(name="VS Code", variables=("VSCODE_PID",), names=("__vsc_ipynb_file__",)),
     # docs.datadoghq.com/containers: cluster_agent/admission_controller for variables,
     # kubernetes/apm and developers/dogstatsd/unix_socket for sockets
@@ -185,7 +185,7 @@ PLATFORMS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSignals:
-    """What can be seen of a platform from inside; by default what is seen here."""
+    """Where signs of a platform are looked up; by default in this process."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     exists: Callable[[str], bool] = os.path.exists
@@ -196,7 +196,7 @@ class PlatformSignals:
     )
 
     def matches(self, platform: Platform) -> bool:
-        """Return whether one of a platform's marks is among them."""
+        """Return whether at least one of a platform's signs is present."""
         return (
             any(mark in self.environ for mark in platform.variables)
             or any(mark in self.modules for mark in platform.modules)
@@ -206,10 +206,10 @@ class PlatformSignals:
 
 
 def detect_platforms(traces: PlatformSignals | None = None) -> tuple[Platform, ...]:
-    """Return the rows that hold, the one that decides first.
+    """Return the matching rows, the most specific first.
 
-    Several may: a JupyterHub runs on Binder, VS Code is attached to a codespace, an
-    Agent of Datadog watches either. The terminal holds where nothing else does.
+    Several can match: JupyterHub runs on Binder, VS Code attaches to a codespace, a
+    Datadog Agent monitors either. The terminal is the fallback.
     """
     traces = traces or PlatformSignals()
     found = tuple(row for row in PLATFORMS[:-1] if traces.matches(row))
@@ -217,18 +217,18 @@ def detect_platforms(traces: PlatformSignals | None = None) -> tuple[Platform, .
 
 
 def detect_platform(traces: PlatformSignals | None = None) -> Platform:
-    """Return the row that decides about folders, libraries, ports and policy."""
+    """Return the row for folders, libraries, ports and policy: the first match."""
     return detect_platforms(traces)[0]
 
 
 def first_run_notices(
     platforms: Sequence[Platform], *, wants_metrics: bool = False
 ) -> tuple[str, ...]:
-    """Return what the first ``up`` says of where it runs, a line each.
+    """Return the notices about the platform for the first ``up``, a line each.
 
-    One line of session limits and policy, of the row that decides; and what any of
-    the rows offers, unless metrics are on already.
+    One line has the session limits and policy of the first row. The offers of all
+    rows follow, unless metrics are on already.
     """
-    told = platforms[0].terms
+    terms = platforms[0].terms
     offers = () if wants_metrics else tuple(x.offer for x in platforms if x.offer)
-    return ((told,) if told else ()) + offers
+    return ((terms,) if terms else ()) + offers

@@ -1,4 +1,4 @@
-"""A log that a child writes by itself, kept small without the child's help."""
+"""Rotation of a log that a child process writes by itself."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Final
 from .rotating_file import MAX_BYTES, backup_path
 
 HEAD_BYTES: Final = 1 << 19
-"""Of a life's first output, kept in memory when its file is begun anew."""
+"""Start of a section's output, kept in memory when its file is rotated."""
 _TAIL_BYTES: Final = 1 << 19
 
 
 class ProcessLog:
-    """Output of children, one after another, in a file that they append to.
+    """The output file of successive child processes, in sections, one for each.
 
-    The file is read and cut to nothing, as ``copytruncate`` of logrotate does it:
-    a child that appends goes on at its new beginning. What it writes between the
-    two steps is lost. Positions count all bytes that ever were in the
-    file, so that one taken before a cut is good after it.
+    Rotation copies and truncates, like logrotate's ``copytruncate``: a child that
+    appends continues at the new start of the file. Output written between the two
+    steps is lost. Positions count all bytes ever written to the file, so a position
+    taken before a rotation stays valid.
 
     Args:
         path: The file, which each child must open for appending.
-        most_bytes: Of the file; the backup is no larger.
+        most_bytes: Size limit of the file and of its backup.
     """
 
     def __init__(self, path: Path, *, most_bytes: int = MAX_BYTES) -> None:
@@ -40,38 +40,41 @@ class ProcessLog:
         self._head = b""
 
     def start_section(self) -> None:
-        """Let ``head``, ``since`` and ``tail`` tell of what comes from now on."""
+        """Start a section: ``head``, ``since`` and ``tail`` ignore older output."""
         with self._lock:
             self._life_from, self._head = self._size(), b""
 
     def size(self) -> int:
-        """Return the position where the next byte will be, for a later ``since``."""
+        """Return the position of the next byte, for a later ``since``."""
         with self._lock:
             return self._size()
 
     def head(self) -> str:
-        """Return the first half megabyte of this life, also after cuts."""
+        """Return the first ``HEAD_BYTES`` of this section, also after rotations."""
         with self._lock:
             return self._whole_head().decode("utf-8", "replace")
 
     def since(self, position: int) -> str:
-        """Return what this life wrote after a position, its last half megabyte."""
+        """Return this section's output after a position, at most its last 512 KiB."""
         with self._lock:
             end = self._size()
             first = max(self._life_from, position, end - _TAIL_BYTES)
             return self._read(first, end - first).decode("utf-8", "replace")
 
     def tail(self, count: int) -> list[str]:
-        """Return the last lines of this life, oldest first."""
+        """Return the last lines of this section, oldest first."""
         return self.since(0).splitlines()[-count:]
 
     @property
     def needs_rotation(self) -> bool:
-        """Whether it is time to ``cut``."""
+        """Whether the file is larger than its limit."""
         return self._file_bytes() > self._most_bytes
 
     def rotate(self) -> None:
-        """Put the file's end aside and begin it anew. Blocking; never raises."""
+        """Move the end of the file to the backup and truncate it.
+
+        Blocking; never raises.
+        """
         with self._lock, contextlib.suppress(OSError):
             self._head = self._whole_head()
             with self.path.open("rb") as file:
@@ -81,7 +84,7 @@ class ProcessLog:
             os.truncate(self.path, 0)
             self._backup_from = self._cut_bytes + first
             self._cut_bytes += first + len(kept)
-            # Only now: on a full disk there is room again.
+            # After truncation, which frees space on a full disk.
             backup_path(self.path).write_bytes(kept)
 
     def _whole_head(self) -> bytes:
@@ -97,7 +100,7 @@ class ProcessLog:
         return 0
 
     def _read(self, position: int, count: int) -> bytes:
-        """Return bytes from a position on, as far as they are still on disk."""
+        """Return bytes from a position, as far as they are still on disk."""
         found = b""
         if position < self._cut_bytes:
             first = max(0, position - self._backup_from)
@@ -115,7 +118,7 @@ def _read_file(path: Path, first: int, count: int) -> bytes:
 
 
 async def rotate_periodically(logs: Sequence[ProcessLog], every_s: float) -> None:
-    """Cut each log whenever it is large, until cancelled."""
+    """Rotate each log whenever it exceeds its limit, until cancelled."""
     while True:
         await asyncio.sleep(every_s)
         for log in logs:

@@ -1,4 +1,4 @@
-"""Start a child in a session of its own, know it again, and end its whole group."""
+"""Child processes: start in a new session, identify, wait for, end the whole group."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _STAT_START_TICKS: Final = 19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A process that can be told from a later one with the same pid.
+    """A process, distinguished from a later one with the same pid by its start time.
 
-    ``start`` is boot id and start ticks (``/proc/<pid>/stat``, field 22), which
-    do not move when the clock is set; on macOS psutil's creation time.
+    ``start`` is the boot id and start ticks (``/proc/<pid>/stat``, field 22), which
+    do not change when the clock is set; on macOS, psutil's creation time.
     """
 
     pid: int
@@ -31,12 +31,12 @@ class Identity:
 
     @property
     def is_alive(self) -> bool:
-        """Whether this very process still runs; a zombie does not."""
+        """Whether this process still runs; a zombie does not count."""
         return identify(self.pid) == self
 
 
 def identify(pid: int) -> Identity | None:
-    """Return the identity of a running process, or None if there is none."""
+    """Return the identity of a running process, or None if it does not run."""
     if sys.platform == "linux":
         start = _linux_start(pid)
     else:
@@ -76,10 +76,10 @@ def spawn(
     stdin: int = subprocess.DEVNULL,
     cwd: str = "/",
 ) -> subprocess.Popen[bytes]:
-    """Start a child in its own session, its output in a file.
+    """Start a child in a new session, with its output in a file.
 
-    The session keeps the notebook's interrupt from it, and a file in place of a
-    pipe keeps ``wait`` from hanging on a grandchild (cpython gh-119710).
+    The session protects it from the notebook's interrupt. A file instead of a pipe
+    prevents ``wait`` from hanging on a grandchild (cpython gh-119710).
 
     Raises:
         OSError: If the program cannot be started.
@@ -96,15 +96,15 @@ def spawn(
 
 
 async def wait_exit(process: subprocess.Popen[bytes]) -> None:
-    """Return when a child of ours has ended, and reap it.
+    """Wait until a child of this process has ended, and reap it.
 
-    Linux tells of the end by a descriptor (pidfd_open(2), since 5.3); where there is
-    none, as on macOS, the child is asked ten times a second.
+    Linux signals the end through a descriptor (pidfd_open(2), since 5.3). Elsewhere,
+    as on macOS, the child is polled ten times a second.
     """
     import asyncio
 
     if process.poll() is not None:
-        return  # its pid may be another's by now
+        return  # another process may have its pid by now
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
@@ -122,7 +122,7 @@ async def wait_exit(process: subprocess.Popen[bytes]) -> None:
 
 
 def signal_group(pid: int, number: int) -> bool:
-    """Send a signal to the group that ``pid`` leads; False if it is gone."""
+    """Send a signal to the group that ``pid`` leads; return False if it is gone."""
     if pid <= 1 or pid == os.getpgrp():
         return False
     try:
@@ -133,10 +133,10 @@ def signal_group(pid: int, number: int) -> bool:
 
 
 def end_group(identity: Identity, *, grace_s: float) -> None:
-    """End a group that is not our child: TERM, wait, then KILL. Blocking.
+    """End a process group that is not our child: TERM, wait, then KILL. Blocking.
 
-    The leader may already be gone while its children live on, so the group is
-    swept in any case, unless the pid now belongs to another process.
+    The group is signalled even if its leader is gone, because its children may still
+    run; but not if the pid belongs to another process by now.
     """
     current = identify(identity.pid)
     if current is not None and current != identity:
@@ -149,7 +149,7 @@ def end_group(identity: Identity, *, grace_s: float) -> None:
 
 
 def find_by_argument(argument: str) -> list[Identity]:
-    """Return our own user's processes with this exact argument on their line."""
+    """Return this user's processes with this exact command-line argument."""
     import psutil
 
     found = []

@@ -1,4 +1,4 @@
-"""Where a token comes from, a type that hides it, and the redactor of all output."""
+"""Secrets that mask themselves, and redaction of secrets and control characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHORTEST_REDACTED: Final = 6
 
 
 class Secret:
-    """A text that masks itself wherever it is printed; open it at the edge only."""
+    """A string masked in ``str`` and ``repr``; read its value only where it is used."""
 
     __slots__ = ("_text",)
 
@@ -20,7 +20,7 @@ class Secret:
         self._text = text
 
     def get_secret_value(self) -> str:
-        """Return the text itself."""
+        """Return the unmasked text."""
         return self._text
 
     def __bool__(self) -> bool:
@@ -39,19 +39,19 @@ class Secret:
 
 
 class Redactor:
-    """Takes known secrets and control characters out of everything shown or logged."""
+    """Removes known secrets and control characters from output and logs."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
-        """Remember texts that must not be seen; very short ones are passed over."""
+        """Add texts to redact; those under ``_SHORTEST_REDACTED`` are ignored."""
         self._secrets |= {text for text in secrets if len(text) >= _SHORTEST_REDACTED}
 
     def __call__(self, text: str) -> str:
         """Return the text without known secrets and control characters."""
-        # Stripped first: escape sequences inside a secret must not hide it.
+        # Before the search: an escape sequence inside a secret must not hide it.
         text = strip_control_chars(text)
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "•••")
@@ -59,10 +59,10 @@ class Redactor:
 
 
 def strip_control_chars(text: str) -> str:
-    """Strip what a terminal would obey: escape sequences and control characters."""
+    """Return the text without terminal escape sequences and control characters."""
     return _OTHER_CONTROL.sub("", _CONTROL.sub("", text.replace("\r\n", "\n")))
 
 
 def mask(text: str) -> str:
-    """Return a key so that its owner knows which one it is, and nobody else."""
+    """Return a key's first four characters, or only dots if it is short."""
     return f"{text[:4]}…" if len(text) > 12 else "•••"  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""A file of lines that never grows without bound: what logs are written to."""
+"""A log file of bounded size, with one backup."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 from typing import Final
 
 MAX_BYTES: Final = 5 * 2**20
-"""A file that is larger becomes the backup, of which there is one."""
+"""A larger file replaces the one backup."""
 _BLOCK_BYTES: Final = 1 << 16
 
 
 class RotatingFile:
-    """Appends lines, and begins the file anew when it is large.
+    """A file of lines that is rotated when it exceeds its limit.
 
     Attributes:
-        lost: Lines that could not be written, such as to a full disk.
+        lost: Number of lines that could not be written, such as to a full disk.
     """
 
     def __init__(self, path: Path, *, most_bytes: int = MAX_BYTES) -> None:
         """Open nothing yet.
 
         Args:
-            path: The file, which only its owner can read.
-            most_bytes: Of the file, about; the one before it is kept beside it.
+            path: The file, created with mode 0600.
+            most_bytes: Approximate limit of the file; the one backup is beside it.
         """
         self.path = path
         self.lost = 0
         self._most_bytes = most_bytes
 
     def append(self, lines: Sequence[str]) -> bool:
-        """Write lines, without line ends; say whether it could be done.
+        """Write lines, given without line ends; return whether they were written.
 
-        A line is written whole or not at all, and nothing is raised: a log must
-        not end what it tells of.
+        A line is written whole or not at all. Nothing is raised, because a logging
+        failure must not end the program.
         """
         if not lines:
             return True
@@ -48,14 +48,14 @@ class RotatingFile:
         return True
 
     def _write(self, batch: bytes) -> None:
-        # Opened for each batch: ``down`` may have removed it, or somebody moved it.
+        # Opened for each batch: ``down`` may have removed it or a user moved it.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.open(self.path, flags, 0o600)
         try:
             size_bytes = os.fstat(file).st_size
             written = os.write(file, batch)
             if written < len(batch):
-                # The disk is full: no half line may stay for the next one to go on.
+                # The disk is full: the next line must not continue a half line.
                 os.ftruncate(file, size_bytes)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
@@ -66,19 +66,19 @@ class RotatingFile:
 
 
 def backup_path(path: Path) -> Path:
-    """Return where the lines are that a log held before it was begun anew."""
+    """Return the path of a log's rotated backup."""
     return path.with_suffix(f".1{path.suffix}")
 
 
 def tail_lines(path: Path, count: int, *, until_bytes: int | None = None) -> list[str]:
     """Return the last lines of a log and its backup, oldest first.
 
-    What cannot be read is passed over; bytes that are no UTF-8 are replaced.
+    Unreadable files are skipped; bytes that are not UTF-8 are replaced.
 
     Args:
-        path: Of the log.
-        count: How many at most.
-        until_bytes: Where to take the log for ended; by default at its end.
+        path: The log.
+        count: Largest number of lines.
+        until_bytes: Position in the log at which to stop; by default its end.
     """
     lines: list[bytes] = []
     for part, until in ((path, until_bytes), (backup_path(path), None)):
@@ -89,7 +89,7 @@ def tail_lines(path: Path, count: int, *, until_bytes: int | None = None) -> lis
 
 
 def _last_lines(path: Path, count: int, until: int | None) -> list[bytes]:
-    """Read blocks from the end until they hold enough lines."""
+    """Return a file's last lines, read in blocks from its end."""
     found = b""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)

@@ -76,7 +76,7 @@ def test_a_trap_in_place_of_the_folder_is_refused(tmp_path: Path, trap: str) -> 
         if trap == "link":
             target.mkdir()
         folder.symlink_to(target)
-    with pytest.raises(PlatformUnsupported, match="belongs to somebody else"):
+    with pytest.raises(PlatformUnsupported, match="is not a folder of this user"):
         private_folder(folder)
 
 

@@ -205,9 +205,9 @@ def words(*names: str) -> tuple[str, ...]:
         ("Google Colab", "restrict serving"),
         ("Deepnote", "15 minutes"),
         ("Paperspace", "6 hours"),
-        ("Codespaces", "30 minutes"),
+        ("Codespaces", "30 idle minutes"),
         ("Binder", "10 idle minutes"),
-        ("Binder", "no keys or tokens"),
+        ("Binder", "not to use keys or tokens"),
     ],
 )
 def test_limits_and_policy_are_one_line_of_the_first_up(name: str, said: str) -> None:
