@@ -105,7 +105,7 @@ class EventLog:
     def record(
         self,
         component: str,
-        what: str,
+        kind: str,
         text: str = "",
         *,
         step: tuple[str, str] = ("", ""),
@@ -117,7 +117,7 @@ class EventLog:
 
         Args:
             component: A component's name, or ``host`` for the daemon itself.
-            what: One of the constants above.
+            kind: One of the constants above.
             text: A sentence for people.
             step: A stage and its new phase.
             failure: The error, if it is one.
@@ -130,7 +130,7 @@ class EventLog:
             "offset_s": round(self._monotonic() - self._began, 3),
             "pid": os.getpid(),
             "component": component,
-            "what": what,
+            "what": kind,
             "stage": step[0],
             "phase": step[1],
             "text": text,

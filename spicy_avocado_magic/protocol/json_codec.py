@@ -28,7 +28,7 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def from_json(cls: type[T], plain: Any) -> T:
+def from_json(cls: type[T], json_value: Any) -> T:
     """Rebuild ``cls`` from what ``to_json`` made.
 
     Unknown fields are passed over and missing ones take their default, so that
@@ -44,7 +44,7 @@ def from_json(cls: type[T], plain: Any) -> T:
     return cls(
         **{
             known[key]: _value(hints[known[key]], item)
-            for key, item in dict(plain).items()
+            for key, item in dict(json_value).items()
             if key in known
         }
     )
@@ -54,24 +54,26 @@ def _key(field: dataclasses.Field[Any]) -> str:
     return str(field.metadata.get("json", field.name))
 
 
-def _value(hint: Any, plain: Any) -> Any:
+def _value(hint: Any, json_value: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if plain is None:
+        if json_value is None:
             return None
-        return _value(next(arg for arg in arguments if arg is not type(None)), plain)
+        return _value(
+            next(arg for arg in arguments if arg is not type(None)), json_value
+        )
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is ...:  # noqa: PLR2004
-            return tuple(_value(arguments[0], item) for item in plain)
-        pairs = zip(arguments, plain, strict=True)
+            return tuple(_value(arguments[0], item) for item in json_value)
+        pairs = zip(arguments, json_value, strict=True)
         return tuple(_value(argument, item) for argument, item in pairs)
     if dataclasses.is_dataclass(hint):
-        return from_json(typing.cast("type[Any]", hint), plain)
+        return from_json(typing.cast("type[Any]", hint), json_value)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return hint(plain)
+        return hint(json_value)
     if hint is float:
-        return float(plain)
-    if isinstance(hint, type) and not isinstance(plain, hint):
-        message = f"expected {hint.__name__}, got {type(plain).__name__}"
+        return float(json_value)
+    if isinstance(hint, type) and not isinstance(json_value, hint):
+        message = f"expected {hint.__name__}, got {type(json_value).__name__}"
         raise TypeError(message)
-    return plain
+    return json_value

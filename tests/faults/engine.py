@@ -145,7 +145,7 @@ ROWS = (
         bound_s=8.0,
         part="engine",
         detect_s=_HANG_S,
-        user_sees=("what runs the model does nothing",),
+        user_sees=("the process that runs the model is idle",),
         engine=Engine.REAL,
     ),
     Fault(
