@@ -62,12 +62,12 @@ class Maker:
         self.was_cancelled = asyncio.Event()
 
     async def create(
-        self, name: str, text: str, folder: Path, tell: Callable[[str], None]
+        self, name: str, text: str, folder: Path, report: Callable[[str], None]
     ) -> tuple[str, ...]:
         """Report two messages, then wait."""
         self.asked.append((name, text, folder))
-        tell("one")
-        tell("two\x1b[2J")
+        report("one")
+        report("two\x1b[2J")
         try:
             await self.go_on.wait()
         except asyncio.CancelledError:

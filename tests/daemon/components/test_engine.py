@@ -1,4 +1,4 @@
-"""The engine as a component: what the gateway is told in the course of a life."""
+"""The engine component: the upstream that it sets in the gateway."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from spicy_avocado_magic.protocol.state_folder import StateFolder
 
 async def test_a_new_life_is_waited_for_from_its_beginning(tmp_path: Path) -> None:
     """Also while it is still being installed, after the last one was given up."""
-    told: list[str | None] = []
-    gateway: Any = SimpleNamespace(set_upstream=told.append)
+    upstreams: list[str | None] = []
+    gateway: Any = SimpleNamespace(set_upstream=upstreams.append)
     context: Any = SimpleNamespace(
         settings=Settings(sources=Endpoints(engine_path=str(tmp_path / "none"))),
         folder=StateFolder(tmp_path),
@@ -28,4 +28,4 @@ async def test_a_new_life_is_waited_for_from_its_beginning(tmp_path: Path) -> No
     )
     with pytest.raises(EngineFailed, match="not an Ollama program"):
         await EngineComponent(context, gateway).run(Readiness())
-    assert told == [None]
+    assert upstreams == [None]

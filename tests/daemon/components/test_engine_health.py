@@ -61,8 +61,8 @@ async def is_left_alone(server: Server, *, waits: bool) -> bool:
     async with asyncio.timeout(scaled(10)):
         await asyncio.wait([task, asked], return_when=asyncio.FIRST_COMPLETED)
     is_running = not task.done()
-    for one in (task, asked):
-        one.cancel()
+    for waiting in (task, asked):
+        waiting.cancel()
     await asyncio.gather(task, asked, return_exceptions=True)
     return is_running
 

@@ -30,7 +30,7 @@ TOKEN: Final = "metrics-token-0123456789"
 
 @dataclass(slots=True)
 class Bench:
-    """A life that runs, and what it is told."""
+    """A running metrics endpoint and its settings."""
 
     life: MetricsEndpoint
     context: DaemonContext
@@ -129,10 +129,10 @@ async def test_a_change_of_other_settings_leaves_the_port_alone(
     bench.want(f"127.0.0.1:{unused_tcp_port}")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert bench.life._port is port, "it was opened anew"
+    assert bench.life._port is port, "it was opened again"
 
 
-async def test_a_taken_port_is_told_and_taken_once_it_is_free(bench: Bench) -> None:
+async def test_a_port_in_use_is_a_warning_and_opened_once_free(bench: Bench) -> None:
     """A warning with a remedy, and no more harm than that."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -149,7 +149,7 @@ async def test_a_taken_port_is_told_and_taken_once_it_is_free(bench: Bench) -> N
     assert not bench.context.store.snapshot().warnings, "the warning stayed"
 
 
-async def test_an_address_of_another_machine_is_told(bench: Bench) -> None:
+async def test_an_address_of_another_machine_is_a_warning(bench: Bench) -> None:
     """What cannot be had is no reason to end."""
     bench.want("192.0.2.1:9464")
     state = await bench.until(lambda state: bool(state.warnings))

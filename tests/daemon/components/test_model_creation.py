@@ -125,7 +125,7 @@ async def test_a_failure_leaves_no_file_either(tmp_path: Path) -> None:
 
 
 async def test_one_is_made_at_a_time(tmp_path: Path) -> None:
-    """The second is told so, and the first goes on."""
+    """The second is refused and the first continues."""
     go_on = tmp_path / "go"
     os.mkfifo(go_on)
     host = Host(tmp_path, f"cat {go_on}")
@@ -148,7 +148,7 @@ async def test_without_an_engine_it_is_too_early(tmp_path: Path) -> None:
 
 @pytest.fixture
 def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the engine is told to pull and to copy."""
+    """Models that the engine is asked to pull and to copy."""
     asked: list[str] = []
 
     async def adopt(
@@ -170,7 +170,7 @@ def pulls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-async def test_a_base_that_is_not_here_is_pulled_and_told(
+async def test_a_missing_base_model_is_pulled_and_reported(
     tmp_path: Path, pulls: list[str]
 ) -> None:
     """From where this host has its models: a rehearsal reaches for no real registry."""

@@ -60,7 +60,7 @@ async def real_engine(real_ollama: Path, tmp_path: Path) -> AsyncIterator[Engine
 
 
 def is_usable(state: State, name: str) -> bool:
-    """Tell whether a model may be used and the first one is loaded."""
+    """Return whether a model may be used and the first one is loaded."""
     phases = {model.name: model.phase for model in state.models}
     is_warm = state.stage("warm").phase is Phase.READY
     return is_warm and phases[name] is Phase.READY
@@ -76,7 +76,9 @@ async def check_first_is_used_while_second_comes(
         await models.reached.wait()
         assert await session.chat("one") == 200, "the first model is not usable"
         assert session.served == ("one",), "a model that is not here is served"
-        assert await session.chat("two") == 503, "a model on its way is told as none"
+        assert await session.chat("two") == 503, (
+            "a model that is being pulled is not listed"
+        )
         state = session.board.snapshot()
         assert not session.ready.is_up, "ready before all models are"
         pull = state.stage("pull")
@@ -213,7 +215,7 @@ async def test_blobs_come_before_there_is_an_engine(
 async def test_what_was_here_before_is_not_called_fetched(
     tmp_path: Path, engine: EngineAtHand, models: Models
 ) -> None:
-    """While the engine starts, a model on disk is told as that."""
+    """While the engine starts, a model on disk is reported as such."""
     session = Session(tmp_path, engine, models.address, ("one",))
     async with session.running():
         await session.ready.wait_ready()
@@ -241,11 +243,11 @@ async def test_progress_never_runs_backwards_over_models_and_tries(
                 models.held["two"].set()
             if state.stage("pull").phase is Phase.BACKOFF:
                 models.broken.clear()
-    told = list(progress_of(states))
+    steps = list(progress_of(states))
     assert any(state.stage("pull").phase is Phase.BACKOFF for state in states)
-    assert told == sorted(told), "progress ran backwards"
-    assert len({total for _, total in told}) == 1, "the total changed on the way"
-    assert told[-1][0] == told[-1][1] > 600_000
+    assert steps == sorted(steps), "progress ran backwards"
+    assert len({total for _, total in steps}) == 1, "the total changed on the way"
+    assert steps[-1][0] == steps[-1][1] > 600_000
 
 
 async def test_a_model_that_cannot_run_is_refused_before_it_is_fetched(
@@ -290,7 +292,7 @@ async def test_a_model_that_is_here_is_not_refused_by_an_estimate(
 
 @pytest.mark.parametrize("gpu_bytes", [0, 10**9], ids=["RAM", "VRAM"])
 @pytest.mark.parametrize("engine_is_up", [True, False])
-async def test_what_our_own_engine_holds_makes_room(
+async def test_memory_of_our_own_engine_counts_as_free(
     tmp_path: Path,
     engine: EngineAtHand,
     models: Models,
@@ -310,7 +312,7 @@ async def test_what_our_own_engine_holds_makes_room(
     assert session.ready.was_ready == engine_is_up, session.board.snapshot().failure
 
 
-async def test_what_is_expected_of_memory_is_told_of_each_model(
+async def test_the_memory_estimate_of_each_model_is_reported(
     tmp_path: Path, engine: EngineAtHand, models: Models
 ) -> None:
     """The verdict is there before the model is."""
@@ -381,7 +383,7 @@ async def test_a_silent_fall_back_to_the_cpu_is_a_loud_warning(
     models: Models,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The driver has a GPU, the engine's log tells of none: with the cause, once."""
+    """The driver has a GPU and the engine's log none: one warning with the cause."""
     fake_nvidia_smi(tmp_path / "bin", monkeypatch)
     engine.server = NoLog(head='msg="inference compute" id=cpu library=cpu')
     session = Session(tmp_path, engine, models.address, ("one",))
@@ -402,13 +404,13 @@ async def test_a_silent_fall_back_to_the_cpu_is_a_loud_warning(
     assert state.models[0].gpu_bytes == 0
 
 
-async def test_a_model_on_the_cpu_of_a_gpu_machine_is_told(
+async def test_a_model_on_the_cpu_of_a_gpu_machine_is_a_warning(
     tmp_path: Path,
     engine: EngineAtHand,
     models: Models,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The engine has a GPU, but the runner's log tells that it is not used."""
+    """The engine has a GPU, but the runner's log shows that it is not used."""
     fake_nvidia_smi(tmp_path / "bin", monkeypatch)
     engine.server = NoLog(load="load_tensors: offloaded 0/25 layers to GPU")
     session = Session(tmp_path, engine, models.address, ("one",))

@@ -56,7 +56,7 @@ def _context(folder: Path, policy: Timeouts = POLICY) -> DaemonContext:
 
 
 class Behind:
-    """Whoever answers behind the URL: members and strangers in turn."""
+    """The endpoints behind the URL, members and others in turn."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -66,7 +66,7 @@ class Behind:
         self.was_called = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer as the next of them; a stranger gives a proof of its own."""
+        """Answer as the next endpoint; a non-member sends another proof."""
         self.calls += 1
         self.was_called.set()
         if not self.pools:
@@ -106,7 +106,7 @@ async def life(tmp_path: Path) -> PoolMembership:
     return life
 
 
-async def test_without_a_pool_nothing_is_asked_or_told(
+async def test_without_a_pool_nothing_is_probed_or_reported(
     tmp_path: Path, behind: Behind
 ) -> None:
     """One who left a pool is as one who never was in it."""
@@ -125,7 +125,7 @@ async def test_without_a_pool_nothing_is_asked_or_told(
 async def test_the_secret_is_derived_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tunnel that starts anew keeps its id; another key makes another member."""
+    """A restarted tunnel keeps its id; another key makes another member."""
     context = _context(tmp_path)
     life = PoolMembership(context, GatewayComponent(context))
     await life.join()
@@ -144,31 +144,31 @@ async def test_the_first_proof_meets_the_others(
     behind.pools = [member, Pool(derive_secret(KEY, DOMAIN))]
     assert await life.prove(behind.url)
     assert behind.calls == POLICY.pool_start_probes
-    assert {one.models for one in life.facts()["members"][1:]} == {("tiny",)}
+    assert {other.models for other in life.facts()["members"][1:]} == {("tiny",)}
     assert len(life.facts()["members"]) == 3
     assert await life.prove(behind.url)
     assert behind.calls == POLICY.pool_start_probes + 1
 
 
-@pytest.mark.parametrize("stranger", [Pool(b"of another key"), None])
-async def test_a_stranger_is_refused_at_first_and_told_later(
-    life: PoolMembership, behind: Behind, member: Pool, stranger: Pool | None
+@pytest.mark.parametrize("outsider", [Pool(b"of another key"), None])
+async def test_an_endpoint_with_another_key_is_refused_at_first_and_a_warning_later(
+    life: PoolMembership, behind: Behind, member: Pool, outsider: Pool | None
 ) -> None:
     """Who comes does not stay beside one; who was there does not go."""
-    behind.pools = [member, stranger]
+    behind.pools = [member, outsider]
     with pytest.raises(EndpointUnavailable, match="different key"):
         await life.prove(behind.url)
     behind.pools = [member]
     assert await life.prove(behind.url)
-    behind.pools = [stranger]
-    assert await life.prove(behind.url), "a member went because a stranger came"
-    assert any("different key" in told for told in life.facts()["warnings"])
+    behind.pools = [outsider]
+    assert await life.prove(behind.url), "a member left because of an outsider"
+    assert any("different key" in text for text in life.facts()["warnings"])
 
 
 async def test_nobody_behind_the_url_is_a_failure_at_any_time(
     life: PoolMembership, behind: Behind, member: Pool
 ) -> None:
-    """The tunnel has to be mended then."""
+    """The tunnel has to be restarted then."""
     with pytest.raises(AvocadoError):
         await life.prove(behind.url)
     behind.pools = [member]
@@ -188,7 +188,7 @@ async def _calls(behind: Behind, is_enough: Callable[[int], bool]) -> None:
 async def test_members_hear_of_our_new_models(
     tmp_path: Path, behind: Behind, member: Pool
 ) -> None:
-    """A burst of questions tells it, and then no more."""
+    """A burst of probes announces them, and then no more."""
     context = _context(tmp_path)
     gateway = GatewayComponent(context)
     life = PoolMembership(context, gateway)
@@ -216,7 +216,7 @@ async def test_the_url_is_asked_now_and_then(
     await _calls(behind, lambda calls: calls >= 3)
     watching.cancel()
     assert len(life.facts()["members"]) == 2
-    assert any("different key" in told for told in life.facts()["warnings"])
+    assert any("different key" in text for text in life.facts()["warnings"])
 
 
 def test_the_questions_of_an_idle_day_are_few() -> None:
@@ -225,7 +225,7 @@ def test_the_questions_of_an_idle_day_are_few() -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "is_told"),
+    ("models", "is_reported"),
     [
         ([("a",), ("a",)], False),
         ([("a", "b"), ("B:latest", "library/a")], False),
@@ -235,9 +235,9 @@ def test_the_questions_of_an_idle_day_are_few() -> None:
         ([("a",), ("a", "b")], True),
     ],
 )
-def test_different_models_are_told_but_not_different_spellings(
-    models: list[tuple[str, ...]], is_told: bool
+def test_different_models_are_reported_but_not_different_spellings(
+    models: list[tuple[str, ...]], is_reported: bool
 ) -> None:
     """One that still loads its models differs from nobody."""
     members = [PoolMember(id=str(n), models=names) for n, names in enumerate(models)]
-    assert bool(differences(members)) is is_told
+    assert bool(differences(members)) is is_reported

@@ -52,7 +52,7 @@ class AgentThatLeadsAstray:
 
 
 class AgentWithoutRules:
-    """Stands in for the agent of an account whose edge has a problem with our rule."""
+    """Stands in for the agent of an account with an edge that refuses our rule."""
 
     asked: ClassVar[list[str]] = []
     url = ""
@@ -115,7 +115,7 @@ def _life(
     gateway: GatewayComponent | None = None,
     models_ready: Readiness | None = None,
 ) -> tunnel.TunnelComponent:
-    """Return a life whose gateway is open."""
+    """Return a tunnel component with an open gateway."""
     gateway_ready = Readiness()
     gateway_ready.set_ready()
     return tunnel.TunnelComponent(
@@ -189,7 +189,7 @@ async def test_a_tunnel_comes_up_without_a_rule_that_ngrok_does_not_take(
 async def test_no_rule_where_clients_need_send_no_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
-    """The edge could not tell them from strangers."""
+    """The edge could not distinguish them from requests without a key."""
     context = _context(tmp_path, **{setting: True})
     _use(monkeypatch, AgentWithoutRules)
     monkeypatch.setattr(AgentWithoutRules, "url", "http://127.0.0.1:9")
@@ -201,7 +201,7 @@ async def test_no_rule_where_clients_need_send_no_header(
 
 
 class AgentThatJoins:
-    """Stands in for the agent of a pool's member: tells when it connects."""
+    """Stands in for the agent of a pool's member; signals its connection."""
 
     gateway: ClassVar[GatewayComponent]
     joined_with: ClassVar[list[tuple[str, tuple[str, ...]]]] = []
