@@ -366,3 +366,95 @@ def test_a_public_class_name_exists_once() -> None:
         modules.setdefault(name, []).append(module)
     doubled = {name: found for name, found in modules.items() if len(found) > 1}
     assert not doubled, f"a class name means two things: {doubled}"
+
+
+BANNED_WORDS: Final = re.compile(
+    r"\b(?:told|tells?|telling|said|heard|hears|wish(?:es|ed)?|strangers?|anew|rooms?"
+    r"|errands?|keepers?|patience|slips?|aftermath|mend(?:s|ed)?)\b"
+    r"|out there|in good order|of its own accord",
+    re.IGNORECASE,
+)
+"""A private dialect: each has a standard term, as ``.github/CONTRIBUTING.md`` says."""
+
+BANNED_NAMES: Final = {"told", "said", "heard", "wish", "mine", "one", "what", "plain"}
+"""Names that say nothing about the value; ``what`` stays a key of the event log."""
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """Yield the docstrings of modules, classes, functions and attributes."""
+    for node in ast.walk(tree(path)):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            yield node.value.value
+
+
+def python_files() -> list[Path]:
+    """Return the sources and the tests."""
+    return [*SOURCES, *sorted(files_of_tests("*.py"))]
+
+
+def test_docstrings_are_plain_english() -> None:
+    """Docstrings use the field's terms, which a newcomer can search for."""
+    found = [
+        f"{path.relative_to(ROOT)}: {word!r} in {text.strip().splitlines()[0]!r}"
+        for path in python_files()
+        for text in docstrings(path)
+        for word in BANNED_WORDS.findall(text)
+    ]
+    assert not found, "\n".join(found)
+
+
+def names_of_values(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines and names of variables and arguments, not of class fields."""
+    fields = {
+        id(statement.target)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign)
+    }
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Name(ctx=ast.Store(), id=name) if id(node) not in fields:
+                yield node.lineno, name
+            case ast.arg(arg=name):
+                yield node.lineno, name
+            case _:
+                continue
+
+
+def test_values_are_named_after_what_they_are() -> None:
+    """A parsed object is a ``payload``, an item of a loop has a noun."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in python_files()
+        for line, name in names_of_values(path)
+        if name in BANNED_NAMES
+    ]
+    assert not found, "\n".join(found)
+
+
+FEW_LINES: Final = 60
+SMALL_FOR_A_REASON: Final = {
+    "doctor/checks.py": "the list of all checks, as a newcomer looks for it",
+}
+"""Modules under ``FEW_LINES`` lines with a single importer, and why they stand."""
+
+
+def test_a_small_module_with_one_importer_has_a_reason() -> None:
+    """What only one module uses, and is short, belongs into that module."""
+    importers: dict[str, set[str]] = {}
+    for path in SOURCES:
+        for name in imported(path):
+            importers.setdefault(name, set()).add(module_name(path))
+    small = {
+        relative(path)
+        for path in SOURCES
+        if not path.stem.startswith("__")
+        if len(path.read_text().splitlines()) < FEW_LINES
+        if len(importers.get(module_name(path), set())) == 1
+    }
+    assert small == set(SMALL_FOR_A_REASON)
