@@ -130,7 +130,7 @@ def _home_full(service: Service) -> None:
 def _home_read_only(service: Service) -> None:
     home = service.home.path / "home"
     read_only(home, service.undo)
-    with pytest.raises(PlatformUnsupported, match="read-only file system"):
+    with pytest.raises(PlatformUnsupported, match="the models folder is read-only"):
         service.up("other")
     assert service.avocado.models == ("tiny",), "a refused model is still wanted"
     promises.whole_again(service, service.broken_at, WHOLE_S)
@@ -207,7 +207,7 @@ ROWS = (
     _row(
         "home-read-only",
         "another model is refused, the rest left alone",
-        "shown “read-only file system”, left alone",
+        "shown “the models folder is read-only”, left alone",
         breaks=_home_read_only,
         needs=why_no_mounts,
         keeps_all=True,

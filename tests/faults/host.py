@@ -186,7 +186,7 @@ def _disk_full(service: Service) -> Timing:
         within_s=scaled(5.0),
         description="the engine fell",
     )
-    promises.user_sees(service, ["Nothing can be written to"], scaled(5.0))
+    promises.user_sees(service, ["cannot be written"], scaled(5.0))
     whole_at = promises.whole_again(service, service.broken_at, WHOLE_S)
     with pytest.raises(DiskTooSmall, match="No space left"):
         service.up("other")

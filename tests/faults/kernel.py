@@ -53,7 +53,7 @@ def _kill(service: Service) -> None:
 def _interrupt_first_up(service: Service) -> Avocado:
     kernel, message = _first_up_half_way(service)
     kernel.interrupt()
-    failed_in_two_lines(kernel.collect(message), "Interrupted", "taken back")
+    failed_in_two_lines(kernel.collect(message), "Interrupted", "undone")
     return _up_again(service, kernel)
 
 
@@ -88,7 +88,7 @@ def _interrupt_change(service: Service) -> None:
     message = service.user.send("%avocado_up other")
     wait_until(lambda: len(service.state().models) == 2, "the change is not accepted")
     service.user.interrupt()
-    failed_in_two_lines(service.user.collect(message), "Interrupted", "taken back")
+    failed_in_two_lines(service.user.collect(message), "Interrupted", "undone")
     service.switch()
 
 
@@ -100,7 +100,7 @@ def _interrupt_status(service: Service) -> None:
     time.sleep(0.3)  # there is no event: the cell hangs in a read
     began = time.monotonic()
     service.user.interrupt()
-    failed_in_two_lines(service.user.collect(message), "Interrupted", "%avocado_status")
+    failed_in_two_lines(service.user.collect(message), "You stopped the cell", "%avocado_status")
     assert time.monotonic() - began < scaled(2.0), "the interrupt was not heeded"
     os.kill(host, signal.SIGCONT)
 

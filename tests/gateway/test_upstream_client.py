@@ -127,7 +127,7 @@ async def test_a_head_that_does_not_come_is_silence() -> None:
             await get(UpstreamClient(1), url, silence_s=0.05)
 
 
-@pytest.mark.parametrize("said", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 O"])
+@pytest.mark.parametrize("sent_bytes", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 O"])
 async def test_what_is_no_reply_is_a_break(sent_bytes: bytes) -> None:
     """An end before the head, and what is no HTTP, are the engine's failure."""
 
