@@ -100,7 +100,9 @@ def _interrupt_status(service: Service) -> None:
     time.sleep(0.3)  # there is no event: the cell hangs in a read
     began = time.monotonic()
     service.user.interrupt()
-    failed_in_two_lines(service.user.collect(message), "You stopped the cell", "%avocado_status")
+    failed_in_two_lines(
+        service.user.collect(message), "You stopped the cell", "%avocado_status"
+    )
     assert time.monotonic() - began < scaled(2.0), "the interrupt was not heeded"
     os.kill(host, signal.SIGCONT)
 
