@@ -102,7 +102,7 @@ def test_a_state_folder_or_file_of_another_user_is_reported(
     folder.desired_state.unlink()
     folder.path.rmdir()
     folder.path.symlink_to(home)
-    broken(run_checks(new_context(), (check,))[0], "somebody else")
+    broken(run_checks(new_context(), (check,))[0], "not a folder of this user")
 
 
 def test_a_path_too_long_for_a_socket_is_reported(

@@ -43,7 +43,7 @@ def test_the_platform_is_reported_with_its_terms(
     monkeypatch.setenv("CODESPACES", "true")
     found = check_platform(new_context())
     assert found.verdict is CheckStatus.OK, "limits alone are no warning"
-    assert "30 minutes" in found.what, "the length of a session is missing"
+    assert "30 idle minutes" in found.what, "the length of a session is missing"
 
 
 def test_the_packages_are_those_of_the_project() -> None:
