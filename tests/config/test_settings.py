@@ -106,7 +106,7 @@ def test_a_given_setting_wins_over_a_running_one_that_it_excludes(
 def test_a_pool_needs_a_key_of_the_user() -> None:
     """The other notebooks could not have the same generated key."""
     running = Settings(api_key="avocado-" + "k" * 32, key_is_generated=True)
-    with pytest.raises(UsageError, match="of your own"):
+    with pytest.raises(UsageError, match="that you choose"):
         running.merged({"pool": True, "domain": "a.ngrok.app"})
     assert running.merged(POOL).pool
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from importlib import metadata
 
@@ -53,7 +54,7 @@ def test_the_packages_are_those_of_the_project() -> None:
     except metadata.PackageNotFoundError:
         pytest.skip("this package is not installed, so its requirements are unknown")
     ours = [line for line in required if "extra" not in line]
-    names = {line.split(">")[0].strip() for line in ours}
+    names = {re.split(r"[<>=!~; ]", line)[0] for line in ours}
     assert names == {name.lower() for name in machine.PACKAGES}
 
 
