@@ -16,7 +16,6 @@ from ..errors import (
     VersionMismatch,
     error_from_name,
 )
-from ..protocol.control_messages import StateMessage
 from ..protocol.json_codec import from_json, to_json
 from ..protocol.state import PROTOCOL, Failure, State
 
@@ -99,7 +98,7 @@ class ControlClient:
             DaemonUnreachable: If it stops sending.
         """
         for line in self._lines("GET", f"/events?after={after}"):
-            yield from_json(StateMessage, line).state
+            yield from_json(State, line["state"])  # its events are not decoded
 
     def _lines(
         self, method: str, path: str, body: str | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import types
 import typing
 from typing import Any, TypeVar
@@ -37,17 +38,24 @@ def from_json(cls: type[T], json_value: Any) -> T:
     Raises:
         TypeError, ValueError: If the JSON does not fit the class.
     """
-    hints = typing.get_type_hints(cls)
-    known = {
-        _key(field): field.name for field in dataclasses.fields(typing.cast("Any", cls))
-    }
+    known = _known_fields(typing.cast("Any", cls))
     return cls(
         **{
-            known[key]: _value(hints[known[key]], item)
+            known[key][0]: _value(known[key][1], item)
             for key, item in dict(json_value).items()
             if key in known
         }
     )
+
+
+@functools.cache
+def _known_fields(cls: type[Any]) -> dict[str, tuple[str, Any]]:
+    """Return the name and the type of each field by its key in JSON."""
+    hints = typing.get_type_hints(cls)
+    return {
+        _key(field): (field.name, hints[field.name])
+        for field in dataclasses.fields(typing.cast("Any", cls))
+    }
 
 
 def _key(field: dataclasses.Field[Any]) -> str:
