@@ -96,8 +96,10 @@ class StateStore:
 
         Its ``warnings`` are added to the others.
         """
-        self.on_event: Callable[[Event, Failure | None], None] = lambda *_: None
-        """Called with each transition, and with its error."""
+        self.on_event: Callable[[Event, Failure | None, float | None], None] = (
+            lambda *_: None
+        )
+        """Called with each transition, its error, and the seconds to become ready."""
 
     @property
     def sequence(self) -> int:
@@ -161,11 +163,14 @@ class StateStore:
             return
         keeps_progress = phase in (Phase.STARTING, Phase.READY)
         progress = before.progress if keeps_progress else None
-        self._timers[name].enter(phase, self._clock())
+        timer = self._timers[name]
+        was_running = timer.began is not None
+        timer.enter(phase, self._clock())
+        after_s = timer.took_s if was_running and phase is Phase.READY else None
         self._stages[name] = replace(
             before, phase=phase, detail=text, progress=progress, failure=failure
         )
-        self._record(name, phase, text)
+        self._record(name, phase, text, after_s)
 
     def progress(self, name: str, done_bytes: int, total_bytes: int) -> None:
         """Set the progress of a stage's download; it never decreases."""
@@ -209,7 +214,9 @@ class StateStore:
         if models != self._state.models:
             self.models(models)
 
-    def _record(self, name: str, phase: Phase, text: str) -> None:
+    def _record(
+        self, name: str, phase: Phase, text: str, after_s: float | None
+    ) -> None:
         sequence = self._state.sequence + 1
         self._state = replace(self._state, sequence=sequence)
         event = Event(
@@ -221,7 +228,7 @@ class StateStore:
             text=text,
         )
         self.events.append(event)
-        self.on_event(event, self._stages[name].failure)
+        self.on_event(event, self._stages[name].failure, after_s)
         self._notify()
 
     def _notify(self) -> None:
@@ -236,26 +243,21 @@ class TransitionRecorder:
     It also records what a fall and return of the engine mean for requests.
     """
 
-    def __init__(
-        self, log: EventLog, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._log, self._clock = log, clock
-        self._timers = {name: _Timer() for name, _ in STAGES}
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
         self._engine_was_ready = self._is_holding = False
 
-    def __call__(self, event: Event, failure: Failure | None) -> None:
+    def __call__(
+        self, event: Event, failure: Failure | None, after_s: float | None
+    ) -> None:
         """Write a transition; when a stage becomes ready, with the seconds it took."""
-        timer = self._timers[event.stage]
-        was_running = timer.began is not None
-        timer.enter(event.phase, self._clock())
-        is_done = was_running and event.phase is Phase.READY
         self._log.record(
             event.component,
             TRANSITIONED,
             event.text,
             step=(event.stage, event.phase.value),
             failure=failure,
-            after_s=timer.took_s if is_done else None,
+            after_s=after_s,
         )
         if event.stage == "serve":
             self._record_requests(event.phase)

@@ -260,7 +260,7 @@ def test_a_failure_carries_no_secret() -> None:
 def test_each_transition_is_reported_once_with_its_error(board: StateStore) -> None:
     """Whoever writes down what happened misses nothing and repeats nothing."""
     reported: list[tuple[Phase, str]] = []
-    board.on_event = lambda event, failure: reported.append(
+    board.on_event = lambda event, failure, _after_s: reported.append(
         (event.phase, failure.remedy if failure else "")
     )
     board.stage("serve", Phase.STARTING, "starting")

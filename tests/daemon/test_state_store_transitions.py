@@ -24,8 +24,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         log = EventLog(self.folder / "flight.log", Redactor())
-        self.board = StateStore(State())
-        self.board.on_event = TransitionRecorder(log, clock=lambda: self.now)
+        self.board = StateStore(State(), clock=lambda: self.now)
+        self.board.on_event = TransitionRecorder(log)
 
     def records(self) -> list[EventRecord]:
         """Return every record."""
